@@ -1,0 +1,54 @@
+// swift-tools-version: 6.0
+import PackageDescription
+
+let root = Context.packageDirectory
+
+// Kernels are optimised in debug builds too: the tests train networks.
+let kernelFlags: [CSetting] = [
+    .unsafeFlags(["-O3", "-fvisibility=hidden", "-fno-math-errno", "-ffp-contract=fast"])
+]
+
+// The compiler sees the handle types as complete, so that the header generator prints `mrp_model *`, not `void *`.
+let boundaryFlags: [SwiftSetting] = [
+    .swiftLanguageMode(.v5), .unsafeFlags(["-Xcc", "-DMRP_SWIFT_IMPORT"]),
+]
+let swiftFlags: [SwiftSetting] = [.swiftLanguageMode(.v5)]
+
+let package = Package(
+    name: "mrp",
+    products: [
+        .library(name: "mrp", type: .dynamic, targets: ["MRP", "MRPLink"])
+    ],
+    targets: [
+        .target(name: "CMRPKernels", cSettings: kernelFlags, linkerSettings: [.linkedLibrary("m")]),
+        .target(
+            name: "CMRPImage", cSettings: kernelFlags,
+            linkerSettings: [.linkedLibrary("jpeg"), .linkedLibrary("png16")]),
+        .target(name: "CMRPTypes"),
+        .target(name: "MRPEngine", dependencies: ["CMRPKernels"], swiftSettings: swiftFlags),
+        .target(name: "MRPModels", dependencies: ["MRPEngine"], swiftSettings: swiftFlags),
+        .target(name: "MRPObjectives", dependencies: ["MRPModels"], swiftSettings: swiftFlags),
+        .target(name: "MRPData", dependencies: ["MRPEngine", "CMRPImage"], swiftSettings: swiftFlags),
+        .target(
+            name: "MRPTraining", dependencies: ["MRPObjectives", "MRPData"], swiftSettings: swiftFlags),
+        .target(name: "MRPLab", dependencies: ["MRPEngine", "MRPData"], swiftSettings: swiftFlags),
+        .target(
+            name: "MRP", dependencies: ["MRPTraining", "MRPLab", "CMRPTypes"], swiftSettings: boundaryFlags),
+        // Holds the flags of the shared library's link step. No test depends on it, so tests link as usual.
+        .target(
+            name: "MRPLink",
+            linkerSettings: [
+                .unsafeFlags(
+                    [
+                        "-static-stdlib", "-use-ld=lld", "-L\(root)/packaging/staticlibs",
+                        "-Xclang-linker", "-static-libgcc",
+                        "-Xlinker", "-soname=libmrp.so.0",
+                        "-Xlinker", "--version-script=\(root)/packaging/mrp.map",
+                        "-Xlinker", "--exclude-libs=ALL", "-Xlinker", "--gc-sections",
+                        "-Xlinker", "-z", "-Xlinker", "nodelete",
+                    ], .when(platforms: [.linux], configuration: .release))
+            ]),
+        .testTarget(
+            name: "EngineTests", dependencies: ["MRPEngine", "CMRPKernels"], swiftSettings: swiftFlags),
+    ]
+)

@@ -1,0 +1,178 @@
+/* The numeric kernels behind one table of function pointers, so that a caller chooses precision and instruction set once.
+ *
+ * mk_kernels_float32(isa): the fast float32 kernels.   mk_kernels_reference_float32 / _float64(): the same functions as plain
+ * loops (reference/reference_kernels.inc), which the fast ones are tested against and which gradient checks run in float64.
+ *
+ * Conventions: matrices are row-major; `real` pointers are float or double by table; every result is the same bit for bit
+ * whatever the number of threads (tasks are cut by shape, reductions add in a fixed order); NaN and Inf pass through; sizes are
+ * at least 0 and were checked by the caller; no kernel allocates: scratch comes from the pool, and *_scratch says how much.
+ * Unless said otherwise outputs do not overlap inputs. */
+#ifndef MK_KERNELS_H
+#define MK_KERNELS_H
+
+#include <stdint.h>
+
+#include "mk_pool.h"
+
+/* Scratch that a kernel call needs from the pool (mk_pool_reserve). */
+typedef struct mk_scratch {
+    int64_t per_worker; /* bytes */
+    int64_t shared;     /* bytes */
+} mk_scratch;
+
+enum { MK_ACTIVATION_NONE = 0, MK_ACTIVATION_GELU = 1, MK_ACTIVATION_GELU_GRADIENT = 2 };
+
+/* C[m,n] = epilogue(op(A)[m,k] op(B)[k,n]); with v = sum + bias[column]:
+ *   NONE           C = v (+ residual)
+ *   GELU           auxiliary = v (when not NULL);  C = v Phi(v), exact (erf)
+ *   GELU_GRADIENT  C = v * d gelu(auxiliary)
+ * residual is used with NONE only and may be C itself (accumulation). m, n >= 0; k = 0 gives sum = 0. */
+typedef struct mk_gemm {
+    int64_t m, n, k;
+    const void *a; /* transpose_a 0: m x k with row stride lda; 1: stored k x m with row stride lda */
+    int64_t lda;
+    const void *b; /* transpose_b 0: k x n with row stride ldb; 1: stored n x k with row stride ldb */
+    int64_t ldb;
+    void *c;
+    int64_t ldc;
+    int32_t transpose_a, transpose_b;
+    int32_t activation;
+    const void *bias; /* n, or NULL */
+    void *auxiliary;  /* m x n, row stride ldc, or NULL */
+    const void *residual; /* m x n, row stride ldc, or NULL */
+} mk_gemm;
+
+/* Multi-head self-attention on a fused qkv: rows of qkv are (3, heads, head_dim), as a linear layer with rows q, k, v makes them.
+ * out[b,t,h,:] = sum_s softmax_s(scale q[b,t,h] . k[b,s,h]) v[b,s,h],  scale = 1/sqrt(head_dim).
+ * The full score matrix of the batch is never stored; log_sum_exp (of the scaled scores) is what the backward pass needs. */
+typedef struct mk_attention {
+    int64_t batch, tokens, heads, head_dim;
+    const void *qkv;   /* batch x tokens x 3 x heads x head_dim */
+    void *out;         /* batch x tokens x heads x head_dim; read by the backward pass */
+    void *log_sum_exp; /* batch x heads x tokens; NULL in inference */
+    const void *out_gradient; /* backward only: like out */
+    void *qkv_gradient;       /* backward only: like qkv, overwritten */
+} mk_attention;
+
+/* y[b,i,:] = A + P:  A = x[b, ids[b,i], :] when 0 <= ids[b,i] < rows_in, else fill[:] (zeros when fill is NULL);
+ *                    P = table[table_ids[b,i], :] (absent when table is NULL).
+ * A stride of 0 shares ids (or x) over the batch; NULL ids mean i. This is the one mechanism behind dropping masked tokens,
+ * prepending the class token, restoring the order with mask tokens, and adding positions. */
+typedef struct mk_gather {
+    int64_t batch, rows_in, rows_out, width;
+    const void *x; /* batch x rows_in x width */
+    const int32_t *ids;
+    int64_t ids_stride; /* per image: rows_out, or 0 when shared */
+    const void *fill;   /* width, or NULL */
+    const void *table;  /* table_rows x width, or NULL */
+    int64_t table_rows;
+    const int32_t *table_ids; /* every entry in 0 ..< table_rows */
+    int64_t table_ids_stride;
+    void *y; /* batch x rows_out x width */
+} mk_gather;
+
+/* Gradients of mk_gather; each may be NULL when it is not wanted. All are overwritten. Rows of x that no id names get zero. */
+typedef struct mk_gather_gradient {
+    mk_gather forward; /* x, fill, table, y are not read */
+    const void *y_gradient;
+    void *x_gradient;     /* batch x rows_in x width */
+    void *fill_gradient;  /* width */
+    void *table_gradient; /* table_rows x width */
+} mk_gather_gradient;
+
+/* Patches of images. Image: channels x height x width. A patch row has patch_height * patch_width * channels values, ordered
+ * (channel, row, column) when channels_last = 0 (what a convolution weight expects) or (row, column, channel) when 1 (what the
+ * MAE target is; He et al. 2021). Patch l = grid_row * grid_width + grid_column; ids as in mk_gather, entries in range. */
+typedef struct mk_patches {
+    int64_t batch, channels, height, width, patch_height, patch_width;
+    int32_t channels_last;
+    int64_t rows_out;   /* patches taken per image */
+    const int32_t *ids; /* NULL: all in order */
+    int64_t ids_stride;
+    void *images;  /* batch x channels x height x width; read by extract, overwritten by scatter */
+    void *patches; /* batch x rows_out x (patch_height patch_width channels); written by extract, read by scatter */
+} mk_patches;
+
+typedef struct mk_adamw {
+    int64_t count;
+    void *parameter, *first_moment, *second_moment;
+    const void *gradient;
+    double learning_rate, beta1, beta2, epsilon, weight_decay;
+    int64_t step; /* 1 at the first update, for the bias correction */
+    double gradient_scale; /* multiplies the gradient first */
+} mk_adamw;
+
+typedef struct mk_kernels {
+    const char *name; /* "baseline", "avx2", "avx512", "neon", "reference_float32", "reference_float64" */
+    int32_t element_bytes;
+
+    mk_scratch (*gemm_scratch)(const mk_gemm *);
+    void (*gemm)(mk_pool *, const mk_gemm *);
+
+    mk_scratch (*attention_scratch)(const mk_attention *); /* enough for forward and backward */
+    void (*attention_forward)(mk_pool *, const mk_attention *);
+    void (*attention_backward)(mk_pool *, const mk_attention *);
+
+    /* y = (x - mean) / sqrt(var + epsilon) * gamma + beta per row, biased variance; saves mean and 1/sqrt(var + epsilon) unless
+     * NULL (inference). */
+    void (*layer_norm_forward)(mk_pool *, int64_t rows, int64_t width, const void *x, const void *gamma, const void *beta,
+                               double epsilon, void *y, void *mean, void *inverse_deviation);
+    /* dx (+ addend, when not NULL; it may be dx itself), dgamma, dbeta (overwritten). */
+    mk_scratch (*layer_norm_scratch)(int64_t rows, int64_t width);
+    void (*layer_norm_backward)(mk_pool *, int64_t rows, int64_t width, const void *x, const void *gamma, const void *mean,
+                                const void *inverse_deviation, const void *y_gradient, const void *addend, void *x_gradient,
+                                void *gamma_gradient, void *beta_gradient);
+
+    /* out[column] = sum over rows. */
+    mk_scratch (*column_sum_scratch)(int64_t rows, int64_t columns);
+    void (*column_sum)(mk_pool *, int64_t rows, int64_t columns, const void *x, void *out);
+
+    void (*gather)(mk_pool *, const mk_gather *);
+    void (*gather_gradient)(mk_pool *, const mk_gather_gradient *);
+
+    void (*extract_patches)(mk_pool *, const mk_patches *);
+    void (*scatter_patches)(mk_pool *, const mk_patches *); /* gradient of extract: images are zeroed, then patches are added */
+
+    /* y = (x - mean) / sqrt(var + epsilon) per row, unbiased variance (n - 1), as MAE's norm_pix_loss; y may be x. */
+    void (*standardize_rows)(mk_pool *, int64_t rows, int64_t width, const void *x, double epsilon, void *y);
+
+    /* *loss = mean over count of (prediction - target)^2; partial sums in double over fixed blocks. */
+    mk_scratch (*squared_error_scratch)(int64_t count);
+    void (*squared_error)(mk_pool *, int64_t count, const void *prediction, const void *target, void *loss);
+    /* out = 2 (prediction - target) / count * *loss_gradient; out may be prediction. */
+    void (*squared_error_gradient)(mk_pool *, int64_t count, const void *prediction, const void *target,
+                                   const void *loss_gradient, void *out);
+
+    /* *loss = mean over rows of the cross entropy against (1 - smoothing) one_hot(label) + smoothing / classes (PyTorch's
+     * label_smoothing). log_sum_exp (rows) is saved for the gradient. Labels are in range. */
+    mk_scratch (*cross_entropy_scratch)(int64_t rows, int64_t classes);
+    void (*cross_entropy)(mk_pool *, int64_t rows, int64_t classes, const void *logits, const int32_t *labels, double smoothing,
+                          void *log_sum_exp, void *loss);
+    void (*cross_entropy_gradient)(mk_pool *, int64_t rows, int64_t classes, const void *logits, const int32_t *labels,
+                                   double smoothing, const void *log_sum_exp, const void *loss_gradient, void *logits_gradient);
+
+    void (*softmax_rows)(mk_pool *, int64_t rows, int64_t width, const void *x, void *y); /* y may be x */
+
+    /* y[b,:] = mean over rows first ..< tokens of x[b]; the gradient writes zero to rows before first. */
+    void (*mean_tokens)(mk_pool *, int64_t batch, int64_t tokens, int64_t width, int64_t first, const void *x, void *y);
+    void (*mean_tokens_gradient)(mk_pool *, int64_t batch, int64_t tokens, int64_t width, int64_t first, const void *y_gradient,
+                                 void *x_gradient);
+
+    void (*add)(mk_pool *, int64_t count, const void *a, const void *b, void *y); /* y may be a or b */
+    void (*scale)(mk_pool *, int64_t count, double factor, const void *x, void *y); /* y may be x */
+
+    /* AdamW (Loshchilov & Hutter 2019), the order of torch.optim.AdamW: p *= 1 - lr wd; then m, v, bias corrections,
+     * p -= lr / (1 - beta1^t) * m / (sqrt(v) / sqrt(1 - beta2^t) + epsilon). */
+    void (*adamw)(mk_pool *, const mk_adamw *);
+} mk_kernels;
+
+/* Instruction sets, in rising order. mk_isa_best() is the best that this CPU and this build can run. */
+enum { MK_ISA_BASELINE = 0, MK_ISA_AVX2 = 1, MK_ISA_AVX512 = 2, MK_ISA_NEON = 3 };
+int32_t mk_isa_best(void);
+int32_t mk_isa_available(int32_t isa);
+
+const mk_kernels *mk_kernels_float32(int32_t isa); /* NULL when it is not available */
+const mk_kernels *mk_kernels_reference_float32(void);
+const mk_kernels *mk_kernels_reference_float64(void);
+
+#endif
