@@ -14,6 +14,7 @@
 #define MK_TABLE_NAME "neon"
 
 #include "templates/simd.h"
+#include "templates/gemm.h"
 #include "templates/table.h"
 
 #endif
