@@ -16,6 +16,7 @@ enum {
     MK_GEMM_PACKED_COLUMNS = MK_WIDTH == 16 ? 384 : 192, /* the same when the task packs its block of B itself */
     MK_GEMM_ROWS = 224,                             /* rows of C per task, about */
     MK_GEMM_PACKED_ROWS = 560,                      /* the same when each such task packs B anew */
+    MK_GEMM_PACKED_TASKS = 4,                       /* tasks wanted there */
     MK_GEMM_LEAST_ROWS = 56,                        /* least rows of a task when k takes several passes: each reads B again */
     MK_GEMM_TASKS = 24,                             /* tasks wanted, where they can be cut without loss */
     MK_GEMM_TASK_WORK = 1 << 20,                    /* least multiply-adds per task */
@@ -29,8 +30,8 @@ enum {
 
 enum { MK_B_IN_PLACE, MK_B_SHARED, MK_B_OWN };
 
-/* Floats of MK_GEMM_A_PANELS packed panels of A; packing writes whole vectors, the last of which may pass the end. */
-enum { MK_PACKED_A_FLOATS = MK_GEMM_A_PANELS * MK_TILE_ROWS * MK_GEMM_K + 2 * MK_WIDTH * MK_TILE_ROWS + 2 * MK_WIDTH };
+/* A packed panel of A is to[p * MK_PACKED_A_ROWS + row]: whole vectors, so that no store crosses a cache line. */
+enum { MK_PACKED_A_ROWS = (MK_TILE_ROWS + MK_WIDTH - 1) / MK_WIDTH * MK_WIDTH };
 
 /* How a product is cut: a function of its shape and strides. */
 typedef struct MK_NAME(gemm_plan) {
@@ -76,9 +77,11 @@ static MK_NAME(gemm_plan) MK_NAME(gemm_make_plan)(mk_pool *pool, const mk_gemm *
     int64_t columns = mk_ceil_div(g->n + 1, plan.column_tasks + (g->n == 0));
 
     int64_t least = mk_ceil_div(MK_GEMM_TASK_WORK, MK_TILE_ROWS * (g->k + 1) * columns);
-    if (own)
-        least = mk_smaller(plan.row_panels, mk_ceil_div(MK_GEMM_PACKED_ROWS, MK_TILE_ROWS));
-    else if (g->k > MK_GEMM_K && least < MK_GEMM_LEAST_ROWS / MK_TILE_ROWS)
+    if (own) {
+        /* Each task packs its columns of B again, so few tasks, but some for several threads. */
+        least = mk_ceil_div(plan.row_panels * plan.column_tasks, MK_GEMM_PACKED_TASKS);
+        least = least < MK_GEMM_A_PANELS ? MK_GEMM_A_PANELS : mk_smaller(least, MK_GEMM_PACKED_ROWS / MK_TILE_ROWS);
+    } else if (g->k > MK_GEMM_K && least < MK_GEMM_LEAST_ROWS / MK_TILE_ROWS)
         least = MK_GEMM_LEAST_ROWS / MK_TILE_ROWS;
     int64_t tasks = mk_ceil_div(g->m, MK_GEMM_ROWS);
     if (tasks * plan.column_tasks < MK_GEMM_TASKS)
@@ -93,12 +96,18 @@ static MK_NAME(gemm_plan) MK_NAME(gemm_make_plan)(mk_pool *pool, const mk_gemm *
     return plan;
 }
 
+/* Of the panels packed together. load_transposed writes up to MK_WIDTH - 1 steps past the end. */
+MK_INLINE int64_t MK_NAME(packed_a_floats)(const MK_NAME(gemm_plan) *plan)
+{
+    return (MK_GEMM_A_PANELS * (plan->block_k + 15) / 16 * 16 + MK_WIDTH) * MK_PACKED_A_ROWS;
+}
+
 static mk_scratch MK_NAME(gemm_scratch)(const mk_gemm *g)
 {
     MK_NAME(gemm_plan) plan = MK_NAME(gemm_make_plan)(NULL, g);
     mk_scratch need = {0};
     if (plan.pack_a)
-        need.per_worker += MK_PACKED_A_FLOATS * (int64_t)sizeof(float);
+        need.per_worker += MK_NAME(packed_a_floats)(&plan) * (int64_t)sizeof(float);
     if (plan.b_mode == MK_B_OWN)
         need.per_worker += plan.block_k * mk_ceil_div(plan.column_panels, plan.column_tasks) * MK_TILE_COLUMNS * (int64_t)sizeof(float);
     if (plan.b_mode == MK_B_SHARED)
@@ -118,42 +127,32 @@ MK_INLINE void MK_NAME(load_transposed)(const float *from, int64_t stride, const
     vf_transpose(block);
 }
 
-/* Packs panels of A, stored by rows, `rows` rows in all: panel after panel, each to[p * MK_TILE_ROWS + row]. */
+/* Packs panels of A, stored by rows, `rows` rows in all: panel after panel. */
 MK_INLINE void MK_NAME(pack_a_rows)(const float *a, int64_t lda, int64_t rows, int64_t k, float *to)
 {
     enum { GROUP = MK_TILE_ROWS < MK_WIDTH ? MK_TILE_ROWS : MK_WIDTH };
-    for (int64_t row = 0; row < rows; row += MK_TILE_ROWS, to += k * MK_TILE_ROWS)
+    for (int64_t row = 0; row < rows; row += MK_TILE_ROWS, to += k * MK_PACKED_A_ROWS)
         for (int64_t p = 0; p < k; p += MK_WIDTH)
             for (int64_t first = 0; first < MK_TILE_ROWS; first += GROUP) {
                 vf block[MK_WIDTH];
                 MK_NAME(load_transposed)(a + (row + first) * lda + p, lda, GROUP, rows - row - first, k - p, block);
-                MK_UNROLL for (int i = 0; i < MK_WIDTH; ++i) vf_store(to + (p + i) * MK_TILE_ROWS + first, block[i]);
+                MK_UNROLL for (int i = 0; i < MK_WIDTH; ++i) vf_store(to + (p + i) * MK_PACKED_A_ROWS + first, block[i]);
             }
 }
 
-/* Packs panels of A, stored transposed (k x m), `rows` rows in all: panel after panel, each to[p * MK_TILE_ROWS + row]. */
+/* The same for A stored transposed (k x m). */
 MK_INLINE void MK_NAME(pack_a_columns)(const float *a, int64_t lda, int64_t rows, int64_t k, float *to)
 {
-    /* A step's whole vectors overlap the next step's place, which is written after; a panel's last ones overlap the next panel's
-     * first place, which was written already: so the last steps take exact lanes. */
-    const int64_t whole = MK_TILE_ROWS % MK_WIDTH == 0 ? k : k - 1;
     for (int64_t p = 0; p < k; ++p) {
         const float *from = a + p * lda;
-        float *at = to + p * MK_TILE_ROWS;
+        float *at = to + p * MK_PACKED_A_ROWS;
         int64_t row = 0;
-        for (; row + MK_TILE_ROWS + MK_WIDTH <= rows; row += MK_TILE_ROWS, at += k * MK_TILE_ROWS)
-            MK_UNROLL for (int first = 0; first < MK_TILE_ROWS; first += MK_WIDTH)
-            {
-                if (p < whole)
-                    vf_store(at + first, vf_load(from + row + first));
-                else
-                    vf_store_n(at + first, vf_load(from + row + first), mk_smaller(MK_TILE_ROWS - first, MK_WIDTH));
-            }
-        for (; row < rows; row += MK_TILE_ROWS, at += k * MK_TILE_ROWS)
-            for (int64_t first = 0; first < mk_smaller(rows - row, MK_TILE_ROWS); first += MK_WIDTH) {
-                int64_t lanes = mk_smaller(mk_smaller(rows - row, MK_TILE_ROWS) - first, MK_WIDTH);
-                vf_store_n(at + first, vf_load_n(from + row + first, lanes), lanes);
-            }
+        for (; row + MK_PACKED_A_ROWS <= rows; row += MK_TILE_ROWS, at += k * MK_PACKED_A_ROWS)
+            MK_UNROLL for (int first = 0; first < MK_PACKED_A_ROWS; first += MK_WIDTH)
+                vf_store(at + first, vf_load(from + row + first));
+        for (; row < rows; row += MK_TILE_ROWS, at += k * MK_PACKED_A_ROWS)
+            for (int64_t first = 0; first < MK_PACKED_A_ROWS && row + first < rows; first += MK_WIDTH)
+                vf_store(at + first, vf_load_n(from + row + first, mk_smaller(rows - row - first, MK_WIDTH)));
     }
 }
 
@@ -296,7 +295,7 @@ static void MK_NAME(gemm_task)(void *context, int64_t index, int32_t worker)
     const MK_NAME(gemm_plan) *plan = context;
     const mk_gemm *g = plan->g;
     float *packed_a = mk_pool_scratch(plan->pool, worker);
-    float *own_b = plan->pack_a ? packed_a + MK_PACKED_A_FLOATS : packed_a;
+    float *own_b = plan->pack_a ? packed_a + MK_NAME(packed_a_floats)(plan) : packed_a;
     const int64_t row_task = index % plan->row_tasks, column_task = index / plan->row_tasks;
     const int64_t row_begin = plan->row_panels * row_task / plan->row_tasks;
     const int64_t row_end = plan->row_panels * (row_task + 1) / plan->row_tasks;
@@ -337,8 +336,8 @@ static void MK_NAME(gemm_task)(void *context, int64_t index, int32_t worker)
                     else
                         MK_NAME(pack_a_rows)(a, g->lda, together, steps, packed_a);
                 }
-                tile.a = packed_a + nth * MK_TILE_ROWS * steps;
-                tile.a_stride = MK_TILE_ROWS;
+                tile.a = packed_a + nth * MK_PACKED_A_ROWS * steps;
+                tile.a_stride = MK_PACKED_A_ROWS;
             }
             for (int64_t panel = column_begin; panel < column_end; ++panel) {
                 const int64_t column = panel * MK_TILE_COLUMNS, columns = mk_smaller(g->n - column, MK_TILE_COLUMNS);

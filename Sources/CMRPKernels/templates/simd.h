@@ -226,27 +226,28 @@ MK_INLINE vf vf_log(vf x)
     return vf_select((x < 0.0f) | (x != x), vf_splat(__builtin_nanf("")), result);
 }
 
-/* e^(-x^2 / 2), Phi(x) = (1 + erf(x / sqrt 2)) / 2, each with absolute error below 2e-7.
- * Phi(-z) = e^(-z^2/2) M(z) with M(z) = erfcx(z / sqrt 2) / 2, a polynomial fitted on [0, 6]; beyond, Phi(-z) < 1e-9. */
-MK_INLINE void vf_normal(vf x, vf *bell, vf *phi)
+/* For z = min(|x|, 12): bell = e^(-z^2/2) and tail = Phi(-z) = (1 - erf(z / sqrt 2)) / 2, with absolute errors below 1e-7.
+ * tail = bell M(z) with M(z) = erfcx(z / sqrt 2) / 2, a polynomial fitted on [0, 6]; beyond, tail < 1e-9.
+ * At 12 both are below 1e-31 and stand for 0: larger z would only give slow denormal numbers. */
+MK_INLINE void vf_normal(vf x, vf *z, vf *bell, vf *tail)
 {
-    vf z = vf_abs(x);
-    vf s = vf_fma(vf_min(vf_splat(6.0f), z), vf_splat(1.0f / 3.0f), vf_splat(-1.0f));
-    vf p = vf_splat(-1.293100877e-02f);
-    p = vf_fma(p, s, vf_splat(-2.016423863e-03f));
-    p = vf_fma(p, s, vf_splat(1.259726414e-02f));
-    p = vf_fma(p, s, vf_splat(2.056154632e-02f));
-    p = vf_fma(p, s, vf_splat(-2.166300486e-02f));
-    p = vf_fma(p, s, vf_splat(1.315975920e-02f));
-    p = vf_fma(p, s, vf_splat(-3.035709951e-02f));
-    p = vf_fma(p, s, vf_splat(4.662856466e-02f));
-    p = vf_fma(p, s, vf_splat(-6.226806989e-02f));
-    p = vf_fma(p, s, vf_splat(8.231934030e-02f));
-    p = vf_fma(p, s, vf_splat(-1.032104160e-01f));
-    p = vf_fma(p, s, vf_splat(1.215144496e-01f));
-    /* e^(-x^2/2) = 2^y. Below 2^-100 it is 0, which the exponent bits of 2^-127 give: slow denormal numbers never arise. */
-    vf y = z * z * -0.72134752f;
-    y = vf_select(y < -100.0f, vf_splat(-127.0f), y);
+    vf c = *z = vf_min(vf_splat(12.0f), vf_abs(x));
+    vf s = vf_fma(vf_min(vf_splat(6.0f), c), vf_splat(1.0f / 3.0f), vf_splat(-1.0f));
+    /* Even and odd powers apart: two short chains of dependent steps keep the units busier than one long one. */
+    vf s2 = s * s;
+    vf even = vf_splat(-2.016423863e-03f), odd = vf_splat(-1.293100877e-02f);
+    even = vf_fma(even, s2, vf_splat(2.056154632e-02f));
+    odd = vf_fma(odd, s2, vf_splat(1.259726414e-02f));
+    even = vf_fma(even, s2, vf_splat(1.315975920e-02f));
+    odd = vf_fma(odd, s2, vf_splat(-2.166300486e-02f));
+    even = vf_fma(even, s2, vf_splat(4.662856466e-02f));
+    odd = vf_fma(odd, s2, vf_splat(-3.035709951e-02f));
+    even = vf_fma(even, s2, vf_splat(8.231934030e-02f));
+    odd = vf_fma(odd, s2, vf_splat(-6.226806989e-02f));
+    even = vf_fma(even, s2, vf_splat(1.215144496e-01f));
+    odd = vf_fma(odd, s2, vf_splat(-1.032104160e-01f));
+    vf p = vf_fma(odd, s, even);
+    vf y = c * c * -0.72134752f; /* bell = 2^y */
     vf shifted = y + MK_ROUNDER;
     vf r = y - (shifted - MK_ROUNDER);
     vf q = vf_splat(1.340043217e-03f);
@@ -255,25 +256,25 @@ MK_INLINE void vf_normal(vf x, vf *bell, vf *phi)
     q = vf_fma(q, r, vf_splat(2.402210736e-01f));
     q = vf_fma(q, r, vf_splat(6.931472067e-01f));
     q = vf_fma(q, r, vf_splat(1.000000075f));
-    *bell = q * (vf)(((vi)shifted << 23) + 0x3f800000); /* the shift drops all but n, as the rounder's low 9 bits are 0 */
-    vf tail = p * *bell;
-    *phi = vf_select(x < 0.0f, tail, 1.0f - tail);
+    *bell = (vf)((vi)q + ((vi)shifted << 23)); /* the shift drops all but the integer, as the rounder's low 9 bits are 0 */
+    *tail = p * *bell;
 }
 
-/* x Phi(x), exact GELU (Hendrycks & Gimpel 2016). */
+/* x Phi(x), exact GELU (Hendrycks & Gimpel 2016), as max(x, 0) - |x| Phi(-|x|). */
 MK_INLINE vf vf_gelu(vf x)
 {
-    vf bell, phi;
-    vf_normal(x, &bell, &phi);
-    return x * phi;
+    vf z, bell, tail;
+    vf_normal(x, &z, &bell, &tail);
+    return vf_fma(-z, tail, vf_max(vf_splat(0.0f), x));
 }
 
-/* d gelu / dx = Phi(x) + x e^(-x^2/2) / sqrt(2 pi) */
+/* d gelu / dx = Phi(x) + x e^(-x^2/2) / sqrt(2 pi); at -|x| it is h, at |x| it is 1 - h. */
 MK_INLINE vf vf_gelu_gradient(vf x)
 {
-    vf bell, phi;
-    vf_normal(x, &bell, &phi);
-    return vf_fma(x * 0.39894228f, bell, phi);
+    vf z, bell, tail;
+    vf_normal(x, &z, &bell, &tail);
+    vf h = vf_fma(z * -0.39894228f, bell, tail);
+    return vf_select(x < 0.0f, h, 1.0f - h);
 }
 
 /* rows[i][j] becomes rows[j][i]. Each step swaps the off-diagonal squares of side d within squares of side 2 d. */
