@@ -1,0 +1,3 @@
+#ifndef MRP_TYPES_H
+#define MRP_TYPES_H
+#endif

@@ -1,0 +1,1 @@
+#include "mrp_types.h"
