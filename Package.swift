@@ -50,5 +50,6 @@ let package = Package(
             ]),
         .testTarget(
             name: "EngineTests", dependencies: ["MRPEngine", "CMRPKernels"], swiftSettings: swiftFlags),
+        .testTarget(name: "TrainingTests", dependencies: ["MRPTraining"], swiftSettings: swiftFlags),
     ]
 )
