@@ -35,7 +35,7 @@ let package = Package(
         .target(name: "MRPObjectives", dependencies: ["MRPModels"], swiftSettings: swiftFlags),
         .target(name: "MRPData", dependencies: ["MRPEngine", "CMRPImage", "CMRPKernels"], swiftSettings: swiftFlags),
         .target(
-            name: "MRPTraining", dependencies: ["MRPObjectives", "MRPData"], swiftSettings: swiftFlags),
+            name: "MRPTraining", dependencies: ["MRPObjectives", "MRPData", "CMRPKernels"], swiftSettings: swiftFlags),
         .target(name: "MRPLab", dependencies: ["MRPEngine", "MRPData"], swiftSettings: swiftFlags),
         .target(
             name: "MRP", dependencies: ["MRPTraining", "MRPLab", "CMRPTypes"], swiftSettings: boundaryFlags),
@@ -57,5 +57,6 @@ let package = Package(
             name: "EngineTests", dependencies: ["MRPEngine", "CMRPKernels"], swiftSettings: swiftFlags),
         .testTarget(
             name: "DataTests", dependencies: ["MRPData", "MRPEngine", "CMRPImage", "CMRPKernels"], swiftSettings: swiftFlags),
+        .testTarget(name: "TrainingTests", dependencies: ["MRPTraining"], swiftSettings: swiftFlags),
     ]
 )
