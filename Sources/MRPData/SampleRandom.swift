@@ -44,5 +44,5 @@ public struct SampleRandom {
     public mutating func uniform(_ low: Double, _ high: Double) -> Double { low + (high - low) * Double(uniform()) }
 
     /// Uniform in 0 ..< count; count at least 1, below 2^32.
-    public mutating func below(_ count: Int) -> Int { Int(UInt64(word()) * UInt64(count) >> 32) }
+    public mutating func below(_ count: Int) -> Int { Int((UInt64(word()) * UInt64(count)) >> 32) }
 }
