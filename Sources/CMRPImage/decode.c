@@ -1,2 +1,0 @@
-/* Image decoding. */
-typedef int mi_translation_unit;
