@@ -30,7 +30,7 @@ let package = Package(
         .target(name: "MRPObjectives", dependencies: ["MRPModels"], swiftSettings: swiftFlags),
         .target(name: "MRPData", dependencies: ["MRPEngine", "CMRPImage"], swiftSettings: swiftFlags),
         .target(
-            name: "MRPTraining", dependencies: ["MRPObjectives", "MRPData"], swiftSettings: swiftFlags),
+            name: "MRPTraining", dependencies: ["MRPObjectives", "MRPData", "CMRPKernels"], swiftSettings: swiftFlags),
         .target(name: "MRPLab", dependencies: ["MRPEngine", "MRPData"], swiftSettings: swiftFlags),
         .target(
             name: "MRP", dependencies: ["MRPTraining", "MRPLab", "CMRPTypes"], swiftSettings: boundaryFlags),
@@ -50,5 +50,6 @@ let package = Package(
             ]),
         .testTarget(
             name: "EngineTests", dependencies: ["MRPEngine", "CMRPKernels"], swiftSettings: swiftFlags),
+        .testTarget(name: "TrainingTests", dependencies: ["MRPTraining"], swiftSettings: swiftFlags),
     ]
 )

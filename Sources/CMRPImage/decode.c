@@ -1,0 +1,2 @@
+/* Image decoding. */
+typedef int mi_translation_unit;

@@ -1,0 +1,17 @@
+/* The kernels for any processor: SSE2 on x86-64. */
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "mk_kernels.h"
+#include "mk_memory.h"
+#include "reference/reference_float32.h"
+
+#define MK_WIDTH 4
+#define MK_FMA 0
+#define MK_NAME(x) mk_baseline_##x
+#define MK_TABLE_NAME "baseline"
+
+#include "templates/simd.h"
+#include "templates/table.h"
+

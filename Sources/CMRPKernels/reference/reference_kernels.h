@@ -1,0 +1,542 @@
+/* Every kernel as plain loops: what it computes, nothing about speed. reference.c includes this file twice, with REAL float and
+ * double. Sums run in double in both, so the float64 table serves gradient checks and the float32 table differs from it only
+ * by the rounding of its inputs and outputs. The pool gives scratch; nothing runs in parallel.
+ *
+ * Each comment gives shapes and formula; a forward function is followed by its gradient. dX is the gradient of the loss in X. */
+
+/* ---- Matrix product -------------------------------------------------------------------------------------------------- */
+
+/* Phi(x), the standard normal distribution function; gelu(x) = x Phi(x) (Hendrycks & Gimpel 2016). */
+static double MK(normal_cdf)(double x) {
+    return 0.5 * (1 + erf(x * 0.7071067811865475244));
+}
+
+/* d gelu / dx = Phi(x) + x phi(x), phi(x) = exp(-x^2/2) / sqrt(2 pi). */
+static double MK(gelu_derivative)(double x) {
+    return MK(normal_cdf)(x) + x * exp(-0.5 * x * x) * 0.3989422804014326779;
+}
+
+mk_scratch MK(gemm_scratch)(const mk_gemm *g) {
+    (void)g;
+    return (mk_scratch){0, 0};
+}
+
+/* C[m,n] = epilogue(sum over k of op(A)[m,k] op(B)[k,n] + bias[n]); the epilogues are listed at mk_gemm. */
+void MK(gemm)(mk_pool *pool, const mk_gemm *g) {
+    (void)pool;
+    const REAL *a = g->a, *b = g->b, *bias = g->bias, *residual = g->residual;
+    REAL *c = g->c, *auxiliary = g->auxiliary;
+    for (int64_t i = 0; i < g->m; i++) {
+        for (int64_t j = 0; j < g->n; j++) {
+            double sum = 0;
+            for (int64_t k = 0; k < g->k; k++) {
+                double left = g->transpose_a ? a[k * g->lda + i] : a[i * g->lda + k];
+                double right = g->transpose_b ? b[j * g->ldb + k] : b[k * g->ldb + j];
+                sum += left * right;
+            }
+            int64_t at = i * g->ldc + j;
+            if (bias) sum += bias[j];
+            if (g->activation == MK_ACTIVATION_GELU) {
+                if (auxiliary) auxiliary[at] = (REAL)sum;
+                c[at] = (REAL)(sum * MK(normal_cdf)(sum));
+            } else if (g->activation == MK_ACTIVATION_GELU_GRADIENT) {
+                c[at] = (REAL)(sum * MK(gelu_derivative)(auxiliary[at]));
+            } else {
+                c[at] = (REAL)(residual ? sum + residual[at] : sum);
+            }
+        }
+    }
+}
+
+/* ---- Attention ------------------------------------------------------------------------------------------------------- */
+
+/* Three rows of `tokens` doubles. */
+mk_scratch MK(attention_scratch)(const mk_attention *a) {
+    return (mk_scratch){3 * a->tokens * (int64_t)sizeof(double), 0};
+}
+
+static double MK(dot)(const REAL *x, const REAL *y, int64_t count) {
+    double sum = 0;
+    for (int64_t i = 0; i < count; i++) sum += (double)x[i] * y[i];
+    return sum;
+}
+
+/* Within one (image, head), with q_t, k_s, v_s of length head_dim:
+ *   z[t,s] = scale q_t . k_s,  L[t] = log sum_s exp z[t,s],  p[t,s] = exp(z[t,s] - L[t]),  out_t = sum_s p[t,s] v_s. */
+void MK(attention_forward)(mk_pool *pool, const mk_attention *a) {
+    int64_t T = a->tokens, H = a->heads, D = a->head_dim;
+    int64_t qkv_stride = 3 * H * D, out_stride = H * D;
+    double scale = 1 / sqrt((double)D), *p = mk_pool_scratch(pool, 0);
+    for (int64_t image = 0; image < a->batch; image++) {
+        for (int64_t head = 0; head < H; head++) {
+            const REAL *q = (const REAL *)a->qkv + image * T * qkv_stride + head * D;
+            const REAL *k = q + H * D, *v = k + H * D;
+            REAL *out = (REAL *)a->out + image * T * out_stride + head * D;
+            REAL *log_sum_exp = a->log_sum_exp ? (REAL *)a->log_sum_exp + (image * H + head) * T : NULL;
+            for (int64_t t = 0; t < T; t++) {
+                double largest = -INFINITY, sum = 0;
+                for (int64_t s = 0; s < T; s++) {
+                    p[s] = scale * MK(dot)(q + t * qkv_stride, k + s * qkv_stride, D);
+                    if (p[s] > largest) largest = p[s];
+                }
+                for (int64_t s = 0; s < T; s++) sum += p[s] = exp(p[s] - largest);
+                for (int64_t d = 0; d < D; d++) {
+                    double weighted = 0;
+                    for (int64_t s = 0; s < T; s++) weighted += p[s] * v[s * qkv_stride + d];
+                    out[t * out_stride + d] = (REAL)(weighted / sum);
+                }
+                if (log_sum_exp) log_sum_exp[t] = (REAL)(largest + log(sum));
+            }
+        }
+    }
+}
+
+/* With o = out and delta[t] = do_t . o_t (which is sum_s p[t,s] dp[t,s], since dp[t,s] = do_t . v_s):
+ *   dz[t,s] = p[t,s] (dp[t,s] - delta[t]),
+ *   dq_t = scale sum_s dz[t,s] k_s,  dk_s = scale sum_t dz[t,s] q_t,  dv_s = sum_t p[t,s] do_t.
+ * (Dao et al. 2022, FlashAttention, appendix B.2.) p is recomputed by rows for dq and by columns for dk and dv. */
+void MK(attention_backward)(mk_pool *pool, const mk_attention *a) {
+    int64_t T = a->tokens, H = a->heads, D = a->head_dim;
+    int64_t qkv_stride = 3 * H * D, out_stride = H * D;
+    double scale = 1 / sqrt((double)D);
+    double *delta = mk_pool_scratch(pool, 0), *p = delta + T, *dz = p + T;
+    for (int64_t image = 0; image < a->batch; image++) {
+        for (int64_t head = 0; head < H; head++) {
+            int64_t qkv_start = image * T * qkv_stride + head * D, out_start = image * T * out_stride + head * D;
+            const REAL *q = (const REAL *)a->qkv + qkv_start, *k = q + H * D, *v = k + H * D;
+            const REAL *out = (const REAL *)a->out + out_start, *dout = (const REAL *)a->out_gradient + out_start;
+            const REAL *log_sum_exp = (const REAL *)a->log_sum_exp + (image * H + head) * T;
+            REAL *dq = (REAL *)a->qkv_gradient + qkv_start, *dk = dq + H * D, *dv = dk + H * D;
+            for (int64_t t = 0; t < T; t++) delta[t] = MK(dot)(dout + t * out_stride, out + t * out_stride, D);
+            for (int64_t t = 0; t < T; t++) {
+                for (int64_t s = 0; s < T; s++) {
+                    double z = scale * MK(dot)(q + t * qkv_stride, k + s * qkv_stride, D);
+                    dz[s] = exp(z - log_sum_exp[t]) * (MK(dot)(dout + t * out_stride, v + s * qkv_stride, D) - delta[t]);
+                }
+                for (int64_t d = 0; d < D; d++) {
+                    double sum = 0;
+                    for (int64_t s = 0; s < T; s++) sum += dz[s] * k[s * qkv_stride + d];
+                    dq[t * qkv_stride + d] = (REAL)(scale * sum);
+                }
+            }
+            for (int64_t s = 0; s < T; s++) {
+                for (int64_t t = 0; t < T; t++) {
+                    double z = scale * MK(dot)(q + t * qkv_stride, k + s * qkv_stride, D);
+                    p[t] = exp(z - log_sum_exp[t]);
+                    dz[t] = p[t] * (MK(dot)(dout + t * out_stride, v + s * qkv_stride, D) - delta[t]);
+                }
+                for (int64_t d = 0; d < D; d++) {
+                    double key_sum = 0, value_sum = 0;
+                    for (int64_t t = 0; t < T; t++) {
+                        key_sum += dz[t] * q[t * qkv_stride + d];
+                        value_sum += p[t] * dout[t * out_stride + d];
+                    }
+                    dk[s * qkv_stride + d] = (REAL)(scale * key_sum);
+                    dv[s * qkv_stride + d] = (REAL)value_sum;
+                }
+            }
+        }
+    }
+}
+
+/* ---- Normalisation --------------------------------------------------------------------------------------------------- */
+
+/* Mean of x[width], and sum of (x - mean)^2. */
+static double MK(row_moments)(const REAL *x, int64_t width, double *squares) {
+    double sum = 0, mean;
+    for (int64_t c = 0; c < width; c++) sum += x[c];
+    mean = sum / width;
+    *squares = 0;
+    for (int64_t c = 0; c < width; c++) *squares += (x[c] - mean) * (x[c] - mean);
+    return mean;
+}
+
+/* x, y: rows x width; gamma, beta: width; mean, inverse_deviation: rows, or NULL (Ba et al. 2016).
+ *   h = (x - mean) inverse_deviation,  inverse_deviation = 1 / sqrt(mean of (x - mean)^2 + epsilon),  y = h gamma + beta. */
+void MK(layer_norm_forward)(mk_pool *pool, int64_t rows, int64_t width, const void *x_, const void *gamma_,
+                                   const void *beta_, double epsilon, void *y_, void *mean_, void *inverse_deviation_) {
+    (void)pool;
+    const REAL *gamma = gamma_, *beta = beta_;
+    REAL *means = mean_, *inverse_deviations = inverse_deviation_;
+    for (int64_t r = 0; r < rows; r++) {
+        const REAL *x = (const REAL *)x_ + r * width;
+        REAL *y = (REAL *)y_ + r * width;
+        double squares, mean = MK(row_moments)(x, width, &squares);
+        double inverse_deviation = 1 / sqrt(squares / width + epsilon);
+        for (int64_t c = 0; c < width; c++) y[c] = (REAL)((x[c] - mean) * inverse_deviation * gamma[c] + beta[c]);
+        if (means) means[r] = (REAL)mean;
+        if (inverse_deviations) inverse_deviations[r] = (REAL)inverse_deviation;
+    }
+}
+
+mk_scratch MK(layer_norm_scratch)(int64_t rows, int64_t width) {
+    (void)rows, (void)width;
+    return (mk_scratch){0, 0};
+}
+
+/* With g = dy gamma and averages over the row:
+ *   dx = inverse_deviation (g - average(g) - h average(g h)) + addend,  dgamma = sum over rows of dy h,  dbeta = sum of dy. */
+void MK(layer_norm_backward)(mk_pool *pool, int64_t rows, int64_t width, const void *x_, const void *gamma_,
+                                    const void *mean_, const void *inverse_deviation_, const void *dy_, const void *addend_,
+                                    void *dx_, void *dgamma_, void *dbeta_) {
+    (void)pool;
+    const REAL *x = x_, *gamma = gamma_, *mean = mean_, *inverse_deviation = inverse_deviation_, *dy = dy_, *addend = addend_;
+    REAL *dx = dx_, *dgamma = dgamma_, *dbeta = dbeta_;
+    for (int64_t c = 0; c < width; c++) {
+        double gamma_sum = 0, beta_sum = 0;
+        for (int64_t r = 0; r < rows; r++) {
+            double h = ((double)x[r * width + c] - mean[r]) * inverse_deviation[r];
+            gamma_sum += dy[r * width + c] * h;
+            beta_sum += dy[r * width + c];
+        }
+        dgamma[c] = (REAL)gamma_sum;
+        dbeta[c] = (REAL)beta_sum;
+    }
+    for (int64_t r = 0; r < rows; r++) {
+        int64_t start = r * width;
+        double g_sum = 0, gh_sum = 0;
+        for (int64_t c = 0; c < width; c++) {
+            double h = ((double)x[start + c] - mean[r]) * inverse_deviation[r], g = (double)dy[start + c] * gamma[c];
+            g_sum += g;
+            gh_sum += g * h;
+        }
+        for (int64_t c = 0; c < width; c++) {
+            double h = ((double)x[start + c] - mean[r]) * inverse_deviation[r], g = (double)dy[start + c] * gamma[c];
+            double gradient = inverse_deviation[r] * (g - g_sum / width - h * (gh_sum / width));
+            dx[start + c] = (REAL)(addend ? gradient + addend[start + c] : gradient);
+        }
+    }
+}
+
+/* x, y: rows x width. y = (x - mean) / sqrt(sum of (x - mean)^2 / (width - 1) + epsilon) (He et al. 2021, norm_pix_loss). */
+void MK(standardize_rows)(mk_pool *pool, int64_t rows, int64_t width, const void *x_, double epsilon, void *y_) {
+    (void)pool;
+    for (int64_t r = 0; r < rows; r++) {
+        const REAL *x = (const REAL *)x_ + r * width;
+        REAL *y = (REAL *)y_ + r * width;
+        double squares, mean = MK(row_moments)(x, width, &squares);
+        double deviation = sqrt(squares / (width - 1) + epsilon);
+        for (int64_t c = 0; c < width; c++) y[c] = (REAL)((x[c] - mean) / deviation);
+    }
+}
+
+/* ---- Sums, means, elementwise ---------------------------------------------------------------------------------------- */
+
+mk_scratch MK(column_sum_scratch)(int64_t rows, int64_t columns) {
+    (void)rows, (void)columns;
+    return (mk_scratch){0, 0};
+}
+
+/* x: rows x columns; out[column] = sum over rows. */
+void MK(column_sum)(mk_pool *pool, int64_t rows, int64_t columns, const void *x_, void *out_) {
+    (void)pool;
+    const REAL *x = x_;
+    REAL *out = out_;
+    for (int64_t c = 0; c < columns; c++) {
+        double sum = 0;
+        for (int64_t r = 0; r < rows; r++) sum += x[r * columns + c];
+        out[c] = (REAL)sum;
+    }
+}
+
+/* x: batch x tokens x width; y: batch x width. y[b] = mean of x[b, t] over first <= t < tokens. */
+void MK(mean_tokens)(mk_pool *pool, int64_t batch, int64_t tokens, int64_t width, int64_t first, const void *x_,
+                            void *y_) {
+    (void)pool;
+    const REAL *x = x_;
+    REAL *y = y_;
+    for (int64_t b = 0; b < batch; b++) {
+        for (int64_t c = 0; c < width; c++) {
+            double sum = 0;
+            for (int64_t t = first; t < tokens; t++) sum += x[(b * tokens + t) * width + c];
+            y[b * width + c] = (REAL)(sum / (tokens - first));
+        }
+    }
+}
+
+/* dx[b, t] = dy[b] / (tokens - first) for t >= first, else 0. */
+void MK(mean_tokens_gradient)(mk_pool *pool, int64_t batch, int64_t tokens, int64_t width, int64_t first,
+                                     const void *dy_, void *dx_) {
+    (void)pool;
+    const REAL *dy = dy_;
+    REAL *dx = dx_;
+    for (int64_t b = 0; b < batch; b++) {
+        for (int64_t t = 0; t < tokens; t++) {
+            for (int64_t c = 0; c < width; c++) {
+                dx[(b * tokens + t) * width + c] = t < first ? 0 : (REAL)((double)dy[b * width + c] / (tokens - first));
+            }
+        }
+    }
+}
+
+/* y = a + b. */
+void MK(add)(mk_pool *pool, int64_t count, const void *a_, const void *b_, void *y_) {
+    (void)pool;
+    const REAL *a = a_, *b = b_;
+    REAL *y = y_;
+    for (int64_t i = 0; i < count; i++) y[i] = a[i] + b[i];
+}
+
+/* y = factor x. */
+void MK(scale)(mk_pool *pool, int64_t count, double factor, const void *x_, void *y_) {
+    (void)pool;
+    const REAL *x = x_;
+    REAL *y = y_;
+    for (int64_t i = 0; i < count; i++) y[i] = (REAL)(factor * x[i]);
+}
+
+/* ---- Rows of tokens -------------------------------------------------------------------------------------------------- */
+
+/* The row of x (or of the table) that output row i of image b comes from. */
+static int64_t MK(source_row)(const int32_t *ids, int64_t stride, int64_t b, int64_t i) {
+    return ids ? ids[b * stride + i] : i;
+}
+
+/* x: batch x rows_in x width; y: batch x rows_out x width; ids, table_ids: batch x rows_out. See mk_gather:
+ *   y[b,i] = (id in range ? x[b, id] : fill) + table[table_id]. */
+void MK(gather)(mk_pool *pool, const mk_gather *g) {
+    (void)pool;
+    const REAL *x = g->x, *fill = g->fill, *table = g->table;
+    for (int64_t b = 0; b < g->batch; b++) {
+        for (int64_t i = 0; i < g->rows_out; i++) {
+            REAL *y = (REAL *)g->y + (b * g->rows_out + i) * g->width;
+            int64_t id = MK(source_row)(g->ids, g->ids_stride, b, i);
+            int64_t table_id = MK(source_row)(g->table_ids, g->table_ids_stride, b, i);
+            for (int64_t c = 0; c < g->width; c++) {
+                REAL value = 0;
+                if (0 <= id && id < g->rows_in) {
+                    value = x[(b * g->rows_in + id) * g->width + c];
+                } else if (fill) {
+                    value = fill[c];
+                }
+                y[c] = table ? value + table[table_id * g->width + c] : value;
+            }
+        }
+    }
+}
+
+/* dx[b,r] = sum of dy[b,i] with id = r;  dfill = sum of dy[b,i] with id out of range;  dtable[r] = sum of dy[b,i] with
+ * table_id = r. */
+void MK(gather_gradient)(mk_pool *pool, const mk_gather_gradient *gradient) {
+    (void)pool;
+    const mk_gather *g = &gradient->forward;
+    const REAL *dy = gradient->y_gradient;
+    REAL *dx = gradient->x_gradient, *dfill = gradient->fill_gradient, *dtable = gradient->table_gradient;
+    int64_t width = g->width;
+    for (int64_t b = 0; dx && b < g->batch; b++) {
+        for (int64_t r = 0; r < g->rows_in; r++) {
+            for (int64_t c = 0; c < width; c++) {
+                double sum = 0;
+                for (int64_t i = 0; i < g->rows_out; i++) {
+                    if (MK(source_row)(g->ids, g->ids_stride, b, i) == r) sum += dy[(b * g->rows_out + i) * width + c];
+                }
+                dx[(b * g->rows_in + r) * width + c] = (REAL)sum;
+            }
+        }
+    }
+    for (int64_t c = 0; dfill && c < width; c++) {
+        double sum = 0;
+        for (int64_t b = 0; b < g->batch; b++) {
+            for (int64_t i = 0; i < g->rows_out; i++) {
+                int64_t id = MK(source_row)(g->ids, g->ids_stride, b, i);
+                if (id < 0 || id >= g->rows_in) sum += dy[(b * g->rows_out + i) * width + c];
+            }
+        }
+        dfill[c] = (REAL)sum;
+    }
+    for (int64_t r = 0; dtable && r < g->table_rows; r++) {
+        for (int64_t c = 0; c < width; c++) {
+            double sum = 0;
+            for (int64_t b = 0; b < g->batch; b++) {
+                for (int64_t i = 0; i < g->rows_out; i++) {
+                    int64_t table_id = MK(source_row)(g->table_ids, g->table_ids_stride, b, i);
+                    if (table_id == r) sum += dy[(b * g->rows_out + i) * width + c];
+                }
+            }
+            dtable[r * width + c] = (REAL)sum;
+        }
+    }
+}
+
+/* Where value f of patch row i of image b lies in images (batch x channels x height x width); f counts (channel, row, column),
+ * or (row, column, channel) when channels_last. */
+static int64_t MK(pixel)(const mk_patches *p, int64_t b, int64_t i, int64_t f) {
+    int64_t patch = MK(source_row)(p->ids, p->ids_stride, b, i), grid_width = p->width / p->patch_width;
+    int64_t area = p->patch_height * p->patch_width;
+    int64_t channel = p->channels_last ? f % p->channels : f / area;
+    int64_t place = p->channels_last ? f / p->channels : f % area;
+    int64_t row = patch / grid_width * p->patch_height + place / p->patch_width;
+    int64_t column = patch % grid_width * p->patch_width + place % p->patch_width;
+    return ((b * p->channels + channel) * p->height + row) * p->width + column;
+}
+
+/* patches[b,i,f] = images[pixel(b, i, f)]; patches: batch x rows_out x (patch_height patch_width channels). */
+void MK(extract_patches)(mk_pool *pool, const mk_patches *p) {
+    (void)pool;
+    const REAL *images = p->images;
+    REAL *patches = p->patches;
+    int64_t width = p->channels * p->patch_height * p->patch_width;
+    for (int64_t b = 0; b < p->batch; b++) {
+        for (int64_t i = 0; i < p->rows_out; i++) {
+            for (int64_t f = 0; f < width; f++) patches[(b * p->rows_out + i) * width + f] = images[MK(pixel)(p, b, i, f)];
+        }
+    }
+}
+
+/* images = 0, then images[pixel(b, i, f)] += patches[b,i,f]. */
+void MK(scatter_patches)(mk_pool *pool, const mk_patches *p) {
+    (void)pool;
+    REAL *images = p->images;
+    const REAL *patches = p->patches;
+    int64_t width = p->channels * p->patch_height * p->patch_width;
+    for (int64_t at = 0; at < p->batch * p->channels * p->height * p->width; at++) images[at] = 0;
+    for (int64_t b = 0; b < p->batch; b++) {
+        for (int64_t i = 0; i < p->rows_out; i++) {
+            for (int64_t f = 0; f < width; f++) images[MK(pixel)(p, b, i, f)] += patches[(b * p->rows_out + i) * width + f];
+        }
+    }
+}
+
+/* ---- Losses ---------------------------------------------------------------------------------------------------------- */
+
+mk_scratch MK(squared_error_scratch)(int64_t count) {
+    (void)count;
+    return (mk_scratch){0, 0};
+}
+
+/* prediction, target: count; loss = mean of (prediction - target)^2. */
+void MK(squared_error)(mk_pool *pool, int64_t count, const void *prediction_, const void *target_, void *loss) {
+    (void)pool;
+    const REAL *prediction = prediction_, *target = target_;
+    double sum = 0;
+    for (int64_t i = 0; i < count; i++) {
+        double difference = (double)prediction[i] - target[i];
+        sum += difference * difference;
+    }
+    *(REAL *)loss = (REAL)(sum / count);
+}
+
+/* out = 2 (prediction - target) / count * dloss. */
+void MK(squared_error_gradient)(mk_pool *pool, int64_t count, const void *prediction_, const void *target_,
+                                       const void *loss_gradient, void *out_) {
+    (void)pool;
+    const REAL *prediction = prediction_, *target = target_;
+    REAL *out = out_;
+    double factor = 2.0 * *(const REAL *)loss_gradient / count;
+    for (int64_t i = 0; i < count; i++) out[i] = (REAL)(((double)prediction[i] - target[i]) * factor);
+}
+
+/* log of the sum of exp(x[width]). */
+static double MK(row_log_sum_exp)(const REAL *x, int64_t width) {
+    double largest = -INFINITY, sum = 0;
+    for (int64_t c = 0; c < width; c++) {
+        if (x[c] > largest) largest = x[c];
+    }
+    for (int64_t c = 0; c < width; c++) sum += exp(x[c] - largest);
+    return largest + log(sum);
+}
+
+mk_scratch MK(cross_entropy_scratch)(int64_t rows, int64_t classes) {
+    (void)rows, (void)classes;
+    return (mk_scratch){0, 0};
+}
+
+/* logits: rows x classes; labels, log_sum_exp: rows.
+ *   loss = mean over rows of log_sum_exp - sum_c target[c] logits[c],
+ *   target[c] = (1 - smoothing) [c = label] + smoothing / classes (Szegedy et al. 2016). */
+void MK(cross_entropy)(mk_pool *pool, int64_t rows, int64_t classes, const void *logits_, const int32_t *labels,
+                              double smoothing, void *log_sum_exp_, void *loss) {
+    (void)pool;
+    REAL *log_sum_exp = log_sum_exp_;
+    double sum = 0;
+    for (int64_t r = 0; r < rows; r++) {
+        const REAL *logits = (const REAL *)logits_ + r * classes;
+        double all = MK(row_log_sum_exp)(logits, classes), expected = (1 - smoothing) * logits[labels[r]];
+        for (int64_t c = 0; smoothing > 0 && c < classes; c++) expected += smoothing / classes * logits[c];
+        log_sum_exp[r] = (REAL)all;
+        sum += all - expected;
+    }
+    *(REAL *)loss = (REAL)(sum / rows);
+}
+
+/* dlogits = (exp(logits - log_sum_exp) - target) / rows * dloss. */
+void MK(cross_entropy_gradient)(mk_pool *pool, int64_t rows, int64_t classes, const void *logits_,
+                                       const int32_t *labels, double smoothing, const void *log_sum_exp_,
+                                       const void *loss_gradient, void *dlogits_) {
+    (void)pool;
+    const REAL *log_sum_exp = log_sum_exp_;
+    double factor = (double)*(const REAL *)loss_gradient / rows;
+    for (int64_t r = 0; r < rows; r++) {
+        const REAL *logits = (const REAL *)logits_ + r * classes;
+        REAL *dlogits = (REAL *)dlogits_ + r * classes;
+        for (int64_t c = 0; c < classes; c++) {
+            double target = smoothing / classes + (c == labels[r] ? 1 - smoothing : 0);
+            dlogits[c] = (REAL)((exp((double)logits[c] - log_sum_exp[r]) - target) * factor);
+        }
+    }
+}
+
+/* x, y: rows x width; y = exp(x - log sum exp(x)) in each row. */
+void MK(softmax_rows)(mk_pool *pool, int64_t rows, int64_t width, const void *x_, void *y_) {
+    (void)pool;
+    for (int64_t r = 0; r < rows; r++) {
+        const REAL *x = (const REAL *)x_ + r * width;
+        REAL *y = (REAL *)y_ + r * width;
+        double all = MK(row_log_sum_exp)(x, width);
+        for (int64_t c = 0; c < width; c++) y[c] = (REAL)exp(x[c] - all);
+    }
+}
+
+/* ---- Optimiser ------------------------------------------------------------------------------------------------------- */
+
+/* One step of AdamW (Loshchilov & Hutter 2019) on `count` parameters p with moments m, v; t = step, g = gradient_scale dp:
+ *   p *= 1 - lr wd;  m = beta1 m + (1 - beta1) g;  v = beta2 v + (1 - beta2) g^2;
+ *   p -= lr / (1 - beta1^t) m / (sqrt(v) / sqrt(1 - beta2^t) + epsilon). */
+void MK(adamw)(mk_pool *pool, const mk_adamw *a) {
+    (void)pool;
+    REAL *parameter = a->parameter, *first_moment = a->first_moment, *second_moment = a->second_moment;
+    const REAL *gradient = a->gradient;
+    double rate = a->learning_rate / (1 - pow(a->beta1, (double)a->step));
+    double correction = sqrt(1 - pow(a->beta2, (double)a->step));
+    for (int64_t i = 0; i < a->count; i++) {
+        double g = a->gradient_scale * gradient[i];
+        double m = a->beta1 * first_moment[i] + (1 - a->beta1) * g;
+        double v = a->beta2 * second_moment[i] + (1 - a->beta2) * g * g;
+        double p = parameter[i] * (1 - a->learning_rate * a->weight_decay);
+        first_moment[i] = (REAL)m;
+        second_moment[i] = (REAL)v;
+        parameter[i] = (REAL)(p - rate * m / (sqrt(v) / correction + a->epsilon));
+    }
+}
+
+static const mk_kernels MK(table) = {
+    .name = MK_NAME,
+    .element_bytes = sizeof(REAL),
+    .gemm_scratch = MK(gemm_scratch),
+    .gemm = MK(gemm),
+    .attention_scratch = MK(attention_scratch),
+    .attention_forward = MK(attention_forward),
+    .attention_backward = MK(attention_backward),
+    .layer_norm_forward = MK(layer_norm_forward),
+    .layer_norm_scratch = MK(layer_norm_scratch),
+    .layer_norm_backward = MK(layer_norm_backward),
+    .column_sum_scratch = MK(column_sum_scratch),
+    .column_sum = MK(column_sum),
+    .gather = MK(gather),
+    .gather_gradient = MK(gather_gradient),
+    .extract_patches = MK(extract_patches),
+    .scatter_patches = MK(scatter_patches),
+    .standardize_rows = MK(standardize_rows),
+    .squared_error_scratch = MK(squared_error_scratch),
+    .squared_error = MK(squared_error),
+    .squared_error_gradient = MK(squared_error_gradient),
+    .cross_entropy_scratch = MK(cross_entropy_scratch),
+    .cross_entropy = MK(cross_entropy),
+    .cross_entropy_gradient = MK(cross_entropy_gradient),
+    .softmax_rows = MK(softmax_rows),
+    .mean_tokens = MK(mean_tokens),
+    .mean_tokens_gradient = MK(mean_tokens_gradient),
+    .add = MK(add),
+    .scale = MK(scale),
+    .adamw = MK(adamw),
+};
