@@ -43,16 +43,16 @@ const char *mt_status_name(int32_t status) {
         NAME(MRP_ERR_UNSUPPORTED);
         NAME(MRP_ERR_INTERNAL);
 #undef NAME
-        default: return "unknown status";
+    default: return "unknown status";
     }
 }
 
 const char *mt_version(void) { return MRP_VERSION; }
 
-const char *mt_c_compiler(void) {
-#if defined(__clang__)
-    return "clang " __clang_version__;
-#else
-    return "cc " __VERSION__;
-#endif
+#define TEXT(x) TEXT_OF(x)
+#define TEXT_OF(x) #x
+
+const char *mt_build(void) {
+    return "libmrp " MRP_VERSION ", commit " MRP_COMMIT
+           ", clang " TEXT(__clang_major__) "." TEXT(__clang_minor__) "." TEXT(__clang_patchlevel__);
 }

@@ -18,7 +18,8 @@ const char *mt_last_error(void);
 const char *mt_status_name(int32_t status);
 
 const char *mt_version(void);
-/* "gcc 12.2" or the like: the compiler of the C sources. */
-const char *mt_c_compiler(void);
+
+/* Version, commit and compiler of the C sources, such as "libmrp 0.1.0, commit 0123456789ab, clang 21.0.0". */
+const char *mt_build(void);
 
 #endif
