@@ -8,10 +8,6 @@ let kernelFlags: [CSetting] = [
     .unsafeFlags(["-O3", "-fvisibility=hidden", "-fno-math-errno", "-ffp-contract=fast"])
 ]
 
-// For mrp_build_info.
-let git = Context.gitInformation
-let commit = git.map { $0.currentCommit.prefix(12) + ($0.hasUncommittedChanges ? " with changes" : "") } ?? "unknown"
-
 // The compiler sees the handle types as complete, so that the header generator prints `mrp_model *`, not `void *`.
 let boundaryFlags: [SwiftSetting] = [
     .swiftLanguageMode(.v5), .unsafeFlags(["-Xcc", "-DMRP_SWIFT_IMPORT"]),
@@ -28,7 +24,7 @@ let package = Package(
         .target(
             name: "CMRPImage", cSettings: kernelFlags,
             linkerSettings: [.linkedLibrary("jpeg"), .linkedLibrary("png16")]),
-        .target(name: "CMRPTypes", cSettings: [.define("MRP_COMMIT", to: "\"\(commit)\"")]),
+        .target(name: "CMRPTypes"),
         .target(name: "MRPEngine", dependencies: ["CMRPKernels"], swiftSettings: swiftFlags),
         .target(name: "MRPModels", dependencies: ["MRPEngine"], swiftSettings: swiftFlags),
         .target(name: "MRPObjectives", dependencies: ["MRPModels"], swiftSettings: swiftFlags),

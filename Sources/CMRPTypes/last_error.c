@@ -4,6 +4,13 @@
 
 #include "mrp_types.h"
 
+/* Written by tools/write_commit.sh, which `make build` runs; absent after a plain `swift build`. */
+#if __has_include("commit.h")
+#include "commit.h"
+#else
+#define MRP_COMMIT "unknown"
+#endif
+
 /* In static memory, so that storing "out of memory" needs none. */
 static __thread char last_error[MT_LAST_ERROR_CAPACITY];
 
