@@ -15,14 +15,30 @@ struct Fixture {
         file = try SafetensorsFile(path: Self.folder + name + ".safetensors")
     }
 
-    func number(_ key: String) throws -> Double {
-        try #require(JSON.parse(#require(file.metadata[key])).number, "\(key) of \(name)")
+    private func metadata(_ key: String) throws -> JSON {
+        let text = try #require(file.metadata[key], "\(key) of \(name)")
+        return try JSON.parse(text)
     }
+
+    func number(_ key: String) throws -> Double {
+        let value = try metadata(key).number
+        return try #require(value)
+    }
+
     func integer(_ key: String) throws -> Int { Int(try number(key)) }
-    func flag(_ key: String) throws -> Bool { try #require(JSON.parse(#require(file.metadata[key])).bool) }
-    func text(_ key: String) throws -> String { try #require(JSON.parse(#require(file.metadata[key])).string) }
+
+    func flag(_ key: String) throws -> Bool {
+        try metadata(key) == .bool(true)
+    }
+
+    func text(_ key: String) throws -> String {
+        let value = try metadata(key).string
+        return try #require(value)
+    }
+
     func numbers(_ key: String) throws -> [Double] {
-        try #require(JSON.parse(#require(file.metadata[key])).array).compactMap(\.number)
+        let value = try metadata(key).array
+        return try #require(value).compactMap(\.number)
     }
 
     func values(_ key: String) throws -> [Float] {
@@ -52,9 +68,11 @@ struct Fixture {
         let encoder = VisionTransformer(
             geometry: geometry, transformer: try transformer(""), epsilon: try number("layer_norm_eps"))
         let decoder = isClassifier ? nil : MaskedDecoder(try transformer("decoder_"))
-        let head =
-            isClassifier
-            ? try ClassifierHead(classes: integer("classes"), pooling: #require(Pooling(rawValue: text("pooling")))) : nil
+        var head: ClassifierHead?
+        if isClassifier {
+            let pooling = Pooling(rawValue: try text("pooling"))
+            head = try ClassifierHead(classes: integer("classes"), pooling: #require(pooling))
+        }
         let model = try Model(encoder: encoder, decoder: decoder, head: head, seed: 1)
         for key in keys("weights/") {
             let tensor = try #require(model.parameters[key], "weight \(key)")

@@ -131,7 +131,8 @@ import Testing
 
     @Test(arguments: ["warmup", "minimum", "no_warmup"]) func schedule(_ name: String) throws {
         let fixture = try Fixture("schedule")
-        let settings = try JSON.parse(#require(fixture.file.metadata[name]))
+        let text = try #require(fixture.file.metadata[name])
+        let settings = try JSON.parse(text)
         let schedule = LearningRateSchedule(
             peak: try #require(settings["lr"]?.number), minimum: try #require(settings["min_lr"]?.number),
             warmupEpochs: try #require(settings["warmup_epochs"]?.number), epochs: try #require(settings["epochs"]?.number),
