@@ -17,7 +17,6 @@ import platform
 import shlex
 import statistics
 import subprocess
-import sys
 import time
 from pathlib import Path
 from types import TracebackType
@@ -176,4 +175,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
