@@ -14,5 +14,6 @@
 #define MK_TABLE_NAME "baseline"
 
 #include "templates/simd.h"
+#include "templates/gemm.h"
 #include "templates/table.h"
 

@@ -15,6 +15,7 @@
 #define MK_TABLE_NAME "neon"
 
 #include "templates/simd.h"
+#include "templates/gemm.h"
 #include "templates/table.h"
 
 #endif

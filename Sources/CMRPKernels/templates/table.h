@@ -14,8 +14,8 @@
 const mk_kernels MK_NAME(table) = {
     .name = MK_TABLE_NAME,
     .element_bytes = 4,
-    .gemm_scratch = MK_REFERENCE(gemm_scratch),
-    .gemm = MK_REFERENCE(gemm),
+    .gemm_scratch = MK_NAME(gemm_scratch),
+    .gemm = MK_NAME(gemm),
     .attention_scratch = MK_REFERENCE(attention_scratch),
     .attention_forward = MK_REFERENCE(attention_forward),
     .attention_backward = MK_REFERENCE(attention_backward),
