@@ -3,6 +3,7 @@
 #define MK_TABLE_H
 
 #include "adamw.h"
+#include "attention.h"
 #include "elementwise.h"
 #include "gather.h"
 #include "layer_norm.h"
@@ -16,9 +17,9 @@ const mk_kernels MK_NAME(table) = {
     .element_bytes = 4,
     .gemm_scratch = MK_REFERENCE(gemm_scratch),
     .gemm = MK_REFERENCE(gemm),
-    .attention_scratch = MK_REFERENCE(attention_scratch),
-    .attention_forward = MK_REFERENCE(attention_forward),
-    .attention_backward = MK_REFERENCE(attention_backward),
+    .attention_scratch = MK_NAME(attention_scratch),
+    .attention_forward = MK_NAME(attention_forward),
+    .attention_backward = MK_NAME(attention_backward),
     .layer_norm_forward = MK_NAME(layer_norm_forward),
     .layer_norm_scratch = MK_NAME(layer_norm_scratch),
     .layer_norm_backward = MK_NAME(layer_norm_backward),
