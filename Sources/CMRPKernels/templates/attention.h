@@ -16,9 +16,9 @@
 enum { MK_BLOCK_QUERIES = 64, MK_LONE_QUERIES = MK_WIDTH / 8 + 1, MK_SCORE_STRIDE = 80 };
 
 #if MK_WIDTH == 16 || defined(__aarch64__)
-enum { MK_TILE_ROWS = 12 }; /* 24 of 32 registers hold sums */
+enum { MK_ATTENTION_ROWS = 12 }; /* 24 of 32 registers hold sums */
 #else
-enum { MK_TILE_ROWS = 6 }; /* 12 of 16 */
+enum { MK_ATTENTION_ROWS = 6 }; /* 12 of 16 */
 #endif
 
 /* The operand on the left of a product: row-major, or a transposed score matrix. */
@@ -28,7 +28,7 @@ enum { MK_LEFT_ROWS, MK_LEFT_SCORES };
 MK_INLINE void MK_NAME(attention_tile)(const int rows, const int vectors, const int left, int64_t depth, const float *a,
                                        int64_t a_stride, const float *b, int64_t b_stride, float *c, int64_t c_stride,
                                        const float *factor, int accumulate) {
-    vf sum[MK_TILE_ROWS][2];
+    vf sum[MK_ATTENTION_ROWS][2];
 #pragma clang loop unroll(full)
     for (int r = 0; r < rows; r++) {
         sum[r][0] = vf_splat(0);
@@ -61,7 +61,7 @@ MK_INLINE void MK_NAME(attention_tile)(const int rows, const int vectors, const 
 MK_INLINE void MK_NAME(attention_product_any)(const int left, int64_t m, int64_t vectors, int64_t depth, const float *a,
                                               int64_t a_stride, const float *b, int64_t b_stride, float *c, int64_t c_stride,
                                               const float *factor, int accumulate) {
-    int64_t tiles = mk_ceil_divide(m, MK_TILE_ROWS);
+    int64_t tiles = mk_ceil_divide(m, MK_ATTENTION_ROWS);
     for (int64_t v = 0; v < vectors; v += 2) {
         for (int64_t tile = 0; tile < tiles; tile++) {
             int64_t first = tile * m / tiles, rows = (tile + 1) * m / tiles - first;
