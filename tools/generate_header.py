@@ -299,7 +299,8 @@ def check_doc(where, prototype, blocks, codes, names):
         raise Failure(f"{where}: `- Errors:` names no code; write `none` when there is none")
     parameters = [p.name for p in prototype.parameters]
     described = [label for kind, label, _ in blocks if kind == "parameter"]
-    if described and described != parameters:
+    # The object that a function belongs to comes first and needs no description of its own.
+    if described and described != parameters and described != parameters[1:]:
         raise Failure(f"{where}: describes {', '.join(described)}; the parameters are {', '.join(parameters)}")
     text = " ".join(" ".join(t) if isinstance(t, list) else t for _, _, t in blocks)
     for word in re.findall(r"\bMRP_[A-Z0-9_]+\b(?!\*)", text):
