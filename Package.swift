@@ -38,7 +38,7 @@ let package = Package(
             name: "MRPTraining", dependencies: ["MRPObjectives", "MRPData", "CMRPKernels"], swiftSettings: swiftFlags),
         .target(name: "MRPLab", dependencies: ["MRPEngine", "MRPData"], swiftSettings: swiftFlags),
         .target(
-            name: "MRP", dependencies: ["MRPTraining", "MRPLab", "CMRPTypes"], swiftSettings: boundaryFlags),
+            name: "MRP", dependencies: ["MRPTraining", "MRPLab", "CMRPKernels", "CMRPTypes"], swiftSettings: boundaryFlags),
         // Holds the flags of the shared library's link step. No test depends on it, so tests link as usual.
         .target(
             name: "MRPLink",

@@ -1,4 +1,5 @@
 /* The kernels for any processor: SSE2 on x86-64. */
+#include <math.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>

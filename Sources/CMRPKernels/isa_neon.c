@@ -1,5 +1,6 @@
 /* The kernels for arm64, whose every processor has NEON. */
 #if defined(__aarch64__)
+#include <math.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>

@@ -51,17 +51,21 @@ public final class Executor {
             : pointer.assumingMemoryBound(to: Double.self)[index]
     }
 
-    /// Runs the work and, unless it was cancelled, the updates. `accept` is asked between the two (for example whether the loss
-    /// is finite); false leaves all bound tensors as they were. Returns whether the updates ran.
+    /// Runs the work and, unless it was cancelled, the updates. Returns whether the updates ran.
     ///
-    /// `cancel`, when given, is polled by the kernels between tasks: the call returns soon after it becomes nonzero.
+    /// `cancel` is polled by the kernels between tasks: the call returns soon after it becomes nonzero. `poll` is called on this
+    /// thread between kernels. `accept` is asked between work and updates (for example whether the loss is finite); false leaves
+    /// all bound tensors as they were.
     @discardableResult
-    public func run(cancel: UnsafePointer<Int32>? = nil, accept: () throws -> Bool) rethrows -> Bool {
+    public func run(
+        cancel: UnsafePointer<Int32>?, poll: (() -> Void)? = nil, accept: () throws -> Bool
+    ) rethrows -> Bool {
         mk_pool_set_cancel_flag(compute.pool, cancel)
         defer { mk_pool_set_cancel_flag(compute.pool, nil) }
         for index in 0..<plan.firstUpdate {
             if mk_pool_cancelled(compute.pool) != 0 { return false }
             kernels[index].run()
+            poll?()
         }
         if mk_pool_cancelled(compute.pool) != 0 { return false }
         guard try accept() else { return false }
@@ -71,7 +75,9 @@ public final class Executor {
     }
 
     @discardableResult
-    public func run(cancel: UnsafePointer<Int32>? = nil) -> Bool { run(cancel: cancel, accept: { true }) }
+    public func run(cancel: UnsafePointer<Int32>? = nil, poll: (() -> Void)? = nil) -> Bool {
+        run(cancel: cancel, poll: poll, accept: { true })
+    }
 
     private func prepare() throws {
         for (name, value) in graph.boundValues {

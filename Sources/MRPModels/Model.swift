@@ -26,6 +26,8 @@ public final class Model {
     public var normalization: Normalization?
     /// Names of the classes, index by index; empty when unknown.
     public var classNames: [String] = []
+    /// Whether the encoder has been pretrained: fine-tuning then lowers the learning rate of the lower layers.
+    public var isPretrained = false
     /// The objective's settings, kept with the model because its reconstructions depend on them.
     public var maskRatio = 0.75
     public var normalizesTargets = true
@@ -74,6 +76,7 @@ public final class Model {
         for (name, tensor) in parameters.tensors { result.parameters[name]?.copyElements(of: tensor) }
         result.normalization = normalization
         result.classNames = classNames
+        result.isPretrained = isPretrained
         result.maskRatio = maskRatio
         result.normalizesTargets = normalizesTargets
         return result

@@ -1,1 +1,0 @@
-#include "mrp_types.h"
