@@ -11,8 +11,20 @@
  *     #include <stdio.h>
  *
  *     int main(void) {
- *         printf("libmrp %s\n", mrp_version());
- *         return mrp_version_number() < MRP_VERSION_NUMBER;
+ *         mrp_dataset *images = NULL;
+ *         mrp_config *options = NULL;
+ *         mrp_model *model = NULL;
+ *         mrp_status failed = mrp_dataset_open_folder("train", NULL, &images) ||
+ *                             mrp_config_create("mae_vit_tiny_32", &options) ||
+ *                             mrp_config_set(options, "epochs", "20") ||
+ *                             mrp_model_create(options, &model) ||
+ *                             mrp_pretrain(model, images, options, NULL, NULL) ||
+ *                             mrp_model_save(model, "encoder.safetensors");
+ *         if (failed) fprintf(stderr, "%s\n", mrp_last_error());
+ *         mrp_model_destroy(model);
+ *         mrp_config_destroy(options);
+ *         mrp_dataset_destroy(images);
+ *         return failed;
  *     }
  *
  * Ownership. What a create, open or load function hands out is yours until you call its destroy
@@ -34,6 +46,7 @@
 #ifndef MRP_H
 #define MRP_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 #ifdef __cplusplus
@@ -86,6 +99,12 @@ typedef struct mrp_lab_report mrp_lab_report; /* what the laboratory found */
  * those of the running call give MRP_ERR_BUSY. */
 typedef int32_t (*mrp_progress_fn)(const mrp_progress *progress, void *user);
 
+/* An allocator for the library's large memory (mrp_set_allocator). `allocate` returns `bytes` of
+ * memory aligned to `alignment` (a power of two), or NULL when there is none; `release` gets the
+ * same number of bytes back. Both are called from any thread. */
+typedef void *(*mrp_allocate_fn)(size_t bytes, size_t alignment, void *user);
+typedef void (*mrp_release_fn)(void *memory, size_t bytes, void *user);
+
 /* ---- 1. Library ---------------------------------------------------------------------------------
  *
  * The version that was loaded, the names of status codes, and the text of the last error.
@@ -136,6 +155,555 @@ const char *mrp_last_error(void);
  * Since 0.1.
  */
 const char *mrp_status_string(mrp_status status);
+
+/**
+ * Replaces the allocator of the library's large memory: images, weights, the values of a step,
+ * files that are read. Small objects still use malloc. Memory that is in use goes back to the
+ * allocator that it came from.
+ *
+ *   allocate  hands out memory, or NULL when there is none: the call that needed it then returns
+ *             MRP_ERR_MEMORY. NULL restores the default.
+ *   release   takes memory back; NULL exactly when allocate is NULL.
+ *   user      passed to both.
+ * Errors: MRP_ERR_ARGUMENT (only one of the functions is NULL).
+ * Since 0.1.
+ */
+mrp_status mrp_set_allocator(mrp_allocate_fn allocate, mrp_release_fn release, void *user);
+
+/**
+ * Bytes of large memory that the library holds now.
+ *
+ * Since 0.1.
+ */
+int64_t mrp_memory_in_use(void);
+
+/* ---- 2. Options ---------------------------------------------------------------------------------
+ *
+ * Every setting is a key with a text value: mrp_config_set(config, "mask_ratio", "0.75").
+ * mrp_config_describe lists all keys with types, defaults, limits and meaning. Keys of training can
+ * be set for one phase only, as "pretrain.epochs" or "finetune.epochs"; the plain key sets both.
+ */
+
+/**
+ * Makes a set of options: those of a preset, or the defaults.
+ *
+ *   preset  a name that mrp_config_describe lists, such as "mae_vit_tiny_32"; NULL for the
+ *           defaults.
+ *   out     receives the handle.
+ * Errors: MRP_ERR_ARGUMENT (unknown preset, out is NULL).
+ * Since 0.1.
+ */
+mrp_status mrp_config_create(const char *preset, mrp_config **out);
+
+/**
+ * Sets one option. On an error nothing changes.
+ *
+ *   key    the option, such as "mask_ratio" or "finetune.epochs".
+ *   value  its value as text; numbers with a point, flags as "true" or "false".
+ * Errors: MRP_ERR_ARGUMENT (unknown key: the text names the nearest one; value outside its limits:
+ *     the text names them; NULL), MRP_ERR_HANDLE, MRP_ERR_BUSY.
+ * Since 0.1.
+ */
+mrp_status mrp_config_set(mrp_config *config, const char *key, const char *value);
+
+/**
+ * Reads one option: what was set, or its default.
+ *
+ *   key       the option.
+ *   buffer    receives the text; NULL with a capacity of 0 asks for the size only.
+ *   capacity  bytes in buffer.
+ *   needed    receives the size of the text with its NUL; may be NULL.
+ * Errors: MRP_ERR_ARGUMENT (unknown key, buffer too small: it then holds the beginning of the
+ *     text), MRP_ERR_HANDLE, MRP_ERR_BUSY.
+ * Since 0.1.
+ */
+mrp_status mrp_config_get(const mrp_config *config, const char *key, char *buffer, int64_t capacity,
+                          int64_t *needed);
+
+/**
+ * Describes all options and presets as JSON: {"options": [{"key", "type", "default", "limits",
+ * "per_phase", "section", "summary"}, ...], "presets": [{"name", "summary", "values"}, ...]}.
+ *
+ *   buffer    receives the text; NULL with a capacity of 0 asks for the size only.
+ *   capacity  bytes in buffer.
+ *   needed    receives the size of the text with its NUL; may be NULL.
+ * Errors: MRP_ERR_ARGUMENT (buffer too small).
+ * Since 0.1.
+ */
+mrp_status mrp_config_describe(char *buffer, int64_t capacity, int64_t *needed);
+
+/**
+ * Destroys a set of options. NULL is allowed.
+ *
+ * Since 0.1.
+ */
+void mrp_config_destroy(mrp_config *config);
+
+/* ---- 3. Datasets --------------------------------------------------------------------------------
+ *
+ * Images with or without labels: arrays of the caller, folders, or images that the library
+ * generates. A dataset never changes, so several models and threads may use one at the same time.
+ */
+
+/**
+ * Makes a dataset of images in memory. Pixels and labels are copied.
+ *
+ *   pixels    count x channels x height x width values, or count x height x width x channels,
+ *             without gaps.
+ *   type      MRP_UINT8 (0 ... 255), MRP_UINT16 (0 ... 65535) or MRP_FLOAT32 (any finite values).
+ *   count     number of images, at least 1.
+ *   channels  channels of each image.
+ *   height    rows of pixels.
+ *   width     columns of pixels.
+ *   layout    MRP_NCHW or MRP_NHWC.
+ *   labels    a class 0, 1, ... for each image, or NULL.
+ *   out       receives the handle.
+ * Errors: MRP_ERR_ARGUMENT (NULL, a size of 0 or beyond the limit, NaN or infinity in the images, a
+ *     negative label), MRP_ERR_MEMORY.
+ * Since 0.1.
+ */
+mrp_status mrp_dataset_from_array(const void *pixels, int32_t type, int64_t count, int64_t channels,
+                                  int64_t height, int64_t width, int32_t layout,
+                                  const int32_t *labels, mrp_dataset **out);
+
+/**
+ * Like mrp_dataset_from_array, without copying the pixels: the caller keeps them alive and
+ * unchanged until the dataset and all subsets of it are destroyed. Labels are copied.
+ *
+ *   pixels    count x channels x height x width values, or count x height x width x channels,
+ *             without gaps.
+ *   type      MRP_UINT8, MRP_UINT16 or MRP_FLOAT32.
+ *   count     number of images, at least 1.
+ *   channels  channels of each image.
+ *   height    rows of pixels.
+ *   width     columns of pixels.
+ *   layout    MRP_NCHW or MRP_NHWC.
+ *   labels    a class 0, 1, ... for each image, or NULL.
+ *   out       receives the handle.
+ * Errors: MRP_ERR_ARGUMENT (as for mrp_dataset_from_array; pixels not aligned to their type),
+ *     MRP_ERR_MEMORY.
+ * Since 0.1.
+ */
+mrp_status mrp_dataset_wrap_array(const void *pixels, int32_t type, int64_t count, int64_t channels,
+                                  int64_t height, int64_t width, int32_t layout,
+                                  const int32_t *labels, mrp_dataset **out);
+
+/**
+ * Opens a folder of JPEG and PNG images: <path>/<class>/<image> with labels, or <path>/<image>
+ * without. Classes and images are ordered by the bytes of their names. Images are decoded when they
+ * are needed; gray and colour images may be mixed when the option "channels" says how many channels
+ * are wanted.
+ *
+ *   path     the folder.
+ *   options  "channels" and "cache_bytes" are read; NULL for the defaults.
+ *   out      receives the handle.
+ * Errors: MRP_ERR_IO (the folder cannot be read), MRP_ERR_ARGUMENT (it holds no images; NULL),
+ *     MRP_ERR_FORMAT (its first image is none), MRP_ERR_MEMORY, MRP_ERR_HANDLE, MRP_ERR_BUSY.
+ * Since 0.1.
+ */
+mrp_status mrp_dataset_open_folder(const char *path, const mrp_config *options, mrp_dataset **out);
+
+/**
+ * Generates small colour images of two-part objects, so that everything can be tried without data:
+ * each class has two independent discriminative parts; multi-view images show both, single-view
+ * images one (the image form of the multi-view data of arXiv 2206.03826), on textured backgrounds
+ * with clutter. Image i has label i % classes.
+ *
+ *   options  "image_height", "image_width", "channels", "synthetic_classes",
+ *            "synthetic_single_view" and "synthetic_first_image" are read; NULL for the defaults.
+ *   count    number of images.
+ *   seed     fixes the classes and the images; sets with the same seed that do not overlap (see
+ *            "synthetic_first_image") are a training and a test set.
+ *   out      receives the handle.
+ * Errors: MRP_ERR_ARGUMENT (a number out of range, NULL), MRP_ERR_MEMORY, MRP_ERR_HANDLE,
+ *     MRP_ERR_BUSY.
+ * Since 0.1.
+ */
+mrp_status mrp_dataset_generate(const mrp_config *options, int64_t count, uint64_t seed,
+                                mrp_dataset **out);
+
+/**
+ * Chooses count images, each class in proportion to its size; the same ones for the same seed. The
+ * images are shared.
+ *
+ *   dataset  where to choose from.
+ *   count    how many, at most those in the dataset.
+ *   seed     fixes the choice.
+ *   out      receives the handle.
+ * Errors: MRP_ERR_ARGUMENT (count out of range, NULL), MRP_ERR_MEMORY, MRP_ERR_HANDLE.
+ * Since 0.1.
+ */
+mrp_status mrp_dataset_subset(const mrp_dataset *dataset, int64_t count, uint64_t seed,
+                              mrp_dataset **out);
+
+/**
+ * Tells the sizes of a dataset; each pointer may be NULL.
+ *
+ *   count     receives the number of images.
+ *   channels  receives the channels of each image.
+ *   height    receives the height; 0 when images differ in size.
+ *   width     receives the width; 0 when images differ in size.
+ *   classes   receives the number of classes; 0 without labels.
+ * Errors: MRP_ERR_ARGUMENT (dataset is NULL), MRP_ERR_HANDLE.
+ * Since 0.1.
+ */
+mrp_status mrp_dataset_shape(const mrp_dataset *dataset, int64_t *count, int64_t *channels,
+                             int64_t *height, int64_t *width, int64_t *classes);
+
+/**
+ * The name of a class: its folder's, or its number.
+ *
+ *   index     the class, from 0.
+ *   buffer    receives the text; NULL with a capacity of 0 asks for the size only.
+ *   capacity  bytes in buffer.
+ *   needed    receives the size of the text with its NUL; may be NULL.
+ * Errors: MRP_ERR_ARGUMENT (no such class, buffer too small, NULL), MRP_ERR_HANDLE.
+ * Since 0.1.
+ */
+mrp_status mrp_dataset_class_name(const mrp_dataset *dataset, int64_t index, char *buffer,
+                                  int64_t capacity, int64_t *needed);
+
+/**
+ * Copies the labels.
+ *
+ *   labels    receives one class per image.
+ *   capacity  elements in labels.
+ * Errors: MRP_ERR_ARGUMENT (NULL, too small), MRP_ERR_STATE (the dataset has no labels),
+ *     MRP_ERR_HANDLE.
+ * Since 0.1.
+ */
+mrp_status mrp_dataset_labels(const mrp_dataset *dataset, int32_t *labels, int64_t capacity);
+
+/**
+ * Copies images as floats, count x channels x height x width, integers as fractions of their range
+ * (uint8: x / 255). Images of another size are resized (bicubic, the shorter side first) and
+ * cropped at the centre.
+ *
+ *   first     the first image.
+ *   count     how many images.
+ *   height    wanted height; 0 for the dataset's own.
+ *   width     wanted width; 0 for the dataset's own.
+ *   images    receives the pixels.
+ *   capacity  elements in images.
+ * Errors: MRP_ERR_ARGUMENT (range, capacity, NULL, height 0 for images that differ in size),
+ *     MRP_ERR_IO and MRP_ERR_FORMAT (an image cannot be decoded), MRP_ERR_MEMORY, MRP_ERR_HANDLE.
+ * Since 0.1.
+ */
+mrp_status mrp_dataset_images(const mrp_dataset *dataset, int64_t first, int64_t count,
+                              int64_t height, int64_t width, float *images, int64_t capacity);
+
+/**
+ * Destroys a dataset. NULL is allowed; runs that still use it keep what they need.
+ *
+ * Since 0.1.
+ */
+void mrp_dataset_destroy(mrp_dataset *dataset);
+
+/* ---- 4. Models ----------------------------------------------------------------------------------
+ *
+ * A vision encoder with its weights, and the decoder (while it is pretrained) or the classifier
+ * head (once it is fine-tuned) that belongs to it. Files are safetensors with the names of the
+ * Hugging Face hub.
+ */
+
+/**
+ * Makes a model with fresh weights: the encoder that the options describe.
+ *
+ *   options  the section "network" and "seed" are read; NULL for the defaults.
+ *   out      receives the handle.
+ * Errors: MRP_ERR_ARGUMENT (sizes that do not fit together, such as an image size that is not a
+ *     multiple of the patch size; NULL), MRP_ERR_MEMORY, MRP_ERR_HANDLE, MRP_ERR_BUSY.
+ * Since 0.1.
+ */
+mrp_status mrp_model_create(const mrp_config *options, mrp_model **out);
+
+/**
+ * Reads a model that mrp_model_save wrote.
+ *
+ *   path  the safetensors file.
+ *   out   receives the handle.
+ * Errors: MRP_ERR_IO (cannot be read), MRP_ERR_FORMAT (not safetensors, damaged, or tensors
+ *     missing, unexpected or mis-shaped: the text names them), MRP_ERR_VERSION (of a newer
+ *     library), MRP_ERR_NUMERIC (a weight is NaN or infinite), MRP_ERR_MEMORY, MRP_ERR_ARGUMENT.
+ * Since 0.1.
+ */
+mrp_status mrp_model_load(const char *path, mrp_model **out);
+
+/**
+ * Writes a model: a safetensors file that holds everything, and its configuration once more as JSON
+ * beside it (encoder.safetensors and encoder.json). Each file is replaced as a whole; after an
+ * error the old one is as it was.
+ *
+ *   path  the safetensors file.
+ * Errors: MRP_ERR_IO (cannot be written), MRP_ERR_ARGUMENT (NULL), MRP_ERR_HANDLE, MRP_ERR_BUSY.
+ * Since 0.1.
+ */
+mrp_status mrp_model_save(mrp_model *model, const char *path);
+
+/**
+ * Makes a copy with its own weights.
+ *
+ *   out  receives the handle.
+ * Errors: MRP_ERR_ARGUMENT (NULL), MRP_ERR_MEMORY, MRP_ERR_HANDLE, MRP_ERR_BUSY.
+ * Since 0.1.
+ */
+mrp_status mrp_model_clone(mrp_model *model, mrp_model **out);
+
+/**
+ * Describes a model as JSON: its configuration with the keys of a Hugging Face config.json, under
+ * "libmrp" what only this library keeps, and under "weights" every weight's name, shape and number
+ * of elements.
+ *
+ *   buffer    receives the text; NULL with a capacity of 0 asks for the size only.
+ *   capacity  bytes in buffer.
+ *   needed    receives the size of the text with its NUL; may be NULL.
+ * Errors: MRP_ERR_ARGUMENT (buffer too small, NULL), MRP_ERR_HANDLE, MRP_ERR_BUSY.
+ * Since 0.1.
+ */
+mrp_status mrp_model_describe(mrp_model *model, char *buffer, int64_t capacity, int64_t *needed);
+
+/**
+ * Copies one weight.
+ *
+ *   name      as mrp_model_describe lists it, such as "blocks.0.attn.qkv.weight".
+ *   values    receives the elements, row-major; NULL with a capacity of 0 asks for the count only.
+ *   capacity  elements in values.
+ *   count     receives the number of elements; may be NULL.
+ * Errors: MRP_ERR_ARGUMENT (no such weight, too small, NULL), MRP_ERR_HANDLE, MRP_ERR_BUSY.
+ * Since 0.1.
+ */
+mrp_status mrp_model_parameter(mrp_model *model, const char *name, float *values, int64_t capacity,
+                               int64_t *count);
+
+/**
+ * Stops the call that runs on a model, from any thread: it returns MRP_CANCELLED soon and the model
+ * keeps its last finished step.
+ *
+ * Returns: MRP_OK when a call was running, MRP_DONE when none was.
+ * Errors: MRP_ERR_ARGUMENT (NULL), MRP_ERR_HANDLE.
+ * Since 0.1.
+ */
+mrp_status mrp_cancel(mrp_model *model);
+
+/**
+ * Destroys a model. NULL is allowed.
+ *
+ * Since 0.1.
+ */
+void mrp_model_destroy(mrp_model *model);
+
+/* ---- 5. Training --------------------------------------------------------------------------------
+ *
+ * Pretraining hides patches and learns to reconstruct them, without labels; fine-tuning learns
+ * classes with labels. A model that was never pretrained is fine-tuned from scratch: that is
+ * supervised learning. Either one call with a callback, or a trainer that the caller steps through.
+ * The same seed gives the same bits, whatever the number of threads.
+ */
+
+/**
+ * Pretrains the model's encoder as a masked autoencoder (He et al. 2021). Labels are not read.
+ *
+ *   dataset   images with the model's number of channels.
+ *   options   the sections "objective", "training", "data" and "run" are read, and the decoder's
+ *             sizes; NULL for the defaults.
+ *   callback  called after each step and several times per second in between; NULL for none.
+ *   user      passed to the callback.
+ * Returns: MRP_CANCELLED when the callback or mrp_cancel stopped the run; the model then keeps its
+ *     last finished step.
+ * Errors: MRP_ERR_ARGUMENT (options or images that do not fit the model; NULL), MRP_ERR_NUMERIC
+ *     (the loss became NaN or infinite; the model keeps the step before), MRP_ERR_IO and
+ *     MRP_ERR_FORMAT (an image cannot be read or decoded), MRP_ERR_MEMORY, MRP_ERR_UNSUPPORTED (the
+ *     instruction set asked for), MRP_ERR_HANDLE, MRP_ERR_BUSY.
+ * Since 0.1.
+ */
+mrp_status mrp_pretrain(mrp_model *model, const mrp_dataset *dataset, const mrp_config *options,
+                        mrp_progress_fn callback, void *user);
+
+/**
+ * Trains the model as a classifier, encoder included: fine-tuning after pretraining, supervised
+ * learning from scratch otherwise. The head is made from the dataset's classes; the decoder is
+ * dropped.
+ *
+ *   dataset   labelled images with the model's number of channels.
+ *   options   as for mrp_pretrain, and "pooling", "classes", "label_smoothing", "layer_decay"; NULL
+ *             for the defaults.
+ *   callback  called after each step and several times per second in between; NULL for none.
+ *   user      passed to the callback.
+ * Returns: MRP_CANCELLED when the callback or mrp_cancel stopped the run; the model then keeps its
+ *     last finished step.
+ * Errors: MRP_ERR_ARGUMENT (no labels; options or images that do not fit the model; NULL),
+ *     MRP_ERR_NUMERIC, MRP_ERR_IO, MRP_ERR_FORMAT, MRP_ERR_MEMORY, MRP_ERR_UNSUPPORTED,
+ *     MRP_ERR_HANDLE, MRP_ERR_BUSY, all as for mrp_pretrain.
+ * Since 0.1.
+ */
+mrp_status mrp_finetune(mrp_model *model, const mrp_dataset *dataset, const mrp_config *options,
+                        mrp_progress_fn callback, void *user);
+
+/**
+ * Prepares a run that the caller steps through. All memory is planned and taken here, before step
+ * 1. The trainer keeps model and dataset alive; while it lives the model may be saved or evaluated
+ * between steps, but not trained by others.
+ *
+ *   model    what is trained.
+ *   dataset  the images.
+ *   options  as for mrp_pretrain or mrp_finetune; NULL for the defaults.
+ *   phase    "pretrain" or "finetune".
+ *   out      receives the handle.
+ * Errors: MRP_ERR_ARGUMENT (unknown phase; options or images that do not fit the model; NULL),
+ *     MRP_ERR_MEMORY, MRP_ERR_IO, MRP_ERR_FORMAT, MRP_ERR_UNSUPPORTED, MRP_ERR_HANDLE,
+ *     MRP_ERR_BUSY.
+ * Since 0.1.
+ */
+mrp_status mrp_trainer_create(mrp_model *model, const mrp_dataset *dataset,
+                              const mrp_config *options, const char *phase, mrp_trainer **out);
+
+/**
+ * Tells what a run takes.
+ *
+ *   bytes  receives the memory of training: weights, moments, values of a step, scratch memory (not
+ *          the images); may be NULL.
+ *   steps  receives the number of steps; may be NULL.
+ * Errors: MRP_ERR_ARGUMENT (NULL), MRP_ERR_HANDLE.
+ * Since 0.1.
+ */
+mrp_status mrp_trainer_plan(const mrp_trainer *trainer, int64_t *bytes, int64_t *steps);
+
+/**
+ * Does one step.
+ *
+ * Returns: MRP_OK, MRP_DONE when all steps were done before, MRP_CANCELLED when mrp_cancel stopped
+ *     it (nothing changed; the next call tries the same step again).
+ * Errors: MRP_ERR_NUMERIC, MRP_ERR_IO, MRP_ERR_FORMAT, MRP_ERR_MEMORY as for mrp_pretrain;
+ *     MRP_ERR_ARGUMENT (NULL), MRP_ERR_FORKED (the trainer's loader belongs to the parent process),
+ *     MRP_ERR_HANDLE, MRP_ERR_BUSY.
+ * Since 0.1.
+ */
+mrp_status mrp_trainer_step(mrp_trainer *trainer);
+
+/**
+ * How far a run is. The pointer is good as long as the trainer; each step rewrites what it shows.
+ *
+ * Returns: the progress, or NULL when trainer is not a live handle.
+ * Since 0.1.
+ */
+const mrp_progress *mrp_trainer_progress(const mrp_trainer *trainer);
+
+/**
+ * Destroys a trainer; the model keeps what it learned. NULL is allowed.
+ *
+ * Since 0.1.
+ */
+void mrp_trainer_destroy(mrp_trainer *trainer);
+
+/**
+ * What is being done: "pretrain", "finetune", "evaluate", "encode", "predict" or "reconstruct".
+ *
+ * Returns: a static text; "" when progress is NULL.
+ * Since 0.1.
+ */
+const char *mrp_progress_phase(const mrp_progress *progress);
+
+/**
+ * The finished share of the run.
+ *
+ * Returns: 0 ... 1; NaN when progress is NULL.
+ * Since 0.1.
+ */
+double mrp_progress_fraction(const mrp_progress *progress);
+
+/**
+ * A value of the run by name: "loss" (of the last step), "mean_loss" (over the current epoch),
+ * "learning_rate", "images_per_second", "seconds", "seconds_left", "epoch", "step", "steps".
+ *
+ *   name  which value.
+ * Returns: the value; NaN when it is unknown, not there yet, or progress is NULL.
+ * Since 0.1.
+ */
+double mrp_progress_value(const mrp_progress *progress, const char *name);
+
+/* ---- 6. Using a model ---------------------------------------------------------------------------
+ *
+ * Features, class probabilities, reconstructions and accuracy, over whole datasets
+ * (mrp_dataset_wrap_array makes one of an array without copying it). Images of another size are
+ * resized and cropped at the centre.
+ */
+
+/**
+ * Computes features: per image the mean over patches, the class token, or all tokens.
+ *
+ *   dataset   the images.
+ *   options   "features" ("mean" or "cls": count x width numbers; "tokens": count x (1 + patches) x
+ *             width, class token first) and "layer" (0: the last block after the final norm; 1, 2,
+ *             ...: the output of that block); NULL for the defaults.
+ *   features  receives the numbers.
+ *   capacity  elements in features.
+ * Returns: MRP_CANCELLED when mrp_cancel stopped it.
+ * Errors: MRP_ERR_ARGUMENT (NULL, capacity, images that do not fit the model, no such layer),
+ *     MRP_ERR_IO, MRP_ERR_FORMAT, MRP_ERR_MEMORY, MRP_ERR_UNSUPPORTED, MRP_ERR_HANDLE,
+ *     MRP_ERR_BUSY.
+ * Since 0.1.
+ */
+mrp_status mrp_encode(mrp_model *model, const mrp_dataset *dataset, const mrp_config *options,
+                      float *features, int64_t capacity);
+
+/**
+ * Computes class probabilities of a fine-tuned model.
+ *
+ *   dataset        the images.
+ *   options        the sections "data" and "run" are read; NULL for the defaults.
+ *   probabilities  receives count x classes numbers; each row adds up to 1.
+ *   capacity       elements in probabilities.
+ * Returns: MRP_CANCELLED when mrp_cancel stopped it.
+ * Errors: MRP_ERR_STATE (the model has no classifier head), MRP_ERR_ARGUMENT (NULL, capacity,
+ *     images that do not fit the model), MRP_ERR_IO, MRP_ERR_FORMAT, MRP_ERR_MEMORY,
+ *     MRP_ERR_UNSUPPORTED, MRP_ERR_HANDLE, MRP_ERR_BUSY.
+ * Since 0.1.
+ */
+mrp_status mrp_predict(mrp_model *model, const mrp_dataset *dataset, const mrp_config *options,
+                       float *probabilities, int64_t capacity);
+
+/**
+ * Hides patches of each image and reconstructs them.
+ *
+ *   dataset          the images.
+ *   options          "mask_ratio" and "seed" choose the hidden patches when mask is NULL; NULL for
+ *                    the defaults.
+ *   mask             count x patches, 1 = hidden, 0 = visible, the same number hidden in every
+ *                    image; or NULL.
+ *   images           receives the images as the network sees them, count x channels x height x
+ *                    width in 0 ... 1 (floats in their own units); may be NULL.
+ *   reconstructions  receives the visible patches as they are and the hidden ones as predicted,
+ *                    like images; may be NULL.
+ *   masks            receives count x patches, 1 = hidden; may be NULL.
+ *   loss             receives the mean loss over hidden patches; may be NULL.
+ * Returns: MRP_CANCELLED when mrp_cancel stopped it.
+ * Errors: MRP_ERR_STATE (the model has no decoder), MRP_ERR_ARGUMENT (a mask that hides all or
+ *     nothing, or not the same number everywhere; NULL; images that do not fit the model),
+ *     MRP_ERR_IO, MRP_ERR_FORMAT, MRP_ERR_MEMORY, MRP_ERR_UNSUPPORTED, MRP_ERR_HANDLE,
+ *     MRP_ERR_BUSY.
+ * Since 0.1.
+ */
+mrp_status mrp_reconstruct(mrp_model *model, const mrp_dataset *dataset, const mrp_config *options,
+                           const uint8_t *mask, float *images, float *reconstructions,
+                           uint8_t *masks, double *loss);
+
+/**
+ * Measures a model on a dataset.
+ *
+ *   dataset  the images; labelled, but for "reconstruction_loss".
+ *   options  the sections "data" and "run" are read, "mask_ratio" for the reconstruction; NULL for
+ *            the defaults.
+ *   metric   "top1" (share of images whose class has the largest score), "loss" (mean cross
+ *            entropy), or "reconstruction_loss" (mean over hidden patches).
+ *   value    receives the result.
+ * Returns: MRP_CANCELLED when mrp_cancel stopped it.
+ * Errors: MRP_ERR_STATE (the model has no head, or no decoder), MRP_ERR_ARGUMENT (unknown metric,
+ *     no labels, images that do not fit the model, NULL), MRP_ERR_IO, MRP_ERR_FORMAT,
+ *     MRP_ERR_MEMORY, MRP_ERR_UNSUPPORTED, MRP_ERR_HANDLE, MRP_ERR_BUSY.
+ * Since 0.1.
+ */
+mrp_status mrp_evaluate(mrp_model *model, const mrp_dataset *dataset, const mrp_config *options,
+                        const char *metric, double *value);
 
 #ifdef __cplusplus
 }
