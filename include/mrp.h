@@ -112,7 +112,6 @@ typedef void (*mrp_release_fn)(void *memory, size_t bytes, void *user);
 
 /**
  * The version of the loaded library, such as "0.1.0". The header's is MRP_VERSION.
- *
  * Since 0.1.
  */
 const char *mrp_version(void);
@@ -120,7 +119,6 @@ const char *mrp_version(void);
 /**
  * The version of the loaded library as a number, 10000 major + 100 minor + patch, to be compared
  * with MRP_VERSION_NUMBER.
- *
  * Since 0.1.
  */
 int32_t mrp_version_number(void);
@@ -172,7 +170,6 @@ mrp_status mrp_set_allocator(mrp_allocate_fn allocate, mrp_release_fn release, v
 
 /**
  * Bytes of large memory that the library holds now.
- *
  * Since 0.1.
  */
 int64_t mrp_memory_in_use(void);
@@ -234,7 +231,6 @@ mrp_status mrp_config_describe(char *buffer, int64_t capacity, int64_t *needed);
 
 /**
  * Destroys a set of options. NULL is allowed.
- *
  * Since 0.1.
  */
 void mrp_config_destroy(mrp_config *config);
@@ -394,7 +390,6 @@ mrp_status mrp_dataset_images(const mrp_dataset *dataset, int64_t first, int64_t
 
 /**
  * Destroys a dataset. NULL is allowed; runs that still use it keep what they need.
- *
  * Since 0.1.
  */
 void mrp_dataset_destroy(mrp_dataset *dataset);
@@ -487,7 +482,6 @@ mrp_status mrp_cancel(mrp_model *model);
 
 /**
  * Destroys a model. NULL is allowed.
- *
  * Since 0.1.
  */
 void mrp_model_destroy(mrp_model *model);
@@ -590,7 +584,6 @@ const mrp_progress *mrp_trainer_progress(const mrp_trainer *trainer);
 
 /**
  * Destroys a trainer; the model keeps what it learned. NULL is allowed.
- *
  * Since 0.1.
  */
 void mrp_trainer_destroy(mrp_trainer *trainer);

@@ -270,7 +270,7 @@ def render(blocks):
     width = max((len(label) for kind, label, _ in blocks if kind == "parameter"), default=0)
     previous = None
     for kind, label, text in blocks:
-        grouped = (kind == previous and kind != "prose") or {kind, previous} <= {"parameter", "field"}
+        grouped = (kind == previous and kind != "prose") or {kind, previous} <= {"parameter", "field"} or label == "Since"
         if lines and not grouped:
             lines.append("")
         if kind == "code":
