@@ -272,14 +272,16 @@ static PyStructSequence_Field progress_fields[] = {
     {"steps", "steps of the whole run"},
     {"epoch", "passes over the data done, with a fraction"},
     {"loss", "loss of the last step"},
+    {"mean_loss", "mean loss of the current epoch so far"},
     {"learning_rate", "learning rate of the last step"},
     {"images_per_second", "training images per second"},
     {"seconds", "seconds since the run began"},
     {"seconds_left", "seconds until it ends, estimated"},
     {NULL, NULL},
 };
+enum { PROGRESS_FIELDS = sizeof progress_fields / sizeof progress_fields[0] - 1 };
 static PyStructSequence_Desc progress_description = {
-    "mrp.Progress", "How far a training run is; a value that is not known yet is NaN (None where it is a count).", progress_fields, 10};
+    "mrp.Progress", "How far a training run is; a value that is not known yet is NaN (None where it is a count).", progress_fields, PROGRESS_FIELDS};
 
 static PyObject *count_or_none(double value) {
     if (value != value) Py_RETURN_NONE;
@@ -287,13 +289,13 @@ static PyObject *count_or_none(double value) {
 }
 
 static PyObject *progress_snapshot(module_state *state, const mrp_progress *progress) {
-    PyObject *values[10] = {
+    PyObject *values[PROGRESS_FIELDS] = {
         PyUnicode_FromString(mrp_progress_phase(progress)), PyFloat_FromDouble(mrp_progress_fraction(progress)),
         count_or_none(mrp_progress_value(progress, "step")), count_or_none(mrp_progress_value(progress, "steps"))};
-    for (int i = 4; i < 10; i++) values[i] = PyFloat_FromDouble(mrp_progress_value(progress, progress_fields[i].name));
+    for (int i = 4; i < PROGRESS_FIELDS; i++) values[i] = PyFloat_FromDouble(mrp_progress_value(progress, progress_fields[i].name));
     PyObject *result = PyStructSequence_New(state->progress);
     int complete = result != NULL;
-    for (int i = 0; i < 10; i++) {
+    for (int i = 0; i < PROGRESS_FIELDS; i++) {
         if (!values[i]) complete = 0;
         if (result) {
             PyStructSequence_SetItem(result, i, values[i]);
@@ -741,7 +743,9 @@ static PyObject *py_cancel(PyObject *module, PyObject *object) {
     module_state *state = state_of(module);
     mrp_model *model = handle_of(state, object, MODEL);
     if (!model) return NULL;
-    return none_or_raise(state, mrp_cancel(model));
+    mrp_status status = mrp_cancel(model);
+    if (status < 0) return raise_status(state, status);
+    return PyBool_FromLong(status == MRP_OK);
 }
 
 /* ---- Training ---- */
@@ -823,10 +827,11 @@ static mrp_status call_predict(void *arguments) {
 }
 static mrp_status call_reconstruct(void *arguments) {
     use_arguments *use = arguments;
-    return mrp_reconstruct(use->model, use->dataset, use->options, use->mask.buf, use->out.buf, use->second.buf, use->masks.buf);
+    return mrp_reconstruct(use->model, use->dataset, use->options, use->mask.buf, use->out.buf, use->second.buf, use->masks.buf,
+                           &use->value);
 }
 
-/* Runs one of the four on its arguments, which it closes. Returns a new reference, or NULL with an exception set. */
+/* Runs one of the four on its arguments, which it closes. Returns the value that it found (0 when it finds none), or NULL. */
 static PyObject *use_model(module_state *state, use_arguments *use, mrp_status (*call)(void *)) {
     watched_call watched = {.call = call, .arguments = use, .model = use->model};
     int ok = run_watched(state, &watched);
@@ -836,8 +841,7 @@ static PyObject *use_model(module_state *state, use_arguments *use, mrp_status (
     if (use->mask.obj) PyBuffer_Release(&use->mask);
     if (!ok) return NULL;
     if (watched.status != MRP_OK) return raise_status(state, watched.status);
-    if (use->metric) return PyFloat_FromDouble(use->value);
-    Py_RETURN_NONE;
+    return PyFloat_FromDouble(use->value);
 }
 
 static int use_handles(module_state *state, use_arguments *use, PyObject *model, PyObject *dataset, PyObject *options) {
@@ -855,6 +859,7 @@ static PyObject *py_evaluate(PyObject *module, PyObject *args) {
     return use_model(state, &use, call_evaluate);
 }
 
+/* `call` fills an array. */
 static PyObject *fill(PyObject *module, PyObject *args, const char *what, mrp_status (*call)(void *)) {
     PyObject *model, *dataset, *options, *out;
     use_arguments use = {0};
@@ -862,7 +867,10 @@ static PyObject *fill(PyObject *module, PyObject *args, const char *what, mrp_st
     module_state *state = state_of(module);
     if (!use_handles(state, &use, model, dataset, options)) return NULL;
     if (!open_array(state, out, what, "f", 0, 1, &use.out)) return NULL;
-    return use_model(state, &use, call);
+    PyObject *done = use_model(state, &use, call);
+    if (!done) return NULL;
+    Py_DECREF(done);
+    Py_RETURN_NONE;
 }
 
 static PyObject *py_encode(PyObject *module, PyObject *args) { return fill(module, args, "features", call_encode); }
@@ -933,7 +941,7 @@ static PyMethodDef functions[] = {
     FUNCTION(model_describe, METH_O, "($module, model, /)", "The model's facts, as JSON."),
     FUNCTION(model_parameter, METH_VARARGS, "($module, model, name, out, /)",
              "Write a weight into a float32 array (or nothing, for None); returns its number of elements."),
-    FUNCTION(cancel, METH_O, "($module, model, /)", "Stop the call that runs on this model, from any thread."),
+    FUNCTION(cancel, METH_O, "($module, model, /)", "Stop the call that runs on this model, from any thread; False when none was running."),
     FUNCTION(pretrain, METH_VARARGS, "($module, model, dataset, config, callback, /)",
              "Pretrain by mask reconstruction. callback(progress) or None; a true answer stops. Returns False when stopped."),
     FUNCTION(finetune, METH_VARARGS, "($module, model, dataset, config, callback, /)",
@@ -950,7 +958,7 @@ static PyMethodDef functions[] = {
              "Write class probabilities [count, classes] into a float32 array."),
     FUNCTION(reconstruct, METH_VARARGS,
              "($module, model, dataset, config, mask, image_values, patches, images, reconstructions, masks, /)",
-             "Write images, reconstructions and masks. mask: uint8 [count, patches], 1 = hidden, or None for a random one;\n"
+             "Write images, reconstructions and masks; returns the mean loss. mask: uint8 [count, patches], 1 = hidden, or None for a random one;\n"
              "image_values = C H W and patches must be the model's."),
     {NULL, NULL, 0, NULL},
 };
