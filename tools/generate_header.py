@@ -105,7 +105,7 @@ def read_prototypes(path, declared):
         for type_ in [prototype.result] + [p.type for p in prototype.parameters]:
             base = type_.removeprefix("const ").rstrip(" *")
             if base not in SCALARS and base not in declared:
-                raise Failure(f"{prototype.name}: {type_} is not a portable type (fixed-width integers, float, double, mrp_* of mrp_types.h)")
+                raise Failure(f"{prototype.name}: {type_} is neither fixed-width, float, double nor a type of mrp_types.h")
         prototypes[prototype.name] = prototype
     return prototypes
 
@@ -125,7 +125,7 @@ def extract_symbol_graph(build):
     for generated in sorted(build.glob("*.build/module.modulemap")):
         command += ["-Xcc", f"-fmodule-map-file={generated.resolve()}"]
     with tempfile.TemporaryDirectory() as folder:
-        done = subprocess.run(command + ["-output-dir", folder], capture_output=True, text=True)
+        done = subprocess.run([*command, "-output-dir", folder], capture_output=True, text=True)
         if done.returncode:
             raise Failure(f"symbolgraph-extract failed:\n{done.stdout}{done.stderr}")
         return json.loads((Path(folder) / "MRP.symbols.json").read_text())
@@ -186,7 +186,9 @@ def merge(prototypes, functions):
         documented = functions[name]
         where = f"{documented.file.name}:{documented.line + 1}: {name}"
         if len(prototype.parameters) != len(documented.parameters):
-            raise Failure(f"{where}: the compiler has {len(prototype.parameters)} parameters, the symbol graph {len(documented.parameters)}")
+            raise Failure(
+                f"{where}: the compiler has {len(prototype.parameters)} parameters, the symbol graph {len(documented.parameters)}"
+            )
         pairs = [("the result", prototype.result, documented.result)]
         parameters = []
         for c, swift in zip(prototype.parameters, documented.parameters):
@@ -258,7 +260,9 @@ def parse_doc(lines):
 
 
 def fill(text, first, rest):
-    return textwrap.wrap(plain(text), WIDTH - 3, initial_indent=first, subsequent_indent=rest, break_long_words=False, break_on_hyphens=False)
+    return textwrap.wrap(
+        plain(text), WIDTH - 3, initial_indent=first, subsequent_indent=rest, break_long_words=False, break_on_hyphens=False
+    )
 
 
 def render(blocks):
@@ -266,7 +270,7 @@ def render(blocks):
     width = max((len(label) for kind, label, _ in blocks if kind == "parameter"), default=0)
     previous = None
     for kind, label, text in blocks:
-        grouped = kind == previous and kind != "prose" or {kind, previous} <= {"parameter", "field"}
+        grouped = (kind == previous and kind != "prose") or {kind, previous} <= {"parameter", "field"}
         if lines and not grouped:
             lines.append("")
         if kind == "code":
@@ -295,7 +299,8 @@ def check_doc(where, prototype, blocks, codes, names):
         raise Failure(f"{where}: `- Errors:` names no code; write `none` when there is none")
     parameters = [p.name for p in prototype.parameters]
     described = [label for kind, label, _ in blocks if kind == "parameter"]
-    if described and described != parameters:
+    # The object that a function belongs to comes first and needs no description of its own.
+    if described and described != parameters and described != parameters[1:]:
         raise Failure(f"{where}: describes {', '.join(described)}; the parameters are {', '.join(parameters)}")
     text = " ".join(" ".join(t) if isinstance(t, list) else t for _, _, t in blocks)
     for word in re.findall(r"\bMRP_[A-Z0-9_]+\b(?!\*)", text):
@@ -357,7 +362,7 @@ def print_functions(prototypes, functions, codes, types):
         rule = f"/* ---- {number}. {title} "
         heading = rule + "-" * (WIDTH - len(rule))
         body = render(parse_doc(introduction))
-        out.append(comment(([""] + body) if body else [], heading))
+        out.append(comment((["", *body]) if body else [], heading))
         own = [name for name, f in functions.items() if f.file == path]
         for name in sorted(own, key=lambda n: functions[n].line):
             blocks = parse_doc(functions[name].doc)
@@ -369,7 +374,7 @@ def print_functions(prototypes, functions, codes, types):
 def generate(build):
     types = (ROOT / "Sources/CMRPTypes/include/mrp_types.h").read_text()
     types = re.sub(r"#ifdef MRP_SWIFT_IMPORT\n.*?\n#endif\n\n", "", types, flags=re.S)
-    for needed in ("MRP_TYPES_H", '\n#ifdef __cplusplus\n}\n#endif\n\n#endif\n'):
+    for needed in ("MRP_TYPES_H", "\n#ifdef __cplusplus\n}\n#endif\n\n#endif\n"):
         if needed not in types:
             raise Failure(f"mrp_types.h has lost {needed.strip()!r}, which this script looks for")
     for include in re.findall(r"#include (.*)", types):

@@ -137,7 +137,9 @@ public struct SafetensorsFile {
         default: return Float(bitPattern: sign | UInt32(exponent + 112) << 23 | fraction << 13)
         }
     }
+}
 
+public enum Safetensors {
     /// Writes float32 tensors in the given order, replacing the file as a whole. Same input, same bytes.
     public static func write(
         _ tensors: [(name: String, shape: [Int], data: UnsafeRawBufferPointer)], metadata: [(key: String, value: String)],

@@ -32,6 +32,7 @@
 #ifndef MRP_TYPES_H
 #define MRP_TYPES_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 #ifdef __cplusplus
@@ -83,6 +84,11 @@ typedef struct mrp_lab_report mrp_lab_report; /* what the laboratory found */
  * was passed along with the function. The callback may read the progress and use other handles;
  * those of the running call give MRP_ERR_BUSY. */
 typedef int32_t (*mrp_progress_fn)(const mrp_progress *progress, void *user);
+
+/* An allocator for the library's large memory (mrp_set_allocator). `allocate` returns `bytes` of memory aligned to `alignment` (a
+ * power of two), or NULL when there is none; `release` gets the same number of bytes back. Both are called from any thread. */
+typedef void *(*mrp_allocate_fn)(size_t bytes, size_t alignment, void *user);
+typedef void (*mrp_release_fn)(void *memory, size_t bytes, void *user);
 
 #ifdef MRP_SWIFT_IMPORT
 /* Complete for Swift only, so that it sees pointers to distinct types. */
