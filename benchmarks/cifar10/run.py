@@ -69,7 +69,7 @@ def classify(args: argparse.Namespace, kind: str, rate: float, seed: int) -> Non
     if any(all(line[key] == value for key, value in same.items()) for line in recorded(args, kind)):
         return
     train, test = mrp.ImageFolder(args.data / "train"), mrp.ImageFolder(args.data / "test")
-    few = train.subset(args.labels, seed=0)
+    few = train.subset(args.labels, random_state=0)
     config = options(args, seed=seed, epochs=args.finetune_epochs, learning_rate=rate, **FINETUNE)
     model = mrp.Model.load(args.output / "encoder.safetensors") if kind == "finetune" else mrp.Model(config)
     trainer, curve, start = mrp.Trainer(model, few, config, phase="finetune"), [], time.monotonic()
