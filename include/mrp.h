@@ -99,14 +99,9 @@ typedef struct mrp_lab_report mrp_lab_report; /* what the laboratory found */
  * those of the running call give MRP_ERR_BUSY. */
 typedef int32_t (*mrp_progress_fn)(const mrp_progress *progress, void *user);
 
-<<<<<<< HEAD
-/* An allocator for the library's large memory (mrp_set_allocator). `allocate` returns `bytes` of memory aligned to `alignment` (a
- * power of two), or NULL when there is none; `release` gets the same number of bytes back. Both are called from any thread. */
-=======
 /* An allocator for the library's large memory (mrp_set_allocator). `allocate` returns `bytes` of
  * memory aligned to `alignment` (a power of two), or NULL when there is none; `release` gets the
  * same number of bytes back. Both are called from any thread. */
->>>>>>> tooling
 typedef void *(*mrp_allocate_fn)(size_t bytes, size_t alignment, void *user);
 typedef void (*mrp_release_fn)(void *memory, size_t bytes, void *user);
 
@@ -175,10 +170,6 @@ mrp_status mrp_set_allocator(mrp_allocate_fn allocate, mrp_release_fn release, v
 
 /**
  * Bytes of large memory that the library holds now.
-<<<<<<< HEAD
- *
-=======
->>>>>>> tooling
  * Since 0.1.
  */
 int64_t mrp_memory_in_use(void);
@@ -240,10 +231,6 @@ mrp_status mrp_config_describe(char *buffer, int64_t capacity, int64_t *needed);
 
 /**
  * Destroys a set of options. NULL is allowed.
-<<<<<<< HEAD
- *
-=======
->>>>>>> tooling
  * Since 0.1.
  */
 void mrp_config_destroy(mrp_config *config);
@@ -403,10 +390,6 @@ mrp_status mrp_dataset_images(const mrp_dataset *dataset, int64_t first, int64_t
 
 /**
  * Destroys a dataset. NULL is allowed; runs that still use it keep what they need.
-<<<<<<< HEAD
- *
-=======
->>>>>>> tooling
  * Since 0.1.
  */
 void mrp_dataset_destroy(mrp_dataset *dataset);
@@ -499,10 +482,6 @@ mrp_status mrp_cancel(mrp_model *model);
 
 /**
  * Destroys a model. NULL is allowed.
-<<<<<<< HEAD
- *
-=======
->>>>>>> tooling
  * Since 0.1.
  */
 void mrp_model_destroy(mrp_model *model);
@@ -596,7 +575,6 @@ mrp_status mrp_trainer_plan(const mrp_trainer *trainer, int64_t *bytes, int64_t 
 mrp_status mrp_trainer_step(mrp_trainer *trainer);
 
 /**
-<<<<<<< HEAD
  * Writes the state of a run to a file that mrp_trainer_resume reads: weights, optimiser, position.
  * The file is replaced as a whole.
  *
@@ -620,8 +598,6 @@ mrp_status mrp_trainer_save(mrp_trainer *trainer, const char *path);
 mrp_status mrp_trainer_resume(mrp_trainer *trainer, const char *path);
 
 /**
-=======
->>>>>>> tooling
  * How far a run is. The pointer is good as long as the trainer; each step rewrites what it shows.
  *
  * Returns: the progress, or NULL when trainer is not a live handle.
@@ -631,10 +607,6 @@ const mrp_progress *mrp_trainer_progress(const mrp_trainer *trainer);
 
 /**
  * Destroys a trainer; the model keeps what it learned. NULL is allowed.
-<<<<<<< HEAD
- *
-=======
->>>>>>> tooling
  * Since 0.1.
  */
 void mrp_trainer_destroy(mrp_trainer *trainer);

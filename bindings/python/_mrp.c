@@ -344,7 +344,7 @@ static int32_t on_progress(const mrp_progress *progress, void *user) {
     return run->stopped;
 }
 
-typedef mrp_status (*training_function)(mrp_model *, mrp_dataset *, const mrp_config *, mrp_progress_fn, void *);
+typedef mrp_status (*training_function)(mrp_model *, const mrp_dataset *, const mrp_config *, mrp_progress_fn, void *);
 
 static PyObject *train(PyObject *module, PyObject *args, training_function function) {
     module_state *state = state_of(module);
