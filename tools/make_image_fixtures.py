@@ -77,9 +77,9 @@ def main():
 
     # JPEG. Versions of libjpeg may differ by one in a few pixels where chroma is upsampled.
     for name, options in {
-        "colour.jpg": dict(quality=90),
-        "colour_444.jpg": dict(quality=90, subsampling=0),
-        "progressive.jpg": dict(quality=85, progressive=True),
+        "colour.jpg": {"quality": 90},
+        "colour_444.jpg": {"quality": 90, "subsampling": 0},
+        "progressive.jpg": {"quality": 85, "progressive": True},
     }.items():
         Image.fromarray(rgb).save(FOLDER / name, **options)
         decode_case(name, np.asarray(Image.open(FOLDER / name).convert("RGB")), 1)
@@ -146,10 +146,10 @@ def main():
     boxes = [(0, 0, 13, 19), (3, 2, 12, 18), (1.25, 1.5, 11.75, 18.125), (6.5, 10.25, 8.0, 11.75)]
     number = 0
     for kind, (image, array) in inputs.items():
-        for filter_name, code in FILTERS.items():
+        for code in FILTERS.values():
             for i, (height, width) in enumerate(sizes):
                 for j, box in enumerate(boxes):
-                    if kind != "rgb" and (i + j) % 5 != 0 or kind == "rgb" and j > 0 and (i + j) % 3 != 0:
+                    if (kind != "rgb" and (i + j) % 5 != 0) or (kind == "rgb" and j > 0 and (i + j) % 3 != 0):
                         continue
                     if box == boxes[0] and (height, width) == (19, 13) and kind != "rgb":
                         continue

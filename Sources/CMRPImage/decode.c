@@ -25,7 +25,7 @@ static int32_t unknown(const uint8_t *bytes, int64_t count, mi_error *error) {
     static const struct {
         const char *magic, *name;
         int length;
-    } others[] = {{"GIF8", "a GIF", 4}, {"BM", "a BMP", 2},       {"RIFF", "a WebP", 4},
+    } others[] = {{"GIF8", "a GIF", 4},   {"BM", "a BMP", 2},     {"RIFF", "a WebP", 4},
                   {"II*\0", "a TIFF", 4}, {"MM\0*", "a TIFF", 4}, {"%PDF", "a PDF", 4}};
     if (count == 0) return mi_fail(error, MI_ERR_FORMAT, "the file is empty");
     for (unsigned i = 0; i < sizeof others / sizeof others[0]; i++)
@@ -37,7 +37,7 @@ static int32_t unknown(const uint8_t *bytes, int64_t count, mi_error *error) {
 }
 
 int32_t mi_probe(const uint8_t *bytes, int64_t count, int64_t draft_side, mi_info *info, mi_error *error) {
-    int32_t status = is_jpeg(bytes, count) ? mi_jpeg_probe(bytes, count, draft_side, info, error)
+    int32_t status = is_jpeg(bytes, count)  ? mi_jpeg_probe(bytes, count, draft_side, info, error)
                      : is_png(bytes, count) ? mi_png_probe(bytes, count, info, error)
                                             : unknown(bytes, count, error);
     if (status != MI_OK) return status;
@@ -51,7 +51,7 @@ int32_t mi_probe(const uint8_t *bytes, int64_t count, int64_t draft_side, mi_inf
 }
 
 int32_t mi_decode(const uint8_t *bytes, int64_t count, const mi_info *info, const mi_image *out, mi_error *error) {
-    return is_jpeg(bytes, count) ? mi_jpeg_decode(bytes, count, info, out, error)
+    return is_jpeg(bytes, count)  ? mi_jpeg_decode(bytes, count, info, out, error)
            : is_png(bytes, count) ? mi_png_decode(bytes, count, info, out, error)
                                   : unknown(bytes, count, error);
 }

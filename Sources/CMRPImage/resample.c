@@ -27,8 +27,8 @@ typedef struct axis {
     float begin, end;
     int needed; /* otherwise this direction stays as it is */
     int32_t *bounds;
-    void *weights;        /* int32 or float: out_size x taps */
-    int64_t first, last;  /* source positions used at all */
+    void *weights;       /* int32 or float: out_size x taps */
+    int64_t first, last; /* source positions used at all */
 } axis;
 
 static axis make_axis(int64_t in_size, int64_t out_size, float begin, float end, int32_t filter) {
@@ -87,8 +87,8 @@ typedef struct workspace {
     axis x, y;
     int vertical_first;
     double *weights;
-    uint8_t *between;         /* what the first pass made: rows of bytes or floats */
-    uint8_t *source, *result; /* floats only */
+    uint8_t *between;                      /* what the first pass made: rows of bytes or floats */
+    uint8_t *source, *result;              /* floats only */
     uint8_t *block_in, *block_out, *spare; /* the rows that are taken together, transposed */
 } workspace;
 
@@ -130,8 +130,8 @@ int64_t mi_resample_scratch(const mi_image *in, mi_box box, int32_t filter, cons
 /* ---- 8 bits ---- */
 
 /* Columns of the source rows first ..< last. */
-static void horizontal_u8(const uint8_t *rows, int64_t row_stride, int64_t count, int64_t channels, const axis *x, workspace *w, uint8_t *out,
-                          int64_t out_stride) {
+static void horizontal_u8(const uint8_t *rows, int64_t row_stride, int64_t count, int64_t channels, const axis *x, workspace *w,
+                          uint8_t *out, int64_t out_stride) {
     const mi_kernel_table *kernels = mi_kernels();
     const int64_t width = (x->last - x->first) * channels;
     for (int64_t y = 0; y < count; y += MI_ROWS) {
@@ -148,7 +148,8 @@ static void horizontal_u8(const uint8_t *rows, int64_t row_stride, int64_t count
 }
 
 /* `rows` is the source's row `first`. */
-static void vertical_u8(const uint8_t *rows, int64_t row_stride, int64_t first, int64_t width, const axis *y, uint8_t *out, int64_t out_stride) {
+static void vertical_u8(const uint8_t *rows, int64_t row_stride, int64_t first, int64_t width, const axis *y, uint8_t *out,
+                        int64_t out_stride) {
     const mi_kernel_table *kernels = mi_kernels();
     for (int64_t o = 0; o < y->out_size; o++)
         kernels->vertical_u8(rows + (y->bounds[2 * o] - first) * row_stride, row_stride, y->bounds[2 * o + 1],

@@ -80,7 +80,8 @@ public final class ImageFolderDataset: ImageDataset {
         }
         guard let classes, classes.count > 0 else { throw MRPError(.format, "\(path): no class folders") }
         if layout == .automatic, images.count > 0 {
-            throw MRPError(.argument, "\(path): has \(images.count) images beside \(classes.count) folders: say whether folders are classes")
+            throw MRPError(
+                .argument, "\(path): has \(images.count) images beside \(classes.count) folders: say whether folders are classes")
         }
         guard classes.count <= LabelStore.maximumClasses else {
             throw MRPError(.unsupported, "\(path): \(classes.count) class folders are above the limit of \(LabelStore.maximumClasses)")

@@ -121,7 +121,8 @@ public final class Trainer {
             guard executor.scalar(loss).isFinite else {
                 throw MRPError(
                     .numeric,
-                    "the loss of step \(progress.step) is \(executor.scalar(loss)); the model keeps the step before: lower learning_rate \(optimizer.step.learningRate)")
+                    "the loss of step \(progress.step) is \(executor.scalar(loss)); the model keeps the step before: lower learning_rate \(optimizer.step.learningRate)"
+                )
             }
             return true
         }

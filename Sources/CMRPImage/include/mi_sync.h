@@ -22,8 +22,8 @@ mi_monitor *mi_monitor_create(void);
 void mi_monitor_destroy(mi_monitor *monitor); /* NULL is allowed */
 void mi_monitor_lock(mi_monitor *monitor);
 void mi_monitor_unlock(mi_monitor *monitor);
-void mi_monitor_wait(mi_monitor *monitor);                             /* until the next wake_all; the lock is held */
-void mi_monitor_wait_for(mi_monitor *monitor, int32_t milliseconds);   /* or until the time has passed (monotonic clock) */
+void mi_monitor_wait(mi_monitor *monitor);                           /* until the next wake_all; the lock is held */
+void mi_monitor_wait_for(mi_monitor *monitor, int32_t milliseconds); /* or until the time has passed (monotonic clock) */
 void mi_monitor_wake_all(mi_monitor *monitor);
 
 /* A joinable thread named `name` (15 characters are kept) that blocks every signal. Returns 0, or the error number. */
