@@ -9,7 +9,6 @@
 
 #include "mk_kernels.h"
 #include "mk_memory.h"
-#include "reference/reference_float32.h"
 
 #define MK_WIDTH 8
 #define MK_FMA 1
@@ -18,6 +17,7 @@
 
 #pragma clang attribute push(__attribute__((target("avx2,fma"))), apply_to = function)
 #include "templates/simd.h"
+#include "templates/gemm.h"
 #include "templates/table.h"
 #pragma clang attribute pop
 

@@ -9,7 +9,6 @@
 
 #include "mk_kernels.h"
 #include "mk_memory.h"
-#include "reference/reference_float32.h"
 
 #define MK_WIDTH 16
 #define MK_FMA 1
@@ -18,6 +17,7 @@
 
 #pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,fma,avx2"))), apply_to = function)
 #include "templates/simd.h"
+#include "templates/gemm.h"
 #include "templates/table.h"
 #pragma clang attribute pop
 

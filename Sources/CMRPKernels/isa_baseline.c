@@ -6,7 +6,6 @@
 
 #include "mk_kernels.h"
 #include "mk_memory.h"
-#include "reference/reference_float32.h"
 
 #define MK_WIDTH 4
 #define MK_FMA 0
@@ -14,5 +13,6 @@
 #define MK_TABLE_NAME "baseline"
 
 #include "templates/simd.h"
+#include "templates/gemm.h"
 #include "templates/table.h"
 

@@ -7,7 +7,6 @@
 
 #include "mk_kernels.h"
 #include "mk_memory.h"
-#include "reference/reference_float32.h"
 
 #define MK_WIDTH 4
 #define MK_FMA 1
@@ -15,6 +14,7 @@
 #define MK_TABLE_NAME "neon"
 
 #include "templates/simd.h"
+#include "templates/gemm.h"
 #include "templates/table.h"
 
 #endif

@@ -16,9 +16,9 @@
 enum { MK_BLOCK_QUERIES = 64, MK_LONE_QUERIES = MK_WIDTH / 8 + 1, MK_SCORE_STRIDE = 80 };
 
 #if MK_WIDTH == 16 || defined(__aarch64__)
-enum { MK_TILE_ROWS = 12 }; /* 24 of 32 registers hold sums */
+enum { MK_ATTENTION_ROWS = 12 }; /* 24 of 32 registers hold sums */
 #else
-enum { MK_TILE_ROWS = 6 }; /* 12 of 16 */
+enum { MK_ATTENTION_ROWS = 6 }; /* 12 of 16 */
 #endif
 
 /* What the next head will read and write, to be fetched while this one is computed: its rows are short pieces of long ones, which
@@ -53,10 +53,10 @@ MK_INLINE MK_NAME(ahead_run) MK_NAME(next_run)(MK_NAME(ahead) *ahead, int64_t st
 enum { MK_LEFT_ROWS, MK_LEFT_SCORES };
 
 /* c[rows, vectors] = sum over depth of a[r, k] b[k, :], times factor[r] or plus c when asked. rows, vectors, left are constants. */
-MK_INLINE void MK_NAME(attention_tile)(const int rows, const int vectors, const int left, int64_t depth, const float *a,
-                                       int64_t a_stride, const float *b, int64_t b_stride, float *c, int64_t c_stride,
-                                       const float *factor, int accumulate, MK_NAME(ahead_run) fetch) {
-    vf sum[MK_TILE_ROWS][2];
+MK_INLINE void MK_NAME(attention_tile)(const int rows, const int vectors, const int left, int64_t depth, const float *a, int64_t a_stride,
+                                       const float *b, int64_t b_stride, float *c, int64_t c_stride, const float *factor, int accumulate,
+                                       MK_NAME(ahead_run) fetch) {
+    vf sum[MK_ATTENTION_ROWS][2];
 #pragma clang loop unroll(full)
     for (int r = 0; r < rows; r++) {
         sum[r][0] = vf_splat(0);
@@ -88,10 +88,10 @@ MK_INLINE void MK_NAME(attention_tile)(const int rows, const int vectors, const 
 }
 
 /* c[m, vectors] = a[m, depth] b[depth, vectors], by tiles of nearly equal numbers of rows. */
-MK_INLINE void MK_NAME(attention_product_any)(MK_NAME(ahead) *ahead, const int left, int64_t m, int64_t vectors, int64_t depth, const float *a,
-                                              int64_t a_stride, const float *b, int64_t b_stride, float *c, int64_t c_stride,
-                                              const float *factor, int accumulate) {
-    int64_t tiles = mk_ceil_divide(m, MK_TILE_ROWS);
+MK_INLINE void MK_NAME(attention_product_any)(MK_NAME(ahead) *ahead, const int left, int64_t m, int64_t vectors, int64_t depth,
+                                              const float *a, int64_t a_stride, const float *b, int64_t b_stride, float *c,
+                                              int64_t c_stride, const float *factor, int accumulate) {
+    int64_t tiles = mk_ceil_divide(m, MK_ATTENTION_ROWS);
     for (int64_t v = 0; v < vectors; v += 2) {
         for (int64_t tile = 0; tile < tiles; tile++) {
             int64_t first = tile * m / tiles, rows = (tile + 1) * m / tiles - first;
@@ -99,13 +99,9 @@ MK_INLINE void MK_NAME(attention_product_any)(MK_NAME(ahead) *ahead, const int l
             const float *b_tile = b + v * MK_WIDTH, *f = factor ? factor + first : NULL;
             float *to = c + first * c_stride + v * MK_WIDTH;
             MK_NAME(ahead_run) run = MK_NAME(next_run)(ahead, depth, b);
-#define MK_CASE(R)                                                                                                               \
-    case R:                                                                                                                      \
-        MK_NAME(attention_tile)(R, 2, left, depth, a_tile, a_stride, b_tile, b_stride, to, c_stride, f, accumulate, run);             \
-        break;                                                                                                                   \
-    case R + 16:                                                                                                                 \
-        MK_NAME(attention_tile)(R, 1, left, depth, a_tile, a_stride, b_tile, b_stride, to, c_stride, f, accumulate, run);             \
-        break;
+#define MK_CASE(R)                                                                                                                   \
+    case R: MK_NAME(attention_tile)(R, 2, left, depth, a_tile, a_stride, b_tile, b_stride, to, c_stride, f, accumulate, run); break; \
+    case R + 16: MK_NAME(attention_tile)(R, 1, left, depth, a_tile, a_stride, b_tile, b_stride, to, c_stride, f, accumulate, run); break;
             switch (rows + (v + 1 == vectors ? 16 : 0)) {
                 MK_CASE(1)
                 MK_CASE(2)
@@ -127,16 +123,16 @@ MK_INLINE void MK_NAME(attention_product_any)(MK_NAME(ahead) *ahead, const int l
     }
 }
 
-static __attribute__((noinline)) void MK_NAME(attention_product)(MK_NAME(ahead) *ahead, int64_t m, int64_t vectors, int64_t depth, const float *a,
-                                                                 int64_t a_stride, const float *b, int64_t b_stride, float *c,
-                                                                 int64_t c_stride, int accumulate) {
+static __attribute__((noinline)) void MK_NAME(attention_product)(MK_NAME(ahead) *ahead, int64_t m, int64_t vectors, int64_t depth,
+                                                                 const float *a, int64_t a_stride, const float *b, int64_t b_stride,
+                                                                 float *c, int64_t c_stride, int accumulate) {
     MK_NAME(attention_product_any)(ahead, MK_LEFT_ROWS, m, vectors, depth, a, a_stride, b, b_stride, c, c_stride, NULL, accumulate);
 }
 
 /* The left operand is the transpose of `scores`, and row r of the result is multiplied by factor[r] unless NULL. */
 static __attribute__((noinline)) void MK_NAME(attention_product_scores)(MK_NAME(ahead) *ahead, int64_t m, int64_t vectors, int64_t depth,
-                                                                        const float *scores, const float *b, int64_t b_stride,
-                                                                        float *c, int64_t c_stride, const float *factor) {
+                                                                        const float *scores, const float *b, int64_t b_stride, float *c,
+                                                                        int64_t c_stride, const float *factor) {
     MK_NAME(attention_product_any)(ahead, MK_LEFT_SCORES, m, vectors, depth, scores, 0, b, b_stride, c, c_stride, factor, 0);
 }
 
@@ -165,18 +161,16 @@ typedef struct {
 typedef struct {
     int64_t tokens, head_dim, padded; /* padded: head_dim in whole vectors */
     MK_NAME(rows_view) q, k, v, out, dout, dq, dk, dv;
-    MK_NAME(ahead) * ahead;
-    float *qt, *doutt;         /* head_dim x MK_SCORE_STRIDE: the block's queries and output gradients, transposed and scaled */
-    float *scores, *dscores;   /* tokens x MK_SCORE_STRIDE */
-    float *row, *drow;         /* one query's scores by dot products */
-    float *lse, *delta;        /* MK_SCORE_STRIDE: L log2(e), delta scale */
-    float *factor;             /* MK_SCORE_STRIDE: 1 / sum */
+    MK_NAME(ahead) *ahead;
+    float *qt, *doutt;       /* head_dim x MK_SCORE_STRIDE: the block's queries and output gradients, transposed and scaled */
+    float *scores, *dscores; /* tokens x MK_SCORE_STRIDE */
+    float *row, *drow;       /* one query's scores by dot products */
+    float *lse, *delta;      /* MK_SCORE_STRIDE: L log2(e), delta scale */
+    float *factor;           /* MK_SCORE_STRIDE: 1 / sum */
     float *spare_rows, *spare_keys, *spare_values; /* results of padded rows, before they are copied out */
 } MK_NAME(head);
 
-MK_INLINE int64_t MK_NAME(padded_width)(int64_t width) {
-    return mk_ceil_divide(width, MK_WIDTH) * MK_WIDTH;
-}
+MK_INLINE int64_t MK_NAME(padded_width)(int64_t width) { return mk_ceil_divide(width, MK_WIDTH) * MK_WIDTH; }
 
 /* Lays the scratch out; `at` NULL only counts. Returns the number of floats. */
 static int64_t MK_NAME(attention_layout)(const mk_attention *a, float *at, MK_NAME(head) *head, float **copies) {
@@ -211,8 +205,7 @@ static mk_scratch MK_NAME(attention_scratch)(const mk_attention *a) {
 static MK_NAME(rows_view) MK_NAME(attention_view)(const MK_NAME(head) *head, MK_NAME(rows_view) from, int reread, float *copy) {
     if (head->padded == head->head_dim && (!reread || head->tokens <= 128)) return from;
     for (int64_t t = 0; t < head->tokens; t++) {
-        MK_EACH_VECTOR(d, n, head->head_dim,
-                       { vf_store(copy + t * head->padded + d, vf_load_part(from.at + t * from.stride + d, n)); });
+        MK_EACH_VECTOR(d, n, head->head_dim, { vf_store(copy + t * head->padded + d, vf_load_part(from.at + t * from.stride + d, n)); });
     }
     return (MK_NAME(rows_view)){copy, head->padded};
 }
@@ -222,22 +215,19 @@ static MK_NAME(rows_view) MK_NAME(attention_result)(const MK_NAME(head) *head, M
     return head->padded == head->head_dim ? result : (MK_NAME(rows_view)){spare, head->padded};
 }
 
-static void MK_NAME(attention_copy_out)(const MK_NAME(head) *head, MK_NAME(rows_view) result, MK_NAME(rows_view) from,
-                                        int64_t rows) {
+static void MK_NAME(attention_copy_out)(const MK_NAME(head) *head, MK_NAME(rows_view) result, MK_NAME(rows_view) from, int64_t rows) {
     if (from.at == result.at) return;
     for (int64_t t = 0; t < rows; t++) mk_copy(result.at + t * result.stride, from.at + t * from.stride, head->head_dim);
 }
 
 /* to[d, t] = from[t, d] factor for `queries` rows, which are padded to whole vectors with zeros. */
-static void MK_NAME(attention_transpose)(const MK_NAME(head) *head, const float *from, int64_t stride, int64_t queries,
-                                         float factor, float *to) {
+static void MK_NAME(attention_transpose)(const MK_NAME(head) *head, const float *from, int64_t stride, int64_t queries, float factor,
+                                         float *to) {
     for (int64_t t = 0; t < queries; t += MK_WIDTH) {
         for (int64_t d = 0; d < head->head_dim; d += MK_WIDTH) {
             vf block[MK_WIDTH];
 #pragma clang loop unroll(full)
-            for (int i = 0; i < MK_WIDTH; i++) {
-                block[i] = t + i < queries ? vf_load(from + (t + i) * stride + d) * factor : vf_splat(0);
-            }
+            for (int i = 0; i < MK_WIDTH; i++) { block[i] = t + i < queries ? vf_load(from + (t + i) * stride + d) * factor : vf_splat(0); }
             vf_transpose(block);
             if (d + MK_WIDTH <= head->head_dim) {
 #pragma clang loop unroll(full)
@@ -265,8 +255,7 @@ MK_INLINE int64_t MK_NAME(vector_queries)(int64_t queries) {
     return rest > MK_LONE_QUERIES ? queries : queries - rest;
 }
 
-static void MK_NAME(attention_forward_block)(const MK_NAME(head) *head, int64_t first, int64_t queries, float scale,
-                                             float *log_sum_exp) {
+static void MK_NAME(attention_forward_block)(const MK_NAME(head) *head, int64_t first, int64_t queries, float scale, float *log_sum_exp) {
     int64_t T = head->tokens, in_vectors = MK_NAME(vector_queries)(queries), vectors = mk_ceil_divide(in_vectors, MK_WIDTH);
     const float *q = head->q.at + first * head->q.stride;
     MK_NAME(attention_transpose)(head, q, head->q.stride, in_vectors, scale * MK_LOG2_E, head->qt);
@@ -356,12 +345,12 @@ static void MK_NAME(attention_backward_block)(const MK_NAME(head) *head, int64_t
     MK_NAME(rows_view) dv = MK_NAME(attention_result)(head, head->dv, head->spare_values);
     MK_NAME(attention_product)(head->ahead, T, padded / MK_WIDTH, queries, head->scores, MK_SCORE_STRIDE, dout, head->dout.stride, dv.at,
                                dv.stride, first > 0);
-    MK_NAME(attention_product)(head->ahead, T, padded / MK_WIDTH, queries, head->dscores, MK_SCORE_STRIDE, q, head->q.stride, dk.at, dk.stride,
-                               first > 0);
+    MK_NAME(attention_product)(head->ahead, T, padded / MK_WIDTH, queries, head->dscores, MK_SCORE_STRIDE, q, head->q.stride, dk.at,
+                               dk.stride, first > 0);
     MK_NAME(rows_view) result = {head->dq.at + first * head->dq.stride, head->dq.stride};
     MK_NAME(rows_view) dq = MK_NAME(attention_result)(head, result, head->spare_rows);
-    MK_NAME(attention_product_scores)(head->ahead, queries, padded / MK_WIDTH, T, head->dscores, head->k.at, head->k.stride, dq.at, dq.stride,
-                                      NULL);
+    MK_NAME(attention_product_scores)(head->ahead, queries, padded / MK_WIDTH, T, head->dscores, head->k.at, head->k.stride, dq.at,
+                                      dq.stride, NULL);
     MK_NAME(attention_copy_out)(head, result, dq, queries);
     if (first + queries == T) {
         MK_NAME(attention_copy_out)(head, head->dk, dk, T);
@@ -451,10 +440,6 @@ static void MK_NAME(attention_run)(mk_pool *pool, const mk_attention *a, int bac
     mk_pool_run(pool, mk_ceil_divide(a->batch * a->heads, heads_per_task), MK_NAME(attention_task), &job);
 }
 
-static void MK_NAME(attention_forward)(mk_pool *pool, const mk_attention *a) {
-    MK_NAME(attention_run)(pool, a, 0);
-}
+static void MK_NAME(attention_forward)(mk_pool *pool, const mk_attention *a) { MK_NAME(attention_run)(pool, a, 0); }
 
-static void MK_NAME(attention_backward)(mk_pool *pool, const mk_attention *a) {
-    MK_NAME(attention_run)(pool, a, 1);
-}
+static void MK_NAME(attention_backward)(mk_pool *pool, const mk_attention *a) { MK_NAME(attention_run)(pool, a, 1); }

@@ -1,4 +1,4 @@
-/* The table of one instruction set. Entries without a vector version of their own are the reference's. */
+/* The table of one instruction set. */
 #ifndef MK_TABLE_H
 #define MK_TABLE_H
 
@@ -10,13 +10,11 @@
 #include "losses.h"
 #include "patches.h"
 
-#define MK_REFERENCE(x) mk_reference_float32_##x
-
 const mk_kernels MK_NAME(table) = {
     .name = MK_TABLE_NAME,
     .element_bytes = 4,
-    .gemm_scratch = MK_REFERENCE(gemm_scratch),
-    .gemm = MK_REFERENCE(gemm),
+    .gemm_scratch = MK_NAME(gemm_scratch),
+    .gemm = MK_NAME(gemm),
     .attention_scratch = MK_NAME(attention_scratch),
     .attention_forward = MK_NAME(attention_forward),
     .attention_backward = MK_NAME(attention_backward),
