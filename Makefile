@@ -49,8 +49,11 @@ header: setup ## regenerates include/mrp.h and packaging/symbols.txt
 format: setup ## formats Swift, C and Python sources
 	@tools/format.sh
 
-bench: build ## the programs behind the performance figures
-	@benchmarks/run.sh
+bench: build ## training speed and peak memory against PyTorch, which is installed into build/peers
+	@mkdir -p build/benchmarks
+	cc -O2 -Ibuild/include benchmarks/step.c -o build/benchmarks/step -Lbuild/lib -lmrp -Wl,-rpath,$(CURDIR)/build/lib
+	benchmarks/peers/setup.sh
+	$(venv) benchmarks/compare.py mae_vit_tiny_32 mae_vit_base_224 --ours build/benchmarks/step --output build/benchmarks/compare.json
 
 sanitize: setup ## the C tests under ASan and UBSan, the Swift tests under ASan
 	tools/run_c_tests.sh --sanitize

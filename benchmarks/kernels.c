@@ -26,19 +26,19 @@ static double now(void) {
 }
 
 /* 24 (12 where registers are few) independent chains of multiply-add. */
-#define PEAK(name, bytes, chains)                                                                                                \
-    static double name(int64_t rounds) {                                                                                         \
-        typedef float vector __attribute__((vector_size(bytes)));                                                                \
-        vector sum[chains], x = (vector){0} + 0.999f, y = (vector){0} + 0.001f;                                                  \
-        for (int i = 0; i < chains; i++) sum[i] = x * (float)i;                                                                  \
-        for (int64_t r = 0; r < rounds; r++) {                                                                                   \
-            _Pragma("clang loop unroll(full)") for (int i = 0; i < chains; i++) sum[i] = sum[i] * x + y;                         \
-        }                                                                                                                        \
-        float total = 0;                                                                                                         \
-        for (int i = 0; i < chains; i++) total += sum[i][0];                                                                     \
-        volatile float sink = total;                                                                                             \
-        (void)sink;                                                                                                              \
-        return 2.0 * chains * (bytes / 4) * (double)rounds;                                                                      \
+#define PEAK(name, bytes, chains)                                                                        \
+    static double name(int64_t rounds) {                                                                 \
+        typedef float vector __attribute__((vector_size(bytes)));                                        \
+        vector sum[chains], x = (vector){0} + 0.999f, y = (vector){0} + 0.001f;                          \
+        for (int i = 0; i < chains; i++) sum[i] = x * (float)i;                                          \
+        for (int64_t r = 0; r < rounds; r++) {                                                           \
+            _Pragma("clang loop unroll(full)") for (int i = 0; i < chains; i++) sum[i] = sum[i] * x + y; \
+        }                                                                                                \
+        float total = 0;                                                                                 \
+        for (int i = 0; i < chains; i++) total += sum[i][0];                                             \
+        volatile float sink = total;                                                                     \
+        (void)sink;                                                                                      \
+        return 2.0 * chains * (bytes / 4) * (double)rounds;                                              \
     }
 PEAK(peak_16, 16, 12)
 #if defined(__x86_64__)
@@ -94,21 +94,23 @@ static void need(mk_scratch s) {
 
 static void report(const char *name, const char *size, double seconds, double bytes, double flops) {
     printf("%-24s %-22s %10.1f us", name, size, seconds * 1e6);
-    if (flops > 0) printf(" %8.1f GFLOP/s %4.0f %% of multiply-add peak\n", flops / seconds * 1e-9, 100 * flops / seconds / peak_flops);
-    else printf(" %8.1f GB/s    %4.0f %% of triad\n", bytes / seconds * 1e-9, 100 * bytes / seconds / peak_bandwidth);
+    if (flops > 0)
+        printf(" %8.1f GFLOP/s %4.0f %% of multiply-add peak\n", flops / seconds * 1e-9, 100 * flops / seconds / peak_flops);
+    else
+        printf(" %8.1f GB/s    %4.0f %% of triad\n", bytes / seconds * 1e-9, 100 * bytes / seconds / peak_bandwidth);
 }
 
 /* Best time of `call` within about 0.15 s, at least 5 calls; then one line of the report. */
-#define TIME(name, size, bytes, flops, call)                                                                                     \
-    if (strstr(name, filter)) {                                                                                                  \
-        double begin = now(), best = 1e30;                                                                                       \
-        for (int i = 0; i < 5 || now() - begin < 0.15; i++) {                                                                    \
-            double start = now();                                                                                                \
-            call;                                                                                                                \
-            double seconds = now() - start;                                                                                      \
-            if (seconds < best) best = seconds;                                                                                  \
-        }                                                                                                                        \
-        report(name, size, best, (double)(bytes), (double)(flops));                                                              \
+#define TIME(name, size, bytes, flops, call)                        \
+    if (strstr(name, filter)) {                                     \
+        double begin = now(), best = 1e30;                          \
+        for (int i = 0; i < 5 || now() - begin < 0.15; i++) {       \
+            double start = now();                                   \
+            call;                                                   \
+            double seconds = now() - start;                         \
+            if (seconds < best) best = seconds;                     \
+        }                                                           \
+        report(name, size, best, (double)(bytes), (double)(flops)); \
     }
 
 static void attention(int64_t batch, int64_t tokens, int64_t heads, int64_t head_dim) {
@@ -148,7 +150,8 @@ static void rows_of(int64_t rows, int64_t width) {
 /* MAE's two uses: keep a quarter of the patches; restore the order with mask tokens and positions. */
 static void tokens_of(int64_t batch, int64_t patches, int64_t width) {
     int64_t kept = patches / 4, big = batch * patches * width, small = batch * kept * width;
-    float *x = numbers(big), *y = numbers(big), *table = numbers(patches * width), *fill = numbers(width), *dtable = numbers(patches * width);
+    float *x = numbers(big), *y = numbers(big), *table = numbers(patches * width), *fill = numbers(width),
+          *dtable = numbers(patches * width);
     int32_t *ids = mk_allocate(batch * patches * 4), *restore = mk_allocate(batch * patches * 4);
     char size[64];
     snprintf(size, sizeof size, "%ldx%ldx%ld", (long)batch, (long)patches, (long)width);

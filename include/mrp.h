@@ -11,8 +11,20 @@
  *     #include <stdio.h>
  *
  *     int main(void) {
- *         printf("libmrp %s\n", mrp_version());
- *         return mrp_version_number() < MRP_VERSION_NUMBER;
+ *         mrp_dataset *images = NULL;
+ *         mrp_config *options = NULL;
+ *         mrp_model *model = NULL;
+ *         mrp_status failed = mrp_dataset_open_folder("train", NULL, &images) ||
+ *                             mrp_config_create("mae_vit_tiny_32", &options) ||
+ *                             mrp_config_set(options, "epochs", "20") ||
+ *                             mrp_model_create(options, &model) ||
+ *                             mrp_pretrain(model, images, options, NULL, NULL) ||
+ *                             mrp_model_save(model, "encoder.safetensors");
+ *         if (failed) fprintf(stderr, "%s\n", mrp_last_error());
+ *         mrp_model_destroy(model);
+ *         mrp_config_destroy(options);
+ *         mrp_dataset_destroy(images);
+ *         return failed;
  *     }
  *
  * Ownership. What a create, open or load function hands out is yours until you call its destroy
@@ -87,8 +99,9 @@ typedef struct mrp_lab_report mrp_lab_report; /* what the laboratory found */
  * those of the running call give MRP_ERR_BUSY. */
 typedef int32_t (*mrp_progress_fn)(const mrp_progress *progress, void *user);
 
-/* An allocator for the library's large memory (mrp_set_allocator). `allocate` returns `bytes` of memory aligned to `alignment` (a
- * power of two), or NULL when there is none; `release` gets the same number of bytes back. Both are called from any thread. */
+/* An allocator for the library's large memory (mrp_set_allocator). `allocate` returns `bytes` of
+ * memory aligned to `alignment` (a power of two), or NULL when there is none; `release` gets the
+ * same number of bytes back. Both are called from any thread. */
 typedef void *(*mrp_allocate_fn)(size_t bytes, size_t alignment, void *user);
 typedef void (*mrp_release_fn)(void *memory, size_t bytes, void *user);
 
@@ -99,7 +112,6 @@ typedef void (*mrp_release_fn)(void *memory, size_t bytes, void *user);
 
 /**
  * The version of the loaded library, such as "0.1.0". The header's is MRP_VERSION.
- *
  * Since 0.1.
  */
 const char *mrp_version(void);
@@ -107,7 +119,6 @@ const char *mrp_version(void);
 /**
  * The version of the loaded library as a number, 10000 major + 100 minor + patch, to be compared
  * with MRP_VERSION_NUMBER.
- *
  * Since 0.1.
  */
 int32_t mrp_version_number(void);
@@ -159,7 +170,6 @@ mrp_status mrp_set_allocator(mrp_allocate_fn allocate, mrp_release_fn release, v
 
 /**
  * Bytes of large memory that the library holds now.
- *
  * Since 0.1.
  */
 int64_t mrp_memory_in_use(void);
@@ -221,7 +231,6 @@ mrp_status mrp_config_describe(char *buffer, int64_t capacity, int64_t *needed);
 
 /**
  * Destroys a set of options. NULL is allowed.
- *
  * Since 0.1.
  */
 void mrp_config_destroy(mrp_config *config);
@@ -381,7 +390,6 @@ mrp_status mrp_dataset_images(const mrp_dataset *dataset, int64_t first, int64_t
 
 /**
  * Destroys a dataset. NULL is allowed; runs that still use it keep what they need.
- *
  * Since 0.1.
  */
 void mrp_dataset_destroy(mrp_dataset *dataset);
@@ -474,7 +482,6 @@ mrp_status mrp_cancel(mrp_model *model);
 
 /**
  * Destroys a model. NULL is allowed.
- *
  * Since 0.1.
  */
 void mrp_model_destroy(mrp_model *model);
@@ -568,6 +575,29 @@ mrp_status mrp_trainer_plan(const mrp_trainer *trainer, int64_t *bytes, int64_t 
 mrp_status mrp_trainer_step(mrp_trainer *trainer);
 
 /**
+ * Writes the state of a run to a file that mrp_trainer_resume reads: weights, optimiser, position.
+ * The file is replaced as a whole.
+ *
+ *   path  the file, by convention *.ckpt.
+ * Errors: MRP_ERR_IO (cannot be written), MRP_ERR_ARGUMENT (NULL), MRP_ERR_HANDLE, MRP_ERR_BUSY.
+ * Since 0.1.
+ */
+mrp_status mrp_trainer_save(mrp_trainer *trainer, const char *path);
+
+/**
+ * Continues a saved run: the trainer was made with the same model sizes, dataset and options, with
+ * any number of threads. What comes out at the end is the same, bit for bit, as without the stop.
+ *
+ *   path  the file that mrp_trainer_save wrote.
+ * Errors: MRP_ERR_IO (cannot be read), MRP_ERR_FORMAT (not a checkpoint, damaged, or of another
+ *     model), MRP_ERR_STATE (of a run with another phase, seed, batch size or number of steps),
+ *     MRP_ERR_VERSION, MRP_ERR_MEMORY, MRP_ERR_ARGUMENT (NULL), MRP_ERR_HANDLE, MRP_ERR_BUSY. After
+ *     an error the trainer is as it was.
+ * Since 0.1.
+ */
+mrp_status mrp_trainer_resume(mrp_trainer *trainer, const char *path);
+
+/**
  * How far a run is. The pointer is good as long as the trainer; each step rewrites what it shows.
  *
  * Returns: the progress, or NULL when trainer is not a live handle.
@@ -577,7 +607,6 @@ const mrp_progress *mrp_trainer_progress(const mrp_trainer *trainer);
 
 /**
  * Destroys a trainer; the model keeps what it learned. NULL is allowed.
- *
  * Since 0.1.
  */
 void mrp_trainer_destroy(mrp_trainer *trainer);

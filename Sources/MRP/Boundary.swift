@@ -44,7 +44,8 @@ enum Registry {
     /// A forked child gets the lock free, whatever the parent's threads were doing.
     private static let initialized: Void = {
         pthread_mutex_init(&lock, nil)
-        pthread_atfork({ pthread_mutex_lock(&Registry.lock) }, { pthread_mutex_unlock(&Registry.lock) }, { pthread_mutex_unlock(&Registry.lock) })
+        pthread_atfork(
+            { pthread_mutex_lock(&Registry.lock) }, { pthread_mutex_unlock(&Registry.lock) }, { pthread_mutex_unlock(&Registry.lock) })
     }()
 
     static func locked<Result>(_ body: () throws -> Result) rethrows -> Result {

@@ -29,7 +29,9 @@ func options(_ config: UnsafePointer<mrp_config>?) throws -> Options {
 ///
 /// Since 0.1.
 @_cdecl("mrp_config_create")
-public func mrp_config_create(_ preset: UnsafePointer<CChar>?, _ out: UnsafeMutablePointer<UnsafeMutablePointer<mrp_config>?>?) -> mrp_status {
+public func mrp_config_create(_ preset: UnsafePointer<CChar>?, _ out: UnsafeMutablePointer<UnsafeMutablePointer<mrp_config>?>?)
+    -> mrp_status
+{
     boundary {
         let out = try required(out, "out")
         let values = try preset == nil ? Options() : Options(preset: string(preset, "preset"))

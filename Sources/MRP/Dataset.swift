@@ -218,7 +218,9 @@ public func mrp_dataset_class_name(
 ///
 /// Since 0.1.
 @_cdecl("mrp_dataset_labels")
-public func mrp_dataset_labels(_ dataset: UnsafePointer<mrp_dataset>?, _ labels: UnsafeMutablePointer<Int32>?, _ capacity: Int64) -> mrp_status {
+public func mrp_dataset_labels(_ dataset: UnsafePointer<mrp_dataset>?, _ labels: UnsafeMutablePointer<Int32>?, _ capacity: Int64)
+    -> mrp_status
+{
     boundary {
         let dataset = try Registry.find(dataset, DatasetHandle.self).dataset
         guard let source = dataset.labels else { throw MRPError(.state, "the dataset has no labels") }
@@ -252,11 +254,13 @@ public func mrp_dataset_images(
             throw MRPError(.argument, "images \(first) ..< \(first) + \(count) are outside 0 ..< \(dataset.count)")
         }
         let own = dataset.imageSize
-        guard let height = height == 0 ? own?.height : try size(height, "height"), let width = width == 0 ? own?.width : try size(width, "width")
+        guard let height = height == 0 ? own?.height : try size(height, "height"),
+            let width = width == 0 ? own?.width : try size(width, "width")
         else { throw MRPError(.argument, "the images differ in size: height and width must be given") }
         let target = ImageSize(height: height, width: width)
         let needed = try checkedCount([count, dataset.channels, height, width], bytesEach: 4)
-        try Datasets.copy(dataset, first: first, count: count, size: target, into: output(images, capacity: capacity, needed: needed, "images"))
+        try Datasets.copy(
+            dataset, first: first, count: count, size: target, into: output(images, capacity: capacity, needed: needed, "images"))
     }
 }
 

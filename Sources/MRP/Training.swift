@@ -199,6 +199,38 @@ public func mrp_trainer_step(_ trainer: UnsafeMutablePointer<mrp_trainer>?) -> m
     }
 }
 
+/// Writes the state of a run to a file that mrp_trainer_resume reads: weights, optimiser, position. The file is replaced as a whole.
+///
+/// - Parameter path: the file, by convention `*.ckpt`.
+/// - Errors: MRP_ERR_IO (cannot be written), MRP_ERR_ARGUMENT (NULL), MRP_ERR_HANDLE, MRP_ERR_BUSY.
+///
+/// Since 0.1.
+@_cdecl("mrp_trainer_save")
+public func mrp_trainer_save(_ trainer: UnsafeMutablePointer<mrp_trainer>?, _ path: UnsafePointer<CChar>?) -> mrp_status {
+    boundary {
+        try Registry.exclusively(trainer, TrainerHandle.self) { try $0.trainer.save(to: string(path, "path")) }
+    }
+}
+
+/// Continues a saved run: the trainer was made with the same model sizes, dataset and options, with any number of threads. What comes out at
+/// the end is the same, bit for bit, as without the stop.
+///
+/// - Parameter path: the file that mrp_trainer_save wrote.
+/// - Errors: MRP_ERR_IO (cannot be read), MRP_ERR_FORMAT (not a checkpoint, damaged, or of another model), MRP_ERR_STATE (of a run with another
+///   phase, seed, batch size or number of steps), MRP_ERR_VERSION, MRP_ERR_MEMORY, MRP_ERR_ARGUMENT (NULL), MRP_ERR_HANDLE, MRP_ERR_BUSY. After an
+///   error the trainer is as it was.
+///
+/// Since 0.1.
+@_cdecl("mrp_trainer_resume")
+public func mrp_trainer_resume(_ trainer: UnsafeMutablePointer<mrp_trainer>?, _ path: UnsafePointer<CChar>?) -> mrp_status {
+    boundary {
+        try Registry.exclusively(trainer, TrainerHandle.self) { handle in
+            try handle.trainer.resume(from: string(path, "path"))
+            handle.progress.progress = handle.trainer.progress
+        }
+    }
+}
+
 /// How far a run is. The pointer is good as long as the trainer; each step rewrites what it shows.
 ///
 /// - Returns: the progress, or NULL when `trainer` is not a live handle.

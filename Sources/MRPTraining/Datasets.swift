@@ -12,7 +12,7 @@ public enum Datasets {
     }
 
     public static func folder(_ path: String, _ options: Options) throws -> ImageDataset {
-        throw MRPError(.unsupported, "folders")
+        try ImageFolderDataset(path, channels: options.integer("channels"), cacheBytes: options.integer("cache_bytes"))
     }
 
     /// Copies images first ..< first + count as floats, [count, C, H, W].

@@ -90,7 +90,8 @@ public struct SafetensorsFile {
             bytes = product
         }
         guard bytes == end - begin else {
-            throw failure("tensor '\(name)' of shape \(dimensions) and dtype \(dtype) needs \(bytes) bytes, its data_offsets give \(end - begin)")
+            throw failure(
+                "tensor '\(name)' of shape \(dimensions) and dtype \(dtype) needs \(bytes) bytes, its data_offsets give \(end - begin)")
         }
         return Entry(name: name, dtype: dtype, shape: dimensions, begin: begin, end: end)
     }

@@ -1,5 +1,4 @@
-/* Checks for the plain C test programs: a failed check prints its place, the condition and an optional message (printf-like); main
- * returns check_result(name). */
+/* What plain C tests need: a macro that reports a false condition with its place, and a message if there is one, and counts it. */
 #ifndef CHECK_H
 #define CHECK_H
 
@@ -7,24 +6,30 @@
 
 static long check_count, check_failures;
 
-enum { CHECK_PRINTED = 20 }; /* failures beyond these are only counted */
-
-#define CHECK(condition, ...)                                                                                                    \
-    do {                                                                                                                         \
-        ++check_count;                                                                                                           \
-        if (!(condition) && ++check_failures <= CHECK_PRINTED)                                                                   \
-            printf("%s:%d: %s is false. ", __FILE__, __LINE__, #condition), printf(" " __VA_ARGS__), printf("\n");               \
+#define CHECK(condition, ...)                                     \
+    do {                                                          \
+        ++check_count;                                            \
+        if (!(condition) && ++check_failures <= 20) {             \
+            printf("%s:%d: %s:", __FILE__, __LINE__, #condition); \
+            printf(" " __VA_ARGS__);                              \
+            printf("\n");                                         \
+        }                                                         \
     } while (0)
 
-#define CHECK_FAIL(...) CHECK(!"reached", __VA_ARGS__)
+#define CHECK_FAIL(...)                            \
+    do {                                           \
+        ++check_count;                             \
+        if (++check_failures <= 20) {              \
+            printf("%s:%d: ", __FILE__, __LINE__); \
+            printf(__VA_ARGS__);                   \
+            printf("\n");                          \
+        }                                          \
+    } while (0)
 
-/* The exit status of a test program; one that checked nothing has failed. */
-static inline int check_result(const char *name)
-{
+/* The exit status of a test program. */
+static inline int check_result(const char *name) {
     printf("%s: %ld checks, %ld failed\n", name, check_count, check_failures);
     return check_failures != 0 || check_count == 0;
 }
-
-#define CHECK_REPORT() check_result(__FILE__)
 
 #endif

@@ -2,12 +2,11 @@
  * the sizes of vectors and blocks, 1 to 3 threads with equal bits, inference without log_sum_exp, NaN that must come through. */
 #include "kernel_arrays.h"
 
-static void test_attention(int64_t batch, int64_t tokens, int64_t heads, int64_t head_dim, double size,
-                           double slack) {
+static void test_attention(int64_t batch, int64_t tokens, int64_t heads, int64_t head_dim, double size, double slack) {
     int64_t count = batch * tokens * heads * head_dim;
     char name[96];
-    snprintf(name, sizeof name, "%s attention %lldx%lldx%lldx%lld", fast->name, (long long)batch, (long long)tokens,
-             (long long)heads, (long long)head_dim);
+    snprintf(name, sizeof name, "%s attention %lldx%lldx%lldx%lld", fast->name, (long long)batch, (long long)tokens, (long long)heads,
+             (long long)head_dim);
     array qkv = array_make(3 * count, size, 0.1), out = input(count), lse = input(batch * heads * tokens), dout = input(count);
     array dqkv = input(3 * count);
     mk_attention a = {batch, tokens, heads, head_dim, qkv.d, out.d, lse.d, dout.d, dqkv.d};
@@ -46,8 +45,8 @@ static void test_nan(int64_t tokens, int64_t head_dim) {
             for (int64_t i = 0; i < tokens; i++) {
                 const float *row = out.f + i * heads * head_dim;
                 int expected = part == 0 ? i == t : 1;
-                if (!!isnan(row[head_dim - 1]) != expected) CHECK_FAIL("NaN in part %d of token %lld of %lld: output %lld", part,
-                                                                       (long long)t, (long long)tokens, (long long)i);
+                if (!!isnan(row[head_dim - 1]) != expected)
+                    CHECK_FAIL("NaN in part %d of token %lld of %lld: output %lld", part, (long long)t, (long long)tokens, (long long)i);
                 if (part < 2 && !!isnan(lse.f[i]) != expected) CHECK_FAIL("NaN in part %d: log_sum_exp %lld", part, (long long)i);
                 if (isnan(row[2 * head_dim - 1])) CHECK_FAIL("NaN in head 0 reached head 1, token %lld", (long long)i);
             }
@@ -76,7 +75,7 @@ int main(void) {
         test_attention(2, 257, 1, 32, 1, 1);
         test_attention(1, 1025, 1, 16, 1, 1);
         test_attention(0, 5, 2, 8, 1, 1);
-        test_attention(40, 3, 5, 8, 1, 1); /* many heads in a task */
+        test_attention(40, 3, 5, 8, 1, 1);      /* many heads in a task */
         test_attention(1, 40, 1, 16, 30, 1000); /* scores in the thousands, rounded to 1e-4: all but one probability vanish */
         test_nan(17, 32);
         test_nan(50, 24);
@@ -84,5 +83,5 @@ int main(void) {
     }
     for (int i = 0; i < POOLS; i++) mk_pool_destroy(pools[i]);
     mk_pool_destroy(reference_pool);
-    return CHECK_REPORT();
+    return check_result("test_attention");
 }

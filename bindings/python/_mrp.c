@@ -793,6 +793,28 @@ static PyObject *py_trainer_step(PyObject *module, PyObject *object) {
     return PyLong_FromLong(watched.status);
 }
 
+static PyObject *trainer_file(PyObject *module, PyObject *args, mrp_status (*call)(mrp_trainer *, const char *)) {
+    PyObject *object, *path;
+    if (!PyArg_ParseTuple(args, "OO&", &object, PyUnicode_FSConverter, &path)) return NULL;
+    module_state *state = state_of(module);
+    mrp_trainer *trainer = handle_of(state, object, TRAINER);
+    const char *bytes = trainer ? PyBytes_AsString(path) : NULL;
+    if (!bytes) {
+        Py_DECREF(path);
+        return NULL;
+    }
+    mrp_status status;
+    Py_BEGIN_ALLOW_THREADS
+    status = call(trainer, bytes);
+    Py_END_ALLOW_THREADS
+    Py_DECREF(path);
+    return none_or_raise(state, status);
+}
+
+static PyObject *py_trainer_save(PyObject *module, PyObject *args) { return trainer_file(module, args, mrp_trainer_save); }
+
+static PyObject *py_trainer_resume(PyObject *module, PyObject *args) { return trainer_file(module, args, mrp_trainer_resume); }
+
 static PyObject *py_trainer_progress(PyObject *module, PyObject *object) {
     module_state *state = state_of(module);
     mrp_trainer *trainer = handle_of(state, object, TRAINER);
@@ -949,6 +971,8 @@ static PyMethodDef functions[] = {
     FUNCTION(trainer_create, METH_VARARGS, "($module, model, dataset, config, phase, /)",
              "A run that the caller steps through; phase: 'pretrain' or 'finetune'."),
     FUNCTION(trainer_plan, METH_O, "($module, trainer, /)", "(bytes, steps) of the run, known before its first step."),
+    FUNCTION(trainer_save, METH_VARARGS, "($module, trainer, path, /)", "Write the state of a run."),
+    FUNCTION(trainer_resume, METH_VARARGS, "($module, trainer, path, /)", "Continue a saved run."),
     FUNCTION(trainer_step, METH_O, "($module, trainer, /)", "One step; returns 0, 1 when cancelled, 2 when the run is done."),
     FUNCTION(trainer_progress, METH_O, "($module, trainer, /)", "How far the run is."),
     FUNCTION(evaluate, METH_VARARGS, "($module, model, dataset, config, metric, /)",

@@ -21,13 +21,41 @@ enum { MK_ATTENTION_ROWS = 12 }; /* 24 of 32 registers hold sums */
 enum { MK_ATTENTION_ROWS = 6 }; /* 12 of 16 */
 #endif
 
+/* What the next head will read and write, to be fetched while this one is computed: its rows are short pieces of long ones, which
+ * the hardware does not foresee. A run is one cache line's width of all rows of a matrix; each step of a tile fetches one line. */
+typedef struct {
+    const float *matrix[8];
+    int64_t stride[8], rows, width;
+    int matrices, at; /* now in matrix[at] */
+    int64_t row, column;
+} MK_NAME(ahead);
+
+typedef struct {
+    const float *line;
+    int64_t stride, count;
+} MK_NAME(ahead_run);
+
+/* The next run of at most `steps` lines. */
+MK_INLINE MK_NAME(ahead_run) MK_NAME(next_run)(MK_NAME(ahead) *ahead, int64_t steps, const float *nothing) {
+    if (ahead->at == ahead->matrices) return (MK_NAME(ahead_run)){nothing, 0, 0};
+    int64_t count = mk_least(steps, ahead->rows - ahead->row), stride = ahead->stride[ahead->at];
+    MK_NAME(ahead_run) run = {ahead->matrix[ahead->at] + ahead->row * stride + ahead->column, stride, count};
+    ahead->row += count;
+    if (ahead->row == ahead->rows) {
+        ahead->row = 0;
+        ahead->column += 16;
+        if (ahead->column >= ahead->width) ahead->column = 0, ahead->at++;
+    }
+    return run;
+}
+
 /* The operand on the left of a product: row-major, or a transposed score matrix. */
 enum { MK_LEFT_ROWS, MK_LEFT_SCORES };
 
 /* c[rows, vectors] = sum over depth of a[r, k] b[k, :], times factor[r] or plus c when asked. rows, vectors, left are constants. */
-MK_INLINE void MK_NAME(attention_tile)(const int rows, const int vectors, const int left, int64_t depth, const float *a,
-                                       int64_t a_stride, const float *b, int64_t b_stride, float *c, int64_t c_stride,
-                                       const float *factor, int accumulate) {
+MK_INLINE void MK_NAME(attention_tile)(const int rows, const int vectors, const int left, int64_t depth, const float *a, int64_t a_stride,
+                                       const float *b, int64_t b_stride, float *c, int64_t c_stride, const float *factor, int accumulate,
+                                       MK_NAME(ahead_run) fetch) {
     vf sum[MK_ATTENTION_ROWS][2];
 #pragma clang loop unroll(full)
     for (int r = 0; r < rows; r++) {
@@ -43,6 +71,8 @@ MK_INLINE void MK_NAME(attention_tile)(const int rows, const int vectors, const 
             if (vectors > 1) sum[r][1] = vf_fma(x, b1, sum[r][1]);
         }
         b += b_stride;
+        __builtin_prefetch(fetch.line, 0, 2);
+        fetch.line += k < fetch.count ? fetch.stride : 0;
     }
 #pragma clang loop unroll(full)
     for (int r = 0; r < rows; r++) {
@@ -58,9 +88,9 @@ MK_INLINE void MK_NAME(attention_tile)(const int rows, const int vectors, const 
 }
 
 /* c[m, vectors] = a[m, depth] b[depth, vectors], by tiles of nearly equal numbers of rows. */
-MK_INLINE void MK_NAME(attention_product_any)(const int left, int64_t m, int64_t vectors, int64_t depth, const float *a,
-                                              int64_t a_stride, const float *b, int64_t b_stride, float *c, int64_t c_stride,
-                                              const float *factor, int accumulate) {
+MK_INLINE void MK_NAME(attention_product_any)(MK_NAME(ahead) *ahead, const int left, int64_t m, int64_t vectors, int64_t depth,
+                                              const float *a, int64_t a_stride, const float *b, int64_t b_stride, float *c,
+                                              int64_t c_stride, const float *factor, int accumulate) {
     int64_t tiles = mk_ceil_divide(m, MK_ATTENTION_ROWS);
     for (int64_t v = 0; v < vectors; v += 2) {
         for (int64_t tile = 0; tile < tiles; tile++) {
@@ -68,13 +98,10 @@ MK_INLINE void MK_NAME(attention_product_any)(const int left, int64_t m, int64_t
             const float *a_tile = left == MK_LEFT_ROWS ? a + first * a_stride : a + first;
             const float *b_tile = b + v * MK_WIDTH, *f = factor ? factor + first : NULL;
             float *to = c + first * c_stride + v * MK_WIDTH;
-#define MK_CASE(R)                                                                                                               \
-    case R:                                                                                                                      \
-        MK_NAME(attention_tile)(R, 2, left, depth, a_tile, a_stride, b_tile, b_stride, to, c_stride, f, accumulate);             \
-        break;                                                                                                                   \
-    case R + 16:                                                                                                                 \
-        MK_NAME(attention_tile)(R, 1, left, depth, a_tile, a_stride, b_tile, b_stride, to, c_stride, f, accumulate);             \
-        break;
+            MK_NAME(ahead_run) run = MK_NAME(next_run)(ahead, depth, b);
+#define MK_CASE(R)                                                                                                                   \
+    case R: MK_NAME(attention_tile)(R, 2, left, depth, a_tile, a_stride, b_tile, b_stride, to, c_stride, f, accumulate, run); break; \
+    case R + 16: MK_NAME(attention_tile)(R, 1, left, depth, a_tile, a_stride, b_tile, b_stride, to, c_stride, f, accumulate, run); break;
             switch (rows + (v + 1 == vectors ? 16 : 0)) {
                 MK_CASE(1)
                 MK_CASE(2)
@@ -96,17 +123,17 @@ MK_INLINE void MK_NAME(attention_product_any)(const int left, int64_t m, int64_t
     }
 }
 
-static __attribute__((noinline)) void MK_NAME(attention_product)(int64_t m, int64_t vectors, int64_t depth, const float *a,
-                                                                 int64_t a_stride, const float *b, int64_t b_stride, float *c,
-                                                                 int64_t c_stride, int accumulate) {
-    MK_NAME(attention_product_any)(MK_LEFT_ROWS, m, vectors, depth, a, a_stride, b, b_stride, c, c_stride, NULL, accumulate);
+static __attribute__((noinline)) void MK_NAME(attention_product)(MK_NAME(ahead) *ahead, int64_t m, int64_t vectors, int64_t depth,
+                                                                 const float *a, int64_t a_stride, const float *b, int64_t b_stride,
+                                                                 float *c, int64_t c_stride, int accumulate) {
+    MK_NAME(attention_product_any)(ahead, MK_LEFT_ROWS, m, vectors, depth, a, a_stride, b, b_stride, c, c_stride, NULL, accumulate);
 }
 
 /* The left operand is the transpose of `scores`, and row r of the result is multiplied by factor[r] unless NULL. */
-static __attribute__((noinline)) void MK_NAME(attention_product_scores)(int64_t m, int64_t vectors, int64_t depth,
-                                                                        const float *scores, const float *b, int64_t b_stride,
-                                                                        float *c, int64_t c_stride, const float *factor) {
-    MK_NAME(attention_product_any)(MK_LEFT_SCORES, m, vectors, depth, scores, 0, b, b_stride, c, c_stride, factor, 0);
+static __attribute__((noinline)) void MK_NAME(attention_product_scores)(MK_NAME(ahead) *ahead, int64_t m, int64_t vectors, int64_t depth,
+                                                                        const float *scores, const float *b, int64_t b_stride, float *c,
+                                                                        int64_t c_stride, const float *factor) {
+    MK_NAME(attention_product_any)(ahead, MK_LEFT_SCORES, m, vectors, depth, scores, 0, b, b_stride, c, c_stride, factor, 0);
 }
 
 /* 2^x for x <= about 1, to 1e-7; 2^-126 below, NaN stays. The polynomial is vf_normal's. */
@@ -134,17 +161,16 @@ typedef struct {
 typedef struct {
     int64_t tokens, head_dim, padded; /* padded: head_dim in whole vectors */
     MK_NAME(rows_view) q, k, v, out, dout, dq, dk, dv;
-    float *qt, *doutt;         /* head_dim x MK_SCORE_STRIDE: the block's queries and output gradients, transposed and scaled */
-    float *scores, *dscores;   /* tokens x MK_SCORE_STRIDE */
-    float *row, *drow;         /* one query's scores by dot products */
-    float *lse, *delta;        /* MK_SCORE_STRIDE: L log2(e), delta scale */
-    float *factor;             /* MK_SCORE_STRIDE: 1 / sum */
+    MK_NAME(ahead) *ahead;
+    float *qt, *doutt;       /* head_dim x MK_SCORE_STRIDE: the block's queries and output gradients, transposed and scaled */
+    float *scores, *dscores; /* tokens x MK_SCORE_STRIDE */
+    float *row, *drow;       /* one query's scores by dot products */
+    float *lse, *delta;      /* MK_SCORE_STRIDE: L log2(e), delta scale */
+    float *factor;           /* MK_SCORE_STRIDE: 1 / sum */
     float *spare_rows, *spare_keys, *spare_values; /* results of padded rows, before they are copied out */
 } MK_NAME(head);
 
-MK_INLINE int64_t MK_NAME(padded_width)(int64_t width) {
-    return mk_ceil_divide(width, MK_WIDTH) * MK_WIDTH;
-}
+MK_INLINE int64_t MK_NAME(padded_width)(int64_t width) { return mk_ceil_divide(width, MK_WIDTH) * MK_WIDTH; }
 
 /* Lays the scratch out; `at` NULL only counts. Returns the number of floats. */
 static int64_t MK_NAME(attention_layout)(const mk_attention *a, float *at, MK_NAME(head) *head, float **copies) {
@@ -174,13 +200,12 @@ static mk_scratch MK_NAME(attention_scratch)(const mk_attention *a) {
     return (mk_scratch){MK_NAME(attention_layout)(a, NULL, &head, &copies) * (int64_t)sizeof(float), 0};
 }
 
-/* Copies a matrix into scratch when its rows are no whole vectors, or when there are enough of them that their distance (often
- * a multiple of the page) costs more than the copy. */
-static MK_NAME(rows_view) MK_NAME(attention_view)(const MK_NAME(head) *head, const float *from, int64_t stride, float *copy) {
-    if (head->padded == head->head_dim && head->tokens <= 32) return (MK_NAME(rows_view)){(float *)from, stride};
+/* Copies a matrix into scratch when its rows are no whole vectors, or when it is read again and again and has so many rows that
+ * their distance (often a multiple of the page) costs more than the copy. */
+static MK_NAME(rows_view) MK_NAME(attention_view)(const MK_NAME(head) *head, MK_NAME(rows_view) from, int reread, float *copy) {
+    if (head->padded == head->head_dim && (!reread || head->tokens <= 128)) return from;
     for (int64_t t = 0; t < head->tokens; t++) {
-        MK_EACH_VECTOR(d, n, head->head_dim,
-                       { vf_store(copy + t * head->padded + d, vf_load_part(from + t * stride + d, n)); });
+        MK_EACH_VECTOR(d, n, head->head_dim, { vf_store(copy + t * head->padded + d, vf_load_part(from.at + t * from.stride + d, n)); });
     }
     return (MK_NAME(rows_view)){copy, head->padded};
 }
@@ -190,22 +215,19 @@ static MK_NAME(rows_view) MK_NAME(attention_result)(const MK_NAME(head) *head, M
     return head->padded == head->head_dim ? result : (MK_NAME(rows_view)){spare, head->padded};
 }
 
-static void MK_NAME(attention_copy_out)(const MK_NAME(head) *head, MK_NAME(rows_view) result, MK_NAME(rows_view) from,
-                                        int64_t rows) {
+static void MK_NAME(attention_copy_out)(const MK_NAME(head) *head, MK_NAME(rows_view) result, MK_NAME(rows_view) from, int64_t rows) {
     if (from.at == result.at) return;
     for (int64_t t = 0; t < rows; t++) mk_copy(result.at + t * result.stride, from.at + t * from.stride, head->head_dim);
 }
 
 /* to[d, t] = from[t, d] factor for `queries` rows, which are padded to whole vectors with zeros. */
-static void MK_NAME(attention_transpose)(const MK_NAME(head) *head, const float *from, int64_t stride, int64_t queries,
-                                         float factor, float *to) {
+static void MK_NAME(attention_transpose)(const MK_NAME(head) *head, const float *from, int64_t stride, int64_t queries, float factor,
+                                         float *to) {
     for (int64_t t = 0; t < queries; t += MK_WIDTH) {
         for (int64_t d = 0; d < head->head_dim; d += MK_WIDTH) {
             vf block[MK_WIDTH];
 #pragma clang loop unroll(full)
-            for (int i = 0; i < MK_WIDTH; i++) {
-                block[i] = t + i < queries ? vf_load(from + (t + i) * stride + d) * factor : vf_splat(0);
-            }
+            for (int i = 0; i < MK_WIDTH; i++) { block[i] = t + i < queries ? vf_load(from + (t + i) * stride + d) * factor : vf_splat(0); }
             vf_transpose(block);
             if (d + MK_WIDTH <= head->head_dim) {
 #pragma clang loop unroll(full)
@@ -233,12 +255,11 @@ MK_INLINE int64_t MK_NAME(vector_queries)(int64_t queries) {
     return rest > MK_LONE_QUERIES ? queries : queries - rest;
 }
 
-static void MK_NAME(attention_forward_block)(const MK_NAME(head) *head, int64_t first, int64_t queries, float scale,
-                                             float *log_sum_exp) {
+static void MK_NAME(attention_forward_block)(const MK_NAME(head) *head, int64_t first, int64_t queries, float scale, float *log_sum_exp) {
     int64_t T = head->tokens, in_vectors = MK_NAME(vector_queries)(queries), vectors = mk_ceil_divide(in_vectors, MK_WIDTH);
     const float *q = head->q.at + first * head->q.stride;
     MK_NAME(attention_transpose)(head, q, head->q.stride, in_vectors, scale * MK_LOG2_E, head->qt);
-    MK_NAME(attention_product)(T, vectors, head->head_dim, head->k.at, head->k.stride, head->qt, MK_SCORE_STRIDE, head->scores,
+    MK_NAME(attention_product)(head->ahead, T, vectors, head->head_dim, head->k.at, head->k.stride, head->qt, MK_SCORE_STRIDE, head->scores,
                                MK_SCORE_STRIDE, 0);
     for (int64_t v = 0; v < vectors; v++) {
         float *column = head->scores + v * MK_WIDTH;
@@ -273,7 +294,7 @@ static void MK_NAME(attention_forward_block)(const MK_NAME(head) *head, int64_t 
     }
     MK_NAME(rows_view) result = {head->out.at + first * head->out.stride, head->out.stride};
     MK_NAME(rows_view) to = MK_NAME(attention_result)(head, result, head->spare_rows);
-    MK_NAME(attention_product_scores)(queries, head->padded / MK_WIDTH, T, head->scores, head->v.at, head->v.stride, to.at,
+    MK_NAME(attention_product_scores)(head->ahead, queries, head->padded / MK_WIDTH, T, head->scores, head->v.at, head->v.stride, to.at,
                                       to.stride, head->factor);
     MK_NAME(attention_copy_out)(head, result, to, queries);
 }
@@ -294,9 +315,9 @@ static void MK_NAME(attention_backward_block)(const MK_NAME(head) *head, int64_t
         head->delta[t] = scale * vf_reduce_add(sum);
         head->lse[t] = log_sum_exp[first + t] * MK_LOG2_E;
     }
-    MK_NAME(attention_product)(T, vectors, D, head->k.at, head->k.stride, head->qt, MK_SCORE_STRIDE, head->scores,
+    MK_NAME(attention_product)(head->ahead, T, vectors, D, head->k.at, head->k.stride, head->qt, MK_SCORE_STRIDE, head->scores,
                                MK_SCORE_STRIDE, 0);
-    MK_NAME(attention_product)(T, vectors, D, head->v.at, head->v.stride, head->doutt, MK_SCORE_STRIDE, head->dscores,
+    MK_NAME(attention_product)(head->ahead, T, vectors, D, head->v.at, head->v.stride, head->doutt, MK_SCORE_STRIDE, head->dscores,
                                MK_SCORE_STRIDE, 0);
     for (int64_t v = 0; v < vectors; v++) {
         float *column = head->scores + v * MK_WIDTH, *dcolumn = head->dscores + v * MK_WIDTH;
@@ -322,14 +343,14 @@ static void MK_NAME(attention_backward_block)(const MK_NAME(head) *head, int64_t
     }
     MK_NAME(rows_view) dk = MK_NAME(attention_result)(head, head->dk, head->spare_keys);
     MK_NAME(rows_view) dv = MK_NAME(attention_result)(head, head->dv, head->spare_values);
-    MK_NAME(attention_product)(T, padded / MK_WIDTH, queries, head->scores, MK_SCORE_STRIDE, dout, head->dout.stride, dv.at,
+    MK_NAME(attention_product)(head->ahead, T, padded / MK_WIDTH, queries, head->scores, MK_SCORE_STRIDE, dout, head->dout.stride, dv.at,
                                dv.stride, first > 0);
-    MK_NAME(attention_product)(T, padded / MK_WIDTH, queries, head->dscores, MK_SCORE_STRIDE, q, head->q.stride, dk.at, dk.stride,
-                               first > 0);
+    MK_NAME(attention_product)(head->ahead, T, padded / MK_WIDTH, queries, head->dscores, MK_SCORE_STRIDE, q, head->q.stride, dk.at,
+                               dk.stride, first > 0);
     MK_NAME(rows_view) result = {head->dq.at + first * head->dq.stride, head->dq.stride};
     MK_NAME(rows_view) dq = MK_NAME(attention_result)(head, result, head->spare_rows);
-    MK_NAME(attention_product_scores)(queries, padded / MK_WIDTH, T, head->dscores, head->k.at, head->k.stride, dq.at, dq.stride,
-                                      NULL);
+    MK_NAME(attention_product_scores)(head->ahead, queries, padded / MK_WIDTH, T, head->dscores, head->k.at, head->k.stride, dq.at,
+                                      dq.stride, NULL);
     MK_NAME(attention_copy_out)(head, result, dq, queries);
     if (first + queries == T) {
         MK_NAME(attention_copy_out)(head, head->dk, dk, T);
@@ -344,28 +365,55 @@ typedef struct {
     int backward;
 } MK_NAME(attention_job);
 
-static void MK_NAME(attention_one)(const mk_attention *a, int64_t image, int64_t index, float *scratch, int backward) {
-    MK_NAME(head) head;
-    float *copies;
-    MK_NAME(attention_layout)(a, scratch, &head, &copies);
+/* Finds one (image, head) in the caller's tensors. */
+static void MK_NAME(attention_locate)(const mk_attention *a, int64_t image, int64_t index, int backward, MK_NAME(head) *head) {
     int64_t T = a->tokens, D = a->head_dim, out_stride = a->heads * D, stride = 3 * out_stride;
-    int64_t start = image * T * stride + index * D, out_start = image * T * out_stride + index * D, size = T * head.padded;
-    const float *qkv = (const float *)a->qkv + start;
-    float *log_sum_exp = a->log_sum_exp ? (float *)a->log_sum_exp + (image * a->heads + index) * T : NULL;
-    float scale = (float)(1 / sqrt((double)D));
-    head.q = MK_NAME(attention_view)(&head, qkv, stride, copies);
-    head.k = MK_NAME(attention_view)(&head, qkv + out_stride, stride, copies + size);
-    head.v = MK_NAME(attention_view)(&head, qkv + 2 * out_stride, stride, copies + 2 * size);
-    head.out = (MK_NAME(rows_view)){(float *)a->out + out_start, out_stride};
-    if (backward) {
-        float *dqkv = (float *)a->qkv_gradient + start;
-        head.dout = MK_NAME(attention_view)(&head, (const float *)a->out_gradient + out_start, out_stride, copies + 3 * size);
-        head.dq = (MK_NAME(rows_view)){dqkv, stride};
-        head.dk = (MK_NAME(rows_view)){dqkv + out_stride, stride};
-        head.dv = (MK_NAME(rows_view)){dqkv + 2 * out_stride, stride};
+    int64_t start = image * T * stride + index * D, out_start = image * T * out_stride + index * D;
+    float *qkv = (float *)a->qkv + start;
+    head->q = (MK_NAME(rows_view)){qkv, stride};
+    head->k = (MK_NAME(rows_view)){qkv + out_stride, stride};
+    head->v = (MK_NAME(rows_view)){qkv + 2 * out_stride, stride};
+    head->out = (MK_NAME(rows_view)){(float *)a->out + out_start, out_stride};
+    if (!backward) {
+        head->dout = head->dq = head->dk = head->dv = (MK_NAME(rows_view)){NULL, 0};
+        return;
     }
-    int64_t blocks = (T + MK_BLOCK_QUERIES - 1 - MK_LONE_QUERIES) / MK_BLOCK_QUERIES;
-    if (blocks < 1) blocks = 1;
+    float *dqkv = (float *)a->qkv_gradient + start;
+    head->dout = (MK_NAME(rows_view)){(float *)a->out_gradient + out_start, out_stride};
+    head->dq = (MK_NAME(rows_view)){dqkv, stride};
+    head->dk = (MK_NAME(rows_view)){dqkv + out_stride, stride};
+    head->dv = (MK_NAME(rows_view)){dqkv + 2 * out_stride, stride};
+}
+
+MK_INLINE int64_t MK_NAME(attention_blocks)(int64_t tokens) {
+    int64_t blocks = (tokens + MK_BLOCK_QUERIES - 1 - MK_LONE_QUERIES) / MK_BLOCK_QUERIES;
+    return blocks > 1 ? blocks : 1;
+}
+
+static void MK_NAME(attention_plan_ahead)(const mk_attention *a, int64_t index, int backward, MK_NAME(ahead) *ahead) {
+    *ahead = (MK_NAME(ahead)){.width = a->head_dim, .rows = a->tokens};
+    if (index >= a->batch * a->heads || a->tokens <= 32) return; /* few rows: they stay in the cache */
+    MK_NAME(head) next;
+    MK_NAME(attention_locate)(a, index / a->heads, index % a->heads, backward, &next);
+    MK_NAME(rows_view) matrices[8] = {next.q, next.k, next.v, next.out, next.dout, next.dq, next.dk, next.dv};
+    ahead->matrices = backward ? 8 : 4;
+    for (int i = 0; i < ahead->matrices; i++) ahead->matrix[i] = matrices[i].at, ahead->stride[i] = matrices[i].stride;
+}
+
+static void MK_NAME(attention_one)(const mk_attention *a, int64_t index, float *scratch, int backward) {
+    MK_NAME(head) head;
+    MK_NAME(ahead) ahead;
+    float *copies, scale = (float)(1 / sqrt((double)a->head_dim));
+    MK_NAME(attention_layout)(a, scratch, &head, &copies);
+    MK_NAME(attention_locate)(a, index / a->heads, index % a->heads, backward, &head);
+    MK_NAME(attention_plan_ahead)(a, index + 1, backward, &ahead);
+    head.ahead = &ahead;
+    int64_t T = a->tokens, size = T * head.padded, blocks = MK_NAME(attention_blocks)(T);
+    float *log_sum_exp = a->log_sum_exp ? (float *)a->log_sum_exp + index * T : NULL;
+    head.q = MK_NAME(attention_view)(&head, head.q, backward, copies);
+    head.k = MK_NAME(attention_view)(&head, head.k, backward, copies + size);
+    head.v = MK_NAME(attention_view)(&head, head.v, !backward, copies + 2 * size);
+    if (backward) head.dout = MK_NAME(attention_view)(&head, head.dout, 1, copies + 3 * size);
     for (int64_t block = 0; block < blocks; block++) {
         int64_t first = block * MK_BLOCK_QUERIES, queries = block + 1 < blocks ? MK_BLOCK_QUERIES : T - first;
         if (backward) {
@@ -381,7 +429,7 @@ static void MK_NAME(attention_task)(void *context, int64_t index, int32_t worker
     const mk_attention *a = job->attention;
     int64_t first = index * job->heads_per_task, last = mk_least(a->batch * a->heads, first + job->heads_per_task);
     float *scratch = mk_pool_scratch(job->pool, worker);
-    for (int64_t i = first; i < last; i++) MK_NAME(attention_one)(a, i / a->heads, i % a->heads, scratch, job->backward);
+    for (int64_t i = first; i < last; i++) MK_NAME(attention_one)(a, i, scratch, job->backward);
 }
 
 /* A task takes as many heads as give it about 10 microseconds of work. */
@@ -392,10 +440,6 @@ static void MK_NAME(attention_run)(mk_pool *pool, const mk_attention *a, int bac
     mk_pool_run(pool, mk_ceil_divide(a->batch * a->heads, heads_per_task), MK_NAME(attention_task), &job);
 }
 
-static void MK_NAME(attention_forward)(mk_pool *pool, const mk_attention *a) {
-    MK_NAME(attention_run)(pool, a, 0);
-}
+static void MK_NAME(attention_forward)(mk_pool *pool, const mk_attention *a) { MK_NAME(attention_run)(pool, a, 0); }
 
-static void MK_NAME(attention_backward)(mk_pool *pool, const mk_attention *a) {
-    MK_NAME(attention_run)(pool, a, 1);
-}
+static void MK_NAME(attention_backward)(mk_pool *pool, const mk_attention *a) { MK_NAME(attention_run)(pool, a, 1); }

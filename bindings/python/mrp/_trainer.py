@@ -1,5 +1,6 @@
 """Training runs whose loop the caller owns."""
 
+import os
 from collections.abc import Iterator
 from typing import Any, Literal, NamedTuple
 
@@ -59,6 +60,14 @@ class Trainer:
     def step(self) -> bool:
         """One step. False when all steps were done before, or `model.cancel()` stopped this one (then nothing changed)."""
         return _mrp.trainer_step(self._handle) not in (_DONE, _CANCELLED)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the run's state (weights, optimiser, position) between two steps; the file is replaced as a whole."""
+        _mrp.trainer_save(self._handle, path)
+
+    def resume(self, path: str | os.PathLike[str]) -> None:
+        """Continue a saved run: same model sizes, data and options. The end is the same, bit for bit, as without the stop."""
+        _mrp.trainer_resume(self._handle, path)
 
     def __iter__(self) -> Iterator[Progress]:
         while self.step():
