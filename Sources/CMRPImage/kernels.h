@@ -6,7 +6,7 @@
 #include <stdint.h>
 
 enum {
-    MI_ROWS = 16,      /* rows that the horizontal pass takes together */
+    MI_ROWS = 16, /* rows that the horizontal pass takes together */
     MI_FLOAT_ROWS = 8,
     MI_PRECISION = 22, /* fractional bits of 8-bit resampling weights, as Pillow: 32 - 8 - 2 */
 };

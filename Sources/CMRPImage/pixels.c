@@ -28,7 +28,7 @@ void mi_crop_reflect(const mi_image *in, int64_t top, int64_t left, const mi_ima
     }
 }
 
-#define FLIP(bytes)                                                                                       \
+#define FLIP(bytes) \
     for (int64_t x = 0; x < width; x++) memcpy(to + x * (bytes), from + (width - 1 - x) * (bytes), (size_t)(bytes));
 
 void mi_flip_horizontal(const mi_image *in, const mi_image *out) {
@@ -48,12 +48,12 @@ void mi_flip_horizontal(const mi_image *in, const mi_image *out) {
     }
 }
 
-#define INTERLEAVE(type)                                                                                  \
-    for (int64_t c = 0; c < channels; c++)                                                                \
-        for (int64_t y = 0; y < out->height; y++) {                                                       \
-            const type *from = (const type *)planar + (c * out->height + y) * width;                      \
-            type *to = (type *)row_mutable(out, y) + c;                                                   \
-            for (int64_t x = 0; x < width; x++) to[x * channels] = from[x];                               \
+#define INTERLEAVE(type)                                                             \
+    for (int64_t c = 0; c < channels; c++)                                           \
+        for (int64_t y = 0; y < out->height; y++) {                                  \
+            const type *from = (const type *)planar + (c * out->height + y) * width; \
+            type *to = (type *)row_mutable(out, y) + c;                              \
+            for (int64_t x = 0; x < width; x++) to[x * channels] = from[x];          \
         }
 
 void mi_interleave(const void *planar, const mi_image *out) {
@@ -75,17 +75,17 @@ void mi_interleave(const void *planar, const mi_image *out) {
     }
 }
 
-#define CONVERT(type, luma)                                                                               \
-    for (int64_t y = 0; y < in->height; y++) {                                                            \
-        const type *from = (const type *)row(in, y);                                                      \
-        type *to = (type *)row_mutable(out, y);                                                           \
-        if (out->channels == 3)                                                                           \
-            for (int64_t x = 0; x < in->width; x++) to[3 * x] = to[3 * x + 1] = to[3 * x + 2] = from[x];  \
-        else                                                                                              \
-            for (int64_t x = 0; x < in->width; x++) {                                                     \
-                const type r = from[3 * x], g = from[3 * x + 1], b = from[3 * x + 2];                     \
-                to[x] = (type)(luma);                                                                     \
-            }                                                                                             \
+#define CONVERT(type, luma)                                                                              \
+    for (int64_t y = 0; y < in->height; y++) {                                                           \
+        const type *from = (const type *)row(in, y);                                                     \
+        type *to = (type *)row_mutable(out, y);                                                          \
+        if (out->channels == 3)                                                                          \
+            for (int64_t x = 0; x < in->width; x++) to[3 * x] = to[3 * x + 1] = to[3 * x + 2] = from[x]; \
+        else                                                                                             \
+            for (int64_t x = 0; x < in->width; x++) {                                                    \
+                const type r = from[3 * x], g = from[3 * x + 1], b = from[3 * x + 2];                    \
+                to[x] = (type)(luma);                                                                    \
+            }                                                                                            \
     }
 
 void mi_convert_channels(const mi_image *in, const mi_image *out) {
@@ -98,14 +98,14 @@ void mi_convert_channels(const mi_image *in, const mi_image *out) {
     }
 }
 
-#define NORMALIZE(type)                                                                                   \
-    for (int64_t c = 0; c < channels; c++) {                                                              \
-        const float s = scale[c], t = shift[c];                                                           \
-        for (int64_t y = 0; y < in->height; y++) {                                                        \
-            const type *from = (const type *)row(in, y) + c;                                              \
-            float *to = planar + (c * in->height + y) * width;                                            \
-            for (int64_t x = 0; x < width; x++) to[x] = (float)from[x * channels] * s + t;                \
-        }                                                                                                 \
+#define NORMALIZE(type)                                                                    \
+    for (int64_t c = 0; c < channels; c++) {                                               \
+        const float s = scale[c], t = shift[c];                                            \
+        for (int64_t y = 0; y < in->height; y++) {                                         \
+            const type *from = (const type *)row(in, y) + c;                               \
+            float *to = planar + (c * in->height + y) * width;                             \
+            for (int64_t x = 0; x < width; x++) to[x] = (float)from[x * channels] * s + t; \
+        }                                                                                  \
     }
 
 void mi_normalize(const mi_image *in, const float *scale, const float *shift, float *planar) {
@@ -126,17 +126,17 @@ void mi_normalize(const mi_image *in, const float *scale, const float *shift, fl
 }
 
 /* Integers are summed exactly; a row of floats is summed in double. */
-#define SUMS(type, wide)                                                                                  \
-    for (int64_t y = 0; y < in->height; y++) {                                                            \
-        const type *values = (const type *)row(in, y);                                                    \
-        for (int64_t c = 0; c < channels; c++) {                                                          \
-            wide sum = 0, square = 0;                                                                     \
-            for (int64_t x = 0; x < in->width; x++) {                                                     \
-                const wide v = values[x * channels + c];                                                  \
-                sum += v, square += v * v;                                                                \
-            }                                                                                             \
-            sums[c] += (double)sum, squares[c] += (double)square;                                         \
-        }                                                                                                 \
+#define SUMS(type, wide)                                          \
+    for (int64_t y = 0; y < in->height; y++) {                    \
+        const type *values = (const type *)row(in, y);            \
+        for (int64_t c = 0; c < channels; c++) {                  \
+            wide sum = 0, square = 0;                             \
+            for (int64_t x = 0; x < in->width; x++) {             \
+                const wide v = values[x * channels + c];          \
+                sum += v, square += v * v;                        \
+            }                                                     \
+            sums[c] += (double)sum, squares[c] += (double)square; \
+        }                                                         \
     }
 
 void mi_channel_sums(const mi_image *in, double *sums, double *squares) {

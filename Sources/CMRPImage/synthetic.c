@@ -5,6 +5,9 @@
 
 #include "mk_random.h"
 
+/* The package says so too; this is for other builds. */
+#pragma STDC FP_CONTRACT OFF
+
 /* RandomStream.Purpose.synthetic (5) with substreams 1, 2, 3. */
 enum { STREAM_DEFINITION = 0x105, STREAM_SCENE = 0x205, STREAM_NOISE = 0x305 };
 enum { SHAPES = 6, TEXTURES = 6, COLOURS = 6 };
@@ -35,15 +38,13 @@ static int differences(const mi_synthetic_part *a, const mi_synthetic_part *b) {
 }
 
 void mi_synthetic_define(mi_synthetic *set) {
-    static const float colours[COLOURS][3] = {{0.85f, 0.25f, 0.2f}, {0.2f, 0.7f, 0.3f},  {0.25f, 0.35f, 0.85f},
+    static const float colours[COLOURS][3] = {{0.85f, 0.25f, 0.2f}, {0.2f, 0.7f, 0.3f},   {0.25f, 0.35f, 0.85f},
                                               {0.9f, 0.8f, 0.3f},   {0.75f, 0.3f, 0.75f}, {0.3f, 0.75f, 0.8f}};
     sequence random = {.seed = set->seed, .stream = STREAM_DEFINITION};
     for (int32_t i = 0; i < COLOURS; i++)
         for (int32_t c = 0; c < set->channels; c++) {
             const float drawn = uniform(&random, 0.1f, 0.95f);
-            set->palette[i][c] = set->channels == 3  ? colours[i][c]
-                                 : set->channels == 1 ? 0.05f + 0.18f * (float)i
-                                                      : drawn;
+            set->palette[i][c] = set->channels == 3 ? colours[i][c] : set->channels == 1 ? 0.05f + 0.18f * (float)i : drawn;
         }
     /* Two parts should differ in at least two of shape, texture and colour; with many classes one has to be enough. */
     for (int32_t i = 0; i < 2 * set->classes; i++) {
@@ -75,21 +76,19 @@ static float wave(float turns) {
 static float glyph(int32_t shape, float u, float v) {
     const float au = fabsf(u), av = fabsf(v);
     switch (shape) {
-    case 0: return sqrtf(u * u + v * v) - 0.9f;                                                   /* disc */
-    case 1: return (au > av ? au : av) - 0.74f;                                                   /* square */
-    case 2: {                                                                                     /* triangle, tip up */
+    case 0: return sqrtf(u * u + v * v) - 0.9f; /* disc */
+    case 1: return (au > av ? au : av) - 0.74f; /* square */
+    case 2: {                                   /* triangle, tip up */
         const float side = 0.87f * au - 0.5f * v - 0.42f, base = v - 0.62f;
         return (side > base ? side : base) * 0.9f - 0.04f;
     }
-    case 3: {                                                                                     /* cross */
+    case 3: { /* cross */
         const float upright = (au - 0.3f > av - 0.92f) ? au - 0.3f : av - 0.92f;
         const float across = (av - 0.3f > au - 0.92f) ? av - 0.3f : au - 0.92f;
         return upright < across ? upright : across;
     }
-    case 4: return fabsf(sqrtf(u * u + v * v) - 0.64f) - 0.29f;                                   /* ring */
-    default: {                                                                                    /* hourglass */
-        const float side = au - 0.8f * av - 0.18f, end = av - 0.86f;
-        return side > end ? side : end;
+    case 4: return fabsf(sqrtf(u * u + v * v) - 0.64f) - 0.29f; /* ring */
+    default: { /* hourglass */ const float side = au - 0.8f * av - 0.18f, end = av - 0.86f; return side > end ? side : end;
     }
     }
 }

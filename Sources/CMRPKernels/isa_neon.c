@@ -7,7 +7,6 @@
 
 #include "mk_kernels.h"
 #include "mk_memory.h"
-#include "reference/reference_float32.h"
 
 #define MK_WIDTH 4
 #define MK_FMA 1

@@ -1,6 +1,7 @@
 #include "mt_last_error.h"
 
 #include <stddef.h>
+#include <string.h>
 
 #include "mrp_types.h"
 
@@ -62,4 +63,13 @@ const char *mt_version(void) { return MRP_VERSION; }
 const char *mt_build(void) {
     return "libmrp " MRP_VERSION ", commit " MRP_COMMIT
            ", clang " TEXT(__clang_major__) "." TEXT(__clang_minor__) "." TEXT(__clang_patchlevel__);
+}
+
+const char *mt_static_name(const char *phase)
+{
+    static const char *const names[] = {"pretrain", "finetune", "lab"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (strcmp(names[i], phase) == 0)
+            return names[i];
+    return "";
 }

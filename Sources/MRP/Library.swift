@@ -5,6 +5,7 @@
 import CMRPKernels
 import CMRPTypes
 import Glibc
+import MRPEngine
 
 /// The text of `mrp_build_info`, made once and kept for the life of the process; nil when there was no memory for it.
 private let buildInfo: UnsafePointer<CChar>? = {
@@ -61,4 +62,30 @@ public func mrp_last_error() -> UnsafePointer<CChar> {
 @_cdecl("mrp_status_string")
 public func mrp_status_string(_ status: mrp_status) -> UnsafePointer<CChar> {
     mt_status_name(status)
+}
+
+/// Replaces the allocator of the library's large memory: images, weights, the values of a step, files that are read. Small objects still
+/// use malloc. Memory that is in use goes back to the allocator that it came from.
+///
+/// - Parameters:
+///   - allocate: hands out memory, or NULL when there is none: the call that needed it then returns MRP_ERR_MEMORY. NULL restores the default.
+///   - release: takes memory back; NULL exactly when `allocate` is NULL.
+///   - user: passed to both.
+/// - Errors: MRP_ERR_ARGUMENT (only one of the functions is NULL).
+///
+/// Since 0.1.
+@_cdecl("mrp_set_allocator")
+public func mrp_set_allocator(_ allocate: mrp_allocate_fn?, _ release: mrp_release_fn?, _ user: UnsafeMutableRawPointer?) -> mrp_status {
+    boundary {
+        guard (allocate == nil) == (release == nil) else { throw MRPError(.argument, "allocate and release must be given together") }
+        mk_set_allocator(allocate, release, user)
+    }
+}
+
+/// Bytes of large memory that the library holds now.
+///
+/// Since 0.1.
+@_cdecl("mrp_memory_in_use")
+public func mrp_memory_in_use() -> Int64 {
+    mk_bytes_in_use()
 }

@@ -27,16 +27,17 @@ public struct Augmentation: Sendable {
     public static func randomResizedCropFlip(
         size: ImageSize, scale: ClosedRange<Double> = 0.2...1, ratio: ClosedRange<Double> = 3.0 / 4...4.0 / 3
     ) -> Augmentation {
-        Augmentation([CenterCrop(size: size), HorizontalFlip()])
+        Augmentation([RandomResizedCrop(size: size, scale: scale, ratio: ratio), HorizontalFlip()])
     }
 
     /// Evaluation: the shorter side to `resize` (bicubic), then the centre of `size`. The usual resize is size / 0.875.
     public static func centerCrop(size: ImageSize, resize: Int? = nil) -> Augmentation {
-        Augmentation([CenterCrop(size: size)])
+        let side = resize ?? Int((Double(min(size.height, size.width)) / 0.875).rounded())
+        return Augmentation([ResizeShorterSide(to: side), CenterCrop(size: size)])
     }
 
     /// Every image to `size`, whatever its shape.
-    public static func resize(size: ImageSize) -> Augmentation { Augmentation([CenterCrop(size: size)]) }
+    public static func resize(size: ImageSize) -> Augmentation { Augmentation([Resize(size: size)]) }
 
     /// The size that leaves the last step. Errors: `.argument` when a step cannot take what reaches it.
     public func outputSize(for input: ImageSize?, channels: Int) throws -> ImageSize? {

@@ -65,6 +65,8 @@ public final class BatchLoader {
     public let channels: Int
     public let options: LoaderOptions
     public var stepsPerEpoch: Int { queue.stepsPerEpoch }
+    /// Memory that the loader holds for batches and the order of images; decoding takes what its largest image needs, per thread.
+    public var bytes: Int { queue.bytes }
     /// Where the next batch lies.
     public var position: (epoch: Int, step: Int) {
         (upcoming / stepsPerEpoch, upcoming % stepsPerEpoch)

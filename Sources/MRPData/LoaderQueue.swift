@@ -7,6 +7,7 @@ final class LoaderSlot {
     let labels: UnsafeMutableBufferPointer<Int32>
     let indices: UnsafeMutableBufferPointer<Int64>
     private let memory: (PixelMemory, PixelMemory, PixelMemory)
+    var bytes: Int { memory.0.bytes + memory.1.bytes + memory.2.bytes }
     var epoch = 0
     var step = 0
     var count = 0
@@ -52,6 +53,9 @@ final class LoaderQueue {
     private var paused = false
     private let stopping = UnsafeMutablePointer<Int32>.allocate(capacity: 1)
 
+    /// Bytes of batches and of the order of images.
+    var bytes: Int { slots.reduce(order.bytes) { $0 + $1.bytes } }
+
     /// Set in a forked child: the monitor may be held by a thread that does not exist there, so it is left alone.
     var abandoned = false
 
@@ -81,7 +85,7 @@ final class LoaderQueue {
         slots = try (0..<(options.threads == 0 ? 1 : options.queueDepth)).map { _ in
             try LoaderSlot(batchSize: batchSize, valuesPerImage: values)
         }
-        order = try PixelMemory(bytes: dataset.count * 8, for: "the order of \(dataset.count) images")
+        order = try PixelMemory(bytes: options.shuffle ? dataset.count * 8 : 0, for: "the order of \(dataset.count) images")
         // Rows of scale and shift per pixel type: x * scale + shift = (x / range - mean) / std.
         normalization = try PixelMemory(bytes: PixelType.allCases.count * 2 * channels * 4, for: "statistics of \(channels) channels")
         let table = normalization.typed(Float.self)
@@ -146,7 +150,7 @@ final class LoaderQueue {
         return slot
     }
 
-    /// Tells the workers to leave. Errors none; joining them is the owner's task.
+    /// Tells the workers to leave; joining them is the owner's task.
     func stop() {
         mi_flag_store(stopping, 1)
         mi_monitor_lock(monitor)

@@ -61,7 +61,9 @@ public struct PatchMask {
             }
             let visible = row.reduce(count) { $0 - Int($1) }
             guard visible >= 1, visible < count else {
-                throw MRPError(.argument, "mask of image \(image) hides \(count - visible) of \(count) patches: at least one must stay visible and one be hidden")
+                throw MRPError(
+                    .argument,
+                    "mask of image \(image) hides \(count - visible) of \(count) patches: at least one must stay visible and one be hidden")
             }
             if visibleCount < 0 { visibleCount = visible }
             guard visible == visibleCount else {

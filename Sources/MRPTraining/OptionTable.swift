@@ -107,23 +107,38 @@ public enum OptionTable {
     private static let network = [
         option(
             "encoder", .choice(Encoders.names), "vit_tiny", "network",
-            "Size of the vision transformer: width, depth and heads. mini 128 x 6 x 4, tiny 192 x 12 x 3, small 384 x 12 x 6, base 768 x 12 x 12, large 1024 x 24 x 16, huge 1280 x 32 x 16."),
-        option("image_size", .integer(1...65_536), "32", "network", "Height and width of the images that the network sees; setting it sets both."),
+            "Size of the vision transformer: width, depth and heads. mini 128 x 6 x 4, tiny 192 x 12 x 3, small 384 x 12 x 6, base 768 x 12 x 12, large 1024 x 24 x 16, huge 1280 x 32 x 16."
+        ),
+        option(
+            "image_size", .integer(1...65_536), "32", "network",
+            "Height and width of the images that the network sees; setting it sets both."),
         option("image_height", .integer(1...65_536), "32", "network", "Height of the images, in pixels: a multiple of the patch height."),
         option("image_width", .integer(1...65_536), "32", "network", "Width of the images, in pixels: a multiple of the patch width."),
-        option("channels", .integer(1...4_096), "3", "network", "Channels of the images: 1 gray, 3 colour, any number for multispectral images."),
+        option(
+            "channels", .integer(1...4_096), "3", "network",
+            "Channels of the images: 1 gray, 3 colour, any number for multispectral images."),
         option("patch_size", .integer(1...65_536), "4", "network", "Height and width of a patch; setting it sets both."),
         option("patch_height", .integer(1...65_536), "4", "network", "Height of a patch, in pixels."),
         option("patch_width", .integer(1...65_536), "4", "network", "Width of a patch, in pixels."),
-        option("width", .integer(4...TransformerLimits.width), "auto", "network", "Width D of a token, a multiple of 4 and of heads; auto: the encoder's."),
+        option(
+            "width", .integer(4...TransformerLimits.width), "auto", "network",
+            "Width D of a token, a multiple of 4 and of heads; auto: the encoder's."),
         option("depth", .integer(1...TransformerLimits.depth), "auto", "network", "Number of transformer blocks; auto: the encoder's."),
         option("heads", .integer(1...TransformerLimits.width), "auto", "network", "Attention heads; auto: the encoder's."),
-        option("mlp_ratio", .number(minimum: 0.01, maximum: 64, belowMaximum: false), "4", "network", "Width of a block's hidden layer as a multiple of D."),
-        option("layer_norm_eps", .number(minimum: 1e-12, maximum: 1, belowMaximum: false), "1e-6", "network", "Epsilon of the layer norms (MAE and timm: 1e-6; Hugging Face's default: 1e-12)."),
-        option("decoder_width", .integer(4...TransformerLimits.width), "128", "network", "Width of the decoder's tokens (He et al. 2021: 512 for ViT-B)."),
+        option(
+            "mlp_ratio", .number(minimum: 0.01, maximum: 64, belowMaximum: false), "4", "network",
+            "Width of a block's hidden layer as a multiple of D."),
+        option(
+            "layer_norm_eps", .number(minimum: 1e-12, maximum: 1, belowMaximum: false), "1e-6", "network",
+            "Epsilon of the layer norms (MAE and timm: 1e-6; Hugging Face's default: 1e-12)."),
+        option(
+            "decoder_width", .integer(4...TransformerLimits.width), "128", "network",
+            "Width of the decoder's tokens (He et al. 2021: 512 for ViT-B)."),
         option("decoder_depth", .integer(1...TransformerLimits.depth), "4", "network", "Blocks of the decoder (He et al. 2021: 8)."),
-        option("decoder_heads", .integer(1...TransformerLimits.width), "4", "network", "Attention heads of the decoder (He et al. 2021: 16)."),
-        option("pooling", .choice(["mean", "cls"]), "mean", "network", "What the classifier reads: the mean over patches, or the class token."),
+        option(
+            "decoder_heads", .integer(1...TransformerLimits.width), "4", "network", "Attention heads of the decoder (He et al. 2021: 16)."),
+        option(
+            "pooling", .choice(["mean", "cls"]), "mean", "network", "What the classifier reads: the mean over patches, or the class token."),
         option("classes", .integer(2...(1 << 24)), "auto", "network", "Number of classes; auto: the data's."),
     ]
 
@@ -131,13 +146,18 @@ public enum OptionTable {
         option(
             "mask_ratio", fraction, "0.75", "objective",
             "Share of the patches that is hidden; at least one patch must stay visible and one be hidden."),
-        option("norm_pix_loss", .flag, "true", "objective", "Reconstruct pixels standardised per patch (He et al. 2021) instead of raw ones."),
+        option(
+            "norm_pix_loss", .flag, "true", "objective", "Reconstruct pixels standardised per patch (He et al. 2021) instead of raw ones."),
         option("label_smoothing", fraction, "0.1", "objective", "Weight of the uniform distribution in the classification target."),
     ]
 
     private static let training = [
-        option("epochs", .number(minimum: 0, maximum: 1e6, belowMaximum: false), "20", "training", "Passes over the data; a fraction is allowed.", perPhase: true),
-        option("batch_size", .integer(1...(1 << 20)), "128", "training", "Images per step; smaller when the dataset has fewer.", perPhase: true),
+        option(
+            "epochs", .number(minimum: 0, maximum: 1e6, belowMaximum: false), "20", "training",
+            "Passes over the data; a fraction is allowed.", perPhase: true),
+        option(
+            "batch_size", .integer(1...(1 << 20)), "128", "training", "Images per step; smaller when the dataset has fewer.", perPhase: true
+        ),
         option(
             "learning_rate", positive(), "auto", "training",
             "Peak learning rate; auto: base_learning_rate x batch size / 256.", perPhase: true),
@@ -146,13 +166,20 @@ public enum OptionTable {
             "Peak learning rate per 256 images; auto: 1.5e-3 in pretraining, 2e-3 in fine-tuning (values for small networks and data; He et al. 2021: 1.5e-4 and 5e-4 for ViT-B on ImageNet).",
             perPhase: true),
         option("min_learning_rate", positive(), "0", "training", "Learning rate at the end of the cosine.", perPhase: true),
-        option("warmup_epochs", positive(), "auto", "training", "Epochs of linear warm-up; auto: 5 % of the epochs in pretraining, 10 % in fine-tuning.", perPhase: true),
-        option("weight_decay", positive(), "0.05", "training", "Decoupled weight decay of AdamW; not applied to biases and norms.", perPhase: true),
+        option(
+            "warmup_epochs", positive(), "auto", "training",
+            "Epochs of linear warm-up; auto: 5 % of the epochs in pretraining, 10 % in fine-tuning.", perPhase: true),
+        option(
+            "weight_decay", positive(), "0.05", "training", "Decoupled weight decay of AdamW; not applied to biases and norms.",
+            perPhase: true),
         option("beta1", fraction, "0.9", "training", "AdamW's decay of the first moment.", perPhase: true),
-        option("beta2", fraction, "auto", "training", "AdamW's decay of the second moment; auto: 0.95 in pretraining, 0.999 in fine-tuning.", perPhase: true),
+        option(
+            "beta2", fraction, "auto", "training", "AdamW's decay of the second moment; auto: 0.95 in pretraining, 0.999 in fine-tuning.",
+            perPhase: true),
         option(
             "layer_decay", .number(minimum: 1e-3, maximum: 1, belowMaximum: false), "auto", "training",
-            "Learning rate factor from each layer to the one below it; auto: 0.75 when fine-tuning a pretrained encoder, else 1.", perPhase: true),
+            "Learning rate factor from each layer to the one below it; auto: 0.75 when fine-tuning a pretrained encoder, else 1.",
+            perPhase: true),
     ]
 
     private static let data = [
@@ -161,23 +188,43 @@ public enum OptionTable {
             "What is done to each training image; auto: pad_crop_flip when the images have the network's size, else random_resized_crop_flip.",
             perPhase: true),
         option("crop_padding", .integer(0...4_096), "4", "data", "Pixels of reflected border before a pad_crop_flip crop.", perPhase: true),
-        option("crop_scale_min", .number(minimum: 0.01, maximum: 1, belowMaximum: false), "0.2", "data", "Smallest share of the image's area in a random resized crop.", perPhase: true),
-        option("crop_scale_max", .number(minimum: 0.01, maximum: 1, belowMaximum: false), "1", "data", "Largest share of the image's area in a random resized crop.", perPhase: true),
-        option("mean", .numbers, "auto", "data", "Mean of each channel, integers as fractions of their range; auto: measured on the data of the first training."),
+        option(
+            "crop_scale_min", .number(minimum: 0.01, maximum: 1, belowMaximum: false), "0.2", "data",
+            "Smallest share of the image's area in a random resized crop.", perPhase: true),
+        option(
+            "crop_scale_max", .number(minimum: 0.01, maximum: 1, belowMaximum: false), "1", "data",
+            "Largest share of the image's area in a random resized crop.", perPhase: true),
+        option(
+            "mean", .numbers, "auto", "data",
+            "Mean of each channel, integers as fractions of their range; auto: measured on the data of the first training."),
         option("std", .numbers, "auto", "data", "Standard deviation of each channel; auto: measured on the data of the first training."),
-        option("cache_bytes", .integer(0...(1 << 40)), "536870912", "data", "Decoded images of a folder are kept in memory up to this many bytes."),
+        option(
+            "cache_bytes", .integer(0...(1 << 40)), "536870912", "data",
+            "Decoded images of a folder are kept in memory up to this many bytes."),
         option("synthetic_classes", .integer(2...1_000), "10", "data", "Classes of the generated images."),
-        option("synthetic_single_view", .number(minimum: 0, maximum: 1, belowMaximum: false), "0.5", "data", "Share of generated images that show only one of their class's two parts."),
-        option("synthetic_first_image", .integer(0...(1 << 40)), "0", "data", "Where the generated set begins in its endless sequence: sets that do not overlap share classes but no image."),
-        option("features", .choice(["mean", "cls", "tokens"]), "mean", "data", "What encode returns: the mean over patches, the class token, or all tokens."),
-        option("layer", .integer(0...TransformerLimits.depth), "0", "data", "The block whose output encode returns, counted from 1; 0: the last, after the final norm."),
+        option(
+            "synthetic_single_view", .number(minimum: 0, maximum: 1, belowMaximum: false), "0.5", "data",
+            "Share of generated images that show only one of their class's two parts."),
+        option(
+            "synthetic_first_image", .integer(0...(1 << 40)), "0", "data",
+            "Where the generated set begins in its endless sequence: sets that do not overlap share classes but no image."),
+        option(
+            "features", .choice(["mean", "cls", "tokens"]), "mean", "data",
+            "What encode returns: the mean over patches, the class token, or all tokens."),
+        option(
+            "layer", .integer(0...TransformerLimits.depth), "0", "data",
+            "The block whose output encode returns, counted from 1; 0: the last, after the final norm."),
     ]
 
     private static let run = [
         option("seed", .integer(0...Int.max), "0", "run", "Fixes weights, masks, order and augmentation: same seed, same bits."),
-        option("threads", .integer(1...Compute.maximumThreads), "auto", "run", "Threads that compute; auto: one per processor. Results do not depend on it."),
+        option(
+            "threads", .integer(1...Compute.maximumThreads), "auto", "run",
+            "Threads that compute; auto: one per processor. Results do not depend on it."),
         option("loader_threads", .integer(0...256), "1", "run", "Background threads that prepare images. Results do not depend on it."),
-        option("instructions", .choice(["baseline", "avx2", "avx512", "neon"]), "auto", "run", "Instruction set of the kernels; auto: the best of this machine."),
+        option(
+            "instructions", .choice(["baseline", "avx2", "avx512", "neon"]), "auto", "run",
+            "Instruction set of the kernels; auto: the best of this machine."),
     ]
 
     static let byKey = Dictionary(uniqueKeysWithValues: all.map { ($0.key, $0) })

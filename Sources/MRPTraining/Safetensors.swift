@@ -90,7 +90,8 @@ public struct SafetensorsFile {
             bytes = product
         }
         guard bytes == end - begin else {
-            throw failure("tensor '\(name)' of shape \(dimensions) and dtype \(dtype) needs \(bytes) bytes, its data_offsets give \(end - begin)")
+            throw failure(
+                "tensor '\(name)' of shape \(dimensions) and dtype \(dtype) needs \(bytes) bytes, its data_offsets give \(end - begin)")
         }
         return Entry(name: name, dtype: dtype, shape: dimensions, begin: begin, end: end)
     }
@@ -137,7 +138,9 @@ public struct SafetensorsFile {
         default: return Float(bitPattern: sign | UInt32(exponent + 112) << 23 | fraction << 13)
         }
     }
+}
 
+public enum Safetensors {
     /// Writes float32 tensors in the given order, replacing the file as a whole. Same input, same bytes.
     public static func write(
         _ tensors: [(name: String, shape: [Int], data: UnsafeRawBufferPointer)], metadata: [(key: String, value: String)],

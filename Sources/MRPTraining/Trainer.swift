@@ -121,7 +121,8 @@ public final class Trainer {
             guard executor.scalar(loss).isFinite else {
                 throw MRPError(
                     .numeric,
-                    "the loss of step \(progress.step) is \(executor.scalar(loss)); the model keeps the step before: lower learning_rate \(optimizer.step.learningRate)")
+                    "the loss of step \(progress.step) is \(executor.scalar(loss)); the model keeps the step before: lower learning_rate \(optimizer.step.learningRate)"
+                )
             }
             return true
         }
@@ -132,6 +133,25 @@ public final class Trainer {
         record(batchData, seconds: monotonicSeconds() - start)
         if progress.step == progress.steps, phase == .pretrain { model.isPretrained = true }
         return .stepped
+    }
+
+    private var state: Checkpoint.State {
+        Checkpoint.State(
+            phase: phase, step: progress.step, steps: progress.steps, batch: batch, seed: options.seed, seconds: progress.seconds)
+    }
+
+    /// Writes the run's state between two steps; the file is replaced as a whole.
+    public func save(to path: String) throws {
+        try Checkpoint.save(model, moments: optimizer.moments, state, to: path)
+    }
+
+    /// Continues a saved run with the same model, data and options: the result is the same, bit for bit, as without the stop.
+    public func resume(from path: String) throws {
+        let saved = try Checkpoint.load(path, model, moments: optimizer.moments, expected: state)
+        try loader.seek(epoch: saved.step / loader.stepsPerEpoch, step: saved.step % loader.stepsPerEpoch)
+        progress.step = saved.step
+        progress.seconds = saved.seconds
+        progress.epoch = Double(saved.step) / Double(loader.stepsPerEpoch)
     }
 
     private func fill(_ data: Batch) throws {

@@ -12,7 +12,9 @@ import Testing
             let a = values(workspace.image)
             try last.load(i, into: workspace)
             #expect(a == values(workspace.image))
-            for y in 0..<5 { for x in 0..<6 { for c in 0..<channels { #expect(a[(y * 6 + x) * channels + c] == Float(pattern(i, c, y, x))) } } }
+            for y in 0..<5 {
+                for x in 0..<6 { for c in 0..<channels { #expect(a[(y * 6 + x) * channels + c] == Float(pattern(i, c, y, x))) } }
+            }
         }
     }
 
@@ -108,10 +110,14 @@ import Testing
         let measured = try #require(try ChannelStatistics.measured(on: dataset))
         for c in 0..<channels {
             var sum = 0.0, square = 0.0, n = 0.0
-            for i in 0..<20 { for y in 0..<8 { for x in 0..<8 {
-                let v = Double(pattern(i, c, y, x)) / 255
-                sum += v; square += v * v; n += 1
-            } } }
+            for i in 0..<20 {
+                for y in 0..<8 {
+                    for x in 0..<8 {
+                        let v = Double(pattern(i, c, y, x)) / 255
+                        sum += v; square += v * v; n += 1
+                    }
+                }
+            }
             let mean = sum / n
             #expect(abs(Double(measured.mean[c]) - mean) < 1e-6)
             #expect(abs(Double(measured.std[c]) - (square / n - mean * mean).squareRoot()) < 1e-6)

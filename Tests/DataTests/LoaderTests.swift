@@ -98,11 +98,17 @@ private final class SlowDataset: ImageDataset {
         #expect(batches.map(\.indices) == [[0, 1, 2, 3], [4, 5]])
         let pixels = batches.flatMap(\.images)
         var at = 0
-        for i in 0..<6 { for c in 0..<4 { for y in 0..<5 { for x in 0..<9 {
-            let expected = (Double(pattern(i, c, y, x)) / 255 - Double(statistics.mean[c])) / Double(statistics.std[c])
-            #expect(abs(Double(pixels[at]) - expected) < 2e-6)
-            at += 1
-        } } } }
+        for i in 0..<6 {
+            for c in 0..<4 {
+                for y in 0..<5 {
+                    for x in 0..<9 {
+                        let expected = (Double(pattern(i, c, y, x)) / 255 - Double(statistics.mean[c])) / Double(statistics.std[c])
+                        #expect(abs(Double(pixels[at]) - expected) < 2e-6)
+                        at += 1
+                    }
+                }
+            }
+        }
     }
 
     @Test(arguments: [0, 2]) func failuresNameTheImageAndTheNextBatchComes(threads: Int) throws {
@@ -194,16 +200,20 @@ private final class SlowDataset: ImageDataset {
             try Augmentation([PadCrop(padding: 2)]).apply(workspace, seed: 4, epoch: epoch, sample: 0)
             let got = values(workspace.image)
             var matches = 0
-            for top in -2...2 { for left in -2...2 {
-                var same = true
-                for y in 0..<6 { for x in 0..<7 {
-                    var (sy, sx) = (abs(y + top), abs(x + left))
-                    if sy > 5 { sy = 10 - sy }
-                    if sx > 6 { sx = 12 - sx }
-                    same = same && got[y * 7 + x] == Float(pattern(0, 0, sy, sx))
-                } }
-                if same { matches += 1; offsets.insert(top * 10 + left) }
-            } }
+            for top in -2...2 {
+                for left in -2...2 {
+                    var same = true
+                    for y in 0..<6 {
+                        for x in 0..<7 {
+                            var (sy, sx) = (abs(y + top), abs(x + left))
+                            if sy > 5 { sy = 10 - sy }
+                            if sx > 6 { sx = 12 - sx }
+                            same = same && got[y * 7 + x] == Float(pattern(0, 0, sy, sx))
+                        }
+                    }
+                    if same { matches += 1; offsets.insert(top * 10 + left) }
+                }
+            }
             #expect(matches == 1)
         }
         #expect(offsets.count == 25)
@@ -222,9 +232,13 @@ private final class SlowDataset: ImageDataset {
         let before = values(workspace.image)
         try Augmentation([HorizontalFlip(probability: 1)]).apply(workspace, seed: 0, epoch: 0, sample: 0)
         let after = values(workspace.image)
-        for y in 0..<height { for x in 0..<width { for c in 0..<channels {
-            #expect(after[(y * width + x) * channels + c] == before[(y * width + width - 1 - x) * channels + c])
-        } } }
+        for y in 0..<height {
+            for x in 0..<width {
+                for c in 0..<channels {
+                    #expect(after[(y * width + x) * channels + c] == before[(y * width + width - 1 - x) * channels + c])
+                }
+            }
+        }
         try Augmentation([HorizontalFlip(probability: 0)]).apply(workspace, seed: 0, epoch: 0, sample: 0)
         #expect(values(workspace.image) == after)
     }

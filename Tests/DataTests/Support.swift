@@ -36,7 +36,9 @@ func patterned(
         labels: labels, classCount: classes)
 }
 
-func pattern(_ i: Int, _ c: Int, _ y: Int, _ x: Int) -> UInt8 { UInt8(truncatingIfNeeded: (i * 7919 + c * 131 + y * 31 + x * 17) &* 2_654_435_761 >> 7) }
+func pattern(_ i: Int, _ c: Int, _ y: Int, _ x: Int) -> UInt8 {
+    UInt8(truncatingIfNeeded: (i * 7919 + c * 131 + y * 31 + x * 17) &* 2_654_435_761 >> 7)
+}
 
 /// The values of an image as the workspace shows it.
 func values(_ view: PixelView) -> [Float] {

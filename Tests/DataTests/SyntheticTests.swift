@@ -59,7 +59,9 @@ import Testing
         expectError(.argument, "height 8 is outside 16 ... 1024") {
             _ = try SyntheticDataset(count: 1, size: ImageSize(height: 8, width: 32))
         }
-        expectError(.argument, "single_view_fraction nan is outside [0, 1]") { _ = try SyntheticDataset(count: 1, singleViewFraction: .nan) }
+        expectError(.argument, "single_view_fraction nan is outside [0, 1]") {
+            _ = try SyntheticDataset(count: 1, singleViewFraction: .nan)
+        }
         expectError(.argument, "channels 65 is outside 1 ... 64") { _ = try SyntheticDataset(count: 1, channels: 65) }
     }
 }

@@ -29,8 +29,7 @@ static double next_uniform(void) {
 }
 
 static inline array array_make(int64_t count, double scale, double shift) {
-    array a = {count, malloc((size_t)(count + 2 * GUARD) * 4), malloc((size_t)count * 4 + 4), malloc((size_t)count * 8 + 8), 0,
-               0};
+    array a = {count, malloc((size_t)(count + 2 * GUARD) * 4), malloc((size_t)count * 4 + 4), malloc((size_t)count * 8 + 8), 0, 0};
     for (int64_t i = 0; i < count + 2 * GUARD; i++) a.f[i] = GUARD_VALUE;
     a.f += GUARD;
     for (int64_t i = 0; i < count; i++) a.d[i] = a.f[i] = (float)(scale * next_uniform() + shift);
@@ -38,9 +37,7 @@ static inline array array_make(int64_t count, double scale, double shift) {
 }
 
 /* `count` numbers in [-1, 1); about as often as not their sum cancels. */
-static inline array input(int64_t count) {
-    return array_make(count, 1, 0);
-}
+static inline array input(int64_t count) { return array_make(count, 1, 0); }
 
 static inline void array_free(array *a) {
     free(a->f - GUARD);
@@ -65,8 +62,10 @@ static inline void check_array(const char *kernel, const char *what, array *a, d
         }
     }
     if (a->runs++ > 0) {
-        if (memcmp(a->f, a->first, (size_t)a->count * 4) != 0) CHECK_FAIL("%s: %s depends on the threads", kernel, what);
-        else CHECK(1);
+        if (memcmp(a->f, a->first, (size_t)a->count * 4) != 0)
+            CHECK_FAIL("%s: %s depends on the threads", kernel, what);
+        else
+            CHECK(1);
         return;
     }
     memcpy(a->first, a->f, (size_t)a->count * 4);
@@ -75,8 +74,7 @@ static inline void check_array(const char *kernel, const char *what, array *a, d
     if (typical < a->floor) typical = a->floor;
     for (int64_t i = 0; i < a->count; i++) {
         if (!(fabs(a->f[i] - a->d[i]) <= tolerance * (fabs(a->d[i]) + typical))) {
-            CHECK_FAIL("%s: %s[%lld of %lld] is %.9g, expected %.9g", kernel, what, (long long)i, (long long)a->count, a->f[i],
-                       a->d[i]);
+            CHECK_FAIL("%s: %s[%lld of %lld] is %.9g, expected %.9g", kernel, what, (long long)i, (long long)a->count, a->f[i], a->d[i]);
             return;
         }
     }
@@ -98,10 +96,10 @@ static inline void spoil(array *a) {
 }
 
 /* Runs `call` with `p` as each pool in turn. */
-#define ON_EACH_POOL(p, ...)                                                                                                     \
-    for (int p##_index = 0; p##_index < POOLS; p##_index++) {                                                                    \
-        mk_pool *p = pools[p##_index];                                                                                           \
-        __VA_ARGS__                                                                                                              \
+#define ON_EACH_POOL(p, ...)                                  \
+    for (int p##_index = 0; p##_index < POOLS; p##_index++) { \
+        mk_pool *p = pools[p##_index];                        \
+        __VA_ARGS__                                           \
     }
 
 #endif

@@ -57,8 +57,7 @@ static void test_layer_norm(void) {
         array sum = input(count), dgamma = input(width), dbeta = input(width);
         double epsilon = 1e-2; /* so that a row of one value has a gradient that can be compared */
         reference->layer_norm_forward(reference_pool, rows, width, x.d, gamma.d, beta.d, epsilon, y.d, mean.d, deviation.d);
-        reference->layer_norm_backward(reference_pool, rows, width, x.d, gamma.d, mean.d, deviation.d, dy.d, NULL, dx.d,
-                                       dgamma.d, dbeta.d);
+        reference->layer_norm_backward(reference_pool, rows, width, x.d, gamma.d, mean.d, deviation.d, dy.d, NULL, dx.d, dgamma.d, dbeta.d);
         for (int64_t j = 0; j < count; j++) sum.d[j] = dx.d[j] + addend.d[j];
         for (int64_t r = 0; r < rows; r++) dx.floor = sum.floor = fmax(dx.floor, deviation.d[r]);
         need(fast->layer_norm_scratch(rows, width), reference->layer_norm_scratch(rows, width));
@@ -110,8 +109,7 @@ static void test_standardize(void) {
 }
 
 /* ids: 0 NULL, 1 a shuffle of each image's own, 2 repeated and out of range, 3 shared by the batch. */
-static void test_gather(int64_t batch, int64_t rows_in, int64_t rows_out, int64_t width, int ids_kind, int fill_kind,
-                        int table_kind) {
+static void test_gather(int64_t batch, int64_t rows_in, int64_t rows_out, int64_t width, int ids_kind, int fill_kind, int table_kind) {
     int64_t table_rows = rows_out + 3;
     int32_t *ids = malloc((size_t)(batch * rows_out) * 4 + 4), *table_ids = malloc((size_t)(batch * rows_out) * 4 + 4);
     for (int64_t j = 0; j < batch * rows_out; j++) {
@@ -122,9 +120,19 @@ static void test_gather(int64_t batch, int64_t rows_in, int64_t rows_out, int64_
     array x = input(batch * rows_in * width), fill = input(width), table = input(table_rows * width);
     array y = input(batch * rows_out * width), dy = input(batch * rows_out * width);
     array dx = input(batch * rows_in * width), dfill = input(width), dtable = input(table_rows * width);
-    mk_gather g = {batch, rows_in, rows_out, width, x.d, ids_kind ? ids : NULL, ids_kind == 3 ? 0 : rows_out,
-                   fill_kind ? fill.d : NULL, table_kind ? table.d : NULL, table_rows, table_kind == 1 ? NULL : table_ids,
-                   table_kind == 3 ? 0 : rows_out, y.d};
+    mk_gather g = {batch,
+                   rows_in,
+                   rows_out,
+                   width,
+                   x.d,
+                   ids_kind ? ids : NULL,
+                   ids_kind == 3 ? 0 : rows_out,
+                   fill_kind ? fill.d : NULL,
+                   table_kind ? table.d : NULL,
+                   table_rows,
+                   table_kind == 1 ? NULL : table_ids,
+                   table_kind == 3 ? 0 : rows_out,
+                   y.d};
     mk_gather h = g;
     h.x = x.f, h.fill = fill_kind ? fill.f : NULL, h.table = table_kind ? table.f : NULL, h.y = y.f;
     mk_gather_gradient b = {g, dy.d, dx.d, dfill.d, table_kind ? dtable.d : NULL};
@@ -160,15 +168,25 @@ static void test_gathers(void) {
     test_gather(0, 3, 4, 5, 1, 1, 1);
 }
 
-static void test_patches(int64_t batch, int64_t channels, int64_t height, int64_t width, int64_t patch_height,
-                         int64_t patch_width, int32_t channels_last, int ids_kind) {
+static void test_patches(int64_t batch, int64_t channels, int64_t height, int64_t width, int64_t patch_height, int64_t patch_width,
+                         int32_t channels_last, int ids_kind) {
     int64_t grid = (height / patch_height) * (width / patch_width), rows_out = ids_kind ? grid / 2 + 1 : grid;
     int64_t patch = channels * patch_height * patch_width;
     int32_t *ids = malloc((size_t)(batch * rows_out) * 4);
     for (int64_t j = 0; j < batch * rows_out; j++) ids[j] = (int32_t)(fabs(next_uniform()) * (double)grid);
     array images = input(batch * channels * height * width), patches = input(batch * rows_out * patch);
-    mk_patches g = {batch, channels, height, width, patch_height, patch_width, channels_last, rows_out, ids_kind ? ids : NULL,
-                    ids_kind == 2 ? 0 : rows_out, images.d, patches.d};
+    mk_patches g = {batch,
+                    channels,
+                    height,
+                    width,
+                    patch_height,
+                    patch_width,
+                    channels_last,
+                    rows_out,
+                    ids_kind ? ids : NULL,
+                    ids_kind == 2 ? 0 : rows_out,
+                    images.d,
+                    patches.d};
     mk_patches h = g;
     h.images = images.f, h.patches = patches.f;
     reference->extract_patches(reference_pool, &g);
@@ -364,5 +382,5 @@ int main(void) {
     }
     for (int i = 0; i < POOLS; i++) mk_pool_destroy(pools[i]);
     mk_pool_destroy(reference_pool);
-    return CHECK_REPORT();
+    return check_result("test_kernels");
 }

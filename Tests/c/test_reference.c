@@ -28,8 +28,7 @@ static double dot(const double *a, const double *b, int64_t count) {
 }
 
 /* Compares analytic[i] with (loss(x + h e_i) - loss(x - h e_i)) / 2h for every i. */
-static void check_gradient(const char *name, double (*loss)(void *), void *context, double *x, const double *analytic,
-                           int64_t count) {
+static void check_gradient(const char *name, double (*loss)(void *), void *context, double *x, const double *analytic, int64_t count) {
     const double h = 1e-5;
     for (int64_t i = 0; i < count; i++) {
         double kept = x[i], up, down;
@@ -50,7 +49,10 @@ static void check_gradient(const char *name, double (*loss)(void *), void *conte
 
 /* ---- Attention ---- */
 
-typedef struct { mk_attention a; const double *weights; } attention_case;
+typedef struct {
+    mk_attention a;
+    const double *weights;
+} attention_case;
 
 static double attention_loss(void *context) {
     attention_case *c = context;
@@ -84,7 +86,11 @@ static void test_attention_by_hand(void) {
 
 /* ---- Layer norm ---- */
 
-typedef struct { int64_t rows, width; double *x, *gamma, *beta, *y, *mean, *inverse_deviation; const double *weights; } norm_case;
+typedef struct {
+    int64_t rows, width;
+    double *x, *gamma, *beta, *y, *mean, *inverse_deviation;
+    const double *weights;
+} norm_case;
 
 static double norm_loss(void *context) {
     norm_case *c = context;
@@ -94,8 +100,15 @@ static double norm_loss(void *context) {
 
 static void test_layer_norm(int64_t rows, int64_t width) {
     int64_t count = rows * width;
-    norm_case c = {rows, width, numbers(count, 1), numbers(width, 2), numbers(width, 3), numbers(count, 4), numbers(rows, 5),
-                   numbers(rows, 6), numbers(count, 7)};
+    norm_case c = {rows,
+                   width,
+                   numbers(count, 1),
+                   numbers(width, 2),
+                   numbers(width, 3),
+                   numbers(count, 4),
+                   numbers(rows, 5),
+                   numbers(rows, 6),
+                   numbers(count, 7)};
     double *dx = numbers(count, 8), *dgamma = numbers(width, 9), *dbeta = numbers(width, 10), *addend = numbers(count, 11);
     norm_loss(&c);
     k->layer_norm_backward(pool, rows, width, c.x, c.gamma, c.mean, c.inverse_deviation, c.weights, NULL, dx, dgamma, dbeta);
@@ -112,7 +125,10 @@ static void test_layer_norm(int64_t rows, int64_t width) {
 
 /* ---- Gather ---- */
 
-typedef struct { mk_gather g; const double *weights; } gather_case;
+typedef struct {
+    mk_gather g;
+    const double *weights;
+} gather_case;
 
 static double gather_loss(void *context) {
     gather_case *c = context;
@@ -128,7 +144,8 @@ static void test_gather(int with_ids, int with_fill, int with_table) {
     double y[BATCH * ROWS_OUT * WIDTH], dx[BATCH * ROWS_IN * WIDTH], dfill[WIDTH], dtable[TABLE_ROWS * WIDTH];
     double *weights = numbers(BATCH * ROWS_OUT * WIDTH, 4);
     gather_case c = {{BATCH, ROWS_IN, ROWS_OUT, WIDTH, x, with_ids ? ids : NULL, ROWS_OUT, with_fill ? fill : NULL,
-                      with_table ? table : NULL, TABLE_ROWS, with_table == 2 ? table_ids : NULL, 0, y}, weights};
+                      with_table ? table : NULL, TABLE_ROWS, with_table == 2 ? table_ids : NULL, 0, y},
+                     weights};
     mk_gather_gradient gradient = {c.g, weights, dx, with_fill ? dfill : NULL, with_table ? dtable : NULL};
     k->gather_gradient(pool, &gradient);
     check_gradient("gather x", gather_loss, &c, x, dx, BATCH * ROWS_IN * WIDTH);
@@ -160,7 +177,12 @@ static void test_patches(int channels_last) {
 
 /* ---- Losses and the rest ---- */
 
-typedef struct { int64_t rows, classes; double *x, *target, *log_sum_exp; int32_t *labels; double smoothing; } loss_case;
+typedef struct {
+    int64_t rows, classes;
+    double *x, *target, *log_sum_exp;
+    int32_t *labels;
+    double smoothing;
+} loss_case;
 
 static double cross_entropy_loss(void *context) {
     loss_case *c = context;
@@ -218,7 +240,10 @@ static void test_losses_by_hand(void) {
 
 /* ---- GELU in the matrix product ---- */
 
-typedef struct { double *a, *b, *bias, *c, *auxiliary; const double *weights; } gemm_case;
+typedef struct {
+    double *a, *b, *bias, *c, *auxiliary;
+    const double *weights;
+} gemm_case;
 
 static double gemm_loss(void *context) {
     gemm_case *c = context;
@@ -248,8 +273,21 @@ static void test_gemm_forms(void) {
     double expected[4] = {5, 11, 14, 23}; /* 2 x 3 times 3 x 2 */
     for (int form = 0; form < 4; form++) {
         double c[4] = {100, 200, 300, 400};
-        mk_gemm g = {2, 2, 3, form & 1 ? at : a, form & 1 ? 2 : 3, form & 2 ? bt : b, form & 2 ? 3 : 2, c, 2,
-                     form & 1, (form & 2) / 2, MK_ACTIVATION_NONE, NULL, NULL, c};
+        mk_gemm g = {2,
+                     2,
+                     3,
+                     form & 1 ? at : a,
+                     form & 1 ? 2 : 3,
+                     form & 2 ? bt : b,
+                     form & 2 ? 3 : 2,
+                     c,
+                     2,
+                     form & 1,
+                     (form & 2) / 2,
+                     MK_ACTIVATION_NONE,
+                     NULL,
+                     NULL,
+                     c};
         k->gemm(pool, &g);
         for (int i = 0; i < 4; i++) CHECK(c[i] == 100 * (i + 1) + expected[i]);
     }
@@ -290,5 +328,5 @@ int main(void) {
     test_gemm_forms();
     test_adamw();
     mk_pool_destroy(pool);
-    return CHECK_REPORT();
+    return check_result("test_reference");
 }

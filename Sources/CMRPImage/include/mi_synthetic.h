@@ -25,9 +25,9 @@ typedef struct mi_synthetic {
 /* What image i shows. */
 typedef struct mi_synthetic_record {
     int32_t label;
-    int32_t parts;              /* bit p: part p of the class is shown */
-    float row[2], column[2];    /* centre of part p in pixels; -1 when not shown */
-    float radius[2];            /* in pixels; 0 when not shown */
+    int32_t parts;           /* bit p: part p of the class is shown */
+    float row[2], column[2]; /* centre of part p in pixels; -1 when not shown */
+    float radius[2];         /* in pixels; 0 when not shown */
 } mi_synthetic_record;
 
 /* Chooses the parts of every class from the seed. The sizes and counts in `set` were filled and checked by the caller. */

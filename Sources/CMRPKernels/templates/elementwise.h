@@ -30,8 +30,7 @@ static void MK_NAME(scale_task)(void *context, int64_t index, int32_t worker) {
     float *y = job->y + start;
     vf factor = vf_splat(job->factor);
     (void)worker;
-    MK_EACH_VECTOR(i, n, mk_least(MK_TASK_VALUES, job->count - start),
-                   { vf_store_part(y + i, vf_load_part(x + i, n) * factor, n); });
+    MK_EACH_VECTOR(i, n, mk_least(MK_TASK_VALUES, job->count - start), { vf_store_part(y + i, vf_load_part(x + i, n) * factor, n); });
 }
 
 static void MK_NAME(scale)(mk_pool *pool, int64_t count, double factor, const void *x, void *y) {
@@ -96,8 +95,7 @@ static void MK_NAME(mean_tokens_task)(void *context, int64_t b, int32_t worker) 
     });
 }
 
-static void MK_NAME(mean_tokens)(mk_pool *pool, int64_t batch, int64_t tokens, int64_t width, int64_t first, const void *x,
-                                 void *y) {
+static void MK_NAME(mean_tokens)(mk_pool *pool, int64_t batch, int64_t tokens, int64_t width, int64_t first, const void *x, void *y) {
     MK_NAME(mean_job) job = {batch, tokens, width, first, x, y};
     mk_pool_run(pool, batch, MK_NAME(mean_tokens_task), &job);
 }

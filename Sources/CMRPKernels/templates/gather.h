@@ -1,9 +1,7 @@
 /* Gathering rows of tokens with an optional fill and table, and the three gradients. See mk_gather. */
 #include "loops.h"
 
-MK_INLINE int64_t mk_source_row(const int32_t *ids, int64_t stride, int64_t b, int64_t i) {
-    return ids ? ids[b * stride + i] : i;
-}
+MK_INLINE int64_t mk_source_row(const int32_t *ids, int64_t stride, int64_t b, int64_t i) { return ids ? ids[b * stride + i] : i; }
 
 static void MK_NAME(gather_task)(void *context, int64_t index, int32_t worker) {
     const mk_gather *g = context;
@@ -19,8 +17,7 @@ static void MK_NAME(gather_task)(void *context, int64_t index, int32_t worker) {
         if (table) {
             const float *added = table + mk_source_row(g->table_ids, g->table_ids_stride, b, i) * width;
             if (from) {
-                MK_EACH_VECTOR(c, n, width,
-                               { vf_store_part(y + c, vf_load_part(from + c, n) + vf_load_part(added + c, n), n); });
+                MK_EACH_VECTOR(c, n, width, { vf_store_part(y + c, vf_load_part(from + c, n) + vf_load_part(added + c, n), n); });
             } else {
                 mk_copy(y, added, width);
             }

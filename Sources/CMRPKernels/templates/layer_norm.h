@@ -51,8 +51,8 @@ static void MK_NAME(layer_norm_task)(void *context, int64_t index, int32_t worke
     }
 }
 
-static void MK_NAME(layer_norm_forward)(mk_pool *pool, int64_t rows, int64_t width, const void *x, const void *gamma,
-                                        const void *beta, double epsilon, void *y, void *mean, void *inverse_deviation) {
+static void MK_NAME(layer_norm_forward)(mk_pool *pool, int64_t rows, int64_t width, const void *x, const void *gamma, const void *beta,
+                                        double epsilon, void *y, void *mean, void *inverse_deviation) {
     MK_NAME(layer_norm_job) job = {rows, width, x, gamma, beta, epsilon, y, mean, inverse_deviation};
     mk_pool_run(pool, mk_ceil_divide(rows, mk_rows_per_task(width)), MK_NAME(layer_norm_task), &job);
 }
@@ -64,8 +64,8 @@ typedef struct {
 } MK_NAME(layer_norm_gradient_job);
 
 /* `count` rows (a constant) from row r on: the sums over each row, while their parts of dgamma and dbeta are added up; then dx. */
-MK_INLINE void MK_NAME(layer_norm_gradient_rows)(const MK_NAME(layer_norm_gradient_job) *job, int64_t r, const int count,
-                                                 float *dgamma, float *dbeta) {
+MK_INLINE void MK_NAME(layer_norm_gradient_rows)(const MK_NAME(layer_norm_gradient_job) *job, int64_t r, const int count, float *dgamma,
+                                                 float *dbeta) {
     int64_t width = job->width;
     const float *x = job->x + r * width, *dy = job->dy + r * width, *gamma = job->gamma;
     const float *mean = job->mean + r, *inverse_deviation = job->inverse_deviation + r;
@@ -90,9 +90,9 @@ MK_INLINE void MK_NAME(layer_norm_gradient_rows)(const MK_NAME(layer_norm_gradie
         const float *addend = job->addend ? job->addend + (r + i) * width : NULL;
         float *dx = job->dx + (r + i) * width;
         vf deviation = vf_splat(inverse_deviation[i]);
-#define MK_ROW_GRADIENT                                                                                                          \
-    vf h = (vf_load_part(x_row + c, n) - mean[i]) * deviation;                                                                   \
-    vf inner = vf_fma(vf_load_part(dy_row + c, n), vf_load_part(gamma + c, n), vf_splat(-g_mean));                               \
+#define MK_ROW_GRADIENT                                                                            \
+    vf h = (vf_load_part(x_row + c, n) - mean[i]) * deviation;                                     \
+    vf inner = vf_fma(vf_load_part(dy_row + c, n), vf_load_part(gamma + c, n), vf_splat(-g_mean)); \
     inner = vf_fma(h, vf_splat(-gh_mean), inner)
         if (addend) {
             MK_EACH_VECTOR(c, n, width, {
@@ -123,9 +123,9 @@ static mk_scratch MK_NAME(layer_norm_scratch)(int64_t rows, int64_t width) {
     return (mk_scratch){0, mk_blocks(rows) * 2 * width * (int64_t)sizeof(float)};
 }
 
-static void MK_NAME(layer_norm_backward)(mk_pool *pool, int64_t rows, int64_t width, const void *x, const void *gamma,
-                                         const void *mean, const void *inverse_deviation, const void *y_gradient,
-                                         const void *addend, void *x_gradient, void *gamma_gradient, void *beta_gradient) {
+static void MK_NAME(layer_norm_backward)(mk_pool *pool, int64_t rows, int64_t width, const void *x, const void *gamma, const void *mean,
+                                         const void *inverse_deviation, const void *y_gradient, const void *addend, void *x_gradient,
+                                         void *gamma_gradient, void *beta_gradient) {
     MK_NAME(layer_norm_gradient_job)
     job = {rows, width, x, gamma, mean, inverse_deviation, y_gradient, addend, x_gradient, mk_pool_shared(pool)};
     mk_pool_run(pool, mk_blocks(rows), MK_NAME(layer_norm_gradient_task), &job);

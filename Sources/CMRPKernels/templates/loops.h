@@ -9,24 +9,22 @@
 
 /* Runs the body with `i` at every whole vector of `count` values and n = MK_WIDTH, then once for the rest with n < MK_WIDTH.
  * The body loads and stores by vf_load_part and vf_store_part, which cost nothing extra while n is the constant. */
-#define MK_EACH_VECTOR(i, n, count, ...)                                                                                         \
-    do {                                                                                                                         \
-        int64_t i = 0, i##_count = (count);                                                                                      \
-        for (; i + MK_WIDTH <= i##_count; i += MK_WIDTH) {                                                                       \
-            const int64_t n = MK_WIDTH;                                                                                          \
-            (void)n;                                                                                                             \
-            __VA_ARGS__                                                                                                          \
-        }                                                                                                                        \
-        if (i < i##_count) {                                                                                                     \
-            const int64_t n = i##_count - i;                                                                                     \
-            (void)n;                                                                                                             \
-            __VA_ARGS__                                                                                                          \
-        }                                                                                                                        \
+#define MK_EACH_VECTOR(i, n, count, ...)                   \
+    do {                                                   \
+        int64_t i = 0, i##_count = (count);                \
+        for (; i + MK_WIDTH <= i##_count; i += MK_WIDTH) { \
+            const int64_t n = MK_WIDTH;                    \
+            (void)n;                                       \
+            __VA_ARGS__                                    \
+        }                                                  \
+        if (i < i##_count) {                               \
+            const int64_t n = i##_count - i;               \
+            (void)n;                                       \
+            __VA_ARGS__                                    \
+        }                                                  \
     } while (0)
 
-MK_INLINE vf vf_load_part(const float *from, int64_t n) {
-    return n == MK_WIDTH ? vf_load(from) : vf_load_n(from, n);
-}
+MK_INLINE vf vf_load_part(const float *from, int64_t n) { return n == MK_WIDTH ? vf_load(from) : vf_load_n(from, n); }
 
 MK_INLINE void vf_store_part(float *to, vf v, int64_t n) {
     if (n == MK_WIDTH) {
@@ -49,9 +47,7 @@ MK_INLINE vf vf_keep_first(vf v, int64_t n, float rest) {
 }
 
 /* The larger of each pair; a NaN in v is passed over, because exp(NaN - largest) brings it back. */
-MK_INLINE vf vf_larger(vf largest, vf v) {
-    return vf_max(v, largest);
-}
+MK_INLINE vf vf_larger(vf largest, vf v) { return vf_max(v, largest); }
 
 /* Largest lane, NaN passed over. */
 MK_INLINE float vf_largest_lane(vf v) {
@@ -77,13 +73,9 @@ MK_INLINE void mk_accumulate(float *to, const float *from, int64_t count) {
     MK_EACH_VECTOR(i, n, count, { vf_store_part(to + i, vf_load_part(to + i, n) + vf_load_part(from + i, n), n); });
 }
 
-MK_INLINE int64_t mk_least(int64_t a, int64_t b) {
-    return a < b ? a : b;
-}
+MK_INLINE int64_t mk_least(int64_t a, int64_t b) { return a < b ? a : b; }
 
-MK_INLINE int64_t mk_ceil_divide(int64_t a, int64_t b) {
-    return (a + b - 1) / b;
-}
+MK_INLINE int64_t mk_ceil_divide(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 /* Values that one task of a memory-bound kernel handles: 64 KiB of float32, small beside a cache, large beside a task's cost. */
 enum { MK_TASK_VALUES = 16384 };
@@ -99,9 +91,7 @@ MK_INLINE int64_t mk_block_rows(int64_t rows) {
     return block > 64 ? block : 64;
 }
 
-MK_INLINE int64_t mk_blocks(int64_t rows) {
-    return mk_ceil_divide(rows, mk_block_rows(rows));
-}
+MK_INLINE int64_t mk_blocks(int64_t rows) { return mk_ceil_divide(rows, mk_block_rows(rows)); }
 
 /* out[width] = sum of `blocks` partial sums, which lie `stride` apart, in order. */
 MK_INLINE void mk_sum_blocks(int64_t blocks, int64_t stride, int64_t width, const float *partial, float *out) {

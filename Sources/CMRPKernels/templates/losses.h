@@ -134,15 +134,13 @@ static void MK_NAME(cross_entropy_gradient_task)(void *context, int64_t index, i
         float *out = job->out + r * classes, all = job->log_sum_exp[r];
         int64_t label = job->labels[r];
         float at_label = vf_exp(vf_splat(logits[label] - all))[0] - uniform - rest;
-        MK_EACH_VECTOR(c, n, classes,
-                       { vf_store_part(out + c, (vf_exp(vf_load_part(logits + c, n) - all) - uniform) * job->factor, n); });
+        MK_EACH_VECTOR(c, n, classes, { vf_store_part(out + c, (vf_exp(vf_load_part(logits + c, n) - all) - uniform) * job->factor, n); });
         out[label] = at_label * job->factor;
     }
 }
 
-static void MK_NAME(cross_entropy_gradient)(mk_pool *pool, int64_t rows, int64_t classes, const void *logits,
-                                            const int32_t *labels, double smoothing, const void *log_sum_exp,
-                                            const void *loss_gradient, void *logits_gradient) {
+static void MK_NAME(cross_entropy_gradient)(mk_pool *pool, int64_t rows, int64_t classes, const void *logits, const int32_t *labels,
+                                            double smoothing, const void *log_sum_exp, const void *loss_gradient, void *logits_gradient) {
     float factor = (float)((double)*(const float *)loss_gradient / (double)rows);
     MK_NAME(cross_entropy_job)
     job = {rows, classes, logits, labels, smoothing, (float *)log_sum_exp, NULL, logits_gradient, factor};

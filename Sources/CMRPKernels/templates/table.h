@@ -1,24 +1,24 @@
-/* The table of one instruction set. Entries without a vector version of their own are the reference's. */
+/* The table of one instruction set. */
 #ifndef MK_TABLE_H
 #define MK_TABLE_H
 
 #include "adamw.h"
+#include "attention.h"
 #include "elementwise.h"
 #include "gather.h"
+#include "gemm.h"
 #include "layer_norm.h"
 #include "losses.h"
 #include "patches.h"
 
-#define MK_REFERENCE(x) mk_reference_float32_##x
-
 const mk_kernels MK_NAME(table) = {
     .name = MK_TABLE_NAME,
     .element_bytes = 4,
-    .gemm_scratch = MK_REFERENCE(gemm_scratch),
-    .gemm = MK_REFERENCE(gemm),
-    .attention_scratch = MK_REFERENCE(attention_scratch),
-    .attention_forward = MK_REFERENCE(attention_forward),
-    .attention_backward = MK_REFERENCE(attention_backward),
+    .gemm_scratch = MK_NAME(gemm_scratch),
+    .gemm = MK_NAME(gemm),
+    .attention_scratch = MK_NAME(attention_scratch),
+    .attention_forward = MK_NAME(attention_forward),
+    .attention_backward = MK_NAME(attention_backward),
     .layer_norm_forward = MK_NAME(layer_norm_forward),
     .layer_norm_scratch = MK_NAME(layer_norm_scratch),
     .layer_norm_backward = MK_NAME(layer_norm_backward),

@@ -9,8 +9,20 @@
  *     #include <stdio.h>
  *
  *     int main(void) {
- *         printf("libmrp %s\n", mrp_version());
- *         return mrp_version_number() < MRP_VERSION_NUMBER;
+ *         mrp_dataset *images = NULL;
+ *         mrp_config *options = NULL;
+ *         mrp_model *model = NULL;
+ *         mrp_status failed = mrp_dataset_open_folder("train", NULL, &images) ||
+ *                             mrp_config_create("mae_vit_tiny_32", &options) ||
+ *                             mrp_config_set(options, "epochs", "20") ||
+ *                             mrp_model_create(options, &model) ||
+ *                             mrp_pretrain(model, images, options, NULL, NULL) ||
+ *                             mrp_model_save(model, "encoder.safetensors");
+ *         if (failed) fprintf(stderr, "%s\n", mrp_last_error());
+ *         mrp_model_destroy(model);
+ *         mrp_config_destroy(options);
+ *         mrp_dataset_destroy(images);
+ *         return failed;
  *     }
  *
  * Ownership. What a create, open or load function hands out is yours until you call its destroy
@@ -32,6 +44,7 @@
 #ifndef MRP_TYPES_H
 #define MRP_TYPES_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 #ifdef __cplusplus
@@ -83,6 +96,12 @@ typedef struct mrp_lab_report mrp_lab_report; /* what the laboratory found */
  * was passed along with the function. The callback may read the progress and use other handles;
  * those of the running call give MRP_ERR_BUSY. */
 typedef int32_t (*mrp_progress_fn)(const mrp_progress *progress, void *user);
+
+/* An allocator for the library's large memory (mrp_set_allocator). `allocate` returns `bytes` of
+ * memory aligned to `alignment` (a power of two), or NULL when there is none; `release` gets the
+ * same number of bytes back. Both are called from any thread. */
+typedef void *(*mrp_allocate_fn)(size_t bytes, size_t alignment, void *user);
+typedef void (*mrp_release_fn)(void *memory, size_t bytes, void *user);
 
 #ifdef MRP_SWIFT_IMPORT
 /* Complete for Swift only, so that it sees pointers to distinct types. */

@@ -17,6 +17,9 @@ const char *mt_last_error(void);
 /* The name of a status code such as "MRP_ERR_MEMORY", or "unknown status". */
 const char *mt_status_name(int32_t status);
 
+/* The same name from static memory; "" for a phase that does not exist. */
+const char *mt_static_name(const char *phase);
+
 const char *mt_version(void);
 
 /* Version, commit and compiler of the C sources, such as "libmrp 0.1.0, commit 0123456789ab, clang 21.0.0". */

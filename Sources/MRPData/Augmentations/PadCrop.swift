@@ -9,7 +9,9 @@ public struct PadCrop: AugmentationStep {
     public init(padding: Int) { self.padding = padding }
 
     public func outputSize(for input: ImageSize?, channels: Int) throws -> ImageSize? {
-        guard padding >= 0, padding < Int(MI_MAX_SIDE) else { throw MRPError(.argument, "pad_crop padding \(padding) is outside 0 ... 65535") }
+        guard padding >= 0, padding < Int(MI_MAX_SIDE) else {
+            throw MRPError(.argument, "pad_crop padding \(padding) is outside 0 ... 65535")
+        }
         if let input, padding >= min(input.height, input.width) {
             throw MRPError(.argument, "pad_crop padding \(padding) is not below the image's shorter side \(min(input.height, input.width))")
         }

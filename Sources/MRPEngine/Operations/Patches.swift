@@ -63,7 +63,8 @@ public struct ExtractPatches: Operation {
     }
 
     public func kernel(_ call: KernelCall) -> Kernel {
-        patchKernel(call, geometry, order, images: call.input(0), patches: call.outputs[0], rows: call.outputTypes[0].shape,
+        patchKernel(
+            call, geometry, order, images: call.input(0), patches: call.outputs[0], rows: call.outputTypes[0].shape,
             run: call.kernels.extract_patches)
     }
 }
@@ -94,7 +95,8 @@ public struct ScatterPatches: Operation {
     }
 
     public func kernel(_ call: KernelCall) -> Kernel {
-        patchKernel(call, geometry, order, images: call.outputs[0], patches: call.input(0), rows: call.type(0).shape,
+        patchKernel(
+            call, geometry, order, images: call.outputs[0], patches: call.input(0), rows: call.type(0).shape,
             run: call.kernels.scatter_patches)
     }
 }

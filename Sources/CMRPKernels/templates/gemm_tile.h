@@ -1,0 +1,135 @@
+/* The inner kernel of matrix multiplication: a tile of C of at most MK_TILE_ROWS x (MK_TILE_VECTORS vectors), whose sums stay in
+ * registers while k runs. One function per number of rows and vectors, so that edges cost no more than they are worth. */
+#ifndef MK_GEMM_TILE_H
+#define MK_GEMM_TILE_H
+
+/* Accumulators + B vectors + one broadcast of A fill the register file (32 of AVX-512 and NEON, 16 of AVX2 and SSE). */
+#if MK_WIDTH == 16
+enum { MK_TILE_ROWS = 14, MK_TILE_VECTORS = 2 };
+#define MK_EACH_TILE_ROWS(f, v) f(1, v) f(2, v) f(3, v) f(4, v) f(5, v) f(6, v) f(7, v) f(8, v) f(9, v) f(10, v) f(11, v) f(12, v) f(13, v) f(14, v)
+#elif MK_WIDTH == 8
+enum { MK_TILE_ROWS = 6, MK_TILE_VECTORS = 2 };
+#define MK_EACH_TILE_ROWS(f, v) f(1, v) f(2, v) f(3, v) f(4, v) f(5, v) f(6, v)
+#elif defined(__aarch64__)
+enum { MK_TILE_ROWS = 8, MK_TILE_VECTORS = 3 };
+#define MK_EACH_TILE_ROWS(f, v) f(1, v) f(2, v) f(3, v) f(4, v) f(5, v) f(6, v) f(7, v) f(8, v)
+#else
+enum { MK_TILE_ROWS = 4, MK_TILE_VECTORS = 2 };
+#define MK_EACH_TILE_ROWS(f, v) f(1, v) f(2, v) f(3, v) f(4, v)
+#endif
+
+enum { MK_TILE_COLUMNS = MK_TILE_VECTORS * MK_WIDTH };
+
+typedef struct MK_NAME(tile) {
+    int64_t k;
+    const float *a; /* packed: a[p * MK_TILE_ROWS + row]; otherwise a[row * a_stride + p] */
+    int64_t a_stride;
+    const float *b; /* b[p * b_stride + column] */
+    int64_t b_stride;
+    float *c; /* overwritten */
+    int64_t ldc;
+    const float *addend; /* row stride ldc, or NULL; may be c */
+    const float *bias;   /* or NULL */
+    int64_t last_lanes;  /* columns in the last vector, 1 ... MK_WIDTH */
+} MK_NAME(tile);
+
+typedef void (*MK_NAME(tile_function))(const MK_NAME(tile) *);
+
+#define MK_UNROLL _Pragma("clang loop unroll(full)")
+
+MK_INLINE void MK_NAME(tile_body)(const MK_NAME(tile) *t, const int rows, const int vectors, const int packed)
+{
+    vf sum[MK_TILE_ROWS][MK_TILE_VECTORS];
+    MK_UNROLL for (int i = 0; i < rows; ++i)
+    {
+        MK_UNROLL for (int j = 0; j < vectors; ++j) sum[i][j] = (vf){0};
+    }
+    const float *a = t->a, *b = t->b;
+    const int64_t b_stride = t->b_stride, a_stride = t->a_stride, ldc = t->ldc;
+    const float *addend = t->addend;
+    float *c = t->c;
+    MK_UNROLL for (int i = 0; i < rows; ++i)
+    {
+        __builtin_prefetch(c + i * ldc, 1);
+        __builtin_prefetch(c + i * ldc + vectors * MK_WIDTH - 1, 1);
+    }
+    for (int64_t p = 0; p < t->k; ++p) {
+        vf bv[MK_TILE_VECTORS];
+        MK_UNROLL for (int j = 0; j < vectors; ++j) bv[j] = vf_load(b + j * MK_WIDTH);
+        for (int j = 0; j < vectors * MK_WIDTH; j += 16)
+            __builtin_prefetch(b + MK_PREFETCH_STEPS * b_stride + j);
+        MK_UNROLL for (int i = 0; i < rows; ++i)
+        {
+            vf av = vf_splat(packed ? a[i] : a[i * a_stride]);
+            MK_UNROLL for (int j = 0; j < vectors; ++j) sum[i][j] = vf_fma(av, bv[j], sum[i][j]);
+        }
+        a += packed ? MK_TILE_ROWS : 1;
+        b += b_stride;
+    }
+    const int64_t last = t->last_lanes;
+    if (addend != NULL) {
+        MK_UNROLL for (int i = 0; i < rows; ++i)
+        {
+            MK_UNROLL for (int j = 0; j < vectors; ++j)
+            {
+                const float *from = addend + i * ldc + j * MK_WIDTH;
+                sum[i][j] += j == vectors - 1 ? vf_load_n(from, last) : vf_load(from);
+            }
+        }
+    }
+    if (t->bias != NULL) {
+        MK_UNROLL for (int j = 0; j < vectors; ++j)
+        {
+            const float *from = t->bias + j * MK_WIDTH;
+            vf bias = j == vectors - 1 ? vf_load_n(from, last) : vf_load(from);
+            MK_UNROLL for (int i = 0; i < rows; ++i) sum[i][j] += bias;
+        }
+    }
+    MK_UNROLL for (int i = 0; i < rows; ++i)
+    {
+        MK_UNROLL for (int j = 0; j < vectors; ++j)
+        {
+            float *to = c + i * ldc + j * MK_WIDTH;
+            if (j == vectors - 1)
+                vf_store_n(to, sum[i][j], last);
+            else
+                vf_store(to, sum[i][j]);
+        }
+    }
+}
+
+#define MK_DEFINE_TILE(rows, vectors)                                                                                            \
+    static void MK_NAME(tile_packed_##rows##_##vectors)(const MK_NAME(tile) * t)                                                \
+    {                                                                                                                            \
+        MK_NAME(tile_body)(t, rows, vectors, 1);                                                                                 \
+    }                                                                                                                            \
+    static void MK_NAME(tile_strided_##rows##_##vectors)(const MK_NAME(tile) * t)                                               \
+    {                                                                                                                            \
+        MK_NAME(tile_body)(t, rows, vectors, 0);                                                                                 \
+    }
+#define MK_PACKED_ENTRY(rows, vectors) MK_NAME(tile_packed_##rows##_##vectors),
+#define MK_STRIDED_ENTRY(rows, vectors) MK_NAME(tile_strided_##rows##_##vectors),
+
+MK_EACH_TILE_ROWS(MK_DEFINE_TILE, 1)
+MK_EACH_TILE_ROWS(MK_DEFINE_TILE, 2)
+#if MK_WIDTH == 4 && defined(__aarch64__)
+MK_EACH_TILE_ROWS(MK_DEFINE_TILE, 3)
+#endif
+
+/* [packed][vectors - 1][rows - 1] */
+static const MK_NAME(tile_function) MK_NAME(tile_functions)[2][MK_TILE_VECTORS][MK_TILE_ROWS] = {
+    {{MK_EACH_TILE_ROWS(MK_STRIDED_ENTRY, 1)},
+     {MK_EACH_TILE_ROWS(MK_STRIDED_ENTRY, 2)},
+#if MK_WIDTH == 4 && defined(__aarch64__)
+     {MK_EACH_TILE_ROWS(MK_STRIDED_ENTRY, 3)},
+#endif
+    },
+    {{MK_EACH_TILE_ROWS(MK_PACKED_ENTRY, 1)},
+     {MK_EACH_TILE_ROWS(MK_PACKED_ENTRY, 2)},
+#if MK_WIDTH == 4 && defined(__aarch64__)
+     {MK_EACH_TILE_ROWS(MK_PACKED_ENTRY, 3)},
+#endif
+    },
+};
+
+#endif
