@@ -30,15 +30,20 @@ public struct Check: Sendable {
     public let threshold: Threshold
     public let measured: Double
     public let isControl: Bool
+    /// Judged by its mean over seeds: a share of few things, whose error on one seed is too large for a verdict.
+    public let isPooled: Bool
 
     public var holds: Bool { threshold.admits(measured) }
 
-    init(_ claim: String, _ quantity: String, _ threshold: Threshold, _ measured: Double, isControl: Bool = false) {
+    init(
+        _ claim: String, _ quantity: String, _ threshold: Threshold, _ measured: Double, isControl: Bool = false, isPooled: Bool = false
+    ) {
         self.claim = claim
         self.quantity = quantity
         self.threshold = threshold
         self.measured = measured
         self.isControl = isControl
+        self.isPooled = isPooled
     }
 }
 

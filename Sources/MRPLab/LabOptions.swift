@@ -88,9 +88,9 @@ public struct LabOptions: Sendable, Equatable {
     /// The head of supervised learning: fixed sums of each class's block of kernels (Allen-Zhu & Li), or free from 0.
     public var supervisedHead = HeadKind.block
     /// Steps of supervised learning from random weights.
-    public var supervisedSteps = 250
+    public var supervisedSteps = 200
     /// eta of supervised learning (of its head too, when that is free).
-    public var supervisedRate = 1.0
+    public var supervisedRate = 2.0
     /// Fresh test samples of each kind, multi-view and single-view.
     public var testSamples = 1000
 
@@ -108,7 +108,7 @@ public struct LabOptions: Sendable, Equatable {
     public var convergedKernelsPerClass = 10
     public var convergedSteps = 400
     public var convergedHeadRate = 50.0
-    public var convergedEncoderRate = 4.0
+    public var convergedEncoderRate = 2.0
 
     // MARK: Run
 

@@ -42,7 +42,8 @@ extension LabReport {
         .object([
             ("quantity", .string(summary.quantity)), ("threshold", .string(summary.threshold.text)),
             ("mean", .number(summary.mean)), ("minimum", .number(summary.minimum)), ("maximum", .number(summary.maximum)),
-            ("holding", .integer(summary.holding)), ("seeds", .integer(summary.seeds)), ("holds", .bool(summary.holds)),
+            ("holding", .integer(summary.holding)), ("seeds", .integer(summary.seeds)),
+            ("judged_by_mean", .bool(summary.isPooled)), ("holds", .bool(summary.holds)),
         ])
     }
 

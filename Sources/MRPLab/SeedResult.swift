@@ -52,8 +52,8 @@ public struct SeedResult: Sendable {
     public var correlations: (initial: CorrelationMap, pretrained: CorrelationMap, supervised: CorrelationMap?)
     public var seconds: Double
 
-    /// Whether every check of a claim holds (controls are judged separately).
-    public var claimsHold: Bool { checks.allSatisfy { $0.isControl || $0.holds } }
+    /// Whether every check of a claim holds that can be judged on one seed (controls are judged separately).
+    public var claimsHold: Bool { checks.allSatisfy { $0.isControl || $0.isPooled || $0.holds } }
     public var controlsHold: Bool { checks.allSatisfy { !$0.isControl || $0.holds } }
 }
 
