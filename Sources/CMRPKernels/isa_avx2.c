@@ -17,7 +17,6 @@
 
 #pragma clang attribute push(__attribute__((target("avx2,fma"))), apply_to = function)
 #include "templates/simd.h"
-#include "templates/gemm.h"
 #include "templates/table.h"
 #pragma clang attribute pop
 

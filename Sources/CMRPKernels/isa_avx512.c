@@ -17,7 +17,6 @@
 
 #pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,fma,avx2"))), apply_to = function)
 #include "templates/simd.h"
-#include "templates/gemm.h"
 #include "templates/table.h"
 #pragma clang attribute pop
 

@@ -13,6 +13,5 @@
 #define MK_TABLE_NAME "baseline"
 
 #include "templates/simd.h"
-#include "templates/gemm.h"
 #include "templates/table.h"
 

@@ -14,7 +14,6 @@
 #define MK_TABLE_NAME "neon"
 
 #include "templates/simd.h"
-#include "templates/gemm.h"
 #include "templates/table.h"
 
 #endif

@@ -6,6 +6,7 @@
 #include "attention.h"
 #include "elementwise.h"
 #include "gather.h"
+#include "gemm.h"
 #include "layer_norm.h"
 #include "losses.h"
 #include "patches.h"
