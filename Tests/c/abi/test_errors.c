@@ -117,8 +117,8 @@ static void test_datasets(void) {
         REFUSES(mrp_dataset_subset(labelled, counts[i], 0, &made), "");
         if (counts[i] != 0) REFUSES(mrp_dataset_images(plain, 0, counts[i], 0, 0, images, VALUES), "");
         if (counts[i] != 0) REFUSES(mrp_dataset_images(plain, counts[i], 1, 0, 0, images, VALUES), "");
-        if (counts[i] != 0) REFUSES(mrp_dataset_images(plain, 0, 1, counts[i], 8, images, VALUES), "");
-        REFUSES(mrp_dataset_images(plain, 0, 1, 8, 8, images, counts[i]), "capacity");
+        if (counts[i] < 0) REFUSES(mrp_dataset_images(plain, 0, 1, counts[i], 8, images, VALUES), "");
+        if (counts[i] <= 0) REFUSES(mrp_dataset_images(plain, 0, 1, 8, 8, images, counts[i]), "capacity");
         REFUSES(mrp_dataset_labels(labelled, read, counts[i] == INT64_MAX ? COUNT - 1 : counts[i]), "");
         if (counts[i] != 0) REFUSES(mrp_dataset_class_name(labelled, counts[i], text, sizeof text, &needed), "");
     }
@@ -136,6 +136,8 @@ static void test_datasets(void) {
     FAILS(mrp_dataset_labels(plain, read, COUNT), MRP_ERR_STATE, "labels");
     REFUSES(mrp_dataset_images(NULL, 0, 1, 0, 0, images, VALUES), "NULL");
     REFUSES(mrp_dataset_images(plain, 0, 1, 0, 0, NULL, VALUES), "NULL");
+    FAILS(mrp_dataset_images(plain, 0, 1, INT64_MAX, 8, images, VALUES), MRP_ERR_MEMORY, "too large");
+    REFUSES(mrp_dataset_images(plain, 0, 1, 65536, 8, images, VALUES), "capacity");
     REFUSES(mrp_dataset_images(plain, 10, 7, 0, 0, images, VALUES), "16");
     WORKS(mrp_dataset_images(plain, 0, COUNT, 0, 0, images, VALUES));
     REFUSES(mrp_dataset_open_folder(NULL, NULL, &made), "path");
@@ -203,8 +205,8 @@ static void test_training(void) {
     REFUSES(mrp_finetune(model, plain, options, NULL, NULL), "labels");
     WORKS(mrp_config_set(other, "mask_ratio", "0.9"));
     REFUSES(mrp_pretrain(model, plain, other, NULL, NULL), "mask_ratio 0.9");
-    WORKS(mrp_config_set(other, "mask_ratio", "0.1"));
-    REFUSES(mrp_pretrain(model, plain, other, NULL, NULL), "mask_ratio 0.1");
+    WORKS(mrp_config_set(other, "mask_ratio", "0"));
+    REFUSES(mrp_pretrain(model, plain, other, NULL, NULL), "hides none");
     WORKS(mrp_config_set(other, "mask_ratio", "0.75"));
     WORKS(mrp_config_set(other, "classes", "3"));
     REFUSES(mrp_finetune(model, labelled, other, NULL, NULL), "4");
