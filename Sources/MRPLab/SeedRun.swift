@@ -101,8 +101,8 @@ final class SeedRun {
         let training = try ClassifierTraining(network, head, source, rates: rates, batch: options.trainBatch, seed: seed)
         reporter.begin(phase, steps: steps, costPerStep: Self.classifierCost(options, kernels: network.kernels))
         var series: [ProbePoint] = []
-        // Tests cost as much as several steps, so the series has about a dozen.
-        let every = max(options.probeEvery, steps / 12)
+        // Tests cost as much as several steps, so the series has about eight.
+        let every = max(options.probeEvery, steps / 8)
         func take() throws -> FeatureState {
             let state = probe.measure(network, byBlocks: kind == .block)
             series.append(

@@ -22,7 +22,7 @@ enum { MK_TILE_COLUMNS = MK_TILE_VECTORS * MK_WIDTH };
 
 typedef struct MK_NAME(tile) {
     int64_t k;
-    const float *a; /* packed: a[p * MK_TILE_ROWS + row]; otherwise a[row * a_stride + p] */
+    const float *a; /* by columns: a[p * a_stride + row]; by rows: a[row * a_stride + p] */
     int64_t a_stride;
     const float *b; /* b[p * b_stride + column] */
     int64_t b_stride;
@@ -37,7 +37,7 @@ typedef void (*MK_NAME(tile_function))(const MK_NAME(tile) *);
 
 #define MK_UNROLL _Pragma("clang loop unroll(full)")
 
-MK_INLINE void MK_NAME(tile_body)(const MK_NAME(tile) *t, const int rows, const int vectors, const int packed)
+MK_INLINE void MK_NAME(tile_body)(const MK_NAME(tile) *t, const int rows, const int vectors, const int by_columns)
 {
     vf sum[MK_TILE_ROWS][MK_TILE_VECTORS];
     MK_UNROLL for (int i = 0; i < rows; ++i)
@@ -58,12 +58,14 @@ MK_INLINE void MK_NAME(tile_body)(const MK_NAME(tile) *t, const int rows, const 
         MK_UNROLL for (int j = 0; j < vectors; ++j) bv[j] = vf_load(b + j * MK_WIDTH);
         for (int j = 0; j < vectors * MK_WIDTH; j += 16)
             __builtin_prefetch(b + MK_PREFETCH_STEPS * b_stride + j);
+        if (by_columns)
+            __builtin_prefetch(a + MK_PREFETCH_STEPS * a_stride);
         MK_UNROLL for (int i = 0; i < rows; ++i)
         {
-            vf av = vf_splat(packed ? a[i] : a[i * a_stride]);
+            vf av = vf_splat(by_columns ? a[i] : a[i * a_stride]);
             MK_UNROLL for (int j = 0; j < vectors; ++j) sum[i][j] = vf_fma(av, bv[j], sum[i][j]);
         }
-        a += packed ? MK_TILE_ROWS : 1;
+        a += by_columns ? a_stride : 1;
         b += b_stride;
     }
     const int64_t last = t->last_lanes;
@@ -99,16 +101,16 @@ MK_INLINE void MK_NAME(tile_body)(const MK_NAME(tile) *t, const int rows, const 
 }
 
 #define MK_DEFINE_TILE(rows, vectors)                                                                                            \
-    static void MK_NAME(tile_packed_##rows##_##vectors)(const MK_NAME(tile) * t)                                                \
+    static void MK_NAME(tile_by_columns_##rows##_##vectors)(const MK_NAME(tile) * t)                                                \
     {                                                                                                                            \
         MK_NAME(tile_body)(t, rows, vectors, 1);                                                                                 \
     }                                                                                                                            \
-    static void MK_NAME(tile_strided_##rows##_##vectors)(const MK_NAME(tile) * t)                                               \
+    static void MK_NAME(tile_by_rows_##rows##_##vectors)(const MK_NAME(tile) * t)                                               \
     {                                                                                                                            \
         MK_NAME(tile_body)(t, rows, vectors, 0);                                                                                 \
     }
-#define MK_PACKED_ENTRY(rows, vectors) MK_NAME(tile_packed_##rows##_##vectors),
-#define MK_STRIDED_ENTRY(rows, vectors) MK_NAME(tile_strided_##rows##_##vectors),
+#define MK_BY_COLUMNS_ENTRY(rows, vectors) MK_NAME(tile_by_columns_##rows##_##vectors),
+#define MK_BY_ROWS_ENTRY(rows, vectors) MK_NAME(tile_by_rows_##rows##_##vectors),
 
 MK_EACH_TILE_ROWS(MK_DEFINE_TILE, 1)
 MK_EACH_TILE_ROWS(MK_DEFINE_TILE, 2)
@@ -116,18 +118,18 @@ MK_EACH_TILE_ROWS(MK_DEFINE_TILE, 2)
 MK_EACH_TILE_ROWS(MK_DEFINE_TILE, 3)
 #endif
 
-/* [packed][vectors - 1][rows - 1] */
+/* [by columns][vectors - 1][rows - 1] */
 static const MK_NAME(tile_function) MK_NAME(tile_functions)[2][MK_TILE_VECTORS][MK_TILE_ROWS] = {
-    {{MK_EACH_TILE_ROWS(MK_STRIDED_ENTRY, 1)},
-     {MK_EACH_TILE_ROWS(MK_STRIDED_ENTRY, 2)},
+    {{MK_EACH_TILE_ROWS(MK_BY_ROWS_ENTRY, 1)},
+     {MK_EACH_TILE_ROWS(MK_BY_ROWS_ENTRY, 2)},
 #if MK_WIDTH == 4 && defined(__aarch64__)
-     {MK_EACH_TILE_ROWS(MK_STRIDED_ENTRY, 3)},
+     {MK_EACH_TILE_ROWS(MK_BY_ROWS_ENTRY, 3)},
 #endif
     },
-    {{MK_EACH_TILE_ROWS(MK_PACKED_ENTRY, 1)},
-     {MK_EACH_TILE_ROWS(MK_PACKED_ENTRY, 2)},
+    {{MK_EACH_TILE_ROWS(MK_BY_COLUMNS_ENTRY, 1)},
+     {MK_EACH_TILE_ROWS(MK_BY_COLUMNS_ENTRY, 2)},
 #if MK_WIDTH == 4 && defined(__aarch64__)
-     {MK_EACH_TILE_ROWS(MK_PACKED_ENTRY, 3)},
+     {MK_EACH_TILE_ROWS(MK_BY_COLUMNS_ENTRY, 3)},
 #endif
     },
 };
