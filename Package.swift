@@ -8,11 +8,18 @@ let kernelFlags: [CSetting] = [
     .unsafeFlags(["-O3", "-fvisibility=hidden", "-fno-math-errno", "-ffp-contract=fast"])
 ]
 
+// No fused multiply-add: pixels are the same bits on every machine.
+let imageFlags: [CSetting] = [
+    .unsafeFlags(["-O3", "-fvisibility=hidden", "-fno-math-errno", "-ffp-contract=off"])
+]
+
 // The compiler sees the handle types as complete, so that the header generator prints `mrp_model *`, not `void *`.
 let boundaryFlags: [SwiftSetting] = [
     .swiftLanguageMode(.v5), .unsafeFlags(["-Xcc", "-DMRP_SWIFT_IMPORT"]),
 ]
 let swiftFlags: [SwiftSetting] = [.swiftLanguageMode(.v5)]
+// For @testable in a release build. `make test` leaves it out elsewhere, so that the tests run the library's own optimised modules.
+let testableFlags = swiftFlags + [.unsafeFlags(["-enable-testing"])]
 
 let package = Package(
     name: "mrp",
@@ -22,18 +29,18 @@ let package = Package(
     targets: [
         .target(name: "CMRPKernels", cSettings: kernelFlags, linkerSettings: [.linkedLibrary("m")]),
         .target(
-            name: "CMRPImage", cSettings: kernelFlags,
+            name: "CMRPImage", dependencies: ["CMRPKernels"], cSettings: imageFlags,
             linkerSettings: [.linkedLibrary("jpeg"), .linkedLibrary("png16")]),
         .target(name: "CMRPTypes"),
         .target(name: "MRPEngine", dependencies: ["CMRPKernels"], swiftSettings: swiftFlags),
         .target(name: "MRPModels", dependencies: ["MRPEngine"], swiftSettings: swiftFlags),
         .target(name: "MRPObjectives", dependencies: ["MRPModels"], swiftSettings: swiftFlags),
-        .target(name: "MRPData", dependencies: ["MRPEngine", "CMRPImage"], swiftSettings: swiftFlags),
+        .target(name: "MRPData", dependencies: ["MRPEngine", "CMRPImage", "CMRPKernels"], swiftSettings: swiftFlags),
         .target(
-            name: "MRPTraining", dependencies: ["MRPObjectives", "MRPData"], swiftSettings: swiftFlags),
-        .target(name: "MRPLab", dependencies: ["MRPEngine", "MRPData"], swiftSettings: swiftFlags),
+            name: "MRPTraining", dependencies: ["MRPObjectives", "MRPData", "CMRPKernels"], swiftSettings: swiftFlags),
+        .target(name: "MRPLab", dependencies: ["MRPEngine", "CMRPKernels"], swiftSettings: testableFlags),
         .target(
-            name: "MRP", dependencies: ["MRPTraining", "MRPLab", "CMRPTypes"], swiftSettings: boundaryFlags),
+            name: "MRP", dependencies: ["MRPTraining", "MRPLab", "CMRPKernels", "CMRPTypes"], swiftSettings: boundaryFlags),
         // Holds the flags of the shared library's link step. No test depends on it, so tests link as usual.
         .target(
             name: "MRPLink",
@@ -50,5 +57,9 @@ let package = Package(
             ]),
         .testTarget(
             name: "EngineTests", dependencies: ["MRPEngine", "CMRPKernels"], swiftSettings: swiftFlags),
+        .testTarget(
+            name: "DataTests", dependencies: ["MRPData", "MRPEngine", "CMRPImage", "CMRPKernels"], swiftSettings: swiftFlags),
+        .testTarget(name: "LabTests", dependencies: ["MRPLab", "MRPEngine", "CMRPKernels"], swiftSettings: swiftFlags),
+        .testTarget(name: "TrainingTests", dependencies: ["MRPTraining"], swiftSettings: swiftFlags),
     ]
 )

@@ -2,13 +2,13 @@
 #if defined(__x86_64__)
 #include <immintrin.h>
 
+#include <math.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 
 #include "mk_kernels.h"
 #include "mk_memory.h"
-#include "reference/reference_float32.h"
 
 #define MK_WIDTH 16
 #define MK_FMA 1
@@ -17,7 +17,6 @@
 
 #pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,fma,avx2"))), apply_to = function)
 #include "templates/simd.h"
-#include "templates/gemm.h"
 #include "templates/table.h"
 #pragma clang attribute pop
 

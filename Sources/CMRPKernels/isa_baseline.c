@@ -1,11 +1,11 @@
 /* The kernels for any processor: SSE2 on x86-64. */
+#include <math.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 
 #include "mk_kernels.h"
 #include "mk_memory.h"
-#include "reference/reference_float32.h"
 
 #define MK_WIDTH 4
 #define MK_FMA 0
@@ -13,6 +13,5 @@
 #define MK_TABLE_NAME "baseline"
 
 #include "templates/simd.h"
-#include "templates/gemm.h"
 #include "templates/table.h"
 

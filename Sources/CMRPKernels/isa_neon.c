@@ -1,12 +1,12 @@
 /* The kernels for arm64, whose every processor has NEON. */
 #if defined(__aarch64__)
+#include <math.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 
 #include "mk_kernels.h"
 #include "mk_memory.h"
-#include "reference/reference_float32.h"
 
 #define MK_WIDTH 4
 #define MK_FMA 1
@@ -14,7 +14,6 @@
 #define MK_TABLE_NAME "neon"
 
 #include "templates/simd.h"
-#include "templates/gemm.h"
 #include "templates/table.h"
 
 #endif

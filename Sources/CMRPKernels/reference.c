@@ -3,7 +3,6 @@
 #include <stddef.h>
 
 #include "mk_kernels.h"
-#include "reference/reference_float32.h"
 
 #define REAL float
 #define MK(name) mk_reference_float32_##name
@@ -18,10 +17,6 @@
 #define MK_NAME "reference_float64"
 #include "reference/reference_kernels.h"
 
-const mk_kernels *mk_kernels_reference_float32(void) {
-    return &mk_reference_float32_table;
-}
+const mk_kernels *mk_kernels_reference_float32(void) { return &mk_reference_float32_table; }
 
-const mk_kernels *mk_kernels_reference_float64(void) {
-    return &mk_reference_float64_table;
-}
+const mk_kernels *mk_kernels_reference_float64(void) { return &mk_reference_float64_table; }

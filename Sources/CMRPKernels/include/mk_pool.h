@@ -23,6 +23,10 @@ void mk_pool_run(mk_pool *pool, int64_t tasks, mk_task task, void *context);
 void mk_pool_set_cancel_flag(mk_pool *pool, const int32_t *flag);
 int32_t mk_pool_cancelled(const mk_pool *pool);
 
+/* How a flag that another thread polls is set and read. */
+static inline void mk_flag_store(int32_t *flag, int32_t value) { __atomic_store_n(flag, value, __ATOMIC_RELAXED); }
+static inline int32_t mk_flag_load(const int32_t *flag) { return __atomic_load_n(flag, __ATOMIC_RELAXED); }
+
 /* Scratch memory, reserved before the first step so that no kernel allocates: `bytes_per_worker` for each worker and
  * `bytes_shared` once. Grows only. Returns 0, or -1 when memory is short (what was reserved before stays valid). */
 int32_t mk_pool_reserve(mk_pool *pool, int64_t bytes_per_worker, int64_t bytes_shared);

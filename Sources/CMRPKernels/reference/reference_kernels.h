@@ -7,22 +7,18 @@
 /* ---- Matrix product -------------------------------------------------------------------------------------------------- */
 
 /* Phi(x), the standard normal distribution function; gelu(x) = x Phi(x) (Hendrycks & Gimpel 2016). */
-static double MK(normal_cdf)(double x) {
-    return 0.5 * (1 + erf(x * 0.7071067811865475244));
-}
+static double MK(normal_cdf)(double x) { return 0.5 * (1 + erf(x * 0.7071067811865475244)); }
 
 /* d gelu / dx = Phi(x) + x phi(x), phi(x) = exp(-x^2/2) / sqrt(2 pi). */
-static double MK(gelu_derivative)(double x) {
-    return MK(normal_cdf)(x) + x * exp(-0.5 * x * x) * 0.3989422804014326779;
-}
+static double MK(gelu_derivative)(double x) { return MK(normal_cdf)(x) + x * exp(-0.5 * x * x) * 0.3989422804014326779; }
 
-mk_scratch MK(gemm_scratch)(const mk_gemm *g) {
+static mk_scratch MK(gemm_scratch)(const mk_gemm *g) {
     (void)g;
     return (mk_scratch){0, 0};
 }
 
 /* C[m,n] = epilogue(sum over k of op(A)[m,k] op(B)[k,n] + bias[n]); the epilogues are listed at mk_gemm. */
-void MK(gemm)(mk_pool *pool, const mk_gemm *g) {
+static void MK(gemm)(mk_pool *pool, const mk_gemm *g) {
     (void)pool;
     const REAL *a = g->a, *b = g->b, *bias = g->bias, *residual = g->residual;
     REAL *c = g->c, *auxiliary = g->auxiliary;
@@ -51,9 +47,7 @@ void MK(gemm)(mk_pool *pool, const mk_gemm *g) {
 /* ---- Attention ------------------------------------------------------------------------------------------------------- */
 
 /* Three rows of `tokens` doubles. */
-mk_scratch MK(attention_scratch)(const mk_attention *a) {
-    return (mk_scratch){3 * a->tokens * (int64_t)sizeof(double), 0};
-}
+static mk_scratch MK(attention_scratch)(const mk_attention *a) { return (mk_scratch){3 * a->tokens * (int64_t)sizeof(double), 0}; }
 
 static double MK(dot)(const REAL *x, const REAL *y, int64_t count) {
     double sum = 0;
@@ -63,7 +57,7 @@ static double MK(dot)(const REAL *x, const REAL *y, int64_t count) {
 
 /* Within one (image, head), with q_t, k_s, v_s of length head_dim:
  *   z[t,s] = scale q_t . k_s,  L[t] = log sum_s exp z[t,s],  p[t,s] = exp(z[t,s] - L[t]),  out_t = sum_s p[t,s] v_s. */
-void MK(attention_forward)(mk_pool *pool, const mk_attention *a) {
+static void MK(attention_forward)(mk_pool *pool, const mk_attention *a) {
     int64_t T = a->tokens, H = a->heads, D = a->head_dim;
     int64_t qkv_stride = 3 * H * D, out_stride = H * D;
     double scale = 1 / sqrt((double)D), *p = mk_pool_scratch(pool, 0);
@@ -95,7 +89,7 @@ void MK(attention_forward)(mk_pool *pool, const mk_attention *a) {
  *   dz[t,s] = p[t,s] (dp[t,s] - delta[t]),
  *   dq_t = scale sum_s dz[t,s] k_s,  dk_s = scale sum_t dz[t,s] q_t,  dv_s = sum_t p[t,s] do_t.
  * (Dao et al. 2022, FlashAttention, appendix B.2.) p is recomputed by rows for dq and by columns for dk and dv. */
-void MK(attention_backward)(mk_pool *pool, const mk_attention *a) {
+static void MK(attention_backward)(mk_pool *pool, const mk_attention *a) {
     int64_t T = a->tokens, H = a->heads, D = a->head_dim;
     int64_t qkv_stride = 3 * H * D, out_stride = H * D;
     double scale = 1 / sqrt((double)D);
@@ -153,8 +147,8 @@ static double MK(row_moments)(const REAL *x, int64_t width, double *squares) {
 
 /* x, y: rows x width; gamma, beta: width; mean, inverse_deviation: rows, or NULL (Ba et al. 2016).
  *   h = (x - mean) inverse_deviation,  inverse_deviation = 1 / sqrt(mean of (x - mean)^2 + epsilon),  y = h gamma + beta. */
-void MK(layer_norm_forward)(mk_pool *pool, int64_t rows, int64_t width, const void *x_, const void *gamma_,
-                                   const void *beta_, double epsilon, void *y_, void *mean_, void *inverse_deviation_) {
+static void MK(layer_norm_forward)(mk_pool *pool, int64_t rows, int64_t width, const void *x_, const void *gamma_, const void *beta_,
+                                   double epsilon, void *y_, void *mean_, void *inverse_deviation_) {
     (void)pool;
     const REAL *gamma = gamma_, *beta = beta_;
     REAL *means = mean_, *inverse_deviations = inverse_deviation_;
@@ -169,16 +163,16 @@ void MK(layer_norm_forward)(mk_pool *pool, int64_t rows, int64_t width, const vo
     }
 }
 
-mk_scratch MK(layer_norm_scratch)(int64_t rows, int64_t width) {
+static mk_scratch MK(layer_norm_scratch)(int64_t rows, int64_t width) {
     (void)rows, (void)width;
     return (mk_scratch){0, 0};
 }
 
 /* With g = dy gamma and averages over the row:
  *   dx = inverse_deviation (g - average(g) - h average(g h)) + addend,  dgamma = sum over rows of dy h,  dbeta = sum of dy. */
-void MK(layer_norm_backward)(mk_pool *pool, int64_t rows, int64_t width, const void *x_, const void *gamma_,
-                                    const void *mean_, const void *inverse_deviation_, const void *dy_, const void *addend_,
-                                    void *dx_, void *dgamma_, void *dbeta_) {
+static void MK(layer_norm_backward)(mk_pool *pool, int64_t rows, int64_t width, const void *x_, const void *gamma_, const void *mean_,
+                                    const void *inverse_deviation_, const void *dy_, const void *addend_, void *dx_, void *dgamma_,
+                                    void *dbeta_) {
     (void)pool;
     const REAL *x = x_, *gamma = gamma_, *mean = mean_, *inverse_deviation = inverse_deviation_, *dy = dy_, *addend = addend_;
     REAL *dx = dx_, *dgamma = dgamma_, *dbeta = dbeta_;
@@ -209,7 +203,7 @@ void MK(layer_norm_backward)(mk_pool *pool, int64_t rows, int64_t width, const v
 }
 
 /* x, y: rows x width. y = (x - mean) / sqrt(sum of (x - mean)^2 / (width - 1) + epsilon) (He et al. 2021, norm_pix_loss). */
-void MK(standardize_rows)(mk_pool *pool, int64_t rows, int64_t width, const void *x_, double epsilon, void *y_) {
+static void MK(standardize_rows)(mk_pool *pool, int64_t rows, int64_t width, const void *x_, double epsilon, void *y_) {
     (void)pool;
     for (int64_t r = 0; r < rows; r++) {
         const REAL *x = (const REAL *)x_ + r * width;
@@ -222,13 +216,13 @@ void MK(standardize_rows)(mk_pool *pool, int64_t rows, int64_t width, const void
 
 /* ---- Sums, means, elementwise ---------------------------------------------------------------------------------------- */
 
-mk_scratch MK(column_sum_scratch)(int64_t rows, int64_t columns) {
+static mk_scratch MK(column_sum_scratch)(int64_t rows, int64_t columns) {
     (void)rows, (void)columns;
     return (mk_scratch){0, 0};
 }
 
 /* x: rows x columns; out[column] = sum over rows. */
-void MK(column_sum)(mk_pool *pool, int64_t rows, int64_t columns, const void *x_, void *out_) {
+static void MK(column_sum)(mk_pool *pool, int64_t rows, int64_t columns, const void *x_, void *out_) {
     (void)pool;
     const REAL *x = x_;
     REAL *out = out_;
@@ -240,8 +234,7 @@ void MK(column_sum)(mk_pool *pool, int64_t rows, int64_t columns, const void *x_
 }
 
 /* x: batch x tokens x width; y: batch x width. y[b] = mean of x[b, t] over first <= t < tokens. */
-void MK(mean_tokens)(mk_pool *pool, int64_t batch, int64_t tokens, int64_t width, int64_t first, const void *x_,
-                            void *y_) {
+static void MK(mean_tokens)(mk_pool *pool, int64_t batch, int64_t tokens, int64_t width, int64_t first, const void *x_, void *y_) {
     (void)pool;
     const REAL *x = x_;
     REAL *y = y_;
@@ -255,8 +248,8 @@ void MK(mean_tokens)(mk_pool *pool, int64_t batch, int64_t tokens, int64_t width
 }
 
 /* dx[b, t] = dy[b] / (tokens - first) for t >= first, else 0. */
-void MK(mean_tokens_gradient)(mk_pool *pool, int64_t batch, int64_t tokens, int64_t width, int64_t first,
-                                     const void *dy_, void *dx_) {
+static void MK(mean_tokens_gradient)(mk_pool *pool, int64_t batch, int64_t tokens, int64_t width, int64_t first, const void *dy_,
+                                     void *dx_) {
     (void)pool;
     const REAL *dy = dy_;
     REAL *dx = dx_;
@@ -270,7 +263,7 @@ void MK(mean_tokens_gradient)(mk_pool *pool, int64_t batch, int64_t tokens, int6
 }
 
 /* y = a + b. */
-void MK(add)(mk_pool *pool, int64_t count, const void *a_, const void *b_, void *y_) {
+static void MK(add)(mk_pool *pool, int64_t count, const void *a_, const void *b_, void *y_) {
     (void)pool;
     const REAL *a = a_, *b = b_;
     REAL *y = y_;
@@ -278,7 +271,7 @@ void MK(add)(mk_pool *pool, int64_t count, const void *a_, const void *b_, void 
 }
 
 /* y = factor x. */
-void MK(scale)(mk_pool *pool, int64_t count, double factor, const void *x_, void *y_) {
+static void MK(scale)(mk_pool *pool, int64_t count, double factor, const void *x_, void *y_) {
     (void)pool;
     const REAL *x = x_;
     REAL *y = y_;
@@ -288,13 +281,11 @@ void MK(scale)(mk_pool *pool, int64_t count, double factor, const void *x_, void
 /* ---- Rows of tokens -------------------------------------------------------------------------------------------------- */
 
 /* The row of x (or of the table) that output row i of image b comes from. */
-static int64_t MK(source_row)(const int32_t *ids, int64_t stride, int64_t b, int64_t i) {
-    return ids ? ids[b * stride + i] : i;
-}
+static int64_t MK(source_row)(const int32_t *ids, int64_t stride, int64_t b, int64_t i) { return ids ? ids[b * stride + i] : i; }
 
 /* x: batch x rows_in x width; y: batch x rows_out x width; ids, table_ids: batch x rows_out. See mk_gather:
  *   y[b,i] = (id in range ? x[b, id] : fill) + table[table_id]. */
-void MK(gather)(mk_pool *pool, const mk_gather *g) {
+static void MK(gather)(mk_pool *pool, const mk_gather *g) {
     (void)pool;
     const REAL *x = g->x, *fill = g->fill, *table = g->table;
     for (int64_t b = 0; b < g->batch; b++) {
@@ -317,7 +308,7 @@ void MK(gather)(mk_pool *pool, const mk_gather *g) {
 
 /* dx[b,r] = sum of dy[b,i] with id = r;  dfill = sum of dy[b,i] with id out of range;  dtable[r] = sum of dy[b,i] with
  * table_id = r. */
-void MK(gather_gradient)(mk_pool *pool, const mk_gather_gradient *gradient) {
+static void MK(gather_gradient)(mk_pool *pool, const mk_gather_gradient *gradient) {
     (void)pool;
     const mk_gather *g = &gradient->forward;
     const REAL *dy = gradient->y_gradient;
@@ -371,7 +362,7 @@ static int64_t MK(pixel)(const mk_patches *p, int64_t b, int64_t i, int64_t f) {
 }
 
 /* patches[b,i,f] = images[pixel(b, i, f)]; patches: batch x rows_out x (patch_height patch_width channels). */
-void MK(extract_patches)(mk_pool *pool, const mk_patches *p) {
+static void MK(extract_patches)(mk_pool *pool, const mk_patches *p) {
     (void)pool;
     const REAL *images = p->images;
     REAL *patches = p->patches;
@@ -384,7 +375,7 @@ void MK(extract_patches)(mk_pool *pool, const mk_patches *p) {
 }
 
 /* images = 0, then images[pixel(b, i, f)] += patches[b,i,f]. */
-void MK(scatter_patches)(mk_pool *pool, const mk_patches *p) {
+static void MK(scatter_patches)(mk_pool *pool, const mk_patches *p) {
     (void)pool;
     REAL *images = p->images;
     const REAL *patches = p->patches;
@@ -399,13 +390,13 @@ void MK(scatter_patches)(mk_pool *pool, const mk_patches *p) {
 
 /* ---- Losses ---------------------------------------------------------------------------------------------------------- */
 
-mk_scratch MK(squared_error_scratch)(int64_t count) {
+static mk_scratch MK(squared_error_scratch)(int64_t count) {
     (void)count;
     return (mk_scratch){0, 0};
 }
 
 /* prediction, target: count; loss = mean of (prediction - target)^2. */
-void MK(squared_error)(mk_pool *pool, int64_t count, const void *prediction_, const void *target_, void *loss) {
+static void MK(squared_error)(mk_pool *pool, int64_t count, const void *prediction_, const void *target_, void *loss) {
     (void)pool;
     const REAL *prediction = prediction_, *target = target_;
     double sum = 0;
@@ -417,7 +408,7 @@ void MK(squared_error)(mk_pool *pool, int64_t count, const void *prediction_, co
 }
 
 /* out = 2 (prediction - target) / count * dloss. */
-void MK(squared_error_gradient)(mk_pool *pool, int64_t count, const void *prediction_, const void *target_,
+static void MK(squared_error_gradient)(mk_pool *pool, int64_t count, const void *prediction_, const void *target_,
                                        const void *loss_gradient, void *out_) {
     (void)pool;
     const REAL *prediction = prediction_, *target = target_;
@@ -436,7 +427,7 @@ static double MK(row_log_sum_exp)(const REAL *x, int64_t width) {
     return largest + log(sum);
 }
 
-mk_scratch MK(cross_entropy_scratch)(int64_t rows, int64_t classes) {
+static mk_scratch MK(cross_entropy_scratch)(int64_t rows, int64_t classes) {
     (void)rows, (void)classes;
     return (mk_scratch){0, 0};
 }
@@ -444,8 +435,8 @@ mk_scratch MK(cross_entropy_scratch)(int64_t rows, int64_t classes) {
 /* logits: rows x classes; labels, log_sum_exp: rows.
  *   loss = mean over rows of log_sum_exp - sum_c target[c] logits[c],
  *   target[c] = (1 - smoothing) [c = label] + smoothing / classes (Szegedy et al. 2016). */
-void MK(cross_entropy)(mk_pool *pool, int64_t rows, int64_t classes, const void *logits_, const int32_t *labels,
-                              double smoothing, void *log_sum_exp_, void *loss) {
+static void MK(cross_entropy)(mk_pool *pool, int64_t rows, int64_t classes, const void *logits_, const int32_t *labels, double smoothing,
+                              void *log_sum_exp_, void *loss) {
     (void)pool;
     REAL *log_sum_exp = log_sum_exp_;
     double sum = 0;
@@ -460,9 +451,8 @@ void MK(cross_entropy)(mk_pool *pool, int64_t rows, int64_t classes, const void 
 }
 
 /* dlogits = (exp(logits - log_sum_exp) - target) / rows * dloss. */
-void MK(cross_entropy_gradient)(mk_pool *pool, int64_t rows, int64_t classes, const void *logits_,
-                                       const int32_t *labels, double smoothing, const void *log_sum_exp_,
-                                       const void *loss_gradient, void *dlogits_) {
+static void MK(cross_entropy_gradient)(mk_pool *pool, int64_t rows, int64_t classes, const void *logits_, const int32_t *labels,
+                                       double smoothing, const void *log_sum_exp_, const void *loss_gradient, void *dlogits_) {
     (void)pool;
     const REAL *log_sum_exp = log_sum_exp_;
     double factor = (double)*(const REAL *)loss_gradient / rows;
@@ -477,7 +467,7 @@ void MK(cross_entropy_gradient)(mk_pool *pool, int64_t rows, int64_t classes, co
 }
 
 /* x, y: rows x width; y = exp(x - log sum exp(x)) in each row. */
-void MK(softmax_rows)(mk_pool *pool, int64_t rows, int64_t width, const void *x_, void *y_) {
+static void MK(softmax_rows)(mk_pool *pool, int64_t rows, int64_t width, const void *x_, void *y_) {
     (void)pool;
     for (int64_t r = 0; r < rows; r++) {
         const REAL *x = (const REAL *)x_ + r * width;
@@ -492,7 +482,7 @@ void MK(softmax_rows)(mk_pool *pool, int64_t rows, int64_t width, const void *x_
 /* One step of AdamW (Loshchilov & Hutter 2019) on `count` parameters p with moments m, v; t = step, g = gradient_scale dp:
  *   p *= 1 - lr wd;  m = beta1 m + (1 - beta1) g;  v = beta2 v + (1 - beta2) g^2;
  *   p -= lr / (1 - beta1^t) m / (sqrt(v) / sqrt(1 - beta2^t) + epsilon). */
-void MK(adamw)(mk_pool *pool, const mk_adamw *a) {
+static void MK(adamw)(mk_pool *pool, const mk_adamw *a) {
     (void)pool;
     REAL *parameter = a->parameter, *first_moment = a->first_moment, *second_moment = a->second_moment;
     const REAL *gradient = a->gradient;

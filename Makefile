@@ -1,0 +1,66 @@
+# Each target is a line or a script. SCRATCH is SwiftPM's folder; PYTHON names the interpreter that makes .venv.
+SCRATCH ?= .build
+export SCRATCH
+SWIFT_BUILD = swift build -c release --scratch-path $(SCRATCH)
+# The tests share the library's optimised modules, so they see public declarations only (no @testable).
+SWIFT_TEST = swift test -c release --disable-testable-imports --scratch-path $(SCRATCH)
+venv = .venv/bin/python
+
+.PHONY: help setup build library demo test test-fast check header format bench sanitize coverage clean
+
+help: ## this list
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup: ## Debian packages where missing, Python packages in .venv
+	@tools/setup.sh
+
+build: library ## build/lib/libmrp.so, build/include/mrp.h, the Python extension
+	@tools/build_extension.sh
+
+library: setup
+	@tools/write_commit.sh $(SCRATCH)
+	$(SWIFT_BUILD) --product mrp
+	@tools/stage_library.sh $(SCRATCH)/release
+
+demo: build ## pretrains and fine-tunes a small network, from C and from Python
+	@mkdir -p build/demo
+	cc -std=c99 -O2 -Wall -Wextra -Ibuild/include examples/c/pretrain_finetune.c -o build/demo/pretrain_finetune \
+	    -Lbuild/lib -lmrp -Wl,-rpath,$(CURDIR)/build/lib
+	cd build/demo && ./pretrain_finetune
+	cd build/demo && $(CURDIR)/$(venv) $(CURDIR)/examples/python/quickstart.py
+
+test: build ## every test
+	$(SWIFT_TEST)
+	tools/run_c_tests.sh
+	$(venv) -m pytest
+
+test-fast: build ## every test not marked slow
+	$(SWIFT_TEST) --skip Slow
+	tools/run_c_tests.sh
+	$(venv) -m pytest -m "not slow"
+
+check: library ## formatting, header, symbols, what the library depends on; under a minute
+	@tools/check.sh
+
+header: setup ## regenerates include/mrp.h and packaging/symbols.txt
+	$(SWIFT_BUILD) --product mrp
+	$(venv) tools/generate_header.py --build $(SCRATCH)/release --header include/mrp.h --symbols packaging/symbols.txt
+
+format: setup ## formats Swift, C and Python sources
+	@tools/format.sh
+
+bench: build ## training speed and peak memory against PyTorch, which is installed into build/peers
+	@mkdir -p build/benchmarks
+	cc -O2 -Ibuild/include benchmarks/step.c -o build/benchmarks/step -Lbuild/lib -lmrp -Wl,-rpath,$(CURDIR)/build/lib
+	benchmarks/peers/setup.sh
+	$(venv) benchmarks/compare.py mae_vit_tiny_32 mae_vit_base_224 --ours build/benchmarks/step --output build/benchmarks/compare.json
+
+sanitize: setup ## the C tests under ASan and UBSan, the Swift tests under ASan
+	tools/run_c_tests.sh --sanitize
+	ASAN_OPTIONS=detect_leaks=0 swift test --sanitize address --scratch-path $(SCRATCH)/sanitize -Xswiftc -O
+
+coverage: setup ## line coverage of the Swift tests, by file
+	@tools/coverage.sh
+
+clean: ## removes what was built, but not .venv
+	rm -rf $(SCRATCH) build bindings/python/mrp/*.so* Sources/CMRPTypes/commit.h

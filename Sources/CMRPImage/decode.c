@@ -1,0 +1,57 @@
+#include "decode_internal.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+int32_t mi_fail(mi_error *error, int32_t code, const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(error->text, sizeof error->text, format, arguments);
+    va_end(arguments);
+    for (char *c = error->text; *c; c++)
+        if (*c == '\n' || *c == '\r') *c = ' ';
+    return error->code = code;
+}
+
+static int begins(const uint8_t *bytes, int64_t count, const char *magic, int64_t length) {
+    return count >= length && memcmp(bytes, magic, (size_t)length) == 0;
+}
+
+static int is_jpeg(const uint8_t *bytes, int64_t count) { return begins(bytes, count, "\xff\xd8\xff", 3); }
+static int is_png(const uint8_t *bytes, int64_t count) { return begins(bytes, count, "\x89PNG\r\n\x1a\n", 8); }
+
+static int32_t unknown(const uint8_t *bytes, int64_t count, mi_error *error) {
+    static const struct {
+        const char *magic, *name;
+        int length;
+    } others[] = {{"GIF8", "a GIF", 4},   {"BM", "a BMP", 2},     {"RIFF", "a WebP", 4},
+                  {"II*\0", "a TIFF", 4}, {"MM\0*", "a TIFF", 4}, {"%PDF", "a PDF", 4}};
+    if (count == 0) return mi_fail(error, MI_ERR_FORMAT, "the file is empty");
+    for (unsigned i = 0; i < sizeof others / sizeof others[0]; i++)
+        if (begins(bytes, count, others[i].magic, others[i].length))
+            return mi_fail(error, MI_ERR_FORMAT, "%s file: only JPEG and PNG are read", others[i].name);
+    char hex[16] = "";
+    for (int i = 0; i < 4 && i < count; i++) snprintf(hex + 3 * i, sizeof hex - (size_t)(3 * i), " %02x", bytes[i]);
+    return mi_fail(error, MI_ERR_FORMAT, "neither JPEG nor PNG: it begins with%s", hex);
+}
+
+int32_t mi_probe(const uint8_t *bytes, int64_t count, int64_t draft_side, mi_info *info, mi_error *error) {
+    int32_t status = is_jpeg(bytes, count)  ? mi_jpeg_probe(bytes, count, draft_side, info, error)
+                     : is_png(bytes, count) ? mi_png_probe(bytes, count, info, error)
+                                            : unknown(bytes, count, error);
+    if (status != MI_OK) return status;
+    if (info->height < 1 || info->width < 1)
+        return mi_fail(error, MI_ERR_FORMAT, "an image of %lld x %lld pixels", (long long)info->height, (long long)info->width);
+    if (info->height > MI_MAX_SIDE || info->width > MI_MAX_SIDE ||
+        info->height * info->width * info->channels * mi_element_bytes(info->type) > MI_MAX_IMAGE_BYTES)
+        return mi_fail(error, MI_ERR_UNSUPPORTED, "%lld x %lld pixels are above the limit of %d per side and %lld bytes decoded",
+                       (long long)info->height, (long long)info->width, MI_MAX_SIDE, (long long)MI_MAX_IMAGE_BYTES);
+    return MI_OK;
+}
+
+int32_t mi_decode(const uint8_t *bytes, int64_t count, const mi_info *info, const mi_image *out, mi_error *error) {
+    return is_jpeg(bytes, count)  ? mi_jpeg_decode(bytes, count, info, out, error)
+           : is_png(bytes, count) ? mi_png_decode(bytes, count, info, out, error)
+                                  : unknown(bytes, count, error);
+}

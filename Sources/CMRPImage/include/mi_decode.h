@@ -1,0 +1,28 @@
+/* JPEG (libjpeg-turbo) and PNG (libpng) from memory. The kind is told by the content, never by the name.
+ *
+ * Gray stays one channel; palettes become RGB; CMYK and YCCK become RGB as in Pillow (Adobe's inverted values); 16-bit PNG stays
+ * uint16. Alpha is dropped, as Pillow's convert("RGB") does: no background is invented. Colour profiles and EXIF rotation are not
+ * applied. A truncated or corrupt file is an error, not a partly gray image. */
+#ifndef MI_DECODE_H
+#define MI_DECODE_H
+
+#include "mi_image.h"
+
+/* What a file will decode to. */
+typedef struct mi_info {
+    int64_t height, width;
+    int32_t channels; /* 1 or 3 */
+    int32_t type;     /* MI_UINT8 or MI_UINT16 */
+    int32_t draft;    /* JPEG: pixels are decoded at 1 / draft of the size (1, 2, 4 or 8) */
+} mi_info;
+
+/* Reads the header only. With draft_side > 0 a JPEG is announced at the smallest of 1/8, 1/4, 1/2 and full size whose shorter side
+ * is at least draft_side: much faster for photographs, but other pixels than resizing from full size.
+ * Returns MI_OK, MI_ERR_FORMAT or MI_ERR_UNSUPPORTED (the image is larger than the limits in mi_image.h). */
+int32_t mi_probe(const uint8_t *bytes, int64_t count, int64_t draft_side, mi_info *info, mi_error *error);
+
+/* Decodes into `out`, whose shape and type are those of `info`, which mi_probe filled. Returns MI_OK, MI_ERR_FORMAT, or
+ * MI_ERR_MEMORY. */
+int32_t mi_decode(const uint8_t *bytes, int64_t count, const mi_info *info, const mi_image *out, mi_error *error);
+
+#endif

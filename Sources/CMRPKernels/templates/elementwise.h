@@ -1,0 +1,118 @@
+/* Sum, scaling, column sums and means over tokens. */
+#include "loops.h"
+
+typedef struct {
+    int64_t count;
+    const float *a, *b;
+    float *y;
+    float factor;
+} MK_NAME(elementwise_job);
+
+static void MK_NAME(add_task)(void *context, int64_t index, int32_t worker) {
+    const MK_NAME(elementwise_job) *job = context;
+    int64_t start = index * MK_TASK_VALUES;
+    const float *a = job->a + start, *b = job->b + start;
+    float *y = job->y + start;
+    (void)worker;
+    MK_EACH_VECTOR(i, n, mk_least(MK_TASK_VALUES, job->count - start),
+                   { vf_store_part(y + i, vf_load_part(a + i, n) + vf_load_part(b + i, n), n); });
+}
+
+static void MK_NAME(add)(mk_pool *pool, int64_t count, const void *a, const void *b, void *y) {
+    MK_NAME(elementwise_job) job = {count, a, b, y, 0};
+    mk_pool_run(pool, mk_ceil_divide(count, MK_TASK_VALUES), MK_NAME(add_task), &job);
+}
+
+static void MK_NAME(scale_task)(void *context, int64_t index, int32_t worker) {
+    const MK_NAME(elementwise_job) *job = context;
+    int64_t start = index * MK_TASK_VALUES;
+    const float *x = job->a + start;
+    float *y = job->y + start;
+    vf factor = vf_splat(job->factor);
+    (void)worker;
+    MK_EACH_VECTOR(i, n, mk_least(MK_TASK_VALUES, job->count - start), { vf_store_part(y + i, vf_load_part(x + i, n) * factor, n); });
+}
+
+static void MK_NAME(scale)(mk_pool *pool, int64_t count, double factor, const void *x, void *y) {
+    MK_NAME(elementwise_job) job = {count, x, NULL, y, (float)factor};
+    mk_pool_run(pool, mk_ceil_divide(count, MK_TASK_VALUES), MK_NAME(scale_task), &job);
+}
+
+typedef struct {
+    int64_t rows, columns;
+    const float *x;
+    float *partial;
+} MK_NAME(column_sum_job);
+
+/* partial[block] = sum over the block's rows, four rows for each time that a partial sum is loaded and stored. */
+static void MK_NAME(column_sum_task)(void *context, int64_t block, int32_t worker) {
+    const MK_NAME(column_sum_job) *job = context;
+    int64_t columns = job->columns, size = mk_block_rows(job->rows), first = block * size;
+    int64_t last = mk_least(job->rows, first + size), r = first;
+    float *partial = job->partial + block * columns;
+    (void)worker;
+    mk_zero(partial, columns);
+    for (; r + 4 <= last; r += 4) {
+        const float *x0 = job->x + r * columns, *x1 = x0 + columns, *x2 = x1 + columns, *x3 = x2 + columns;
+        MK_EACH_VECTOR(c, n, columns, {
+            vf sum = (vf_load_part(x0 + c, n) + vf_load_part(x1 + c, n)) + (vf_load_part(x2 + c, n) + vf_load_part(x3 + c, n));
+            vf_store_part(partial + c, vf_load_part(partial + c, n) + sum, n);
+        });
+    }
+    for (; r < last; r++) mk_accumulate(partial, job->x + r * columns, columns);
+}
+
+static mk_scratch MK_NAME(column_sum_scratch)(int64_t rows, int64_t columns) {
+    return (mk_scratch){0, mk_blocks(rows) * columns * (int64_t)sizeof(float)};
+}
+
+static void MK_NAME(column_sum)(mk_pool *pool, int64_t rows, int64_t columns, const void *x, void *out) {
+    MK_NAME(column_sum_job) job = {rows, columns, x, mk_pool_shared(pool)};
+    mk_pool_run(pool, mk_blocks(rows), MK_NAME(column_sum_task), &job);
+    mk_sum_blocks(mk_blocks(rows), columns, columns, job.partial, out);
+}
+
+typedef struct {
+    int64_t batch, tokens, width, first;
+    const float *from;
+    float *to;
+} MK_NAME(mean_job);
+
+static void MK_NAME(mean_tokens_task)(void *context, int64_t b, int32_t worker) {
+    const MK_NAME(mean_job) *job = context;
+    const float *x = job->from + b * job->tokens * job->width;
+    float *y = job->to + b * job->width, factor = (float)(1.0 / (double)(job->tokens - job->first));
+    (void)worker;
+    MK_EACH_VECTOR(c, n, job->width, {
+        vf even = vf_splat(0), odd = vf_splat(0);
+        int64_t t = job->first;
+        for (; t + 2 <= job->tokens; t += 2) {
+            even += vf_load_part(x + t * job->width + c, n);
+            odd += vf_load_part(x + (t + 1) * job->width + c, n);
+        }
+        if (t < job->tokens) even += vf_load_part(x + t * job->width + c, n);
+        vf_store_part(y + c, (even + odd) * factor, n);
+    });
+}
+
+static void MK_NAME(mean_tokens)(mk_pool *pool, int64_t batch, int64_t tokens, int64_t width, int64_t first, const void *x, void *y) {
+    MK_NAME(mean_job) job = {batch, tokens, width, first, x, y};
+    mk_pool_run(pool, batch, MK_NAME(mean_tokens_task), &job);
+}
+
+static void MK_NAME(mean_tokens_gradient_task)(void *context, int64_t b, int32_t worker) {
+    const MK_NAME(mean_job) *job = context;
+    const float *dy = job->from + b * job->width;
+    float *dx = job->to + b * job->tokens * job->width, factor = (float)(1.0 / (double)(job->tokens - job->first));
+    (void)worker;
+    mk_zero(dx, mk_least(job->first, job->tokens) * job->width);
+    for (int64_t t = job->first; t < job->tokens; t++) {
+        MK_EACH_VECTOR(c, n, job->width, { vf_store_part(dx + t * job->width + c, vf_load_part(dy + c, n) * factor, n); });
+    }
+}
+
+static void MK_NAME(mean_tokens_gradient)(mk_pool *pool, int64_t batch, int64_t tokens, int64_t width, int64_t first,
+                                          const void *y_gradient, void *x_gradient) {
+    MK_NAME(mean_job) job = {batch, tokens, width, first, y_gradient, x_gradient};
+    mk_pool_run(pool, batch, MK_NAME(mean_tokens_gradient_task), &job);
+}

@@ -1,0 +1,178 @@
+/* Squared error, cross entropy and softmax. Losses add partial sums in double, one per task, in order. */
+#include "loops.h"
+
+typedef struct {
+    int64_t count;
+    const float *prediction, *target;
+    double *partial;
+    float *out;
+    float factor;
+} MK_NAME(squared_error_job);
+
+/* Lanes add at most 32 squares each before they go over to double. */
+enum { MK_SQUARED_ERROR_RUN = 64 * MK_WIDTH };
+
+static void MK_NAME(squared_error_task)(void *context, int64_t index, int32_t worker) {
+    const MK_NAME(squared_error_job) *job = context;
+    int64_t start = index * MK_TASK_VALUES, end = mk_least(job->count, start + MK_TASK_VALUES);
+    double total = 0;
+    (void)worker;
+    for (; start < end; start += MK_SQUARED_ERROR_RUN) {
+        const float *prediction = job->prediction + start, *target = job->target + start;
+        int64_t run = mk_least(MK_SQUARED_ERROR_RUN, end - start), pairs = run / (2 * MK_WIDTH) * (2 * MK_WIDTH);
+        vf even = vf_splat(0), odd = vf_splat(0);
+        for (int64_t i = 0; i < pairs; i += 2 * MK_WIDTH) {
+            vf d0 = vf_load(prediction + i) - vf_load(target + i);
+            vf d1 = vf_load(prediction + i + MK_WIDTH) - vf_load(target + i + MK_WIDTH);
+            even = vf_fma(d0, d0, even);
+            odd = vf_fma(d1, d1, odd);
+        }
+        MK_EACH_VECTOR(i, n, run - pairs, {
+            vf d = vf_load_part(prediction + pairs + i, n) - vf_load_part(target + pairs + i, n);
+            even = vf_fma(d, d, even);
+        });
+        total += vf_reduce_add(even + odd);
+    }
+    job->partial[index] = total;
+}
+
+static mk_scratch MK_NAME(squared_error_scratch)(int64_t count) {
+    return (mk_scratch){0, mk_ceil_divide(count, MK_TASK_VALUES) * (int64_t)sizeof(double)};
+}
+
+static void MK_NAME(squared_error)(mk_pool *pool, int64_t count, const void *prediction, const void *target, void *loss) {
+    MK_NAME(squared_error_job) job = {count, prediction, target, mk_pool_shared(pool), NULL, 0};
+    int64_t tasks = mk_ceil_divide(count, MK_TASK_VALUES);
+    double sum = 0;
+    mk_pool_run(pool, tasks, MK_NAME(squared_error_task), &job);
+    for (int64_t task = 0; task < tasks; task++) sum += job.partial[task];
+    *(float *)loss = (float)(sum / (double)count);
+}
+
+static void MK_NAME(squared_error_gradient_task)(void *context, int64_t index, int32_t worker) {
+    const MK_NAME(squared_error_job) *job = context;
+    int64_t start = index * MK_TASK_VALUES;
+    const float *prediction = job->prediction + start, *target = job->target + start;
+    float *out = job->out + start;
+    vf factor = vf_splat(job->factor);
+    (void)worker;
+    MK_EACH_VECTOR(i, n, mk_least(MK_TASK_VALUES, job->count - start),
+                   { vf_store_part(out + i, (vf_load_part(prediction + i, n) - vf_load_part(target + i, n)) * factor, n); });
+}
+
+static void MK_NAME(squared_error_gradient)(mk_pool *pool, int64_t count, const void *prediction, const void *target,
+                                            const void *loss_gradient, void *out) {
+    float factor = (float)(2.0 * *(const float *)loss_gradient / (double)count);
+    MK_NAME(squared_error_job) job = {count, prediction, target, NULL, out, factor};
+    mk_pool_run(pool, mk_ceil_divide(count, MK_TASK_VALUES), MK_NAME(squared_error_gradient_task), &job);
+}
+
+MK_INLINE float MK_NAME(row_largest)(const float *x, int64_t width) {
+    vf largest = vf_splat(-INFINITY);
+    MK_EACH_VECTOR(c, n, width, { largest = vf_larger(largest, vf_keep_first(vf_load_part(x + c, n), n, -INFINITY)); });
+    return vf_largest_lane(largest);
+}
+
+typedef struct {
+    int64_t rows, classes;
+    const float *logits;
+    const int32_t *labels;
+    double smoothing;
+    float *log_sum_exp;
+    double *partial;
+    float *out;
+    float factor;
+} MK_NAME(cross_entropy_job);
+
+static void MK_NAME(cross_entropy_task)(void *context, int64_t index, int32_t worker) {
+    const MK_NAME(cross_entropy_job) *job = context;
+    int64_t classes = job->classes, first = index * mk_rows_per_task(classes);
+    int64_t last = mk_least(job->rows, first + mk_rows_per_task(classes));
+    double total = 0;
+    (void)worker;
+    for (int64_t r = first; r < last; r++) {
+        const float *logits = job->logits + r * classes;
+        float largest = MK_NAME(row_largest)(logits, classes);
+        vf exponentials = vf_splat(0), plain = vf_splat(0);
+        MK_EACH_VECTOR(c, n, classes, {
+            vf x = vf_load_part(logits + c, n);
+            exponentials += vf_keep_first(vf_exp(x - largest), n, 0);
+            plain += x;
+        });
+        double all = largest + log((double)vf_reduce_add(exponentials));
+        double expected = (1 - job->smoothing) * logits[job->labels[r]];
+        if (job->smoothing > 0) expected += job->smoothing / (double)classes * vf_reduce_add(plain);
+        job->log_sum_exp[r] = (float)all;
+        total += all - expected;
+    }
+    job->partial[index] = total;
+}
+
+static mk_scratch MK_NAME(cross_entropy_scratch)(int64_t rows, int64_t classes) {
+    return (mk_scratch){0, mk_ceil_divide(rows, mk_rows_per_task(classes)) * (int64_t)sizeof(double)};
+}
+
+static void MK_NAME(cross_entropy)(mk_pool *pool, int64_t rows, int64_t classes, const void *logits, const int32_t *labels,
+                                   double smoothing, void *log_sum_exp, void *loss) {
+    MK_NAME(cross_entropy_job)
+    job = {rows, classes, logits, labels, smoothing, log_sum_exp, mk_pool_shared(pool), NULL, 0};
+    int64_t tasks = mk_ceil_divide(rows, mk_rows_per_task(classes));
+    double sum = 0;
+    mk_pool_run(pool, tasks, MK_NAME(cross_entropy_task), &job);
+    for (int64_t task = 0; task < tasks; task++) sum += job.partial[task];
+    *(float *)loss = (float)(sum / (double)rows);
+}
+
+static void MK_NAME(cross_entropy_gradient_task)(void *context, int64_t index, int32_t worker) {
+    const MK_NAME(cross_entropy_job) *job = context;
+    int64_t classes = job->classes, first = index * mk_rows_per_task(classes);
+    int64_t last = mk_least(job->rows, first + mk_rows_per_task(classes));
+    float uniform = (float)(job->smoothing / (double)classes), rest = (float)(1 - job->smoothing);
+    (void)worker;
+    for (int64_t r = first; r < last; r++) {
+        const float *logits = job->logits + r * classes;
+        float *out = job->out + r * classes, all = job->log_sum_exp[r];
+        int64_t label = job->labels[r];
+        float at_label = vf_exp(vf_splat(logits[label] - all))[0] - uniform - rest;
+        MK_EACH_VECTOR(c, n, classes, { vf_store_part(out + c, (vf_exp(vf_load_part(logits + c, n) - all) - uniform) * job->factor, n); });
+        out[label] = at_label * job->factor;
+    }
+}
+
+static void MK_NAME(cross_entropy_gradient)(mk_pool *pool, int64_t rows, int64_t classes, const void *logits, const int32_t *labels,
+                                            double smoothing, const void *log_sum_exp, const void *loss_gradient, void *logits_gradient) {
+    float factor = (float)((double)*(const float *)loss_gradient / (double)rows);
+    MK_NAME(cross_entropy_job)
+    job = {rows, classes, logits, labels, smoothing, (float *)log_sum_exp, NULL, logits_gradient, factor};
+    mk_pool_run(pool, mk_ceil_divide(rows, mk_rows_per_task(classes)), MK_NAME(cross_entropy_gradient_task), &job);
+}
+
+typedef struct {
+    int64_t rows, width;
+    const float *x;
+    float *y;
+} MK_NAME(softmax_job);
+
+static void MK_NAME(softmax_task)(void *context, int64_t index, int32_t worker) {
+    const MK_NAME(softmax_job) *job = context;
+    int64_t width = job->width, first = index * mk_rows_per_task(width);
+    int64_t last = mk_least(job->rows, first + mk_rows_per_task(width));
+    (void)worker;
+    for (int64_t r = first; r < last; r++) {
+        const float *x = job->x + r * width;
+        float *y = job->y + r * width, largest = MK_NAME(row_largest)(x, width);
+        vf sum = vf_splat(0);
+        MK_EACH_VECTOR(c, n, width, {
+            vf e = vf_exp(vf_load_part(x + c, n) - largest);
+            sum += vf_keep_first(e, n, 0);
+            vf_store_part(y + c, e, n);
+        });
+        float factor = 1.0f / vf_reduce_add(sum);
+        MK_EACH_VECTOR(c, n, width, { vf_store_part(y + c, vf_load_part(y + c, n) * factor, n); });
+    }
+}
+
+static void MK_NAME(softmax_rows)(mk_pool *pool, int64_t rows, int64_t width, const void *x, void *y) {
+    MK_NAME(softmax_job) job = {rows, width, x, y};
+    mk_pool_run(pool, mk_ceil_divide(rows, mk_rows_per_task(width)), MK_NAME(softmax_task), &job);
+}

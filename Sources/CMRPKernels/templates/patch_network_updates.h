@@ -1,0 +1,54 @@
+/* Updates and probes of the patch network for one element type, as plain loops. Included with REAL and SUFFIX defined. */
+
+static void SUFFIX(descend)(int64_t count, double rate, const REAL *gradient, REAL *weights) {
+    const REAL step = (REAL)rate;
+    for (int64_t i = 0; i < count; i++) weights[i] -= step * gradient[i];
+}
+
+static void SUFFIX(descend_relative)(const mk_patch_network *network, double rate, double relative, const REAL *gradient,
+                                     const REAL *largest, REAL *weights) {
+    const int64_t d = network->dimension;
+    for (int64_t r = 0; r < network->kernels; r++) {
+        const REAL *g = gradient + r * d;
+        REAL *w = weights + r * d;
+        double g2 = 0, w2 = 0;
+        for (int64_t j = 0; j < d; j++) g2 += (double)g[j] * (double)g[j], w2 += (double)w[j] * (double)w[j];
+        if (g2 == 0) continue; /* NaN goes on, to be seen */
+        double t = (double)largest[r] / network->radius;
+        t = t < 0 ? 0 : t > 1 ? 1 : t;
+        double slope = pow(t, network->power - 1);
+        double step = relative * sqrt(w2 / g2);
+        if (rate < step * slope * slope) step = rate / (slope * slope);
+        for (int64_t j = 0; j < d; j++) w[j] -= (REAL)(step * (double)g[j]);
+    }
+}
+
+static void SUFFIX(average)(int64_t count, double decay, double factor, const REAL *weights, REAL *average) {
+    const REAL keep = (REAL)decay, add = (REAL)((1 - decay) * factor);
+    for (int64_t i = 0; i < count; i++) average[i] = keep * average[i] + add * weights[i];
+}
+
+static void SUFFIX(correlations)(const mk_patch_network *network, const REAL *weights, int64_t features, const double *v,
+                                 double *out) {
+    const int64_t d = network->dimension;
+    for (int64_t r = 0; r < network->kernels; r++)
+        for (int64_t i = 0; i < features; i++) {
+            double sum[4] = {0, 0, 0, 0}; /* four, so that additions do not wait for each other */
+            const REAL *w = weights + r * d;
+            const double *u = v + i * d;
+            int64_t j = 0;
+            for (; j + 4 <= d; j += 4)
+                for (int64_t k = 0; k < 4; k++) sum[k] += (double)w[j + k] * u[j + k];
+            for (; j < d; j++) sum[0] += (double)w[j] * u[j];
+            out[r * features + i] = (sum[0] + sum[1]) + (sum[2] + sum[3]);
+        }
+}
+
+static void SUFFIX(initialize)(int64_t count, double deviation, uint64_t seed, uint32_t stream, REAL *weights) {
+    float normal[256];
+    for (int64_t i = 0; i < count; i += 256) {
+        int64_t now = count - i < 256 ? count - i : 256;
+        mk_random_normal(seed, stream, 0, (uint64_t)i, now, normal);
+        for (int64_t j = 0; j < now; j++) weights[i + j] = (REAL)(deviation * (double)normal[j]);
+    }
+}

@@ -1,0 +1,132 @@
+/* libmrp: pretrains vision encoders by mask reconstruction, and fine-tunes them.
+ *
+ * Images of any size and number of channels go in; part of each image is hidden; an encoder and a
+ * decoder learn to reconstruct what was hidden (masked autoencoders and their relatives), without
+ * labels. The encoder is then fine-tuned with labels, or used as it is. Everything runs on the CPU,
+ * in this process, and gives the same bits for the same seed whatever the thread count.
+ *
+ *     #include <mrp.h>
+ *     #include <stdio.h>
+ *
+ *     int main(void) {
+ *         mrp_dataset *images = NULL;
+ *         mrp_config *options = NULL;
+ *         mrp_model *model = NULL;
+ *         mrp_status failed = mrp_dataset_open_folder("train", NULL, &images) ||
+ *                             mrp_config_create("mae_vit_tiny_32", &options) ||
+ *                             mrp_config_set(options, "epochs", "20") ||
+ *                             mrp_model_create(options, &model) ||
+ *                             mrp_pretrain(model, images, options, NULL, NULL) ||
+ *                             mrp_model_save(model, "encoder.safetensors");
+ *         if (failed) fprintf(stderr, "%s\n", mrp_last_error());
+ *         mrp_model_destroy(model);
+ *         mrp_config_destroy(options);
+ *         mrp_dataset_destroy(images);
+ *         return failed;
+ *     }
+ *
+ * Ownership. What a create, open or load function hands out is yours until you call its destroy
+ * function, which accepts NULL. Arrays and strings that you pass are borrowed for the call, and
+ * copied where they are kept. A `const char *` that a function returns belongs to the library,
+ * until the next call on that handle (mrp_last_error: until the next failure in that thread).
+ *
+ * Errors. A function that can fail returns an mrp_status, and its results through pointers, which
+ * it leaves alone when it fails. A negative status is an error: mrp_last_error() then says in one
+ * line what was wrong and what would have been right. The process goes on, and so do the handles.
+ * Nothing is printed, no signal handler is installed, the library never exits or aborts.
+ *
+ * Threads. Different handles may be used by different threads at once. One handle is used by one
+ * thread at a time: a second one gets MRP_ERR_BUSY. mrp_cancel is the exception and may be called
+ * from any thread. After fork, parent and child both go on.
+ *
+ * Strings are UTF-8 and end with a NUL; paths are passed to the system as they are. Sizes are
+ * int64_t and checked. */
+#ifndef MRP_TYPES_H
+#define MRP_TYPES_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* The version of this header; mrp_version() tells that of the library that was loaded. */
+#define MRP_VERSION "0.1.0"
+#define MRP_VERSION_NUMBER 100 /* 10000 major + 100 minor + patch */
+
+/* What a function that can fail returns: 0, a positive note, or a negative error. Codes keep their
+ * numbers for ever. */
+typedef int32_t mrp_status;
+enum {
+    MRP_OK = 0,
+    MRP_CANCELLED = 1,         /* stopped by the callback or by mrp_cancel; what was finished stays */
+    MRP_DONE = 2,              /* nothing is left to do */
+    MRP_ERR_ARGUMENT = -1,     /* a NULL pointer, or a value outside its range */
+    MRP_ERR_HANDLE = -2,       /* not a live handle of this type */
+    MRP_ERR_BUSY = -3,         /* the handle is in use by another call */
+    MRP_ERR_MEMORY = -4,       /* memory ran out */
+    MRP_ERR_IO = -5,           /* a file could not be opened, read or written */
+    MRP_ERR_FORMAT = -6,       /* a file or text is not what it should be */
+    MRP_ERR_VERSION = -7,      /* a file of a newer or unknown version */
+    MRP_ERR_STATE = -8,        /* not possible in the handle's present state */
+    MRP_ERR_NUMERIC = -9,      /* NaN or infinity in the data or in the loss */
+    MRP_ERR_FORKED = -10,      /* the handle was in use when the process forked */
+    MRP_ERR_UNSUPPORTED = -11, /* correct, but not offered by this build or for this model */
+    MRP_ERR_INTERNAL = -99     /* a defect of the library: please report it */
+};
+
+/* Element types of arrays. */
+enum { MRP_UINT8 = 1, MRP_UINT16 = 2, MRP_FLOAT32 = 3 };
+
+/* Order of the dimensions of an image array: (image, channel, row, column), or (image, row, column,
+ * channel). */
+enum { MRP_NCHW = 0, MRP_NHWC = 1 };
+
+/* Handles. */
+typedef struct mrp_config mrp_config;         /* options: keys and values */
+typedef struct mrp_dataset mrp_dataset;       /* images, with labels or without */
+typedef struct mrp_model mrp_model;           /* an encoder with its decoder or its head */
+typedef struct mrp_trainer mrp_trainer;       /* a training run that the caller steps through */
+typedef struct mrp_progress mrp_progress;     /* how far a run is; lives as long as the callback */
+typedef struct mrp_lab_report mrp_lab_report; /* what the laboratory found */
+
+/* Called by long functions, on the thread that called them, several times per second. Return 0 to
+ * go on; anything else stops the run, which then returns MRP_CANCELLED. `user` is the pointer that
+ * was passed along with the function. The callback may read the progress and use other handles;
+ * those of the running call give MRP_ERR_BUSY. */
+typedef int32_t (*mrp_progress_fn)(const mrp_progress *progress, void *user);
+
+/* An allocator for the library's large memory (mrp_set_allocator). `allocate` returns `bytes` of
+ * memory aligned to `alignment` (a power of two), or NULL when there is none; `release` gets the
+ * same number of bytes back. Both are called from any thread. */
+typedef void *(*mrp_allocate_fn)(size_t bytes, size_t alignment, void *user);
+typedef void (*mrp_release_fn)(void *memory, size_t bytes, void *user);
+
+#ifdef MRP_SWIFT_IMPORT
+/* Complete for Swift only, so that it sees pointers to distinct types. */
+struct mrp_config {
+    char opaque;
+};
+struct mrp_dataset {
+    char opaque;
+};
+struct mrp_model {
+    char opaque;
+};
+struct mrp_trainer {
+    char opaque;
+};
+struct mrp_progress {
+    char opaque;
+};
+struct mrp_lab_report {
+    char opaque;
+};
+#endif
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

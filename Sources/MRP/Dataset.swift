@@ -1,0 +1,273 @@
+// # 3. Datasets
+//
+// Images with or without labels: arrays of the caller, folders, or images that the library generates. A dataset never changes, so
+// several models and threads may use one at the same time.
+
+import CMRPTypes
+import MRPData
+import MRPEngine
+import MRPTraining
+
+final class DatasetHandle: Handle {
+    override class var kind: String { "dataset" }
+    let dataset: ImageDataset
+    init(_ dataset: ImageDataset) { self.dataset = dataset }
+}
+
+private func publish(_ dataset: ImageDataset, _ out: UnsafeMutablePointer<UnsafeMutablePointer<mrp_dataset>?>) {
+    out.pointee = Registry.add(DatasetHandle(dataset), as: mrp_dataset.self)
+}
+
+private func arrayDataset(
+    _ pixels: UnsafeRawPointer?, _ type: Int32, _ shape: [Int64], _ layout: Int32, _ labels: UnsafePointer<Int32>?,
+    release: (() -> Void)?
+) throws -> ArrayDataset {
+    guard let pixels else { throw MRPError(.argument, "pixels is NULL") }
+    let types: [Int32: PixelType] = [Int32(MRP_UINT8): .uint8, Int32(MRP_UINT16): .uint16, Int32(MRP_FLOAT32): .float32]
+    guard let pixelType = types[type] else {
+        throw MRPError(.argument, "type \(type) is not MRP_UINT8, MRP_UINT16 or MRP_FLOAT32")
+    }
+    guard layout == Int32(MRP_NCHW) || layout == Int32(MRP_NHWC) else {
+        throw MRPError(.argument, "layout \(layout) is not MRP_NCHW or MRP_NHWC")
+    }
+    let sizes = try zip(shape, ["count", "channels", "height", "width"]).map { try size($0, $1) }
+    return try ArrayDataset(
+        pixels: pixels, type: pixelType, layout: layout == Int32(MRP_NCHW) ? .channelsFirst : .channelsLast, count: sizes[0],
+        channels: sizes[1], size: ImageSize(height: sizes[2], width: sizes[3]), labels: labels, release: release)
+}
+
+/// Makes a dataset of images in memory. Pixels and labels are copied.
+///
+/// - Parameters:
+///   - pixels: count x channels x height x width values, or count x height x width x channels, without gaps.
+///   - type: MRP_UINT8 (0 ... 255), MRP_UINT16 (0 ... 65535) or MRP_FLOAT32 (any finite values).
+///   - count: number of images, at least 1.
+///   - channels: channels of each image.
+///   - height: rows of pixels.
+///   - width: columns of pixels.
+///   - layout: MRP_NCHW or MRP_NHWC.
+///   - labels: a class 0, 1, ... for each image, or NULL.
+///   - out: receives the handle.
+/// - Errors: MRP_ERR_ARGUMENT (NULL, a size of 0 or beyond the limit, NaN or infinity in the images, a negative label), MRP_ERR_MEMORY.
+///
+/// Since 0.1.
+@_cdecl("mrp_dataset_from_array")
+public func mrp_dataset_from_array(
+    _ pixels: UnsafeRawPointer?, _ type: Int32, _ count: Int64, _ channels: Int64, _ height: Int64, _ width: Int64, _ layout: Int32,
+    _ labels: UnsafePointer<Int32>?, _ out: UnsafeMutablePointer<UnsafeMutablePointer<mrp_dataset>?>?
+) -> mrp_status {
+    boundary {
+        let out = try required(out, "out")
+        publish(try arrayDataset(pixels, type, [count, channels, height, width], layout, labels, release: nil), out)
+    }
+}
+
+/// Like mrp_dataset_from_array, without copying the pixels: the caller keeps them alive and unchanged until the dataset and all
+/// subsets of it are destroyed. Labels are copied.
+///
+/// - Parameters:
+///   - pixels: count x channels x height x width values, or count x height x width x channels, without gaps.
+///   - type: MRP_UINT8, MRP_UINT16 or MRP_FLOAT32.
+///   - count: number of images, at least 1.
+///   - channels: channels of each image.
+///   - height: rows of pixels.
+///   - width: columns of pixels.
+///   - layout: MRP_NCHW or MRP_NHWC.
+///   - labels: a class 0, 1, ... for each image, or NULL.
+///   - out: receives the handle.
+/// - Errors: MRP_ERR_ARGUMENT (as for mrp_dataset_from_array; pixels not aligned to their type), MRP_ERR_MEMORY.
+///
+/// Since 0.1.
+@_cdecl("mrp_dataset_wrap_array")
+public func mrp_dataset_wrap_array(
+    _ pixels: UnsafeRawPointer?, _ type: Int32, _ count: Int64, _ channels: Int64, _ height: Int64, _ width: Int64, _ layout: Int32,
+    _ labels: UnsafePointer<Int32>?, _ out: UnsafeMutablePointer<UnsafeMutablePointer<mrp_dataset>?>?
+) -> mrp_status {
+    boundary {
+        let out = try required(out, "out")
+        publish(try arrayDataset(pixels, type, [count, channels, height, width], layout, labels, release: {}), out)
+    }
+}
+
+/// Opens a folder of JPEG and PNG images: `<path>/<class>/<image>` with labels, or `<path>/<image>` without. Classes and images are
+/// ordered by the bytes of their names. Images are decoded when they are needed; gray and colour images may be mixed when the
+/// option "channels" says how many channels are wanted.
+///
+/// - Parameters:
+///   - path: the folder.
+///   - options: "channels" and "cache_bytes" are read; NULL for the defaults.
+///   - out: receives the handle.
+/// - Errors: MRP_ERR_IO (the folder cannot be read), MRP_ERR_ARGUMENT (it holds no images; NULL), MRP_ERR_FORMAT (its first image is
+///   none), MRP_ERR_MEMORY, MRP_ERR_HANDLE, MRP_ERR_BUSY.
+///
+/// Since 0.1.
+@_cdecl("mrp_dataset_open_folder")
+public func mrp_dataset_open_folder(
+    _ path: UnsafePointer<CChar>?, _ options: UnsafePointer<mrp_config>?,
+    _ out: UnsafeMutablePointer<UnsafeMutablePointer<mrp_dataset>?>?
+) -> mrp_status {
+    boundary {
+        let out = try required(out, "out")
+        publish(try Datasets.folder(string(path, "path"), MRP.options(options)), out)
+    }
+}
+
+/// Generates small colour images of two-part objects, so that everything can be tried without data: each class has two independent
+/// discriminative parts; multi-view images show both, single-view images one (the image form of the multi-view data of
+/// arXiv 2206.03826), on textured backgrounds with clutter. Image i has label i % classes.
+///
+/// - Parameters:
+///   - options: "image_height", "image_width", "channels", "synthetic_classes", "synthetic_single_view" and "synthetic_first_image"
+///     are read; NULL for the defaults.
+///   - count: number of images.
+///   - seed: fixes the classes and the images; sets with the same seed that do not overlap (see "synthetic_first_image") are a
+///     training and a test set.
+///   - out: receives the handle.
+/// - Errors: MRP_ERR_ARGUMENT (a number out of range, NULL), MRP_ERR_MEMORY, MRP_ERR_HANDLE, MRP_ERR_BUSY.
+///
+/// Since 0.1.
+@_cdecl("mrp_dataset_generate")
+public func mrp_dataset_generate(
+    _ options: UnsafePointer<mrp_config>?, _ count: Int64, _ seed: UInt64,
+    _ out: UnsafeMutablePointer<UnsafeMutablePointer<mrp_dataset>?>?
+) -> mrp_status {
+    boundary {
+        let out = try required(out, "out")
+        publish(try Datasets.synthetic(count: size(count, "count"), seed: seed, MRP.options(options)), out)
+    }
+}
+
+/// Chooses `count` images, each class in proportion to its size; the same ones for the same seed. The images are shared.
+///
+/// - Parameters:
+///   - dataset: where to choose from.
+///   - count: how many, at most those in the dataset.
+///   - seed: fixes the choice.
+///   - out: receives the handle.
+/// - Errors: MRP_ERR_ARGUMENT (count out of range, NULL), MRP_ERR_MEMORY, MRP_ERR_HANDLE.
+///
+/// Since 0.1.
+@_cdecl("mrp_dataset_subset")
+public func mrp_dataset_subset(
+    _ dataset: UnsafePointer<mrp_dataset>?, _ count: Int64, _ seed: UInt64,
+    _ out: UnsafeMutablePointer<UnsafeMutablePointer<mrp_dataset>?>?
+) -> mrp_status {
+    boundary {
+        let out = try required(out, "out")
+        let base = try Registry.find(dataset, DatasetHandle.self).dataset
+        publish(try SubsetDataset.stratified(base, count: size(count, "count"), seed: seed), out)
+    }
+}
+
+/// Tells the sizes of a dataset; each pointer may be NULL.
+///
+/// - Parameters:
+///   - count: receives the number of images.
+///   - channels: receives the channels of each image.
+///   - height: receives the height; 0 when images differ in size.
+///   - width: receives the width; 0 when images differ in size.
+///   - classes: receives the number of classes; 0 without labels.
+/// - Errors: MRP_ERR_ARGUMENT (dataset is NULL), MRP_ERR_HANDLE.
+///
+/// Since 0.1.
+@_cdecl("mrp_dataset_shape")
+public func mrp_dataset_shape(
+    _ dataset: UnsafePointer<mrp_dataset>?, _ count: UnsafeMutablePointer<Int64>?, _ channels: UnsafeMutablePointer<Int64>?,
+    _ height: UnsafeMutablePointer<Int64>?, _ width: UnsafeMutablePointer<Int64>?, _ classes: UnsafeMutablePointer<Int64>?
+) -> mrp_status {
+    boundary {
+        let dataset = try Registry.find(dataset, DatasetHandle.self).dataset
+        count?.pointee = Int64(dataset.count)
+        channels?.pointee = Int64(dataset.channels)
+        height?.pointee = Int64(dataset.imageSize?.height ?? 0)
+        width?.pointee = Int64(dataset.imageSize?.width ?? 0)
+        classes?.pointee = Int64(dataset.classCount)
+    }
+}
+
+/// The name of a class: its folder's, or its number.
+///
+/// - Parameters:
+///   - index: the class, from 0.
+///   - buffer: receives the text; NULL with a capacity of 0 asks for the size only.
+///   - capacity: bytes in `buffer`.
+///   - needed: receives the size of the text with its NUL; may be NULL.
+/// - Errors: MRP_ERR_ARGUMENT (no such class, buffer too small, NULL), MRP_ERR_HANDLE.
+///
+/// Since 0.1.
+@_cdecl("mrp_dataset_class_name")
+public func mrp_dataset_class_name(
+    _ dataset: UnsafePointer<mrp_dataset>?, _ index: Int64, _ buffer: UnsafeMutablePointer<CChar>?, _ capacity: Int64,
+    _ needed: UnsafeMutablePointer<Int64>?
+) -> mrp_status {
+    boundary {
+        let names = try Registry.find(dataset, DatasetHandle.self).dataset.classNames
+        guard index >= 0, index < Int64(names.count) else {
+            throw MRPError(.argument, "class \(index) is outside 0 ..< \(names.count)")
+        }
+        try write(names[Int(index)], buffer, capacity, needed)
+    }
+}
+
+/// Copies the labels.
+///
+/// - Parameters:
+///   - labels: receives one class per image.
+///   - capacity: elements in `labels`.
+/// - Errors: MRP_ERR_ARGUMENT (NULL, too small), MRP_ERR_STATE (the dataset has no labels), MRP_ERR_HANDLE.
+///
+/// Since 0.1.
+@_cdecl("mrp_dataset_labels")
+public func mrp_dataset_labels(_ dataset: UnsafePointer<mrp_dataset>?, _ labels: UnsafeMutablePointer<Int32>?, _ capacity: Int64)
+    -> mrp_status
+{
+    boundary {
+        let dataset = try Registry.find(dataset, DatasetHandle.self).dataset
+        guard let source = dataset.labels else { throw MRPError(.state, "the dataset has no labels") }
+        _ = try output(labels, capacity: capacity, needed: dataset.count, "labels").update(fromContentsOf: source)
+    }
+}
+
+/// Copies images as floats, count x channels x height x width, integers as fractions of their range (uint8: x / 255). Images of another
+/// size are resized (bicubic, the shorter side first) and cropped at the centre.
+///
+/// - Parameters:
+///   - first: the first image.
+///   - count: how many images.
+///   - height: wanted height; 0 for the dataset's own.
+///   - width: wanted width; 0 for the dataset's own.
+///   - images: receives the pixels.
+///   - capacity: elements in `images`.
+/// - Errors: MRP_ERR_ARGUMENT (range, capacity, NULL, height 0 for images that differ in size), MRP_ERR_IO and MRP_ERR_FORMAT (an image
+///   cannot be decoded), MRP_ERR_MEMORY, MRP_ERR_HANDLE.
+///
+/// Since 0.1.
+@_cdecl("mrp_dataset_images")
+public func mrp_dataset_images(
+    _ dataset: UnsafePointer<mrp_dataset>?, _ first: Int64, _ count: Int64, _ height: Int64, _ width: Int64,
+    _ images: UnsafeMutablePointer<Float>?, _ capacity: Int64
+) -> mrp_status {
+    boundary {
+        let dataset = try Registry.find(dataset, DatasetHandle.self).dataset
+        let (first, count) = (try size(first, "first"), try size(count, "count"))
+        guard first <= dataset.count, count <= dataset.count - first else {
+            throw MRPError(.argument, "images \(first) ..< \(first) + \(count) are outside 0 ..< \(dataset.count)")
+        }
+        let own = dataset.imageSize
+        guard let height = height == 0 ? own?.height : try size(height, "height"),
+            let width = width == 0 ? own?.width : try size(width, "width")
+        else { throw MRPError(.argument, "the images differ in size: height and width must be given") }
+        let target = ImageSize(height: height, width: width)
+        let needed = try checkedCount([count, dataset.channels, height, width], bytesEach: 4)
+        try Datasets.copy(
+            dataset, first: first, count: count, size: target, into: output(images, capacity: capacity, needed: needed, "images"))
+    }
+}
+
+/// Destroys a dataset. NULL is allowed; runs that still use it keep what they need.
+///
+/// Since 0.1.
+@_cdecl("mrp_dataset_destroy")
+public func mrp_dataset_destroy(_ dataset: UnsafeMutablePointer<mrp_dataset>?) {
+    Registry.remove(dataset)
+}

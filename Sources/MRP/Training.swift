@@ -1,0 +1,289 @@
+// # 5. Training
+//
+// Pretraining hides patches and learns to reconstruct them, without labels; fine-tuning learns classes with labels. A model that was
+// never pretrained is fine-tuned from scratch: that is supervised learning. Either one call with a callback, or a trainer that the
+// caller steps through. The same seed gives the same bits, whatever the number of threads.
+
+import CMRPKernels
+import CMRPTypes
+import MRPData
+import MRPEngine
+import MRPModels
+import MRPTraining
+
+/// What a callback or a caller reads of a run.
+final class ProgressHandle: Handle {
+    override class var kind: String { "progress" }
+    var progress: TrainingProgress
+    init(_ progress: TrainingProgress) { self.progress = progress }
+
+    var pointer: UnsafePointer<mrp_progress> {
+        UnsafePointer(Unmanaged.passUnretained(self).toOpaque().assumingMemoryBound(to: mrp_progress.self))
+    }
+}
+
+/// Calls the caller's function and remembers that it wants to stop.
+final class CallbackRelay {
+    let function: mrp_progress_fn?
+    let user: UnsafeMutableRawPointer?
+    let handle: ProgressHandle
+    let flag: UnsafeMutablePointer<Int32>
+
+    init(_ function: mrp_progress_fn?, _ user: UnsafeMutableRawPointer?, phase: String, _ flag: UnsafeMutablePointer<Int32>) {
+        self.function = function
+        self.user = user
+        self.flag = flag
+        handle = ProgressHandle(TrainingProgress(phase: phase, steps: 0))
+    }
+
+    func call() {
+        guard let function else { return }
+        if function(handle.pointer, user) != 0 { mk_flag_store(flag, 1) }
+    }
+}
+
+private func train(
+    _ model: UnsafeMutablePointer<mrp_model>?, _ dataset: UnsafePointer<mrp_dataset>?, _ options: UnsafePointer<mrp_config>?,
+    _ phase: Phase, _ function: mrp_progress_fn?, _ user: UnsafeMutableRawPointer?
+) -> mrp_status {
+    boundary {
+        let options = try MRP.options(options)
+        let dataset = try Registry.find(dataset, DatasetHandle.self).dataset
+        try Registry.exclusively(model, ModelHandle.self) { handle in
+            mk_flag_store(handle.cancelFlag, 0)
+            let relay = CallbackRelay(function, user, phase: phase.rawValue, handle.cancelFlag)
+            let trainer = try Trainer(handle.model, dataset, options, phase, cancel: handle.cancelFlag)
+            relay.handle.progress = trainer.progress
+            relay.call()
+            while true {
+                switch try trainer.step(cancel: handle.cancelFlag, poll: relay.call) {
+                case .stepped:
+                    relay.handle.progress = trainer.progress
+                    relay.call()
+                case .finished: return
+                case .cancelled: throw Cancelled()
+                }
+            }
+        }
+    }
+}
+
+/// Pretrains the model's encoder as a masked autoencoder (He et al. 2021). Labels are not read.
+///
+/// - Parameters:
+///   - dataset: images with the model's number of channels.
+///   - options: the sections "objective", "training", "data" and "run" are read, and the decoder's sizes; NULL for the defaults.
+///   - callback: called after each step and several times per second in between; NULL for none.
+///   - user: passed to the callback.
+/// - Returns: MRP_CANCELLED when the callback or mrp_cancel stopped the run; the model then keeps its last finished step.
+/// - Errors: MRP_ERR_ARGUMENT (options or images that do not fit the model; NULL), MRP_ERR_NUMERIC (the loss became NaN or infinite; the
+///   model keeps the step before), MRP_ERR_IO and MRP_ERR_FORMAT (an image cannot be read or decoded), MRP_ERR_MEMORY,
+///   MRP_ERR_UNSUPPORTED (the instruction set asked for), MRP_ERR_HANDLE, MRP_ERR_BUSY.
+///
+/// Since 0.1.
+@_cdecl("mrp_pretrain")
+public func mrp_pretrain(
+    _ model: UnsafeMutablePointer<mrp_model>?, _ dataset: UnsafePointer<mrp_dataset>?, _ options: UnsafePointer<mrp_config>?,
+    _ callback: mrp_progress_fn?, _ user: UnsafeMutableRawPointer?
+) -> mrp_status {
+    train(model, dataset, options, .pretrain, callback, user)
+}
+
+/// Trains the model as a classifier, encoder included: fine-tuning after pretraining, supervised learning from scratch otherwise. The
+/// head is made from the dataset's classes; the decoder is dropped.
+///
+/// - Parameters:
+///   - dataset: labelled images with the model's number of channels.
+///   - options: as for mrp_pretrain, and "pooling", "classes", "label_smoothing", "layer_decay"; NULL for the defaults.
+///   - callback: called after each step and several times per second in between; NULL for none.
+///   - user: passed to the callback.
+/// - Returns: MRP_CANCELLED when the callback or mrp_cancel stopped the run; the model then keeps its last finished step.
+/// - Errors: MRP_ERR_ARGUMENT (no labels; options or images that do not fit the model; NULL), MRP_ERR_NUMERIC, MRP_ERR_IO, MRP_ERR_FORMAT,
+///   MRP_ERR_MEMORY, MRP_ERR_UNSUPPORTED, MRP_ERR_HANDLE, MRP_ERR_BUSY, all as for mrp_pretrain.
+///
+/// Since 0.1.
+@_cdecl("mrp_finetune")
+public func mrp_finetune(
+    _ model: UnsafeMutablePointer<mrp_model>?, _ dataset: UnsafePointer<mrp_dataset>?, _ options: UnsafePointer<mrp_config>?,
+    _ callback: mrp_progress_fn?, _ user: UnsafeMutableRawPointer?
+) -> mrp_status {
+    train(model, dataset, options, .finetune, callback, user)
+}
+
+final class TrainerHandle: Handle {
+    override class var kind: String { "trainer" }
+    let trainer: Trainer
+    let model: ModelHandle
+    let progress: ProgressHandle
+
+    init(_ trainer: Trainer, _ model: ModelHandle) {
+        self.trainer = trainer
+        self.model = model
+        progress = ProgressHandle(trainer.progress)
+    }
+}
+
+/// Prepares a run that the caller steps through. All memory is planned and taken here, before step 1. The trainer keeps model and dataset
+/// alive; while it lives the model may be saved or evaluated between steps, but not trained by others.
+///
+/// - Parameters:
+///   - model: what is trained.
+///   - dataset: the images.
+///   - options: as for mrp_pretrain or mrp_finetune; NULL for the defaults.
+///   - phase: "pretrain" or "finetune".
+///   - out: receives the handle.
+/// - Errors: MRP_ERR_ARGUMENT (unknown phase; options or images that do not fit the model; NULL), MRP_ERR_MEMORY, MRP_ERR_IO, MRP_ERR_FORMAT,
+///   MRP_ERR_UNSUPPORTED, MRP_ERR_HANDLE, MRP_ERR_BUSY.
+///
+/// Since 0.1.
+@_cdecl("mrp_trainer_create")
+public func mrp_trainer_create(
+    _ model: UnsafeMutablePointer<mrp_model>?, _ dataset: UnsafePointer<mrp_dataset>?, _ options: UnsafePointer<mrp_config>?,
+    _ phase: UnsafePointer<CChar>?, _ out: UnsafeMutablePointer<UnsafeMutablePointer<mrp_trainer>?>?
+) -> mrp_status {
+    boundary {
+        let out = try required(out, "out")
+        let name = try string(phase, "phase")
+        guard let phase = Phase(rawValue: name) else { throw MRPError(.argument, "phase '\(name)' is not pretrain or finetune") }
+        let options = try MRP.options(options)
+        let dataset = try Registry.find(dataset, DatasetHandle.self).dataset
+        let handle = try Registry.exclusively(model, ModelHandle.self) { model in
+            TrainerHandle(try Trainer(model.model, dataset, options, phase), model)
+        }
+        out.pointee = Registry.add(handle, as: mrp_trainer.self)
+    }
+}
+
+/// Tells what a run takes.
+///
+/// - Parameters:
+///   - bytes: receives the memory of training: weights, moments, values of a step, scratch memory (not the images); may be NULL.
+///   - steps: receives the number of steps; may be NULL.
+/// - Errors: MRP_ERR_ARGUMENT (NULL), MRP_ERR_HANDLE.
+///
+/// Since 0.1.
+@_cdecl("mrp_trainer_plan")
+public func mrp_trainer_plan(
+    _ trainer: UnsafePointer<mrp_trainer>?, _ bytes: UnsafeMutablePointer<Int64>?, _ steps: UnsafeMutablePointer<Int64>?
+) -> mrp_status {
+    boundary {
+        let trainer = try Registry.find(trainer, TrainerHandle.self).trainer
+        bytes?.pointee = Int64(trainer.plannedBytes)
+        steps?.pointee = Int64(trainer.progress.steps)
+    }
+}
+
+/// Does one step.
+///
+/// - Returns: MRP_OK, MRP_DONE when all steps were done before, MRP_CANCELLED when mrp_cancel stopped it (nothing changed; the next call
+///   tries the same step again).
+/// - Errors: MRP_ERR_NUMERIC, MRP_ERR_IO, MRP_ERR_FORMAT, MRP_ERR_MEMORY as for mrp_pretrain; MRP_ERR_ARGUMENT (NULL), MRP_ERR_FORKED (the
+///   trainer's loader belongs to the parent process), MRP_ERR_HANDLE, MRP_ERR_BUSY.
+///
+/// Since 0.1.
+@_cdecl("mrp_trainer_step")
+public func mrp_trainer_step(_ trainer: UnsafeMutablePointer<mrp_trainer>?) -> mrp_status {
+    statusBoundary {
+        try Registry.exclusively(trainer, TrainerHandle.self) { handle in
+            try Registry.acquire(handle.model)
+            defer { Registry.release(handle.model) }
+            mk_flag_store(handle.model.cancelFlag, 0)
+            switch try handle.trainer.step(cancel: handle.model.cancelFlag) {
+            case .stepped:
+                handle.progress.progress = handle.trainer.progress
+                return mrp_status(MRP_OK)
+            case .finished: return mrp_status(MRP_DONE)
+            case .cancelled: return mrp_status(MRP_CANCELLED)
+            }
+        }
+    }
+}
+
+/// Writes the state of a run to a file that mrp_trainer_resume reads: weights, optimiser, position. The file is replaced as a whole.
+///
+/// - Parameter path: the file, by convention `*.ckpt`.
+/// - Errors: MRP_ERR_IO (cannot be written), MRP_ERR_ARGUMENT (NULL), MRP_ERR_HANDLE, MRP_ERR_BUSY.
+///
+/// Since 0.1.
+@_cdecl("mrp_trainer_save")
+public func mrp_trainer_save(_ trainer: UnsafeMutablePointer<mrp_trainer>?, _ path: UnsafePointer<CChar>?) -> mrp_status {
+    boundary {
+        try Registry.exclusively(trainer, TrainerHandle.self) { try $0.trainer.save(to: string(path, "path")) }
+    }
+}
+
+/// Continues a saved run: the trainer was made with the same model sizes, dataset and options, with any number of threads. What comes out at
+/// the end is the same, bit for bit, as without the stop.
+///
+/// - Parameter path: the file that mrp_trainer_save wrote.
+/// - Errors: MRP_ERR_IO (cannot be read), MRP_ERR_FORMAT (not a checkpoint, damaged, or of another model), MRP_ERR_STATE (of a run with another
+///   phase, seed, batch size or number of steps), MRP_ERR_VERSION, MRP_ERR_MEMORY, MRP_ERR_ARGUMENT (NULL), MRP_ERR_HANDLE, MRP_ERR_BUSY. After an
+///   error the trainer is as it was.
+///
+/// Since 0.1.
+@_cdecl("mrp_trainer_resume")
+public func mrp_trainer_resume(_ trainer: UnsafeMutablePointer<mrp_trainer>?, _ path: UnsafePointer<CChar>?) -> mrp_status {
+    boundary {
+        try Registry.exclusively(trainer, TrainerHandle.self) { handle in
+            try handle.trainer.resume(from: string(path, "path"))
+            handle.progress.progress = handle.trainer.progress
+        }
+    }
+}
+
+/// How far a run is. The pointer is good as long as the trainer; each step rewrites what it shows.
+///
+/// - Returns: the progress, or NULL when `trainer` is not a live handle.
+///
+/// Since 0.1.
+@_cdecl("mrp_trainer_progress")
+public func mrp_trainer_progress(_ trainer: UnsafePointer<mrp_trainer>?) -> UnsafePointer<mrp_progress>? {
+    (try? Registry.find(trainer, TrainerHandle.self))?.progress.pointer
+}
+
+/// Destroys a trainer; the model keeps what it learned. NULL is allowed.
+///
+/// Since 0.1.
+@_cdecl("mrp_trainer_destroy")
+public func mrp_trainer_destroy(_ trainer: UnsafeMutablePointer<mrp_trainer>?) {
+    Registry.remove(trainer)
+}
+
+private func progress(_ pointer: UnsafePointer<mrp_progress>) -> TrainingProgress {
+    Unmanaged<ProgressHandle>.fromOpaque(UnsafeRawPointer(pointer)).takeUnretainedValue().progress
+}
+
+/// What is being done: "pretrain", "finetune", "evaluate", "encode", "predict" or "reconstruct".
+///
+/// - Returns: a static text; "" when `progress` is NULL.
+///
+/// Since 0.1.
+@_cdecl("mrp_progress_phase")
+public func mrp_progress_phase(_ progress: UnsafePointer<mrp_progress>?) -> UnsafePointer<CChar> {
+    guard let progress else { return mt_static_name("") }
+    return mt_static_name(MRP.progress(progress).phase)
+}
+
+/// The finished share of the run.
+///
+/// - Returns: 0 ... 1; NaN when `progress` is NULL.
+///
+/// Since 0.1.
+@_cdecl("mrp_progress_fraction")
+public func mrp_progress_fraction(_ progress: UnsafePointer<mrp_progress>?) -> Double {
+    guard let progress else { return .nan }
+    return MRP.progress(progress).fraction
+}
+
+/// A value of the run by name: "loss" (of the last step), "mean_loss" (over the current epoch), "learning_rate", "images_per_second",
+/// "seconds", "seconds_left", "epoch", "step", "steps".
+///
+/// - Parameter name: which value.
+/// - Returns: the value; NaN when it is unknown, not there yet, or `progress` is NULL.
+///
+/// Since 0.1.
+@_cdecl("mrp_progress_value")
+public func mrp_progress_value(_ progress: UnsafePointer<mrp_progress>?, _ name: UnsafePointer<CChar>?) -> Double {
+    guard let progress, let name, let text = String(validatingCString: name) else { return .nan }
+    return MRP.progress(progress).value(text) ?? .nan
+}

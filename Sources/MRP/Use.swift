@@ -1,0 +1,138 @@
+// # 6. Using a model
+//
+// Features, class probabilities, reconstructions and accuracy, over whole datasets (mrp_dataset_wrap_array makes one of an array without
+// copying it). Images of another size are resized and cropped at the centre.
+
+import CMRPKernels
+import CMRPTypes
+import MRPEngine
+import MRPTraining
+
+private func infer(
+    _ model: UnsafeMutablePointer<mrp_model>?, _ dataset: UnsafePointer<mrp_dataset>?, _ options: UnsafePointer<mrp_config>?,
+    _ body: (Inference, DatasetHandle) throws -> Bool
+) -> mrp_status {
+    boundary {
+        let options = try MRP.options(options)
+        let dataset = try Registry.find(dataset, DatasetHandle.self)
+        try Registry.exclusively(model, ModelHandle.self) { handle in
+            mk_flag_store(handle.cancelFlag, 0)
+            guard try body(Inference(handle.model, options, cancel: handle.cancelFlag), dataset) else { throw Cancelled() }
+        }
+    }
+}
+
+/// Computes features: per image the mean over patches, the class token, or all tokens.
+///
+/// - Parameters:
+///   - dataset: the images.
+///   - options: "features" ("mean" or "cls": count x width numbers; "tokens": count x (1 + patches) x width, class token first) and "layer"
+///     (0: the last block after the final norm; 1, 2, ...: the output of that block); NULL for the defaults.
+///   - features: receives the numbers.
+///   - capacity: elements in `features`.
+/// - Returns: MRP_CANCELLED when mrp_cancel stopped it.
+/// - Errors: MRP_ERR_ARGUMENT (NULL, capacity, images that do not fit the model, no such layer), MRP_ERR_IO, MRP_ERR_FORMAT, MRP_ERR_MEMORY,
+///   MRP_ERR_UNSUPPORTED, MRP_ERR_HANDLE, MRP_ERR_BUSY.
+///
+/// Since 0.1.
+@_cdecl("mrp_encode")
+public func mrp_encode(
+    _ model: UnsafeMutablePointer<mrp_model>?, _ dataset: UnsafePointer<mrp_dataset>?, _ options: UnsafePointer<mrp_config>?,
+    _ features: UnsafeMutablePointer<Float>?, _ capacity: Int64
+) -> mrp_status {
+    infer(model, dataset, options) { inference, handle in
+        let needed = try checkedCount([handle.dataset.count, inference.featureCount()], bytesEach: 4)
+        return try inference.encode(handle.dataset, into: output(features, capacity: capacity, needed: needed, "features"))
+    }
+}
+
+/// Computes class probabilities of a fine-tuned model.
+///
+/// - Parameters:
+///   - dataset: the images.
+///   - options: the sections "data" and "run" are read; NULL for the defaults.
+///   - probabilities: receives count x classes numbers; each row adds up to 1.
+///   - capacity: elements in `probabilities`.
+/// - Returns: MRP_CANCELLED when mrp_cancel stopped it.
+/// - Errors: MRP_ERR_STATE (the model has no classifier head), MRP_ERR_ARGUMENT (NULL, capacity, images that do not fit the model), MRP_ERR_IO,
+///   MRP_ERR_FORMAT, MRP_ERR_MEMORY, MRP_ERR_UNSUPPORTED, MRP_ERR_HANDLE, MRP_ERR_BUSY.
+///
+/// Since 0.1.
+@_cdecl("mrp_predict")
+public func mrp_predict(
+    _ model: UnsafeMutablePointer<mrp_model>?, _ dataset: UnsafePointer<mrp_dataset>?, _ options: UnsafePointer<mrp_config>?,
+    _ probabilities: UnsafeMutablePointer<Float>?, _ capacity: Int64
+) -> mrp_status {
+    infer(model, dataset, options) { inference, handle in
+        guard let head = inference.model.head else { throw MRPError(.state, "the model has no classifier head: fine-tune it first") }
+        let needed = try checkedCount([handle.dataset.count, head.classes], bytesEach: 4)
+        return try inference.predict(handle.dataset, into: output(probabilities, capacity: capacity, needed: needed, "probabilities"))
+    }
+}
+
+/// Hides patches of each image and reconstructs them.
+///
+/// - Parameters:
+///   - dataset: the images.
+///   - options: "mask_ratio" and "seed" choose the hidden patches when `mask` is NULL; NULL for the defaults.
+///   - mask: count x patches, 1 = hidden, 0 = visible, the same number hidden in every image; or NULL.
+///   - images: receives the images as the network sees them, count x channels x height x width in 0 ... 1 (floats in their own units); may be
+///     NULL.
+///   - reconstructions: receives the visible patches as they are and the hidden ones as predicted, like `images`; may be NULL.
+///   - masks: receives count x patches, 1 = hidden; may be NULL.
+///   - loss: receives the mean loss over hidden patches; may be NULL.
+/// - Returns: MRP_CANCELLED when mrp_cancel stopped it.
+/// - Errors: MRP_ERR_STATE (the model has no decoder), MRP_ERR_ARGUMENT (a mask that hides all or nothing, or not the same number everywhere; NULL;
+///   images that do not fit the model), MRP_ERR_IO, MRP_ERR_FORMAT, MRP_ERR_MEMORY, MRP_ERR_UNSUPPORTED, MRP_ERR_HANDLE, MRP_ERR_BUSY.
+///
+/// Since 0.1.
+@_cdecl("mrp_reconstruct")
+public func mrp_reconstruct(
+    _ model: UnsafeMutablePointer<mrp_model>?, _ dataset: UnsafePointer<mrp_dataset>?, _ options: UnsafePointer<mrp_config>?,
+    _ mask: UnsafePointer<UInt8>?, _ images: UnsafeMutablePointer<Float>?, _ reconstructions: UnsafeMutablePointer<Float>?,
+    _ masks: UnsafeMutablePointer<UInt8>?, _ loss: UnsafeMutablePointer<Double>?
+) -> mrp_status {
+    infer(model, dataset, options) { inference, handle in
+        let count = try checkedCount([handle.dataset.count, inference.model.encoder.geometry.count], bytesEach: 1)
+        let result = try inference.reconstruct(
+            handle.dataset, mask: mask.map { UnsafeBufferPointer(start: $0, count: count) },
+            into: .init(images: images, reconstructions: reconstructions, masks: masks))
+        guard let result else { return false }
+        loss?.pointee = result
+        return true
+    }
+}
+
+/// Measures a model on a dataset.
+///
+/// - Parameters:
+///   - dataset: the images; labelled, but for "reconstruction_loss".
+///   - options: the sections "data" and "run" are read, "mask_ratio" for the reconstruction; NULL for the defaults.
+///   - metric: "top1" (share of images whose class has the largest score), "loss" (mean cross entropy), or "reconstruction_loss" (mean over
+///     hidden patches).
+///   - value: receives the result.
+/// - Returns: MRP_CANCELLED when mrp_cancel stopped it.
+/// - Errors: MRP_ERR_STATE (the model has no head, or no decoder), MRP_ERR_ARGUMENT (unknown metric, no labels, images that do not fit the model,
+///   NULL), MRP_ERR_IO, MRP_ERR_FORMAT, MRP_ERR_MEMORY, MRP_ERR_UNSUPPORTED, MRP_ERR_HANDLE, MRP_ERR_BUSY.
+///
+/// Since 0.1.
+@_cdecl("mrp_evaluate")
+public func mrp_evaluate(
+    _ model: UnsafeMutablePointer<mrp_model>?, _ dataset: UnsafePointer<mrp_dataset>?, _ options: UnsafePointer<mrp_config>?,
+    _ metric: UnsafePointer<CChar>?, _ value: UnsafeMutablePointer<Double>?
+) -> mrp_status {
+    infer(model, dataset, options) { inference, handle in
+        let value = try required(value, "value")
+        let name = try string(metric, "metric")
+        switch name {
+        case "top1", "loss":
+            guard let result = try inference.evaluate(handle.dataset) else { return false }
+            value.pointee = name == "top1" ? result.top1 : result.loss
+        case "reconstruction_loss":
+            guard let result = try inference.reconstruct(handle.dataset, into: .init()) else { return false }
+            value.pointee = result
+        default: throw MRPError(.argument, "unknown metric '\(name)': there are top1, loss and reconstruction_loss")
+        }
+        return true
+    }
+}

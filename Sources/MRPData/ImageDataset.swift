@@ -1,0 +1,54 @@
+import MRPEngine
+
+/// A collection of images, with or without labels. Images may differ in size, never in their number of channels.
+/// `load` is called from several threads at the same time, each with its own workspace.
+public protocol ImageDataset: AnyObject {
+    var count: Int { get }
+    var channels: Int { get }
+    /// The size of every image, or nil when they differ.
+    var imageSize: ImageSize? { get }
+    /// One name per class; empty without labels.
+    var classNames: [String] { get }
+    /// One label per image, each in 0 ..< classNames.count, or nil. Valid as long as the dataset.
+    var labels: UnsafeBufferPointer<Int32>? { get }
+    /// Makes image `index` (in 0 ..< count) the workspace's current image. Errors: `.io`, `.format`, `.memory`, `.unsupported`.
+    func load(_ index: Int, into workspace: ImageWorkspace) throws
+    /// What to call image `index` in an error: its file, or its number.
+    func name(of index: Int) -> String
+}
+
+extension ImageDataset {
+    public var classCount: Int { classNames.count }
+    public func name(of index: Int) -> String { "image \(index)" }
+}
+
+/// Labels in memory of their own, checked.
+final class LabelStore {
+    private let memory: PixelMemory
+    let classNames: [String]
+    var buffer: UnsafeBufferPointer<Int32> { UnsafeBufferPointer(memory.typed(Int32.self)) }
+
+    static let maximumClasses = 1 << 20
+
+    /// Copies `labels`. Without names or a number of classes, the largest label tells how many there are.
+    init(copying labels: UnsafeBufferPointer<Int32>, classCount: Int?, classNames: [String]?) throws {
+        if let classCount, let classNames, classCount != classNames.count {
+            throw MRPError(.argument, "\(classNames.count) class names were given for \(classCount) classes")
+        }
+        var classes = classCount ?? classNames?.count ?? 0
+        let known = classCount != nil || classNames != nil
+        guard classes >= (known ? 1 : 0), classes <= Self.maximumClasses else {
+            throw MRPError(.argument, "classes \(classes) is outside 1 ... \(Self.maximumClasses)")
+        }
+        let limit = known ? classes : Self.maximumClasses
+        for (i, label) in labels.enumerated() {
+            guard label >= 0, Int(label) < limit else {
+                throw MRPError(.argument, "label \(label) of image \(i) is outside 0 ..< \(limit)")
+            }
+            classes = max(classes, Int(label) + 1)
+        }
+        memory = try PixelMemory(bytes: labels.count * 4, for: "\(labels.count) labels")
+        _ = memory.typed(Int32.self).initialize(from: labels)
+        self.classNames = classNames ?? (0..<classes).map(String.init)
+    }
+}

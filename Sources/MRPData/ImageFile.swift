@@ -1,0 +1,87 @@
+import CMRPImage
+import Glibc
+import MRPEngine
+
+/// JPEG and PNG files, told by their content. What becomes of gray, palettes, CMYK, 16 bits and alpha: `mi_decode.h`.
+public enum ImageFile {
+    public struct Info: Equatable, Sendable {
+        public let size: ImageSize
+        /// 1 or 3.
+        public let channels: Int
+        public let type: PixelType
+    }
+
+    static let maximumBytes = 1 << 30
+
+    /// Reads the header only. Errors: `.io`, `.format`, `.unsupported` (larger than the limits), `.memory`; each names the file.
+    public static func probe(_ path: String, _ workspace: ImageWorkspace) throws -> Info {
+        let (bytes, count) = try read(path, workspace)
+        let info = try header(bytes, count, 0, path)
+        return Info(
+            size: ImageSize(height: Int(info.height), width: Int(info.width)), channels: Int(info.channels),
+            type: PixelType(rawValue: info.type) ?? .uint8)
+    }
+
+    /// Makes the file's image the workspace's current one.
+    ///
+    /// `draftSide` above 0 lets a JPEG be decoded at 1/2, 1/4 or 1/8 of its size while its shorter side stays at least that long: faster
+    /// for photographs, but not the pixels that resizing the whole image gives. Errors: as `probe`.
+    public static func load(_ path: String, into workspace: ImageWorkspace, draftSide: Int = 0) throws {
+        let (bytes, count) = try read(path, workspace)
+        try decode(bytes, count, into: workspace, draftSide: draftSide, name: path)
+    }
+
+    /// The same from memory; `name` is what errors call it.
+    public static func decode(
+        _ bytes: UnsafePointer<UInt8>, _ count: Int, into workspace: ImageWorkspace, draftSide: Int = 0, name: String
+    ) throws {
+        var info = try header(bytes, count, draftSide, name)
+        var image = try workspace.makeImage(
+            ImageSize(height: Int(info.height), width: Int(info.width)), channels: Int(info.channels),
+            type: PixelType(rawValue: info.type) ?? .uint8)
+        var failure = mi_error()
+        guard mi_decode(bytes, Int64(count), &info, &image, &failure) == MI_OK.value else { throw error(failure, name) }
+        workspace.replace(image)
+    }
+
+    private static func header(_ bytes: UnsafePointer<UInt8>, _ count: Int, _ draftSide: Int, _ name: String) throws -> mi_info {
+        var info = mi_info(), failure = mi_error()
+        guard mi_probe(bytes, Int64(count), Int64(draftSide), &info, &failure) == MI_OK.value else { throw error(failure, name) }
+        return info
+    }
+
+    static func error(_ failure: mi_error, _ name: String) -> MRPError {
+        var failure = failure
+        let text = withUnsafePointer(to: &failure) { String(cString: mi_error_text($0)) }
+        return MRPError(MRPError.Code(rawValue: failure.code) ?? .internalError, "\(name): \(text)")
+    }
+
+    /// The whole file, in the workspace's memory.
+    private static func read(_ path: String, _ workspace: ImageWorkspace) throws -> (UnsafePointer<UInt8>, Int) {
+        func failure(_ what: String) -> MRPError { MRPError(.io, "\(path): \(what): \(String(cString: strerror(errno)))") }
+        // Non-blocking: a pipe that someone named .jpg must not hang the loader.
+        let file = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
+        guard file >= 0 else { throw failure("cannot open") }
+        defer { close(file) }
+        var status = stat()
+        guard fstat(file, &status) == 0 else { throw failure("cannot read") }
+        guard status.st_mode & S_IFMT == S_IFREG else { throw MRPError(.io, "\(path): not a regular file") }
+        let size = Int(status.st_size)
+        guard size <= maximumBytes else { throw MRPError(.unsupported, "\(path): \(size) bytes are above the limit of \(maximumBytes)") }
+        let memory = try workspace.file.reserve(size, for: path)
+        var done = 0
+        while done < size {
+            let got = Glibc.read(file, memory + done, size - done)
+            if got < 0, errno == EINTR { continue }
+            guard got >= 0 else { throw failure("cannot read") }
+            if got == 0 { break }
+            done += got
+        }
+        return (UnsafePointer(memory.assumingMemoryBound(to: UInt8.self)), done)
+    }
+}
+
+// C's anonymous enumerators arrive with different integer types.
+extension BinaryInteger {
+    fileprivate var value: Int32 { Int32(truncatingIfNeeded: self) }
+}

@@ -1,0 +1,48 @@
+import CMRPKernels
+import MRPEngine
+
+/// The random numbers of one augmentation step for one image in one epoch: a function of (seed, epoch, image, position of the step), so
+/// that neither threads nor batch order nor the numbers that other steps draw can disturb them.
+public struct SampleRandom {
+    private let seed: UInt64
+    private let stream: UInt32
+    private let epoch: UInt32
+    private var counter: UInt64
+    private var words: (UInt32, UInt32, UInt32, UInt32) = (0, 0, 0, 0)
+    private var used = 4
+
+    /// `sample` below 2^48, `position` below 256; up to 1024 numbers are independent.
+    public init(seed: UInt64, purpose: RandomStream.Purpose = .augmentation, epoch: Int, sample: Int, position: Int) {
+        self.seed = seed
+        stream = purpose.rawValue
+        self.epoch = UInt32(truncatingIfNeeded: epoch)
+        counter = UInt64(truncatingIfNeeded: sample) << 16 | UInt64(truncatingIfNeeded: position & 255) << 8
+    }
+
+    /// 32 random bits.
+    public mutating func word() -> UInt32 {
+        if used == 4 {
+            withUnsafeMutableBytes(of: &words) {
+                mk_philox(seed, stream, epoch, counter, $0.baseAddress?.assumingMemoryBound(to: UInt32.self))
+            }
+            counter &+= 1
+            used = 0
+        }
+        defer { used += 1 }
+        switch used {
+        case 0: return words.0
+        case 1: return words.1
+        case 2: return words.2
+        default: return words.3
+        }
+    }
+
+    /// Uniform in [0, 1), 24 bits.
+    public mutating func uniform() -> Float { Float(word() >> 8) * 0x1p-24 }
+
+    /// Uniform in [low, high).
+    public mutating func uniform(_ low: Double, _ high: Double) -> Double { low + (high - low) * Double(uniform()) }
+
+    /// Uniform in 0 ..< count; count at least 1, below 2^32.
+    public mutating func below(_ count: Int) -> Int { Int((UInt64(word()) * UInt64(count)) >> 32) }
+}

@@ -1,0 +1,112 @@
+import MRPEngine
+
+/// Some images of another dataset, in a given order.
+public final class SubsetDataset: ImageDataset {
+    public let base: ImageDataset
+    public let count: Int
+    public var channels: Int { base.channels }
+    public var imageSize: ImageSize? { base.imageSize }
+    public var classNames: [String] { base.classNames }
+    public var labels: UnsafeBufferPointer<Int32>? { labelMemory.map { UnsafeBufferPointer($0.typed(Int32.self)) } }
+    /// The images' numbers in `base`.
+    public var indices: UnsafeBufferPointer<Int64> { UnsafeBufferPointer(indexMemory.typed(Int64.self)) }
+
+    private let indexMemory: PixelMemory
+    private let labelMemory: PixelMemory?
+
+    /// Copies `indices`; an index may appear more than once. Errors: `.argument` for an index out of range or none at all, `.memory`.
+    public init(_ base: ImageDataset, indices: UnsafeBufferPointer<Int64>) throws {
+        guard !indices.isEmpty else { throw MRPError(.argument, "the subset is empty") }
+        for (i, index) in indices.enumerated() where index < 0 || index >= base.count {
+            throw MRPError(.argument, "index \(index) at position \(i) is outside 0 ..< \(base.count)")
+        }
+        self.base = base
+        count = indices.count
+        indexMemory = try PixelMemory(bytes: count * 8, for: "\(count) indices")
+        _ = indexMemory.typed(Int64.self).initialize(from: indices)
+        if let all = base.labels {
+            let memory = try PixelMemory(bytes: count * 4, for: "\(count) labels")
+            let labels = memory.typed(Int32.self)
+            for i in 0..<count { labels[i] = all[Int(indices[i])] }
+            labelMemory = memory
+        } else {
+            labelMemory = nil
+        }
+    }
+
+    public convenience init(_ base: ImageDataset, indices: [Int]) throws {
+        try self.init(base, indices: indices.map(Int64.init))
+    }
+
+    public convenience init(_ base: ImageDataset, indices: [Int64]) throws {
+        let memory = try PixelMemory(bytes: indices.count * 8, for: "\(indices.count) indices")
+        _ = memory.typed(Int64.self).initialize(from: indices)
+        try self.init(base, indices: UnsafeBufferPointer(memory.typed(Int64.self)))
+    }
+
+    public func load(_ index: Int, into workspace: ImageWorkspace) throws {
+        try base.load(Int(indices[index]), into: workspace)
+    }
+
+    public func name(of index: Int) -> String { base.name(of: Int(indices[index])) }
+}
+
+extension SubsetDataset {
+    /// `count` images chosen by the seed, each class in proportion to its size (largest remainders first), in rising order. Without labels
+    /// all images are one class. Errors: `.argument` when count is out of range.
+    public static func stratified(_ base: ImageDataset, count: Int, seed: UInt64) throws -> SubsetDataset {
+        try split(base, count: count, seed: seed, wantRest: false).chosen
+    }
+
+    /// The stratified subset, and all other images as a second one.
+    public static func split(_ base: ImageDataset, count: Int, seed: UInt64) throws -> (chosen: SubsetDataset, rest: SubsetDataset) {
+        let parts = try split(base, count: count, seed: seed, wantRest: true)
+        guard let rest = parts.rest else { throw MRPError(.argument, "split count \(count) is outside 1 ..< \(base.count)") }
+        return (parts.chosen, rest)
+    }
+
+    private static func split(
+        _ base: ImageDataset, count: Int, seed: UInt64, wantRest: Bool
+    ) throws -> (chosen: SubsetDataset, rest: SubsetDataset?) {
+        let total = base.count
+        let limit = wantRest ? total - 1 : total
+        guard count >= 1, count <= limit else { throw MRPError(.argument, "subset count \(count) is outside 1 ... \(limit)") }
+        let quota = quotas(base, count: count)
+        let order = try PixelMemory(bytes: total * 8, for: "\(total) indices")
+        let taken = try PixelMemory(bytes: total, for: "\(total) marks")
+        let shuffled = order.typed(Int64.self), mark = taken.typed(UInt8.self)
+        mark.initialize(repeating: 0)
+        shuffle(shuffled, seed: seed, purpose: .subset, round: 0)
+        var left = quota
+        for index in shuffled {
+            let label = Int(base.labels?[Int(index)] ?? 0)
+            if left[label] > 0 {
+                left[label] -= 1
+                mark[Int(index)] = 1
+            }
+        }
+        func collect(_ value: UInt8, _ size: Int) throws -> SubsetDataset {
+            let memory = try PixelMemory(bytes: size * 8, for: "\(size) indices")
+            let indices = memory.typed(Int64.self)
+            var next = 0
+            for i in 0..<total where mark[i] == value && next < size {
+                indices[next] = Int64(i)
+                next += 1
+            }
+            return try SubsetDataset(base, indices: UnsafeBufferPointer(indices))
+        }
+        return (try collect(1, count), wantRest ? try collect(0, total - count) : nil)
+    }
+
+    /// How many images of each class; they add up to `count`.
+    private static func quotas(_ base: ImageDataset, count: Int) -> [Int] {
+        guard let labels = base.labels else { return [count] }
+        var sizes = [Int](repeating: 0, count: base.classCount)
+        for label in labels { sizes[Int(label)] += 1 }
+        var quota = sizes.map { Int(Int64($0).multipliedFullWidth(by: Int64(count)).low / UInt64(base.count)) }
+        let remainders = sizes.map { Int(Int64($0).multipliedFullWidth(by: Int64(count)).low % UInt64(base.count)) }
+        let byRemainder = sizes.indices.sorted { (remainders[$0], -$0) > (remainders[$1], -$1) }
+        for c in byRemainder.prefix(count - quota.reduce(0, +)) { quota[c] += 1 }
+        return quota
+    }
+}

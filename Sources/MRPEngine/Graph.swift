@@ -1,0 +1,97 @@
+/// A value of a graph: an input, a bound tensor, or the output of a node. Meaningful only in the graph that made it.
+public struct Value: Hashable {
+    let id: Int
+}
+
+/// A static graph of typed values and operations, for one batch size. Nodes are stored in an order in which they can run.
+///
+/// Model and objective build it once; `gradients` adds the backward pass; `Executor` plans its memory and runs it.
+public final class Graph {
+    /// Where a value comes from.
+    enum Origin {
+        case input(String)
+        case bound(String)
+        case constant(Tensor)
+        case node(Int, output: Int)
+    }
+
+    struct Node {
+        var operation: Operation
+        var inputs: [Value?]
+        var outputs: [Value]
+    }
+
+    private(set) var types: [TensorType] = []
+    private(set) var origins: [Origin] = []
+    private(set) var nodes: [Node] = []
+    private var boundByName: [String: Value] = [:]
+    private var inputByName: [String: Value] = [:]
+
+    public init() {}
+
+    public func type(of value: Value) -> TensorType { types[value.id] }
+    public func shape(of value: Value) -> [Int] { types[value.id].shape }
+
+    /// A tensor that the host fills before each step.
+    public func input(_ name: String, _ type: TensorType) -> Value {
+        if let known = inputByName[name] { return known }
+        let value = newValue(type, .input(name))
+        inputByName[name] = value
+        return value
+    }
+
+    /// A tensor that lives outside the graph (a weight, an optimiser moment), found by name when the graph is compiled.
+    public func bound(_ name: String, _ type: TensorType) -> Value {
+        if let known = boundByName[name] { return known }
+        let value = newValue(type, .bound(name))
+        boundByName[name] = value
+        return value
+    }
+
+    /// A fixed tensor, for example an index list shared by all images.
+    public func constant(_ tensor: Tensor) -> Value { newValue(tensor.type, .constant(tensor)) }
+
+    public func constant(indices: [Int32]) throws -> Value {
+        let tensor = try Tensor(TensorType([indices.count], .int32))
+        for (index, value) in indices.enumerated() { tensor.int32[index] = value }
+        return constant(tensor)
+    }
+
+    /// Appends a node; optional inputs of the operation are nil when absent.
+    @discardableResult
+    public func apply(_ operation: Operation, _ inputs: [Value?]) throws -> [Value] {
+        let outputTypes = try operation.outputTypes(inputs.map { $0.map { types[$0.id] } })
+        let outputs = outputTypes.enumerated().map { newValue($1, .node(nodes.count, output: $0)) }
+        nodes.append(Node(operation: operation, inputs: inputs, outputs: outputs))
+        return outputs
+    }
+
+    /// The bound values, by name.
+    public var boundValues: [(name: String, value: Value)] {
+        boundByName.sorted { $0.value.id < $1.value.id }.map { ($0.key, $0.value) }
+    }
+
+    public func boundValue(_ name: String) -> Value? { boundByName[name] }
+
+    func producer(of value: Value) -> Int? {
+        if case .node(let index, _) = origins[value.id] { return index }
+        return nil
+    }
+
+    func uses(of value: Value) -> Int {
+        nodes.reduce(0) { $0 + $1.inputs.filter { $0 == value }.count }
+    }
+
+    /// Replaces the operation of a node by a form that takes one more input; outputs keep their types.
+    func rewrite(_ node: Int, _ operation: Operation, input: Value, at index: Int) {
+        nodes[node].operation = operation
+        while nodes[node].inputs.count <= index { nodes[node].inputs.append(nil) }
+        nodes[node].inputs[index] = input
+    }
+
+    private func newValue(_ type: TensorType, _ origin: Origin) -> Value {
+        types.append(type)
+        origins.append(origin)
+        return Value(id: types.count - 1)
+    }
+}

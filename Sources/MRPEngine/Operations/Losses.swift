@@ -1,0 +1,95 @@
+import CMRPKernels
+
+/// mean((prediction - target)^2) over all elements. Inputs: prediction, target (same count; no gradient flows to the target).
+public struct MeanSquaredError: Operation {
+    public init() {}
+
+    public var name: String { "mean squared error" }
+
+    public func outputTypes(_ inputs: [TensorType?]) throws -> [TensorType] {
+        guard inputs.count == 2, let a = inputs[0], let b = inputs[1], a.count == b.count else {
+            throw shapeError(name, "prediction and target must have the same shape")
+        }
+        return [TensorType([])]
+    }
+
+    public func inputGradients(_ node: DifferentiatedNode, _ outputGradients: [Value?], in graph: Graph) throws -> [Value?] {
+        guard let gradient = outputGradients[0] else { return [] }
+        return [try graph.apply(MeanSquaredErrorGradient(), node.inputs + [gradient])[0], nil]
+    }
+
+    public func kernel(_ call: KernelCall) -> Kernel {
+        let count = Int64(call.type(0).count)
+        let (pool, run, prediction, target, loss) =
+            (call.pool, call.kernels.squared_error, call.input(0), call.input(1), call.outputs[0])
+        return Kernel(scratch: call.kernels.squared_error_scratch(count)) { run?(pool, count, prediction, target, loss) }
+    }
+}
+
+struct MeanSquaredErrorGradient: Operation {
+    var name: String { "mean squared error gradient" }
+    var reusableInputs: [Int] { [0] }
+
+    func outputTypes(_ inputs: [TensorType?]) throws -> [TensorType] {
+        guard let prediction = inputs.first ?? nil else { throw shapeError(name, "needs a prediction") }
+        return [prediction]
+    }
+
+    func kernel(_ call: KernelCall) -> Kernel {
+        let count = Int64(call.type(0).count)
+        let (pool, run, inputs, output) = (call.pool, call.kernels.squared_error_gradient, call.inputs, call.outputs[0])
+        let (prediction, target, gradient) = (inputs[0], inputs[1], inputs[2])
+        return Kernel { run?(pool, count, prediction, target, gradient, output) }
+    }
+}
+
+/// Mean softmax cross entropy against (1 - smoothing) one-hot + smoothing / K (Szegedy et al. 2016).
+/// Inputs: logits [B, K], labels [B] int32 in 0 ..< K. Outputs: loss (scalar), log-sum-exp [B].
+public struct SoftmaxCrossEntropy: Operation {
+    let smoothing: Double
+
+    public init(smoothing: Double = 0) { self.smoothing = smoothing }
+
+    public var name: String { "softmax cross entropy" }
+
+    public func outputTypes(_ inputs: [TensorType?]) throws -> [TensorType] {
+        guard inputs.count == 2, let logits = inputs[0], logits.shape.count == 2, let labels = inputs[1],
+            labels.element == .int32, labels.shape == [logits.rows]
+        else { throw shapeError(name, "logits must be [batch, classes] and labels [batch]") }
+        return [TensorType([]), TensorType([logits.rows])]
+    }
+
+    public func inputGradients(_ node: DifferentiatedNode, _ outputGradients: [Value?], in graph: Graph) throws -> [Value?] {
+        guard let gradient = outputGradients[0] else { return [] }
+        let inputs = [node.inputs[0], node.inputs[1], node.outputs[1], gradient]
+        return [try graph.apply(SoftmaxCrossEntropyGradient(smoothing: smoothing), inputs)[0], nil]
+    }
+
+    public func kernel(_ call: KernelCall) -> Kernel {
+        let (rows, classes) = (Int64(call.type(0).rows), Int64(call.type(0).width))
+        let (pool, run, smoothing) = (call.pool, call.kernels.cross_entropy, self.smoothing)
+        let (logits, labels, loss, logSumExp) = (call.input(0), call.indices(1), call.outputs[0], call.outputs[1])
+        return Kernel(scratch: call.kernels.cross_entropy_scratch(rows, classes)) {
+            run?(pool, rows, classes, logits, labels, smoothing, logSumExp, loss)
+        }
+    }
+}
+
+struct SoftmaxCrossEntropyGradient: Operation {
+    let smoothing: Double
+
+    var name: String { "softmax cross entropy gradient" }
+
+    func outputTypes(_ inputs: [TensorType?]) throws -> [TensorType] {
+        guard let logits = inputs.first ?? nil else { throw shapeError(name, "needs logits") }
+        return [logits]
+    }
+
+    func kernel(_ call: KernelCall) -> Kernel {
+        let (rows, classes) = (Int64(call.type(0).rows), Int64(call.type(0).width))
+        let (pool, run, smoothing) = (call.pool, call.kernels.cross_entropy_gradient, self.smoothing)
+        let (logits, labels, logSumExp, gradient) = (call.input(0), call.indices(1), call.input(2), call.input(3))
+        let output = call.outputs[0]
+        return Kernel { run?(pool, rows, classes, logits, labels, smoothing, logSumExp, gradient, output) }
+    }
+}

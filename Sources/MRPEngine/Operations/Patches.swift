@@ -1,0 +1,115 @@
+import CMRPKernels
+
+/// How images are cut: [C, H, W] into a grid of patches of `height` x `width` pixels, row by row.
+public struct PatchGeometry: Equatable, Sendable {
+    public let channels: Int
+    public let height: Int
+    public let width: Int
+    public let patchHeight: Int
+    public let patchWidth: Int
+
+    public init(channels: Int, height: Int, width: Int, patchHeight: Int, patchWidth: Int) throws {
+        guard channels > 0, height > 0, width > 0, patchHeight > 0, patchWidth > 0 else {
+            throw MRPError(.argument, "image \(channels) x \(height) x \(width) and patch \(patchHeight) x \(patchWidth) must be positive")
+        }
+        guard height % patchHeight == 0, width % patchWidth == 0 else {
+            throw MRPError(
+                .argument,
+                "image size \(height) x \(width) is not a multiple of the patch size \(patchHeight) x \(patchWidth)")
+        }
+        self.channels = channels
+        self.height = height
+        self.width = width
+        self.patchHeight = patchHeight
+        self.patchWidth = patchWidth
+    }
+
+    public var gridHeight: Int { height / patchHeight }
+    public var gridWidth: Int { width / patchWidth }
+    /// Patches per image, L.
+    public var count: Int { gridHeight * gridWidth }
+    /// Values per patch, p^2 C.
+    public var patchValues: Int { patchHeight * patchWidth * channels }
+    public var imageShape: [Int] { [channels, height, width] }
+}
+
+/// Patches of images as rows. Inputs: images [B, C, H, W], ids [B, K] or [K]? (nil: all L in order). Output: [B, K, p^2 C].
+///
+/// A row is ordered (channel, row, column) with `.channelsFirst`, as a convolution's weight expects, and (row, column, channel)
+/// with `.channelsLast`, as the target of He et al. 2021 (`patchify`) is.
+public struct ExtractPatches: Operation {
+    public enum Order { case channelsFirst, channelsLast }
+
+    let geometry: PatchGeometry
+    let order: Order
+
+    public init(_ geometry: PatchGeometry, order: Order) {
+        self.geometry = geometry
+        self.order = order
+    }
+
+    public var name: String { "extract patches" }
+
+    public func outputTypes(_ inputs: [TensorType?]) throws -> [TensorType] {
+        guard inputs.count == 2, let images = inputs[0], images.shape.count == 4,
+            Array(images.shape.dropFirst()) == geometry.imageShape
+        else { throw shapeError(name, "images must be [batch] + \(geometry.imageShape)") }
+        return [TensorType([images.shape[0], inputs[1]?.width ?? geometry.count, geometry.patchValues])]
+    }
+
+    public func inputGradients(_ node: DifferentiatedNode, _ outputGradients: [Value?], in graph: Graph) throws -> [Value?] {
+        guard let gradient = outputGradients[0] else { return [] }
+        return try graph.apply(ScatterPatches(geometry, order: order), [gradient, node.inputs[1]]).map { $0 }
+    }
+
+    public func kernel(_ call: KernelCall) -> Kernel {
+        patchKernel(
+            call, geometry, order, images: call.input(0), patches: call.outputs[0], rows: call.outputTypes[0].shape,
+            run: call.kernels.extract_patches)
+    }
+}
+
+/// The reverse of `ExtractPatches` and its gradient: images of zeros to which the patches are added.
+/// Inputs: patches [B, K, p^2 C], ids?. Output: [B, C, H, W].
+public struct ScatterPatches: Operation {
+    let geometry: PatchGeometry
+    let order: ExtractPatches.Order
+
+    public init(_ geometry: PatchGeometry, order: ExtractPatches.Order) {
+        self.geometry = geometry
+        self.order = order
+    }
+
+    public var name: String { "scatter patches" }
+
+    public func outputTypes(_ inputs: [TensorType?]) throws -> [TensorType] {
+        guard let patches = inputs.first ?? nil, patches.shape.count == 3, patches.width == geometry.patchValues else {
+            throw shapeError(name, "patches must be [batch, count, \(geometry.patchValues)]")
+        }
+        return [TensorType([patches.shape[0]] + geometry.imageShape)]
+    }
+
+    public func inputGradients(_ node: DifferentiatedNode, _ outputGradients: [Value?], in graph: Graph) throws -> [Value?] {
+        guard let gradient = outputGradients[0] else { return [] }
+        return try graph.apply(ExtractPatches(geometry, order: order), [gradient, node.inputs[1]]).map { $0 }
+    }
+
+    public func kernel(_ call: KernelCall) -> Kernel {
+        patchKernel(
+            call, geometry, order, images: call.outputs[0], patches: call.input(0), rows: call.type(0).shape,
+            run: call.kernels.scatter_patches)
+    }
+}
+
+private func patchKernel(
+    _ call: KernelCall, _ geometry: PatchGeometry, _ order: ExtractPatches.Order, images: UnsafeMutableRawPointer?,
+    patches: UnsafeMutableRawPointer?, rows: [Int], run: (@convention(c) (OpaquePointer?, UnsafePointer<mk_patches>?) -> Void)?
+) -> Kernel {
+    let problem = mk_patches(
+        batch: Int64(rows[0]), channels: Int64(geometry.channels), height: Int64(geometry.height), width: Int64(geometry.width),
+        patch_height: Int64(geometry.patchHeight), patch_width: Int64(geometry.patchWidth),
+        channels_last: order == .channelsLast ? 1 : 0, rows_out: Int64(rows[1]), ids: call.indices(1),
+        ids_stride: call.indexStride(1), images: images, patches: patches)
+    let pool = call.pool
+    return Kernel { withUnsafePointer(to: problem) { run?(pool, $0) } }
+}

@@ -1,0 +1,135 @@
+import CMRPKernels
+
+/// y = (x - mean) / sqrt(variance + epsilon) per row, unbiased variance: the target of `norm_pix_loss` (He et al. 2021, which
+/// uses epsilon 1e-6). It is a target, so it has no gradient.
+public struct StandardizeRows: Operation {
+    let epsilon: Double
+
+    public init(epsilon: Double = 1e-6) { self.epsilon = epsilon }
+
+    public var name: String { "standardize rows" }
+    public var reusableInputs: [Int] { [0] }
+
+    public func outputTypes(_ inputs: [TensorType?]) throws -> [TensorType] {
+        guard let x = inputs.first ?? nil else { throw shapeError(name, "needs an input") }
+        return [x]
+    }
+
+    public func kernel(_ call: KernelCall) -> Kernel {
+        let (rows, width) = (Int64(call.type(0).rows), Int64(call.type(0).width))
+        let (pool, run, epsilon, x, y) = (call.pool, call.kernels.standardize_rows, self.epsilon, call.input(0), call.outputs[0])
+        return Kernel { run?(pool, rows, width, x, epsilon, y) }
+    }
+}
+
+/// softmax over the last dimension, for class probabilities. No gradient: training uses `SoftmaxCrossEntropy`.
+public struct SoftmaxRows: Operation {
+    public init() {}
+
+    public var name: String { "softmax" }
+    public var reusableInputs: [Int] { [0] }
+
+    public func outputTypes(_ inputs: [TensorType?]) throws -> [TensorType] {
+        guard let x = inputs.first ?? nil else { throw shapeError(name, "needs an input") }
+        return [x]
+    }
+
+    public func kernel(_ call: KernelCall) -> Kernel {
+        let (rows, width) = (Int64(call.type(0).rows), Int64(call.type(0).width))
+        let (pool, run, x, y) = (call.pool, call.kernels.softmax_rows, call.input(0), call.outputs[0])
+        return Kernel { run?(pool, rows, width, x, y) }
+    }
+}
+
+/// The mean over tokens `first` ..< T: global average pooling that leaves the class token out. [B, T, W] -> [B, W].
+public struct MeanTokens: Operation {
+    let first: Int
+
+    public init(first: Int) { self.first = first }
+
+    public var name: String { "mean of tokens" }
+
+    public func outputTypes(_ inputs: [TensorType?]) throws -> [TensorType] {
+        guard let x = inputs.first ?? nil, x.shape.count == 3, first >= 0, first < x.shape[1] else {
+            throw shapeError(name, "x must be [batch, tokens, width] with more than \(first) tokens")
+        }
+        return [TensorType([x.shape[0], x.width])]
+    }
+
+    public func inputGradients(_ node: DifferentiatedNode, _ outputGradients: [Value?], in graph: Graph) throws -> [Value?] {
+        guard let gradient = outputGradients[0], let x = node.inputs[0] else { return [] }
+        return try graph.apply(MeanTokensGradient(x: graph.type(of: x), first: first), [gradient]).map { $0 }
+    }
+
+    public func kernel(_ call: KernelCall) -> Kernel {
+        let shape = call.type(0).shape.map(Int64.init)
+        let (batch, tokens, width, first) = (shape[0], shape[1], shape[2], Int64(self.first))
+        let (pool, run, x, y) = (call.pool, call.kernels.mean_tokens, call.input(0), call.outputs[0])
+        return Kernel { run?(pool, batch, tokens, width, first, x, y) }
+    }
+}
+
+struct MeanTokensGradient: Operation {
+    let x: TensorType
+    let first: Int
+
+    var name: String { "mean of tokens gradient" }
+
+    func outputTypes(_ inputs: [TensorType?]) throws -> [TensorType] { [x] }
+
+    func kernel(_ call: KernelCall) -> Kernel {
+        let shape = x.shape.map(Int64.init)
+        let (batch, tokens, width, first) = (shape[0], shape[1], shape[2], Int64(self.first))
+        let (pool, run, dy, dx) = (call.pool, call.kernels.mean_tokens_gradient, call.input(0), call.outputs[0])
+        return Kernel { run?(pool, batch, tokens, width, first, dy, dx) }
+    }
+}
+
+/// a + b, elementwise.
+public struct Add: Operation {
+    public init() {}
+
+    public var name: String { "add" }
+    public var reusableInputs: [Int] { [0, 1] }
+
+    public func outputTypes(_ inputs: [TensorType?]) throws -> [TensorType] {
+        guard inputs.count == 2, let a = inputs[0], let b = inputs[1], a == b else { throw shapeError(name, "shapes differ") }
+        return [a]
+    }
+
+    public func inputGradients(_ node: DifferentiatedNode, _ outputGradients: [Value?], in graph: Graph) throws -> [Value?] {
+        [outputGradients[0], outputGradients[0]]
+    }
+
+    public func kernel(_ call: KernelCall) -> Kernel {
+        let count = Int64(call.type(0).count)
+        let (pool, run, a, b, y) = (call.pool, call.kernels.add, call.input(0), call.input(1), call.outputs[0])
+        return Kernel { run?(pool, count, a, b, y) }
+    }
+}
+
+/// factor * x.
+public struct Scale: Operation {
+    let factor: Double
+
+    public init(_ factor: Double) { self.factor = factor }
+
+    public var name: String { "scale" }
+    public var reusableInputs: [Int] { [0] }
+
+    public func outputTypes(_ inputs: [TensorType?]) throws -> [TensorType] {
+        guard let x = inputs.first ?? nil else { throw shapeError(name, "needs an input") }
+        return [x]
+    }
+
+    public func inputGradients(_ node: DifferentiatedNode, _ outputGradients: [Value?], in graph: Graph) throws -> [Value?] {
+        guard let gradient = outputGradients[0] else { return [] }
+        return [try graph.apply(self, [gradient])[0]]
+    }
+
+    public func kernel(_ call: KernelCall) -> Kernel {
+        let count = Int64(call.type(0).count)
+        let (pool, run, factor, x, y) = (call.pool, call.kernels.scale, self.factor, call.input(0), call.outputs[0])
+        return Kernel { run?(pool, count, factor, x, y) }
+    }
+}

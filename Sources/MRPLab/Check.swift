@@ -1,0 +1,66 @@
+/// The range a measured value must be in.
+public enum Threshold: Sendable, Equatable {
+    case atLeast(Double)
+    case atMost(Double)
+    case between(Double, Double)
+
+    /// NaN is never admitted.
+    public func admits(_ value: Double) -> Bool {
+        switch self {
+        case .atLeast(let limit): return value >= limit
+        case .atMost(let limit): return value <= limit
+        case .between(let low, let high): return value >= low && value <= high
+        }
+    }
+
+    public var text: String {
+        switch self {
+        case .atLeast(let limit): return ">= \(Text.number(limit))"
+        case .atMost(let limit): return "<= \(Text.number(limit))"
+        case .between(let low, let high): return "\(Text.number(low)) ... \(Text.number(high))"
+        }
+    }
+}
+
+/// One measured quantity of a claim or a control against its threshold.
+public struct Check: Sendable {
+    /// The claim or control that it belongs to, for example `all_semantics_captured`.
+    public let claim: String
+    public let quantity: String
+    public let threshold: Threshold
+    public let measured: Double
+    public let isControl: Bool
+    /// Judged by its mean over seeds: a share of few things, whose error on one seed is too large for a verdict.
+    public let isPooled: Bool
+
+    public var holds: Bool { threshold.admits(measured) }
+
+    init(
+        _ claim: String, _ quantity: String, _ threshold: Threshold, _ measured: Double, isControl: Bool = false, isPooled: Bool = false
+    ) {
+        self.claim = claim
+        self.quantity = quantity
+        self.threshold = threshold
+        self.measured = measured
+        self.isControl = isControl
+        self.isPooled = isPooled
+    }
+}
+
+/// Plain text without Foundation.
+enum Text {
+    /// At most four decimals, fewer when they are zeros.
+    static func number(_ value: Double) -> String {
+        guard value.isFinite else { return value.isNaN ? "-" : value < 0 ? "-inf" : "inf" }
+        guard abs(value) < 1e9 else { return "\(value)" }
+        guard value == 0 || abs(value) >= 1e-4 else { return "\(value)" }
+        let scaled = Int((abs(value) * 10_000).rounded())
+        var fraction = String(scaled % 10_000 + 10_000).dropFirst()
+        while fraction.last == "0" { fraction.removeLast() }
+        return (value < 0 ? "-" : "") + String(scaled / 10_000) + (fraction.isEmpty ? "" : "." + fraction)
+    }
+
+    static func pad(_ text: String, _ width: Int) -> String {
+        text + String(repeating: " ", count: max(0, width - text.count))
+    }
+}

@@ -1,0 +1,75 @@
+import MRPEngine
+
+/// One moment of a run's time series.
+public struct ProbePoint: Sendable {
+    public let step: Int
+    public let loss: Double
+    public let features: FeatureState
+    /// Accuracy on the training samples of the step; NaN in pretraining.
+    public let trainAccuracy: Double
+    /// nil in pretraining.
+    public let test: TestResult?
+}
+
+/// How pretraining of one seed went.
+public struct PretrainingResult: Sendable {
+    public var initial: FeatureState
+    public var final: FeatureState
+    /// Share of the features whose best kernel at initialisation captured them.
+    public var leadersThatWon: Double
+    /// Share of the active kernels whose feature is the one they started closest to.
+    public var kernelsThatKept: Double
+    public var loss: Double
+    /// The step whose loss was not finite, if there was one.
+    public var divergedAt: Int?
+    public var series: [ProbePoint]
+    public var seconds: Double
+}
+
+/// How training with labels went: fine-tuning, supervised learning or the frozen probe.
+public struct ClassifierResult: Sendable {
+    public var features: FeatureState
+    /// On all training samples, with the final weights.
+    public var loss: Double
+    public var trainAccuracy: Double
+    public var test: TestResult
+    public var divergedAt: Int?
+    public var series: [ProbePoint]
+    public var seconds: Double
+}
+
+/// Everything one seed measured.
+public struct SeedResult: Sendable {
+    public let seed: Int
+    public var pretraining: PretrainingResult
+    public var finetuning: ClassifierResult?
+    public var frozenProbe: ClassifierResult?
+    public var supervised: ClassifierResult?
+    public var controls: [ControlResult]
+    /// The claims' checks, in the order of `Claims.all`, then the controls'.
+    public var checks: [Check]
+    /// <w_r, v_j>, K x 2 k, row-major: at initialisation, after pretraining, after supervised learning (empty when not run).
+    public var correlations: (initial: CorrelationMap, pretrained: CorrelationMap, supervised: CorrelationMap?)
+    public var seconds: Double
+
+    /// Whether every check of a claim holds that can be judged on one seed (controls are judged separately).
+    public var claimsHold: Bool { checks.allSatisfy { $0.isControl || $0.isPooled || $0.holds } }
+    public var controlsHold: Bool { checks.allSatisfy { !$0.isControl || $0.holds } }
+}
+
+/// Correlations of kernels (rows) with features (columns), for heat maps.
+public final class CorrelationMap: @unchecked Sendable {
+    public let kernels: Int
+    public let features: Int
+    private let memory: LabMemory
+
+    /// K x 2 k; never changes.
+    public var values: UnsafeBufferPointer<Double> { UnsafeBufferPointer(memory.typed(Double.self)) }
+
+    init(_ probe: FeatureProbe) throws {
+        kernels = probe.kernels
+        features = probe.featureCount
+        memory = try LabMemory(probe.correlations.count, elementBytes: 8, for: "the correlations of kernels and features")
+        _ = memory.typed(Double.self).update(from: probe.correlations)
+    }
+}

@@ -1,0 +1,181 @@
+import CMRPKernels
+import MRPEngine
+
+/// A sweep over one or two options with several seeds. Cells run in parallel, one thread each; rows are appended to a CSV file in
+/// the order of the grid, so a study that was stopped goes on where it was, and ends with the same file.
+public struct Study: Sendable {
+    public struct Axis: Sendable {
+        /// An option's key or symbol.
+        public let key: String
+        public let values: [String]
+
+        public init(_ key: String, _ values: [String]) {
+            self.key = key
+            self.values = values
+        }
+    }
+
+    public let options: LabOptions
+    public let axes: [Axis]
+
+    /// `options` holds what is not swept; its `seeds` run in every cell, without controls. Errors (`argument`): no axis or more
+    /// than two, an axis without values, an unknown key, a value out of range, more than 1,000,000 cells.
+    public init(_ options: LabOptions, axes: [Axis]) throws {
+        guard axes.count == 1 || axes.count == 2 else {
+            throw MRPError(.argument, "a study has 1 or 2 options to sweep, not \(axes.count)")
+        }
+        var cells = options.seeds
+        for axis in axes {
+            let definition = try LabOptions.definition(axis.key)
+            guard !["seeds", "first_seed", "threads", "controls"].contains(definition.key) else {
+                throw MRPError(.argument, "option '\(definition.key)' cannot be swept")
+            }
+            guard !axis.values.isEmpty else { throw MRPError(.argument, "the values of '\(axis.key)' to sweep are missing") }
+            for value in axis.values { try definition.validate(value) }
+            cells = try checkedCount([cells, axis.values.count])
+        }
+        guard cells <= 1_000_000 else { throw MRPError(.argument, "a study of \(cells) cells is above 1000000") }
+        if axes.count == 2, try LabOptions.definition(axes[0].key).key == LabOptions.definition(axes[1].key).key {
+            throw MRPError(.argument, "option '\(axes[0].key)' is swept twice")
+        }
+        self.axes = axes
+        var options = options
+        options.controls = false
+        self.options = options
+    }
+
+    /// The number of rows of the finished file.
+    public var count: Int { axes.reduce(options.seeds) { $0 * $1.values.count } }
+
+    /// One cell: the swept values and a seed.
+    func cell(_ index: Int) throws -> LabOptions {
+        var options = self.options
+        options.seeds = 1
+        options.firstSeed += index % self.options.seeds
+        var rest = index / self.options.seeds
+        for axis in axes.reversed() {
+            try options.set(axis.key, axis.values[rest % axis.values.count])
+            rest /= axis.values.count
+        }
+        return options
+    }
+
+    /// Names the options that are not swept, so that a file is never continued with others (FNV-1a of their text).
+    var fingerprint: String {
+        var hash: UInt64 = 0xcbf2_9ce4_8422_2325
+        let own = ["seeds", "first_seed", "threads"]
+        for option in LabOptionTable.all where !own.contains(option.key) && !axes.contains(where: { $0.key == option.key || $0.key == option.symbol }) {
+            for byte in "\(option.key)=\(option.read(options));".utf8 { hash = (hash ^ UInt64(byte)) &* 0x100_0000_01b3 }
+        }
+        return String(hash, radix: 16)
+    }
+
+    /// Runs what the file at `path` does not hold yet. `progress` gets finished and all rows after each group of cells, on the
+    /// calling thread; false stops, and so does `cancel`. Returns whether the study is finished.
+    ///
+    /// Errors: those of `Laboratory.run`; `io` with the path; `format` when the file belongs to another study.
+    @discardableResult
+    public func run(
+        path: String, cancel: UnsafePointer<Int32>? = nil, progress: (_ rows: Int, _ all: Int) -> Bool = { _, _ in true }
+    ) throws -> Bool {
+        let file = try StudyFile(path: path, header: header)
+        var rows = file.rows
+        for (index, row) in rows.enumerated() {
+            let isOwn = try index < count && row.hasPrefix(prefix(index) + ",") && row.hasSuffix(",\(fingerprint)")
+            guard isOwn else { throw MRPError(.format, "'\(path)' line \(index + 2) belongs to another study") }
+        }
+        let threads = try LabCompute(options).threads
+        while rows.count < count {
+            if let cancel, cancel.pointee != 0 { return false }
+            guard progress(rows.count, count) else { return false }
+            let group = rows.count..<min(rows.count + threads, count)
+            guard let new = try StudyGroup(self, group, cancel: cancel).run(threads: threads) else { return false }
+            try file.append(new)
+            rows += new
+        }
+        _ = progress(count, count)
+        return true
+    }
+
+    // MARK: Rows
+
+    var header: String {
+        let measured = [
+            "growth", "kappa", "outcome", "captured", "features", "active", "mixed", "mixed_across_classes", "leaders_won",
+            "lambda_min", "lambda_max", "loss", "diverged_at", "finetune_loss", "multi_view", "single_view", "margin",
+            "sl_captured", "sl_train", "sl_multi_view", "sl_single_view", "sl_missed_view", "options",
+        ]
+        return (axes.map(\.key) + ["seed"] + measured).joined(separator: ",")
+    }
+
+    func prefix(_ index: Int) throws -> String {
+        let options = try cell(index)
+        return try (axes.map { try options.text($0.key) } + [String(options.firstSeed)]).joined(separator: ",")
+    }
+
+    /// Reads the pretraining as one of: no capture, partial, captures, runaway, diverged.
+    static func outcome(_ result: PretrainingResult, _ options: LabOptions) -> String {
+        if result.divergedAt != nil { return "diverged" }
+        if (result.final.lambda.max() ?? 0) >= Controls.runawayLevel(options) { return "runaway" }
+        let share = Double(result.final.captured) / Double(2 * options.classes)
+        return share >= 0.95 ? "captures" : share > 0.1 ? "partial" : "no capture"
+    }
+
+    func row(_ index: Int, cancel: UnsafePointer<Int32>?) throws -> String {
+        var options = try cell(index)
+        options.threads = 1
+        let report = try Laboratory.run(options, cancel: cancel)
+        guard let seed = report.seeds.first else { throw MRPError(.internalError, "a cell without result") }
+        let state = seed.pretraining.final
+        let numbers: [Double?] = [
+            Double(state.captured), Double(2 * options.classes), Double(state.active), Double(state.mixed),
+            Double(state.mixedAcrossClasses), seed.pretraining.leadersThatWon, state.lambda.min(), state.lambda.max(),
+            seed.pretraining.loss, seed.pretraining.divergedAt.map(Double.init), seed.finetuning?.loss, seed.finetuning?.test.multiView,
+            seed.finetuning?.test.singleView, seed.finetuning?.test.singleViewMargin.mean,
+            seed.supervised.map { Double($0.features.captured) }, seed.supervised?.trainAccuracy, seed.supervised?.test.multiView,
+            seed.supervised?.test.singleView, seed.supervised?.test.missedView,
+        ]
+        let fields = try [prefix(index), Text.number(options.growth), Text.number(options.kappa), Self.outcome(seed.pretraining, options)]
+            + numbers.map { $0.map { $0.isNaN ? "" : Text.number($0) } ?? "" } + [fingerprint]
+        return fields.joined(separator: ",")
+    }
+}
+
+/// Cells that run at the same time.
+private final class StudyGroup {
+    let study: Study
+    let range: Range<Int>
+    let cancel: UnsafePointer<Int32>?
+    /// One place per cell, written by the one task that runs it.
+    let results: UnsafeMutableBufferPointer<Result<String, Error>?>
+
+    init(_ study: Study, _ range: Range<Int>, cancel: UnsafePointer<Int32>?) {
+        self.study = study
+        self.range = range
+        self.cancel = cancel
+        results = .allocate(capacity: range.count)
+        results.initialize(repeating: nil)
+    }
+
+    deinit {
+        results.deinitialize()
+        results.deallocate()
+    }
+
+    /// nil when cancelled.
+    func run(threads: Int) throws -> [String]? {
+        guard let pool = mk_pool_create(Int32(min(threads, range.count))) else {
+            throw MRPError(.memory, "cannot create a pool of \(threads) threads")
+        }
+        defer { mk_pool_destroy(pool) }
+        mk_pool_run(
+            pool, Int64(range.count),
+            { context, index, _ in
+                guard let context else { return }
+                let group = Unmanaged<StudyGroup>.fromOpaque(context).takeUnretainedValue()
+                let cell = group.range.lowerBound + Int(index)
+                group.results[Int(index)] = Result { try group.study.row(cell, cancel: group.cancel) }
+            }, Unmanaged.passUnretained(self).toOpaque())
+        do { return try results.map { try $0?.get() ?? "" } } catch is LabCancelled { return nil }
+    }
+}

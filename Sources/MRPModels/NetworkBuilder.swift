@@ -1,0 +1,68 @@
+import MRPEngine
+
+/// Builds a graph from named weights: `linear("blocks.0.mlp.fc1", x)` finds `.weight` and `.bias` by itself.
+public struct NetworkBuilder {
+    public let graph: Graph
+    let specifications: [String: ParameterSpecification]
+    /// Epsilon of every layer norm.
+    let epsilon: Double
+
+    public init(_ graph: Graph, _ parameters: Parameters, epsilon: Double) {
+        self.graph = graph
+        self.epsilon = epsilon
+        specifications = Dictionary(uniqueKeysWithValues: parameters.specifications.map { ($0.name, $0) })
+    }
+
+    public func weight(_ name: String) throws -> Value {
+        guard let specification = specifications[name] else {
+            throw MRPError(.state, "the model has no weight named '\(name)'")
+        }
+        return graph.bound(name, TensorType(specification.shape))
+    }
+
+    /// x W^T + b, optionally through GELU or with a residual added.
+    public func linear(_ name: String, _ x: Value, gelu: Bool = false, residual: Value? = nil) throws -> Value {
+        let product = MatrixProduct(transposeB: true, activation: gelu ? .gelu : .none)
+        return try graph.apply(product, [x, weight(name + ".weight"), weight(name + ".bias"), residual])[0]
+    }
+
+    public func layerNorm(_ name: String, _ x: Value) throws -> Value {
+        try graph.apply(LayerNorm(epsilon: epsilon), [x, weight(name + ".weight"), weight(name + ".bias")])[0]
+    }
+
+    /// A pre-norm transformer block: x + attention(norm(x)), then x + mlp(norm(x)).
+    public func transformerBlock(_ name: String, _ x: Value, heads: Int) throws -> Value {
+        let qkv = try linear(name + ".attn.qkv", layerNorm(name + ".norm1", x))
+        let attended = try graph.apply(Attention(heads: heads), [qkv])[0]
+        let middle = try linear(name + ".attn.proj", attended, residual: x)
+        let hidden = try linear(name + ".mlp.fc1", layerNorm(name + ".norm2", middle), gelu: true)
+        return try linear(name + ".mlp.fc2", hidden, residual: middle)
+    }
+
+    public func gather(
+        _ x: Value, ids: Value? = nil, fill: Value? = nil, table: Value? = nil, tableIds: Value? = nil
+    ) throws -> Value {
+        try graph.apply(GatherTokens(), [x, ids, fill, table, tableIds])[0]
+    }
+}
+
+/// The weights of a linear layer [out, in] with bias.
+func linearParameters(_ name: String, from inputs: Int, to outputs: Int) -> [ParameterSpecification] {
+    [
+        ParameterSpecification(name + ".weight", [outputs, inputs], .xavierUniform),
+        ParameterSpecification(name + ".bias", [outputs], .zeros),
+    ]
+}
+
+func layerNormParameters(_ name: String, width: Int) -> [ParameterSpecification] {
+    [ParameterSpecification(name + ".weight", [width], .ones), ParameterSpecification(name + ".bias", [width], .zeros)]
+}
+
+func transformerBlockParameters(_ name: String, width: Int, hidden: Int) -> [ParameterSpecification] {
+    layerNormParameters(name + ".norm1", width: width)
+        + linearParameters(name + ".attn.qkv", from: width, to: 3 * width)
+        + linearParameters(name + ".attn.proj", from: width, to: width)
+        + layerNormParameters(name + ".norm2", width: width)
+        + linearParameters(name + ".mlp.fc1", from: width, to: hidden)
+        + linearParameters(name + ".mlp.fc2", from: hidden, to: width)
+}

@@ -1,0 +1,115 @@
+import MRPEngine
+
+/// How a parameter begins.
+public enum Initializer: Equatable, Sendable {
+    case zeros
+    case ones
+    /// U(-b, b) with b = sqrt(6 / (fan in + fan out)) of a matrix [out, in] (Glorot & Bengio 2010).
+    case xavierUniform
+    /// U(-bound, bound).
+    case uniform(bound: Double)
+    /// N(0, deviation^2).
+    case normal(deviation: Double)
+    /// Fixed 2-D sine-cosine positions with a zero row for the class token.
+    case sinCosPositions(gridHeight: Int, gridWidth: Int)
+}
+
+/// A named weight of a network: its shape in our graphs and the shape under which the field stores it.
+public struct ParameterSpecification: Equatable, Sendable {
+    /// The name that facebookresearch/mae and timm use, for example `blocks.0.attn.qkv.weight`.
+    public let name: String
+    public let shape: [Int]
+    /// For example [D, C, p, p] for a patch weight that our graph uses as [D, p^2 C]; same elements in the same order.
+    public let storedShape: [Int]
+    public let initializer: Initializer
+    public let isTrainable: Bool
+
+    public init(
+        _ name: String, _ shape: [Int], _ initializer: Initializer, storedShape: [Int]? = nil, isTrainable: Bool = true
+    ) {
+        self.name = name
+        self.shape = shape
+        self.storedShape = storedShape ?? shape
+        self.initializer = initializer
+        self.isTrainable = isTrainable
+    }
+
+    /// The exemption of facebookresearch/mae: 1-D tensors (as stored) and biases are not decayed.
+    public var isDecayed: Bool { storedShape.count > 1 && !name.hasSuffix(".bias") }
+}
+
+/// The weights of one network, in a fixed order.
+public final class Parameters {
+    public private(set) var specifications: [ParameterSpecification] = []
+    public private(set) var tensors: [String: Tensor] = [:]
+
+    public init() {}
+
+    public subscript(name: String) -> Tensor? { tensors[name] }
+
+    /// The number of weights, fixed ones included.
+    public var count: Int { specifications.reduce(0) { $0 + $1.shape.reduce(1, *) } }
+
+    public var bytes: Int { tensors.values.reduce(0) { $0 + $1.bytes } }
+
+    /// Adds weights and fills them by their initialisers. A weight's numbers depend on the seed and on its name alone, so adding
+    /// a decoder or a head never changes the encoder.
+    public func add(_ additions: [ParameterSpecification], seed: UInt64) throws {
+        var made: [(ParameterSpecification, Tensor)] = []
+        for specification in additions {
+            let tensor = try Tensor(specification.shape)
+            Self.fill(tensor, specification, seed: seed)
+            made.append((specification, tensor))
+        }
+        for (specification, tensor) in made {
+            if tensors[specification.name] == nil { specifications.append(specification) }
+            tensors[specification.name] = tensor
+        }
+    }
+
+    /// Removes every weight whose name is not kept.
+    public func retain(where keeps: (String) -> Bool) {
+        specifications.removeAll { !keeps($0.name) }
+        tensors = tensors.filter { keeps($0.key) }
+    }
+
+    /// The same weights in another precision (a copy).
+    public func copies(precision: Precision) throws -> [String: Tensor] {
+        var result: [String: Tensor] = [:]
+        for (name, tensor) in tensors {
+            let copy = try Tensor(tensor.type, precision: precision)
+            copy.copyElements(of: tensor)
+            result[name] = copy
+        }
+        return result
+    }
+
+    private static func fill(_ tensor: Tensor, _ specification: ParameterSpecification, seed: UInt64) {
+        let values = tensor.float32
+        let stream = RandomStream(seed: seed ^ hash(specification.name), .initialization)
+        switch specification.initializer {
+        case .zeros: break
+        case .ones: values.update(repeating: 1)
+        case .xavierUniform:
+            let (fanOut, fanIn) = (tensor.shape[0], tensor.count / max(tensor.shape[0], 1))
+            fillUniform(values, bound: (6 / Double(fanIn + fanOut)).squareRoot(), stream)
+        case .uniform(let bound): fillUniform(values, bound: bound, stream)
+        case .normal(let deviation):
+            stream.fillNormal(values)
+            for index in values.indices { values[index] *= Float(deviation) }
+        case .sinCosPositions(let gridHeight, let gridWidth):
+            let table = sinCosPositions(width: tensor.shape[1], gridHeight: gridHeight, gridWidth: gridWidth)
+            for (index, value) in table.enumerated() { values[index] = value }
+        }
+    }
+
+    private static func fillUniform(_ values: UnsafeMutableBufferPointer<Float>, bound: Double, _ stream: RandomStream) {
+        stream.fillUniform(values)
+        for index in values.indices { values[index] = Float((2 * Double(values[index]) - 1) * bound) }
+    }
+
+    /// FNV-1a, 64 bits.
+    private static func hash(_ name: String) -> UInt64 {
+        name.utf8.reduce(0xcbf2_9ce4_8422_2325) { ($0 ^ UInt64($1)) &* 0x100_0000_01b3 }
+    }
+}

@@ -1,0 +1,103 @@
+import MRPEngine
+
+/// A stack of transformer blocks.
+public struct TransformerConfiguration: Equatable, Sendable {
+    /// Width D of a token, a multiple of 4 (positions) and of `heads`.
+    public let width: Int
+    public let depth: Int
+    public let heads: Int
+    /// Width of the hidden layer of each block's MLP (4 D in the usual networks).
+    public let hidden: Int
+
+    public static let maximumWidth = 65_536
+    public static let maximumDepth = 1_024
+
+    public init(width: Int, depth: Int, heads: Int, hidden: Int? = nil, role: String = "encoder") throws {
+        guard width > 0, width <= Self.maximumWidth, width % 4 == 0 else {
+            throw MRPError(.argument, "\(role) width \(width) must be a multiple of 4 in 4 ... \(Self.maximumWidth)")
+        }
+        guard depth >= 1, depth <= Self.maximumDepth else {
+            throw MRPError(.argument, "\(role) depth \(depth) is outside 1 ... \(Self.maximumDepth)")
+        }
+        guard heads >= 1, width % heads == 0 else {
+            throw MRPError(.argument, "\(role) width \(width) is not a multiple of its \(heads) heads")
+        }
+        let hidden = hidden ?? 4 * width
+        guard hidden >= 1, hidden <= 16 * Self.maximumWidth else {
+            throw MRPError(.argument, "\(role) mlp width \(hidden) is outside 1 ... \(16 * Self.maximumWidth)")
+        }
+        self.width = width
+        self.depth = depth
+        self.heads = heads
+        self.hidden = hidden
+    }
+}
+
+/// The plain vision transformer (Dosovitskiy et al. 2021) as in He et al. 2021: pre-norm, class token, fixed sine-cosine
+/// positions, exact GELU, fused qkv with bias.
+public struct VisionTransformer: Equatable, Sendable {
+    public let geometry: PatchGeometry
+    public let transformer: TransformerConfiguration
+    /// Epsilon of the layer norms: 1e-6 in MAE and timm, 1e-12 by default in Hugging Face configurations.
+    public let epsilon: Double
+
+    public init(geometry: PatchGeometry, transformer: TransformerConfiguration, epsilon: Double = 1e-6) {
+        self.geometry = geometry
+        self.transformer = transformer
+        self.epsilon = epsilon
+    }
+
+    /// Initialised as facebookresearch/mae does: xavier for the matrices (the patch weight as a matrix too), the patch bias left
+    /// at the default of a convolution, U(-1/sqrt(p^2 C), 1/sqrt(p^2 C)), class token N(0, 0.02^2).
+    public func parameters() -> [ParameterSpecification] {
+        let (width, values) = (transformer.width, geometry.patchValues)
+        let rows = 1 + geometry.count
+        var list = [
+            ParameterSpecification("cls_token", [width], .normal(deviation: 0.02), storedShape: [1, 1, width]),
+            ParameterSpecification(
+                "pos_embed", [rows, width], .sinCosPositions(gridHeight: geometry.gridHeight, gridWidth: geometry.gridWidth),
+                storedShape: [1, rows, width], isTrainable: false),
+            ParameterSpecification(
+                "patch_embed.proj.weight", [width, values], .xavierUniform,
+                storedShape: [width, geometry.channels, geometry.patchHeight, geometry.patchWidth]),
+            ParameterSpecification("patch_embed.proj.bias", [width], .uniform(bound: 1 / Double(values).squareRoot())),
+        ]
+        for index in 0..<transformer.depth {
+            list += transformerBlockParameters("blocks.\(index)", width: width, hidden: transformer.hidden)
+        }
+        return list + layerNormParameters("norm", width: width)
+    }
+
+    /// The outputs of every block, [B, 1 + K, D] each (class token first), before the final norm.
+    ///
+    /// images [B, C, H, W]. `visible` names the K patches that the encoder sees, in the order in which it sees them: their
+    /// indices [B, K] and the rows [B, K + 1] of the position table for class token and patches; nil: all patches in order.
+    public func encode(
+        _ images: Value, visible: (patches: Value, positions: Value)? = nil, depth: Int? = nil, _ builder: NetworkBuilder
+    ) throws -> [Value] {
+        let graph = builder.graph
+        let patches = try graph.apply(ExtractPatches(geometry, order: .channelsFirst), [images, visible?.patches])[0]
+        let count = graph.shape(of: patches)[1]
+        let embedded = try builder.linear("patch_embed.proj", patches)
+        // Row 0 has no patch: the class token fills it.
+        let withClassToken = try graph.constant(indices: [-1] + (0..<Int32(count)))
+        var x = try builder.gather(
+            embedded, ids: withClassToken, fill: builder.weight("cls_token"), table: builder.weight("pos_embed"),
+            tableIds: visible?.positions)
+        var outputs: [Value] = []
+        for index in 0..<min(depth ?? transformer.depth, transformer.depth) {
+            x = try builder.transformerBlock("blocks.\(index)", x, heads: transformer.heads)
+            outputs.append(x)
+        }
+        return outputs
+    }
+
+    /// The layer id of a weight for layer-wise learning-rate decay (He et al. 2021; BEiT): 0 for what comes before the blocks,
+    /// i + 1 for block i, depth + 1 for norms after the blocks and for heads.
+    public func layer(of parameter: String) -> Int {
+        if parameter.hasPrefix("cls_token") || parameter.hasPrefix("pos_embed") || parameter.hasPrefix("patch_embed") { return 0 }
+        let parts = parameter.split(separator: ".", maxSplits: 2)
+        if parts.count > 1, parts[0] == "blocks", let index = Int(parts[1]) { return index + 1 }
+        return transformer.depth + 1
+    }
+}

@@ -1,0 +1,62 @@
+import MRPEngine
+import MRPModels
+
+/// The masked autoencoder of He et al. 2021 ("Masked Autoencoders Are Scalable Vision Learners"): the encoder sees the visible
+/// patches only; the decoder predicts the pixels of the hidden ones; the loss is the mean squared error over hidden patches,
+/// against raw pixels or against pixels standardised per patch (`norm_pix_loss`).
+public struct MaskedAutoencoder {
+    public let encoder: VisionTransformer
+    public let decoder: MaskedDecoder
+    public let visibleCount: Int
+    public let normalizesTargets: Bool
+
+    public static let imagesInput = "images"
+
+    public init(_ model: Model, maskRatio: Double, normalizesTargets: Bool) throws {
+        let visible = try PatchMask.visibleCount(patches: model.encoder.geometry.count, ratio: maskRatio)
+        try self.init(model, visibleCount: visible, normalizesTargets: normalizesTargets)
+    }
+
+    public init(_ model: Model, visibleCount: Int, normalizesTargets: Bool) throws {
+        guard let decoder = model.decoder else { throw MRPError(.state, "the model has no decoder") }
+        encoder = model.encoder
+        self.decoder = decoder
+        self.visibleCount = visibleCount
+        self.normalizesTargets = normalizesTargets
+    }
+
+    private var hiddenCount: Int { encoder.geometry.count - visibleCount }
+
+    public static func images(_ graph: Graph, _ geometry: PatchGeometry, batch: Int) -> Value {
+        graph.input(imagesInput, TensorType([batch] + geometry.imageShape))
+    }
+
+    private func encoded(_ builder: NetworkBuilder, batch: Int) throws -> (images: Value, tokens: Value, restore: Value) {
+        let graph = builder.graph
+        let images = Self.images(graph, encoder.geometry, batch: batch)
+        let visible = graph.input(PatchMask.visibleInput, TensorType([batch, visibleCount], .int32))
+        let positions = graph.input(PatchMask.positionsInput, TensorType([batch, visibleCount + 1], .int32))
+        let restore = graph.input(PatchMask.restoreInput, TensorType([batch, encoder.geometry.count + 1], .int32))
+        let blocks = try encoder.encode(images, visible: (visible, positions), builder)
+        return (images, try builder.layerNorm("norm", blocks[blocks.count - 1]), restore)
+    }
+
+    /// The loss of a batch: sum over hidden patches of the mean squared error of a patch, divided by the number of hidden patches.
+    public func loss(_ builder: NetworkBuilder, batch: Int) throws -> Value {
+        let graph = builder.graph
+        let (images, tokens, restore) = try encoded(builder, batch: batch)
+        let hidden = graph.input(PatchMask.hiddenInput, TensorType([batch, hiddenCount], .int32))
+        let rows = graph.input(PatchMask.predictedInput, TensorType([batch, hiddenCount], .int32))
+        let prediction = try decoder.decode(tokens, restore: restore, predicted: rows, builder)
+        var target = try graph.apply(ExtractPatches(encoder.geometry, order: .channelsLast), [images, hidden])[0]
+        if normalizesTargets { target = try graph.apply(StandardizeRows(), [target])[0] }
+        return try graph.apply(MeanSquaredError(), [prediction, target])[0]
+    }
+
+    /// Predictions for all patches [B, L, p^2 C], the visible ones too.
+    public func prediction(_ builder: NetworkBuilder, batch: Int) throws -> Value {
+        let (_, tokens, restore) = try encoded(builder, batch: batch)
+        let rows = try builder.graph.constant(indices: (1...Int32(encoder.geometry.count)).map { $0 })
+        return try decoder.decode(tokens, restore: restore, predicted: rows, builder)
+    }
+}

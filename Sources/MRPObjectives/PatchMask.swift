@@ -1,0 +1,119 @@
+import MRPEngine
+
+/// Which patches of each image of a batch are hidden, as the index lists that the graph reads.
+///
+/// Convention: in `mask`, 1 = hidden, 0 = visible. Every image of a batch hides the same number of patches.
+public struct PatchMask {
+    public static let visibleInput = "visible_patches"
+    public static let positionsInput = "visible_positions"
+    public static let restoreInput = "restore"
+    public static let hiddenInput = "hidden_patches"
+    public static let predictedInput = "hidden_rows"
+
+    /// Patches per image, L, and those the encoder sees, K.
+    public let count: Int
+    public let visibleCount: Int
+    /// Per image the patch indices, visible ones first, each part in the order of the noise.
+    public private(set) var order: [Int32]
+    public let batch: Int
+
+    public var hiddenCount: Int { count - visibleCount }
+
+    /// K = int(L (1 - ratio)) in binary floating point, exactly as the reference implementation computes it.
+    /// Throws when ratio is outside [0, 1), when no patch stays visible, or when none is hidden.
+    public static func visibleCount(patches: Int, ratio: Double) throws -> Int {
+        guard ratio >= 0, ratio < 1 else { throw MRPError(.argument, "mask_ratio \(ratio) is outside [0, 1)") }
+        let visible = Int(Double(patches) * (1 - ratio))
+        guard visible >= 1 else {
+            throw MRPError(.argument, "mask_ratio \(ratio) leaves no visible patch of \(patches)")
+        }
+        guard visible < patches else {
+            throw MRPError(.argument, "mask_ratio \(ratio) hides none of \(patches) patches")
+        }
+        return visible
+    }
+
+    /// The patches with the smallest noise stay visible (He et al. 2021). noise [batch, L].
+    public init(noise: UnsafeBufferPointer<Float>, batch: Int, count: Int, visibleCount: Int) {
+        self.batch = batch
+        self.count = count
+        self.visibleCount = visibleCount
+        order = [Int32](repeating: 0, count: batch * count)
+        for image in 0..<batch {
+            let row = image * count
+            // Ties (possible with 24-bit noise) are broken by the index, so the order is defined everywhere.
+            let sorted = (0..<count).sorted { (noise[row + $0], $0) < (noise[row + $1], $1) }
+            for (place, patch) in sorted.enumerated() { order[row + place] = Int32(patch) }
+        }
+    }
+
+    /// A mask given by the caller: [batch, L], 1 = hidden, 0 = visible, the same number hidden in every image.
+    public init(mask: UnsafeBufferPointer<UInt8>, batch: Int, count: Int) throws {
+        self.batch = batch
+        self.count = count
+        order = []
+        order.reserveCapacity(batch * count)
+        var visibleCount = -1
+        for image in 0..<batch {
+            let row = mask[(image * count)..<((image + 1) * count)]
+            if let bad = row.first(where: { $0 > 1 }) {
+                throw MRPError(.argument, "mask of image \(image) holds \(bad), it must hold 0 (visible) or 1 (hidden)")
+            }
+            let visible = row.reduce(count) { $0 - Int($1) }
+            guard visible >= 1, visible < count else {
+                throw MRPError(
+                    .argument,
+                    "mask of image \(image) hides \(count - visible) of \(count) patches: at least one must stay visible and one be hidden")
+            }
+            if visibleCount < 0 { visibleCount = visible }
+            guard visible == visibleCount else {
+                throw MRPError(
+                    .argument, "mask of image \(image) hides \(count - visible) patches, that of image 0 hides \(count - visibleCount)")
+            }
+            for value in [UInt8(0), 1] {
+                for (patch, bit) in row.enumerated() where bit == value { order.append(Int32(patch)) }
+            }
+        }
+        self.visibleCount = visibleCount
+    }
+
+    /// A random mask for the batch that starts at sample counter `first` of the run.
+    public static func random(
+        batch: Int, count: Int, visibleCount: Int, seed: UInt64, step: Int
+    ) throws -> PatchMask {
+        let noise = try Tensor([batch * count])
+        RandomStream(seed: seed, .masking).fillUniform(noise.float32, step: step)
+        return PatchMask(noise: UnsafeBufferPointer(noise.float32), batch: batch, count: count, visibleCount: visibleCount)
+    }
+
+    /// Whether patch l of an image is hidden.
+    public func hidden(image: Int) -> [Bool] {
+        var result = [Bool](repeating: true, count: count)
+        for place in 0..<visibleCount { result[Int(order[image * count + place])] = false }
+        return result
+    }
+
+    /// Writes the index lists into the inputs of a compiled graph.
+    public func fill(_ executor: Executor) {
+        let (visible, positions) = (executor.input(Self.visibleInput)?.int32, executor.input(Self.positionsInput)?.int32)
+        let (restore, hidden) = (executor.input(Self.restoreInput)?.int32, executor.input(Self.hiddenInput)?.int32)
+        let predicted = executor.input(Self.predictedInput)?.int32
+        for image in 0..<batch {
+            restore?[image * (count + 1)] = 0
+            positions?[image * (visibleCount + 1)] = 0
+            for place in 0..<count {
+                let patch = order[image * count + place]
+                let row = image * (count + 1) + 1 + Int(patch)
+                if place < visibleCount {
+                    visible?[image * visibleCount + place] = patch
+                    positions?[image * (visibleCount + 1) + 1 + place] = patch + 1
+                    restore?[row] = Int32(place) + 1
+                } else {
+                    hidden?[image * hiddenCount + place - visibleCount] = patch
+                    predicted?[image * hiddenCount + place - visibleCount] = patch + 1
+                    restore?[row] = -1
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,70 @@
+import MRPEngine
+import MRPModels
+
+/// The state of a run in a safetensors file: weights, optimiser moments, and how many steps are done. Everything else follows from
+/// the options and the counter-based random numbers, so a resumed run ends with the bytes of one that was never stopped.
+enum Checkpoint {
+    static let version = 1
+    private static let versionKey = "libmrp.checkpoint"
+    private static let stateKey = "libmrp.state"
+
+    struct State {
+        var phase: Phase
+        var step: Int
+        var steps: Int
+        var batch: Int
+        var seed: UInt64
+        var seconds: Double
+    }
+
+    static func save(_ model: Model, moments: [String: Tensor], _ state: State, to path: String) throws {
+        var tensors: [(name: String, shape: [Int], data: UnsafeRawBufferPointer)] = []
+        for (name, tensor) in model.parameters.tensors.merging(moments, uniquingKeysWith: { first, _ in first }).sorted(by: { $0.key < $1.key }) {
+            tensors.append((name, tensor.shape, UnsafeRawBufferPointer(start: tensor.memory, count: tensor.bytes)))
+        }
+        let values = JSON.object([
+            ("phase", .string(state.phase.rawValue)), ("step", .integer(state.step)), ("steps", .integer(state.steps)),
+            ("batch", .integer(state.batch)), ("seed", .integer(Int(state.seed))), ("seconds", .number(state.seconds)),
+        ])
+        let metadata = [
+            (key: versionKey, value: String(version)), (stateKey, values.text()),
+            (ModelFile.configurationKey, ModelConfiguration.json(model).text()),
+        ]
+        try Safetensors.write(tensors, metadata: metadata, to: path)
+    }
+
+    /// Reads a checkpoint into the run's weights and moments. On any error nothing is changed.
+    static func load(_ path: String, _ model: Model, moments: [String: Tensor], expected: State) throws -> State {
+        let file = try SafetensorsFile(path: path)
+        guard let found = file.metadata[versionKey].flatMap({ Int($0) }), let text = file.metadata[stateKey] else {
+            throw MRPError(.format, "'\(path)' is not a checkpoint of a training run")
+        }
+        guard found <= version else {
+            throw MRPError(.version, "'\(path)' has checkpoint version \(found), this library reads up to \(version)")
+        }
+        let json = try JSON.parse(text)
+        guard let phase = json["phase"]?.string.flatMap(Phase.init), let step = json["step"]?.integer, step >= 0,
+            let steps = json["steps"]?.integer, let batch = json["batch"]?.integer, let seed = json["seed"]?.integer, seed >= 0,
+            let seconds = json["seconds"]?.number
+        else { throw MRPError(.format, "'\(path)' has no valid training state") }
+        for (name, mine, theirs) in [
+            ("phase", expected.phase.rawValue, phase.rawValue), ("number of steps", "\(expected.steps)", "\(steps)"),
+            ("batch size", "\(expected.batch)", "\(batch)"), ("seed", "\(expected.seed)", "\(seed)"),
+        ] where mine != theirs {
+            throw MRPError(.state, "'\(path)' was made with \(name) \(theirs), this run has \(mine)")
+        }
+        let all = model.parameters.tensors.merging(moments) { first, _ in first }
+        for (name, tensor) in all where file.entries[name]?.shape != tensor.shape {
+            let shape = file.entries[name].map { "shape \($0.shape)" } ?? "nothing"
+            throw MRPError(.format, "'\(path)' has \(shape) for '\(name)', this run needs shape \(tensor.shape)")
+        }
+        if let configuration = file.metadata[ModelFile.configurationKey] {
+            model.normalization = try ModelConfiguration.model(JSON.parse(configuration)).normalization
+        }
+        for (name, tensor) in all {
+            guard let entry = file.entries[name] else { continue }
+            try file.read(entry, into: tensor.float32)
+        }
+        return State(phase: phase, step: step, steps: steps, batch: batch, seed: UInt64(seed), seconds: seconds)
+    }
+}

@@ -1,0 +1,34 @@
+import MRPData
+import MRPEngine
+
+/// Datasets as the options describe them.
+public enum Datasets {
+    public static func synthetic(count: Int, seed: UInt64, _ options: Options) throws -> ImageDataset {
+        try SyntheticDataset(
+            count: count, classes: options.integer("synthetic_classes"), channels: options.integer("channels"),
+            size: ImageSize(height: options.integer("image_height"), width: options.integer("image_width")),
+            singleViewFraction: options.number("synthetic_single_view"), seed: seed,
+            firstImage: options.integer("synthetic_first_image"))
+    }
+
+    public static func folder(_ path: String, _ options: Options) throws -> ImageDataset {
+        try ImageFolderDataset(path, channels: options.integer("channels"), cacheBytes: options.integer("cache_bytes"))
+    }
+
+    /// Copies images first ..< first + count as floats, [count, C, H, W].
+    public static func copy(
+        _ dataset: ImageDataset, first: Int, count: Int, size: ImageSize, into output: UnsafeMutableBufferPointer<Float>
+    ) throws {
+        guard count > 0, let start = output.baseAddress else { return }
+        let loader = try BatchLoader(
+            SubsetDataset(dataset, indices: Array(first..<(first + count))),
+            augmentation: dataset.imageSize == size ? .none : .centerCrop(size: size),
+            statistics: .identity(channels: dataset.channels), options: .evaluation(batchSize: min(count, 64), threads: 0))
+        let values = dataset.channels * size.height * size.width
+        var position = 0
+        while case .batch(let batch) = try loader.next() {
+            (start + position * values).update(from: batch.images, count: batch.count * values)
+            position += batch.count
+        }
+    }
+}

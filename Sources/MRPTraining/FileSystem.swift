@@ -1,0 +1,86 @@
+import CMRPKernels
+import MRPEngine
+
+#if canImport(Glibc)
+    import Glibc
+#else
+    import Darwin
+#endif
+
+/// The bytes of a file, in memory of the library's allocator.
+public final class FileBytes {
+    public let bytes: UnsafeMutableRawBufferPointer
+
+    /// Reads a regular file. Errors (`MRP_ERR_IO`) name the path and the system's reason.
+    public init(path: String) throws {
+        let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+        guard descriptor >= 0 else { throw FileSystem.failure("cannot open", path) }
+        defer { close(descriptor) }
+        var status = stat()
+        guard fstat(descriptor, &status) == 0 else { throw FileSystem.failure("cannot read the size of", path) }
+        guard status.st_mode & S_IFMT == S_IFREG else { throw MRPError(.io, "'\(path)' is not a regular file") }
+        let size = Int(status.st_size)
+        guard let memory = mk_allocate(Int64(max(size, 1))) else {
+            throw MRPError(.memory, "cannot allocate \(size) bytes to read '\(path)'")
+        }
+        bytes = UnsafeMutableRawBufferPointer(start: memory, count: size)
+        var position = 0
+        while position < size {
+            let count = read(descriptor, memory + position, size - position)
+            if count < 0, errno == EINTR { continue }
+            guard count >= 0 else { throw FileSystem.failure("cannot read", path) }
+            guard count > 0 else { throw MRPError(.io, "'\(path)' ended at byte \(position) of \(size)") }
+            position += count
+        }
+    }
+
+    deinit { mk_release(bytes.baseAddress) }
+}
+
+public enum FileSystem {
+    static func failure(_ what: String, _ path: String) -> MRPError {
+        MRPError(.io, "\(what) '\(path)': \(String(cString: strerror(errno)))")
+    }
+
+    /// Replaces a file as a whole: a new file in the same folder, written, synchronised, renamed over the old one, and the
+    /// folder synchronised. After any failure the old file is as it was and no temporary file is left.
+    public static func replace(_ path: String, with pieces: [UnsafeRawBufferPointer]) throws {
+        let temporary = "\(path).\(getpid()).tmp"
+        let descriptor = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o666)
+        guard descriptor >= 0 else { throw failure("cannot create", temporary) }
+        do {
+            for piece in pieces { try write(piece, to: descriptor, path) }
+            guard fsync(descriptor) == 0 else { throw failure("cannot write", path) }
+        } catch {
+            close(descriptor)
+            unlink(temporary)
+            throw error
+        }
+        guard close(descriptor) == 0, rename(temporary, path) == 0 else {
+            let error = failure("cannot write", path)
+            unlink(temporary)
+            throw error
+        }
+        synchronizeFolder(of: path)
+    }
+
+    private static func write(_ piece: UnsafeRawBufferPointer, to descriptor: Int32, _ path: String) throws {
+        guard let start = piece.baseAddress else { return }
+        var position = 0
+        while position < piece.count {
+            let count = Glibc.write(descriptor, start + position, piece.count - position)
+            if count < 0, errno == EINTR { continue }
+            guard count > 0 else { throw failure("cannot write", path) }
+            position += count
+        }
+    }
+
+    /// Makes the rename durable. The file itself is complete already, so a folder that cannot be synchronised is no error.
+    private static func synchronizeFolder(of path: String) {
+        let folder = path.lastIndex(of: "/").map { String(path[...$0]) } ?? "."
+        let descriptor = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        guard descriptor >= 0 else { return }
+        fsync(descriptor)
+        close(descriptor)
+    }
+}

@@ -1,0 +1,152 @@
+import MRPData
+import MRPEngine
+import MRPModels
+import MRPObjectives
+
+#if canImport(Glibc)
+    import Glibc
+#else
+    import Darwin
+#endif
+
+/// Features, class probabilities, evaluation and reconstructions of a trained model, over whole datasets.
+public struct Inference {
+    public enum Features: String, Sendable { case mean, cls, tokens }
+
+    public let model: Model
+    let options: Options
+    let cancel: UnsafePointer<Int32>?
+    let poll: (() -> Void)?
+
+    /// Results do not depend on the batch size; larger ones only take more memory.
+    static let largestBatch = 64
+
+    public init(
+        _ model: Model, _ options: Options, cancel: UnsafePointer<Int32>? = nil, poll: (() -> Void)? = nil
+    ) {
+        self.model = model
+        self.options = options
+        self.cancel = cancel
+        self.poll = poll
+    }
+
+    // MARK: Features
+
+    public var featureWidth: Int { model.encoder.transformer.width }
+
+    /// Numbers per image that `encode` writes.
+    public func featureCount() throws -> Int {
+        switch Features(rawValue: options.choice("features")) ?? .mean {
+        case .mean, .cls: return featureWidth
+        case .tokens: return (1 + model.encoder.geometry.count) * featureWidth
+        }
+    }
+
+    /// Writes `featureCount` numbers per image: the output of block `layer` (0: the last, after the final norm), as the mean
+    /// over patches, the class token, or all tokens. Returns false when it was cancelled.
+    public func encode(_ dataset: ImageDataset, into output: UnsafeMutableBufferPointer<Float>) throws -> Bool {
+        let layer = options.integer("layer")
+        let depth = model.encoder.transformer.depth
+        guard layer <= depth else { throw MRPError(.argument, "layer \(layer) is outside 0 ... \(depth)") }
+        let kind = Features(rawValue: options.choice("features")) ?? .mean
+        let count = try featureCount()
+        return try run(dataset) { builder, batch in
+            let images = MaskedAutoencoder.images(builder.graph, model.encoder.geometry, batch: batch)
+            let blocks = try model.encoder.encode(images, depth: layer == 0 ? nil : layer, builder)
+            var tokens = blocks[blocks.count - 1]
+            if layer == 0 { tokens = try normed(tokens, builder) }
+            switch kind {
+            case .mean: return try builder.graph.apply(MeanTokens(first: 1), [tokens])[0]
+            case .cls: return try builder.gather(tokens, ids: builder.graph.constant(indices: [0]))
+            case .tokens: return tokens
+            }
+        } collect: { executor, value, batch, first in
+            guard let source = executor.pointer(to: value)?.assumingMemoryBound(to: Float.self) else { return }
+            output.baseAddress.map { ($0 + first * count).update(from: source, count: batch.count * count) }
+        }
+    }
+
+    /// The final norm of the encoder; a classifier that pools by the mean was fine-tuned with `fc_norm` in its place.
+    private func normed(_ tokens: Value, _ builder: NetworkBuilder) throws -> Value {
+        try builder.layerNorm(model.head?.pooling == .mean ? "fc_norm" : "norm", tokens)
+    }
+
+    // MARK: Classification
+
+    /// Writes class probabilities, [count, classes]. Returns false when it was cancelled.
+    public func predict(_ dataset: ImageDataset, into output: UnsafeMutableBufferPointer<Float>) throws -> Bool {
+        let objective = try Classification(model)
+        let classes = objective.head.classes
+        return try run(dataset) { builder, batch in
+            try builder.graph.apply(SoftmaxRows(), [objective.logits(builder, batch: batch)])[0]
+        } collect: { executor, value, batch, first in
+            guard let source = executor.pointer(to: value)?.assumingMemoryBound(to: Float.self) else { return }
+            output.baseAddress.map { ($0 + first * classes).update(from: source, count: batch.count * classes) }
+        }
+    }
+
+    public struct Evaluation: Sendable {
+        /// Share of images whose largest score is that of their label.
+        public var top1 = 0.0
+        /// Mean cross entropy without smoothing.
+        public var loss = 0.0
+    }
+
+    /// Accuracy and loss on a labelled dataset; nil when it was cancelled.
+    public func evaluate(_ dataset: ImageDataset) throws -> Evaluation? {
+        guard dataset.labels != nil else { throw MRPError(.argument, "evaluation needs labels, the dataset has none") }
+        let objective = try Classification(model)
+        let classes = objective.head.classes
+        guard dataset.classCount <= classes else {
+            throw MRPError(.argument, "the dataset has \(dataset.classCount) classes, the model knows \(classes)")
+        }
+        var (correct, loss) = (0, 0.0)
+        let finished = try run(dataset) { builder, batch in
+            try objective.logits(builder, batch: batch)
+        } collect: { executor, value, batch, _ in
+            guard let logits = executor.pointer(to: value)?.assumingMemoryBound(to: Float.self) else { return }
+            for image in 0..<batch.count {
+                let row = UnsafeBufferPointer(start: logits + image * classes, count: classes)
+                let label = Int(batch.labels[image])
+                let largest = row.max() ?? 0
+                if row.firstIndex(of: largest) == label { correct += 1 }
+                let sum = row.reduce(0.0) { $0 + exp(Double($1 - largest)) }
+                loss += log(sum) + Double(largest - row[label])
+            }
+        }
+        guard finished else { return nil }
+        return Evaluation(top1: Double(correct) / Double(dataset.count), loss: loss / Double(dataset.count))
+    }
+
+    // MARK: The loop
+
+    /// Runs a graph over a dataset in order. The last batch may be smaller; its unused rows are computed and ignored.
+    func run(
+        _ dataset: ImageDataset, statistics: ChannelStatistics? = nil,
+        build: (NetworkBuilder, Int) throws -> Value, prepare: ((Executor, Batch, Int) throws -> Void)? = nil,
+        collect: (Executor, Value, Batch, Int) throws -> Void
+    ) throws -> Bool {
+        try Pipeline.check(dataset, fits: model)
+        let batch = min(Self.largestBatch, dataset.count)
+        let loader = try Pipeline.evaluationLoader(dataset, model, options, batch: batch, statistics: statistics)
+        let graph = Graph()
+        let output = try build(model.builder(graph), batch)
+        let executor = try Executor(graph, outputs: [output], bound: model.parameters.tensors, compute: options.compute())
+        let heartbeat = poll.map { Heartbeat($0) }
+        var first = 0
+        while true {
+            switch try loader.next(cancel: cancel) {
+            case .end: return true
+            case .cancelled: return false
+            case .batch(let data):
+                if let images = executor.input(MaskedAutoencoder.imagesInput) {
+                    images.memory.copyMemory(from: data.images, byteCount: images.bytes / batch * data.count)
+                }
+                try prepare?(executor, data, first)
+                guard executor.run(cancel: cancel, poll: heartbeat?.beat) else { return false }
+                try collect(executor, output, data, first)
+                first += data.count
+            }
+        }
+    }
+}

@@ -1,0 +1,256 @@
+import MRPEngine
+
+/// What one option is: its key, type, default, limits and documentation. `Options`, the C ABI, Python's keyword arguments, the
+/// command line and the manual are all derived from `OptionTable.all`.
+public struct OptionDefinition: Sendable {
+    public enum Kind: Sendable {
+        case integer(ClosedRange<Int>)
+        /// Numbers from `minimum` up to `maximum`; the upper limit itself is allowed unless `belowMaximum`.
+        case number(minimum: Double, maximum: Double, belowMaximum: Bool)
+        case flag
+        case choice([String])
+        /// Comma-separated numbers, one per channel; empty when measured.
+        case numbers
+    }
+
+    public let key: String
+    public let kind: Kind
+    /// The default as text; `auto` is explained in the summary.
+    public let defaultValue: String
+    public let section: String
+    public let summary: String
+    /// Whether `auto` may be given: the value then follows from the phase, the model or the data.
+    public var allowsAuto: Bool { defaultValue == "auto" }
+    /// Whether the key can be prefixed by a phase, `pretrain.` or `finetune.`.
+    public let isPerPhase: Bool
+
+    /// The limits in words, for errors and manuals.
+    public var limits: String {
+        switch kind {
+        case .integer(let range): return "\(range.lowerBound) ... \(range.upperBound)"
+        case .number(let minimum, let maximum, let below):
+            if maximum == .infinity { return ">= \(minimum)" }
+            return below ? "[\(minimum), \(maximum))" : "[\(minimum), \(maximum)]"
+        case .flag: return "true or false"
+        case .choice(let values): return values.joined(separator: ", ")
+        case .numbers: return "numbers separated by commas"
+        }
+    }
+
+    public var typeName: String {
+        switch kind {
+        case .integer: return "integer"
+        case .number: return "number"
+        case .flag: return "flag"
+        case .choice: return "choice"
+        case .numbers: return "numbers"
+        }
+    }
+
+    /// Checks a value's text; the error names key, value and limits.
+    func validate(_ text: String) throws {
+        if allowsAuto, text == "auto" { return }
+        func refuse() -> MRPError {
+            switch kind {
+            case .integer, .number: return MRPError(.argument, "\(key) \(text) is outside \(limits)")
+            default: return MRPError(.argument, "\(key) '\(text)' is not one of: \(limits)")
+            }
+        }
+        switch kind {
+        case .integer(let range):
+            guard let value = Int(text) else { throw MRPError(.argument, "\(key) '\(text)' is not an integer") }
+            guard range.contains(value) else { throw refuse() }
+        case .number(let minimum, let maximum, let below):
+            guard let value = Double(text), value.isFinite else { throw MRPError(.argument, "\(key) '\(text)' is not a number") }
+            guard value >= minimum, below ? value < maximum : value <= maximum else { throw refuse() }
+        case .flag:
+            guard OptionDefinition.flags[text] != nil else { throw refuse() }
+        case .choice(let values):
+            guard values.contains(text) else { throw refuse() }
+        case .numbers:
+            for part in text.split(separator: ",") where Double(part.trimmed)?.isFinite != true {
+                throw MRPError(.argument, "\(key) '\(text)' is not a list of numbers")
+            }
+        }
+    }
+
+    static let flags = ["true": true, "false": false, "1": true, "0": false, "yes": true, "no": false]
+}
+
+extension Substring {
+    var trimmed: String {
+        var text = self
+        while text.first == " " { text.removeFirst() }
+        while text.last == " " { text.removeLast() }
+        return String(text)
+    }
+}
+
+public enum OptionTable {
+    private static func option(
+        _ key: String, _ kind: OptionDefinition.Kind, _ defaultValue: String, _ section: String, _ summary: String,
+        perPhase: Bool = false
+    ) -> OptionDefinition {
+        OptionDefinition(
+            key: key, kind: kind, defaultValue: defaultValue, section: section, summary: summary, isPerPhase: perPhase)
+    }
+
+    private static func positive(_ maximum: Double = .infinity) -> OptionDefinition.Kind {
+        .number(minimum: 0, maximum: maximum, belowMaximum: false)
+    }
+
+    private static let fraction = OptionDefinition.Kind.number(minimum: 0, maximum: 1, belowMaximum: true)
+    private static let largeCount = 1...(1 << 31)
+
+    public static let all: [OptionDefinition] = network + objective + training + data + run
+
+    private static let network = [
+        option(
+            "encoder", .choice(Encoders.names), "vit_tiny", "network",
+            "Size of the vision transformer: width, depth and heads. mini 128 x 6 x 4, tiny 192 x 12 x 3, small 384 x 12 x 6, base 768 x 12 x 12, large 1024 x 24 x 16, huge 1280 x 32 x 16."
+        ),
+        option(
+            "image_size", .integer(1...65_536), "32", "network",
+            "Height and width of the images that the network sees; setting it sets both."),
+        option("image_height", .integer(1...65_536), "32", "network", "Height of the images, in pixels: a multiple of the patch height."),
+        option("image_width", .integer(1...65_536), "32", "network", "Width of the images, in pixels: a multiple of the patch width."),
+        option(
+            "channels", .integer(1...4_096), "3", "network",
+            "Channels of the images: 1 gray, 3 colour, any number for multispectral images."),
+        option("patch_size", .integer(1...65_536), "4", "network", "Height and width of a patch; setting it sets both."),
+        option("patch_height", .integer(1...65_536), "4", "network", "Height of a patch, in pixels."),
+        option("patch_width", .integer(1...65_536), "4", "network", "Width of a patch, in pixels."),
+        option(
+            "width", .integer(4...TransformerLimits.width), "auto", "network",
+            "Width D of a token, a multiple of 4 and of heads; auto: the encoder's."),
+        option("depth", .integer(1...TransformerLimits.depth), "auto", "network", "Number of transformer blocks; auto: the encoder's."),
+        option("heads", .integer(1...TransformerLimits.width), "auto", "network", "Attention heads; auto: the encoder's."),
+        option(
+            "mlp_ratio", .number(minimum: 0.01, maximum: 64, belowMaximum: false), "4", "network",
+            "Width of a block's hidden layer as a multiple of D."),
+        option(
+            "layer_norm_eps", .number(minimum: 1e-12, maximum: 1, belowMaximum: false), "1e-6", "network",
+            "Epsilon of the layer norms (MAE and timm: 1e-6; Hugging Face's default: 1e-12)."),
+        option(
+            "decoder_width", .integer(4...TransformerLimits.width), "128", "network",
+            "Width of the decoder's tokens (He et al. 2021: 512 for ViT-B)."),
+        option("decoder_depth", .integer(1...TransformerLimits.depth), "4", "network", "Blocks of the decoder (He et al. 2021: 8)."),
+        option(
+            "decoder_heads", .integer(1...TransformerLimits.width), "4", "network", "Attention heads of the decoder (He et al. 2021: 16)."),
+        option(
+            "pooling", .choice(["mean", "cls"]), "mean", "network", "What the classifier reads: the mean over patches, or the class token."),
+        option("classes", .integer(2...(1 << 24)), "auto", "network", "Number of classes; auto: the data's."),
+    ]
+
+    private static let objective = [
+        option(
+            "mask_ratio", fraction, "0.75", "objective",
+            "Share of the patches that is hidden; at least one patch must stay visible and one be hidden."),
+        option(
+            "norm_pix_loss", .flag, "true", "objective", "Reconstruct pixels standardised per patch (He et al. 2021) instead of raw ones."),
+        option("label_smoothing", fraction, "0.1", "objective", "Weight of the uniform distribution in the classification target."),
+    ]
+
+    private static let training = [
+        option(
+            "epochs", .number(minimum: 0, maximum: 1e6, belowMaximum: false), "20", "training",
+            "Passes over the data; a fraction is allowed.", perPhase: true),
+        option(
+            "batch_size", .integer(1...(1 << 20)), "128", "training", "Images per step; smaller when the dataset has fewer.", perPhase: true
+        ),
+        option(
+            "learning_rate", positive(), "auto", "training",
+            "Peak learning rate; auto: base_learning_rate x batch size / 256.", perPhase: true),
+        option(
+            "base_learning_rate", positive(), "auto", "training",
+            "Peak learning rate per 256 images; auto: 1.5e-3 in pretraining, 2e-3 in fine-tuning (values for small networks and data; He et al. 2021: 1.5e-4 and 5e-4 for ViT-B on ImageNet).",
+            perPhase: true),
+        option("min_learning_rate", positive(), "0", "training", "Learning rate at the end of the cosine.", perPhase: true),
+        option(
+            "warmup_epochs", positive(), "auto", "training",
+            "Epochs of linear warm-up; auto: 5 % of the epochs in pretraining, 10 % in fine-tuning.", perPhase: true),
+        option(
+            "weight_decay", positive(), "0.05", "training", "Decoupled weight decay of AdamW; not applied to biases and norms.",
+            perPhase: true),
+        option("beta1", fraction, "0.9", "training", "AdamW's decay of the first moment.", perPhase: true),
+        option(
+            "beta2", fraction, "auto", "training", "AdamW's decay of the second moment; auto: 0.95 in pretraining, 0.999 in fine-tuning.",
+            perPhase: true),
+        option(
+            "layer_decay", .number(minimum: 1e-3, maximum: 1, belowMaximum: false), "auto", "training",
+            "Learning rate factor from each layer to the one below it; auto: 0.75 when fine-tuning a pretrained encoder, else 1.",
+            perPhase: true),
+    ]
+
+    private static let data = [
+        option(
+            "augmentation", .choice(["none", "flip", "pad_crop_flip", "random_resized_crop_flip"]), "auto", "data",
+            "What is done to each training image; auto: pad_crop_flip when the images have the network's size, else random_resized_crop_flip.",
+            perPhase: true),
+        option("crop_padding", .integer(0...4_096), "4", "data", "Pixels of reflected border before a pad_crop_flip crop.", perPhase: true),
+        option(
+            "crop_scale_min", .number(minimum: 0.01, maximum: 1, belowMaximum: false), "0.2", "data",
+            "Smallest share of the image's area in a random resized crop.", perPhase: true),
+        option(
+            "crop_scale_max", .number(minimum: 0.01, maximum: 1, belowMaximum: false), "1", "data",
+            "Largest share of the image's area in a random resized crop.", perPhase: true),
+        option(
+            "mean", .numbers, "auto", "data",
+            "Mean of each channel, integers as fractions of their range; auto: measured on the data of the first training."),
+        option("std", .numbers, "auto", "data", "Standard deviation of each channel; auto: measured on the data of the first training."),
+        option(
+            "cache_bytes", .integer(0...(1 << 40)), "536870912", "data",
+            "Decoded images of a folder are kept in memory up to this many bytes."),
+        option("synthetic_classes", .integer(2...1_000), "10", "data", "Classes of the generated images."),
+        option(
+            "synthetic_single_view", .number(minimum: 0, maximum: 1, belowMaximum: false), "0.5", "data",
+            "Share of generated images that show only one of their class's two parts."),
+        option(
+            "synthetic_first_image", .integer(0...(1 << 40)), "0", "data",
+            "Where the generated set begins in its endless sequence: sets that do not overlap share classes but no image."),
+        option(
+            "features", .choice(["mean", "cls", "tokens"]), "mean", "data",
+            "What encode returns: the mean over patches, the class token, or all tokens."),
+        option(
+            "layer", .integer(0...TransformerLimits.depth), "0", "data",
+            "The block whose output encode returns, counted from 1; 0: the last, after the final norm."),
+    ]
+
+    private static let run = [
+        option("seed", .integer(0...Int.max), "0", "run", "Fixes weights, masks, order and augmentation: same seed, same bits."),
+        option(
+            "threads", .integer(1...Compute.maximumThreads), "auto", "run",
+            "Threads that compute; auto: one per processor. Results do not depend on it."),
+        option("loader_threads", .integer(0...256), "1", "run", "Background threads that prepare images. Results do not depend on it."),
+        option(
+            "instructions", .choice(["baseline", "avx2", "avx512", "neon"]), "auto", "run",
+            "Instruction set of the kernels; auto: the best of this machine."),
+    ]
+
+    static let byKey = Dictionary(uniqueKeysWithValues: all.map { ($0.key, $0) })
+
+    /// The key among all that is nearest to a misspelt one (Levenshtein distance).
+    static func nearest(to key: String) -> String {
+        all.map { ($0.key, distance($0.key, key)) }.min { ($0.1, $0.0) < ($1.1, $1.0) }?.0 ?? ""
+    }
+
+    static func distance(_ a: String, _ b: String) -> Int {
+        let (a, b) = (Array(a.utf8), Array(b.utf8))
+        var row = Array(0...b.count)
+        for i in 0..<a.count {
+            var diagonal = row[0]
+            row[0] = i + 1
+            for j in 0..<b.count {
+                let next = min(row[j + 1] + 1, row[j] + 1, diagonal + (a[i] == b[j] ? 0 : 1))
+                diagonal = row[j + 1]
+                row[j + 1] = next
+            }
+        }
+        return row[b.count]
+    }
+}
+
+enum TransformerLimits {
+    static let width = 65_536
+    static let depth = 1_024
+}

@@ -1,0 +1,85 @@
+import MRPData
+import MRPEngine
+import MRPModels
+
+/// How images of a dataset become batches for a model: checks that they fit, normalisation, augmentation, loader.
+enum Pipeline {
+    static func check(_ dataset: ImageDataset, fits model: Model) throws {
+        guard dataset.count > 0 else { throw MRPError(.argument, "the dataset has no images") }
+        let channels = model.encoder.geometry.channels
+        guard dataset.channels == channels else {
+            throw MRPError(.argument, "the images have \(dataset.channels) channels, the model takes \(channels)")
+        }
+    }
+
+    /// Gives the model its normalisation if it has none: the options' mean and std, or what is measured on the dataset.
+    static func establishNormalization(
+        _ model: Model, _ dataset: ImageDataset, _ options: Options, cancel: UnsafePointer<Int32>?
+    ) throws {
+        guard model.normalization == nil else { return }
+        model.normalization = try normalization(dataset, options, cancel: cancel)
+    }
+
+    private static func normalization(
+        _ dataset: ImageDataset, _ options: Options, cancel: UnsafePointer<Int32>?
+    ) throws -> Normalization? {
+        let (mean, deviation) = (options.optionalNumbers("mean"), options.optionalNumbers("std"))
+        for (name, given) in [("mean", mean), ("std", deviation)] {
+            if let given, given.count != dataset.channels {
+                throw MRPError(.argument, "\(name) has \(given.count) numbers, the images have \(dataset.channels) channels")
+            }
+        }
+        if let bad = deviation?.first(where: { $0 <= 0 }) { throw MRPError(.argument, "std \(bad) must be positive") }
+        if let mean, let deviation { return Normalization(mean: mean, deviation: deviation) }
+        guard let measured = try ChannelStatistics.measured(on: dataset, cancel: cancel) else { return nil }
+        return Normalization(mean: mean ?? measured.mean.map(Double.init), deviation: deviation ?? measured.std.map(Double.init))
+    }
+
+    static func statistics(_ model: Model) throws -> ChannelStatistics {
+        let channels = model.encoder.geometry.channels
+        guard let normalization = model.normalization else { return try ChannelStatistics.identity(channels: channels) }
+        return try ChannelStatistics(
+            mean: normalization.mean.map { Float($0) }, std: normalization.deviation.map { Float($0) })
+    }
+
+    static func imageSize(_ model: Model) -> ImageSize {
+        ImageSize(height: model.encoder.geometry.height, width: model.encoder.geometry.width)
+    }
+
+    static func trainingLoader(
+        _ dataset: ImageDataset, _ model: Model, _ options: Options, _ phase: Phase, batch: Int
+    ) throws -> BatchLoader {
+        let size = imageSize(model)
+        let sameSize = dataset.imageSize == size
+        var name = options.choice("augmentation", phase)
+        if name == "auto" { name = sameSize ? "pad_crop_flip" : "random_resized_crop_flip" }
+        let augmentation: Augmentation
+        switch name {
+        case "pad_crop_flip":
+            guard sameSize else {
+                throw MRPError(.argument, "augmentation pad_crop_flip needs images of the network's size \(size)")
+            }
+            augmentation = .padCropFlip(padding: options.integer("crop_padding", phase))
+        case "random_resized_crop_flip":
+            let (low, high) = (options.number("crop_scale_min", phase), options.number("crop_scale_max", phase))
+            guard low <= high else { throw MRPError(.argument, "crop_scale_min \(low) is above crop_scale_max \(high)") }
+            augmentation = .randomResizedCropFlip(size: size, scale: low...high)
+        default:
+            var steps = sameSize ? [] : Augmentation.centerCrop(size: size).steps
+            if name == "flip" { steps.append(HorizontalFlip()) }
+            augmentation = Augmentation(steps)
+        }
+        let settings = LoaderOptions(batchSize: batch, seed: options.seed, threads: options.integer("loader_threads"))
+        return try BatchLoader(dataset, augmentation: augmentation, statistics: statistics(model), options: settings)
+    }
+
+    static func evaluationLoader(
+        _ dataset: ImageDataset, _ model: Model, _ options: Options, batch: Int, statistics: ChannelStatistics? = nil
+    ) throws -> BatchLoader {
+        let size = imageSize(model)
+        let augmentation = dataset.imageSize == size ? Augmentation.none : .centerCrop(size: size)
+        return try BatchLoader(
+            dataset, augmentation: augmentation, statistics: statistics ?? self.statistics(model),
+            options: .evaluation(batchSize: batch, threads: options.integer("loader_threads")))
+    }
+}

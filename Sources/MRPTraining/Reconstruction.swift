@@ -1,0 +1,115 @@
+import MRPData
+import MRPEngine
+import MRPModels
+import MRPObjectives
+
+extension Inference {
+    /// Where `reconstruct` writes; each part may be nil.
+    public struct ReconstructionOutput {
+        /// The images as the network sees them, [count, C, H, W] in 0 ... 1 (floats in their own units).
+        public var images: UnsafeMutablePointer<Float>?
+        /// The visible patches as they are, the hidden ones as predicted, same layout and units.
+        public var reconstructions: UnsafeMutablePointer<Float>?
+        /// [count, L]: 1 = hidden, 0 = visible.
+        public var masks: UnsafeMutablePointer<UInt8>?
+
+        public init(
+            images: UnsafeMutablePointer<Float>? = nil, reconstructions: UnsafeMutablePointer<Float>? = nil,
+            masks: UnsafeMutablePointer<UInt8>? = nil
+        ) {
+            self.images = images
+            self.reconstructions = reconstructions
+            self.masks = masks
+        }
+    }
+
+    /// Hides patches of each image (at random by the seed, or as `mask` [count, L] says) and predicts them.
+    ///
+    /// With `norm_pix_loss` the network predicts standardised patches; to show them, each is scaled by the true mean and
+    /// deviation of its patch, as the pictures of He et al. 2021 are. Returns the mean loss, or nil when it was cancelled.
+    public func reconstruct(
+        _ dataset: ImageDataset, mask: UnsafeBufferPointer<UInt8>? = nil, into output: ReconstructionOutput
+    ) throws -> Double? {
+        let geometry = model.encoder.geometry
+        let count = geometry.count
+        let visibleCount: Int
+        if let mask {
+            visibleCount = try PatchMask(mask: mask, batch: dataset.count, count: count).visibleCount
+        } else {
+            visibleCount = try PatchMask.visibleCount(patches: count, ratio: options.number("mask_ratio"))
+        }
+        let objective = try MaskedAutoencoder(
+            model, visibleCount: visibleCount, normalizesTargets: model.normalizesTargets)
+        let batch = min(Self.largestBatch, dataset.count)
+        var current = try PatchMask.random(batch: batch, count: count, visibleCount: visibleCount, seed: options.seed, step: 0)
+        var loss = 0.0
+        let finished = try run(dataset) { builder, size in
+            try objective.prediction(builder, batch: size)
+        } prepare: { executor, data, first in
+            if let mask {
+                // Unused rows of the last batch repeat its first image's mask.
+                var rows = Array(mask[(first * count)..<((first + data.count) * count)])
+                for _ in data.count..<batch { rows += rows[0..<count] }
+                current = try rows.withUnsafeBufferPointer { try PatchMask(mask: $0, batch: batch, count: count) }
+            } else {
+                current = try PatchMask.random(
+                    batch: batch, count: count, visibleCount: visibleCount, seed: options.seed, step: first)
+            }
+            current.fill(executor)
+        } collect: { executor, value, data, first in
+            guard let prediction = executor.pointer(to: value)?.assumingMemoryBound(to: Float.self) else { return }
+            for image in 0..<data.count {
+                loss += show(
+                    data.images + image * geometry.patchValues * count, prediction + image * geometry.patchValues * count,
+                    hidden: current.hidden(image: image), output, image: first + image)
+            }
+        }
+        return finished ? loss / Double(dataset.count) : nil
+    }
+
+    /// Writes one image's results and returns its loss.
+    private func show(
+        _ image: UnsafePointer<Float>, _ prediction: UnsafePointer<Float>, hidden: [Bool], _ output: ReconstructionOutput, image index: Int
+    ) -> Double {
+        let geometry = model.encoder.geometry
+        let normalization = model.normalization ?? .identity(channels: geometry.channels)
+        let plane = geometry.height * geometry.width
+        let values = geometry.patchValues
+        let start = index * plane * geometry.channels
+        var loss = 0.0
+        for patch in 0..<geometry.count {
+            let (top, left) = (patch / geometry.gridWidth * geometry.patchHeight, patch % geometry.gridWidth * geometry.patchWidth)
+            /// Visits the patch's values in the order of the prediction: row, column, channel.
+            func visit(_ body: (_ offset: Int, _ channel: Int, _ place: Int) -> Void) {
+                for place in 0..<values {
+                    let (pixel, channel) = (place / geometry.channels, place % geometry.channels)
+                    let row = top + pixel / geometry.patchWidth
+                    body(channel * plane + row * geometry.width + left + pixel % geometry.patchWidth, channel, place)
+                }
+            }
+            var (sum, squares) = (0.0, 0.0)
+            visit { offset, _, _ in sum += Double(image[offset]) }
+            let mean = sum / Double(values)
+            visit { offset, _, _ in squares += (Double(image[offset]) - mean) * (Double(image[offset]) - mean) }
+            let deviation = (squares / Double(max(values - 1, 1)) + 1e-6).squareRoot()
+            let (shift, scale) = model.normalizesTargets ? (mean, deviation) : (0, 1)
+            var patchLoss = 0.0
+            visit { offset, channel, place in
+                let truth = Double(image[offset])
+                let predicted = Double(prediction[patch * values + place])
+                if hidden[patch] {
+                    let difference = predicted - (truth - shift) / scale
+                    patchLoss += difference * difference / Double(values)
+                }
+                let pixels = { (value: Double) in
+                    Float(value * normalization.deviation[channel] + normalization.mean[channel])
+                }
+                output.images?[start + offset] = pixels(truth)
+                output.reconstructions?[start + offset] = pixels(hidden[patch] ? predicted * scale + shift : truth)
+            }
+            output.masks?[index * geometry.count + patch] = hidden[patch] ? 1 : 0
+            loss += patchLoss
+        }
+        return loss / Double(hidden.reduce(0) { $0 + ($1 ? 1 : 0) })
+    }
+}

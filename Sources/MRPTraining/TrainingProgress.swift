@@ -1,0 +1,46 @@
+/// Where a run stands.
+public struct TrainingProgress: Sendable {
+    public let phase: String
+    /// Steps done, and in all.
+    public internal(set) var step = 0
+    public internal(set) var steps: Int
+    /// Epochs done, with fraction.
+    public internal(set) var epoch = 0.0
+    /// Loss of the last step, and its mean over the current epoch so far.
+    public internal(set) var loss = Double.nan
+    public internal(set) var meanLoss = Double.nan
+    public internal(set) var learningRate = 0.0
+    public internal(set) var seconds = 0.0
+    public internal(set) var imagesPerSecond = 0.0
+
+    public init(phase: String, steps: Int) {
+        self.phase = phase
+        self.steps = steps
+    }
+
+    /// Done share of the run, 0 ... 1.
+    public var fraction: Double { steps == 0 ? 1 : Double(step) / Double(steps) }
+
+    /// Estimated from the speed so far; NaN before the first step.
+    public var secondsLeft: Double { step == 0 ? .nan : seconds / Double(step) * Double(steps - step) }
+
+    public static let names = [
+        "loss", "mean_loss", "learning_rate", "images_per_second", "seconds", "seconds_left", "epoch", "step", "steps",
+    ]
+
+    /// A value by name; nil for an unknown one.
+    public func value(_ name: String) -> Double? {
+        switch name {
+        case "loss": return loss
+        case "mean_loss": return meanLoss
+        case "learning_rate": return learningRate
+        case "images_per_second": return imagesPerSecond
+        case "seconds": return seconds
+        case "seconds_left": return secondsLeft
+        case "epoch": return epoch
+        case "step": return Double(step)
+        case "steps": return Double(steps)
+        default: return nil
+        }
+    }
+}

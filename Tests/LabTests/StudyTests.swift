@@ -1,0 +1,86 @@
+import MRPEngine
+import MRPLab
+import Testing
+
+#if canImport(Glibc)
+    import Glibc
+#else
+    import Darwin
+#endif
+
+private func contents(_ path: String) -> String {
+    guard let file = fopen(path, "r") else { return "" }
+    defer { fclose(file) }
+    var text = ""
+    while let line = readLine(file) { text += line }
+    return text
+}
+
+private func readLine(_ file: UnsafeMutablePointer<FILE>) -> String? {
+    var buffer = [CChar](repeating: 0, count: 4_096)
+    guard fgets(&buffer, Int32(buffer.count), file) != nil else { return nil }
+    return String(decoding: buffer.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+}
+
+@Suite struct StudyTests {
+    private static func study() throws -> Study {
+        var options = LabOptions()
+        options.classes = 2
+        options.dimension = 8
+        options.patches = 6
+        options.presence = 0
+        options.kernelsPerClass = 4
+        options.pretrainSamples = 20
+        options.pretrainSteps = 5
+        options.finetune = false
+        options.supervised = false
+        options.frozenProbe = false
+        options.seeds = 2
+        options.threads = 2
+        return try Study(options, axes: [.init("tau", ["1.0", "1.2"]), .init("theta", ["0.4", "0.6", "0.8"])])
+    }
+
+    private static func temporaryPath() -> String { "/tmp/mrp-study-test-\(getpid())-\(UInt64.random(in: 0...UInt64.max)).csv" }
+
+    @Test func aStoppedStudyEndsWithTheSameFile() throws {
+        let study = try Self.study()
+        let (whole, parts) = (Self.temporaryPath(), Self.temporaryPath())
+        defer { unlink(whole); unlink(parts) }
+        #expect(study.count == 12)
+        #expect(try study.run(path: whole))
+        let expected = contents(whole)
+        #expect(expected.split(separator: "\n").count == 13)
+        #expect(expected.hasPrefix("tau,theta,seed,growth,kappa,outcome,captured,"))
+        #expect(try study.run(path: parts) { rows, _ in rows < 5 } == false)
+        #expect(contents(parts).split(separator: "\n").count == 7)
+        // A line that was cut off while it was written.
+        let file = try #require(fopen(parts, "a"))
+        fputs("1.2,0.4", file)
+        fclose(file)
+        #expect(try study.run(path: parts))
+        #expect(contents(parts) == expected)
+        #expect(try study.run(path: parts))
+        #expect(contents(parts) == expected)
+    }
+
+    @Test func anotherStudysFileIsRefused() throws {
+        let path = Self.temporaryPath()
+        defer { unlink(path) }
+        let study = try Self.study()
+        #expect(try study.run(path: path) { rows, _ in rows < 2 } == false)
+        var options = study.options
+        options.pretrainSteps = 6
+        #expect(throws: MRPError.self) { try Study(options, axes: study.axes).run(path: path) }
+        #expect(throws: MRPError.self) { try Study(study.options, axes: [.init("mu", ["0.1"])]).run(path: path) }
+        #expect(throws: MRPError.self) { try study.run(path: "/nonexistent/folder/study.csv") }
+    }
+
+    @Test func wrongAxesAreRefused() {
+        let options = LabOptions()
+        #expect(throws: MRPError.self) { try Study(options, axes: []) }
+        #expect(throws: MRPError.self) { try Study(options, axes: [.init("tau", [])]) }
+        #expect(throws: MRPError.self) { try Study(options, axes: [.init("tau", ["11"])]) }
+        #expect(throws: MRPError.self) { try Study(options, axes: [.init("threads", ["1"])]) }
+        #expect(throws: MRPError.self) { try Study(options, axes: [.init("mu", ["0.1"]), .init("single_fraction", ["0.2"])]) }
+    }
+}

@@ -1,0 +1,144 @@
+import MRPEngine
+import MRPModels
+import MRPObjectives
+import MRPTraining
+import Testing
+
+/// Loss, predictions, gradients and ten AdamW steps against PyTorch's (see Tests/fixtures/mae/README.md).
+@Suite struct ParityTests {
+    static let autoencoders = [
+        "mae_four_channels_12x12", "mae_gray_16x16", "mae_gray_4x28", "mae_rgb_16x24", "mae_rgb_8x8_raw",
+        "mae_wide_decoder_8x12",
+    ]
+    static let classifiers = ["classifier_cls_gray_8x12", "classifier_mean_four_channels_12x6", "classifier_mean_rgb_16x16"]
+
+    /// Fills images, masks and labels of a case.
+    func fill(_ executor: Executor, _ fixture: Fixture) throws {
+        let images = try fixture.values("images")
+        let input = try #require(executor.input(MaskedAutoencoder.imagesInput))
+        for (index, value) in images.enumerated() { input[index] = Double(value) }
+        if fixture.isClassifier {
+            let labels = try #require(executor.input(Classification.labelsInput)).int32
+            for (index, value) in try fixture.values("labels").enumerated() { labels[index] = Int32(value) }
+        } else {
+            try mask(fixture).fill(executor)
+        }
+    }
+
+    func mask(_ fixture: Fixture) throws -> PatchMask {
+        let count = try fixture.integer("patches")
+        let visible = try PatchMask.visibleCount(patches: count, ratio: fixture.number("mask_ratio"))
+        #expect(try visible == fixture.integer("len_keep"))
+        return try fixture.values("noise").withUnsafeBufferPointer {
+            PatchMask(noise: $0, batch: try fixture.integer("batch"), count: count, visibleCount: visible)
+        }
+    }
+
+    func check(_ name: String, precision: Precision, reference: Bool = false, tolerance: Double) throws {
+        let fixture = try Fixture(name)
+        let model = try fixture.model()
+        let batch = try fixture.integer("batch")
+        let graph = Graph()
+        let builder = model.builder(graph)
+        let loss: Value
+        let output: (value: Value, expected: String)
+        if fixture.isClassifier {
+            let result = try Classification(model, smoothing: fixture.number("label_smoothing")).loss(builder, batch: batch)
+            loss = result.loss
+            output = (result.logits, "expected/logits")
+        } else {
+            let objective = try MaskedAutoencoder(
+                model, maskRatio: fixture.number("mask_ratio"), normalizesTargets: fixture.flag("norm_pix_loss"))
+            loss = try objective.loss(builder, batch: batch)
+            output = (try objective.prediction(builder, batch: batch), "expected/pred")
+        }
+        let trained = model.parameters.specifications.filter { $0.isTrainable && graph.boundValue($0.name) != nil }
+        let values = try trained.map { try #require(graph.boundValue($0.name)) }
+        let gradients = try graph.gradients(of: loss, withRespectTo: values)
+        let executor = try Executor(
+            graph, outputs: [loss, output.value] + values.compactMap { gradients[$0] },
+            bound: model.parameters.copies(precision: precision), compute: Compute(precision: precision, reference: reference))
+        try fill(executor, fixture)
+        executor.run()
+
+        let expectedLoss = try fixture.number("loss")
+        #expect(abs(executor.scalar(loss) - expectedLoss) <= tolerance * expectedLoss, "loss")
+        let prediction = (0..<graph.shape(of: output.value).reduce(1, *)).map { executor.scalar(output.value, $0) }
+        #expect(deviation(prediction, try fixture.values(output.expected)) <= tolerance, "prediction")
+        for (specification, value) in zip(trained, values) {
+            let gradient = try #require(gradients[value], "gradient of \(specification.name)")
+            let actual = (0..<graph.shape(of: value).reduce(1, *)).map { executor.scalar(gradient, $0) }
+            let expected = try fixture.values("gradients/" + specification.name)
+            #expect(deviation(actual, expected) <= tolerance, "gradient of \(specification.name)")
+        }
+        #expect(Set(trained.map(\.name)) == Set(fixture.keys("gradients/")))
+    }
+
+    @Test(arguments: autoencoders + classifiers) func float32(_ name: String) throws {
+        try check(name, precision: .float32, tolerance: 1e-5)
+    }
+
+    /// In float64 our definition and theirs are the same to the rounding of the stored expectation.
+    @Test(arguments: autoencoders + classifiers) func float64(_ name: String) throws {
+        try check(name, precision: .float64, tolerance: 2e-7)
+    }
+
+    @Test(arguments: autoencoders + classifiers) func tenSteps(_ name: String) throws {
+        let fixture = try Fixture(name)
+        let model = try fixture.model()
+        let graph = Graph()
+        let batch = try fixture.integer("batch")
+        let loss: Value
+        if fixture.isClassifier {
+            loss = try Classification(model, smoothing: fixture.number("label_smoothing")).loss(model.builder(graph), batch: batch).loss
+        } else {
+            loss = try MaskedAutoencoder(
+                model, maskRatio: fixture.number("mask_ratio"), normalizesTargets: fixture.flag("norm_pix_loss")
+            ).loss(model.builder(graph), batch: batch)
+        }
+        let settings = Optimizer.Settings(
+            beta1: try fixture.number("beta1"), beta2: try fixture.number("beta2"), epsilon: try fixture.number("eps"),
+            weightDecay: try fixture.number("weight_decay"),
+            layerDecay: fixture.isClassifier ? try fixture.number("layer_decay") : 1, decaysTokens: !fixture.isClassifier)
+        let optimizer = try Optimizer(graph, loss: loss, model: model, settings: settings)
+        let bound = model.parameters.tensors.merging(optimizer.moments) { first, _ in first }
+        let executor = try Executor(graph, outputs: [loss], bound: bound, compute: Compute())
+        try fill(executor, fixture)
+        optimizer.step.learningRate = try fixture.number("lr")
+        let expected = try fixture.numbers("losses")
+        for (index, value) in expected.enumerated() {
+            optimizer.step.step = index + 1
+            executor.run()
+            #expect(abs(executor.scalar(loss) - value) <= 1e-4 * value, "loss of step \(index)")
+            guard index == expected.count - 2 else { continue }
+            for key in fixture.keys("final/") {
+                let tensor = try #require(model.parameters[key])
+                let actual = (0..<tensor.count).map { tensor[$0] }
+                #expect(deviation(actual, try fixture.values("final/" + key)) <= 1e-4, "\(key) after ten steps")
+            }
+        }
+    }
+
+    @Test func positionTables() throws {
+        let fixture = try Fixture("sincos")
+        for (height, width) in [(2, 3), (4, 4)] {
+            for columns in [8, 16] {
+                let expected = try fixture.values("grid_\(height)x\(width)/width_\(columns)")
+                #expect(sinCosPositions(width: columns, gridHeight: height, gridWidth: width) == expected)
+            }
+        }
+    }
+
+    @Test(arguments: ["warmup", "minimum", "no_warmup"]) func schedule(_ name: String) throws {
+        let fixture = try Fixture("schedule")
+        let text = try #require(fixture.file.metadata[name])
+        let settings = try JSON.parse(text)
+        let schedule = LearningRateSchedule(
+            peak: try #require(settings["lr"]?.number), minimum: try #require(settings["min_lr"]?.number),
+            warmupEpochs: try #require(settings["warmup_epochs"]?.number), epochs: try #require(settings["epochs"]?.number),
+            stepsPerEpoch: try #require(settings["steps_per_epoch"]?.integer))
+        for (step, value) in try fixture.numbers(name + "/values").enumerated() {
+            #expect(abs(schedule.rate(step: step) - value) <= 1e-15, "step \(step)")
+        }
+    }
+}

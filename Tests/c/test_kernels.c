@@ -1,0 +1,386 @@
+/* Every fast kernel but the matrix product and attention (which have their own programs), on every instruction set that this
+ * processor has, against the float64 reference: odd sizes, 1 to 3 threads with equal bits, the aliases that mk_kernels.h allows,
+ * and NaN that must come through. */
+#include "kernel_arrays.h"
+
+static void test_elementwise(void) {
+    static const int64_t counts[] = {0, 1, 15, 16, 17, 1000, 16384, 50001};
+    for (int i = 0; i < 8; i++) {
+        int64_t n = counts[i];
+        array a = input(n), b = input(n), y = input(n), z = input(n);
+        reference->add(reference_pool, n, a.d, b.d, y.d);
+        reference->scale(reference_pool, n, -0.37, a.d, z.d);
+        ON_EACH_POOL(p, {
+            spoil(&y);
+            fast->add(p, n, a.f, b.f, y.f);
+            check_array("add", "y", &y, 1e-7);
+            memcpy(y.f, a.f, (size_t)n * 4);
+            fast->add(p, n, y.f, b.f, y.f);
+            check_array("add", "y = a", &y, 1e-7);
+            memcpy(y.f, b.f, (size_t)n * 4);
+            fast->add(p, n, a.f, y.f, y.f);
+            check_array("add", "y = b", &y, 1e-7);
+            spoil(&z);
+            fast->scale(p, n, -0.37, a.f, z.f);
+            check_array("scale", "y", &z, 2e-7);
+            memcpy(z.f, a.f, (size_t)n * 4);
+            fast->scale(p, n, -0.37, z.f, z.f);
+            check_array("scale", "y = x", &z, 2e-7);
+        })
+        FREE(&a, &b, &y, &z);
+    }
+}
+
+static const int64_t shapes[][2] = {{0, 5}, {1, 1}, {1, 17}, {3, 2}, {5, 33}, {64, 16}, {67, 192}, {130, 31}, {300, 129}, {4200, 20}};
+enum { SHAPES = sizeof shapes / sizeof shapes[0] };
+
+static void test_column_sum(void) {
+    for (int i = 0; i < SHAPES; i++) {
+        int64_t rows = shapes[i][0], columns = shapes[i][1];
+        array x = array_make(rows * columns, 1, 0.3), out = input(columns);
+        reference->column_sum(reference_pool, rows, columns, x.d, out.d);
+        need(fast->column_sum_scratch(rows, columns), reference->column_sum_scratch(rows, columns));
+        ON_EACH_POOL(p, {
+            spoil(&out);
+            fast->column_sum(p, rows, columns, x.f, out.f);
+            check_array("column_sum", "out", &out, 2e-6);
+        })
+        FREE(&x, &out);
+    }
+}
+
+static void test_layer_norm(void) {
+    for (int i = 0; i < SHAPES; i++) {
+        int64_t rows = shapes[i][0], width = shapes[i][1], count = rows * width;
+        array x = array_make(count, 2, 3), gamma = array_make(width, 0.5, 1), beta = input(width), y = input(count);
+        array mean = input(rows), deviation = input(rows), dy = input(count), addend = input(count), dx = input(count);
+        array sum = input(count), dgamma = input(width), dbeta = input(width);
+        double epsilon = 1e-2; /* so that a row of one value has a gradient that can be compared */
+        reference->layer_norm_forward(reference_pool, rows, width, x.d, gamma.d, beta.d, epsilon, y.d, mean.d, deviation.d);
+        reference->layer_norm_backward(reference_pool, rows, width, x.d, gamma.d, mean.d, deviation.d, dy.d, NULL, dx.d, dgamma.d, dbeta.d);
+        for (int64_t j = 0; j < count; j++) sum.d[j] = dx.d[j] + addend.d[j];
+        for (int64_t r = 0; r < rows; r++) dx.floor = sum.floor = fmax(dx.floor, deviation.d[r]);
+        need(fast->layer_norm_scratch(rows, width), reference->layer_norm_scratch(rows, width));
+        ON_EACH_POOL(p, {
+            spoil(&y), spoil(&mean), spoil(&deviation);
+            fast->layer_norm_forward(p, rows, width, x.f, gamma.f, beta.f, epsilon, y.f, mean.f, deviation.f);
+            check_array("layer_norm", "y", &y, 3e-6);
+            check_array("layer_norm", "mean", &mean, 1e-6);
+            check_array("layer_norm", "inverse_deviation", &deviation, 1e-5);
+            spoil(&y);
+            fast->layer_norm_forward(p, rows, width, x.f, gamma.f, beta.f, epsilon, y.f, NULL, NULL);
+            check_array("layer_norm", "y in inference", &y, 3e-6);
+            spoil(&dx), spoil(&dgamma), spoil(&dbeta);
+            fast->layer_norm_backward(p, rows, width, x.f, gamma.f, mean.f, deviation.f, dy.f, NULL, dx.f, dgamma.f, dbeta.f);
+            check_array("layer_norm", "dx", &dx, 2e-5);
+            check_array("layer_norm", "dgamma", &dgamma, 1e-5);
+            check_array("layer_norm", "dbeta", &dbeta, 1e-5);
+            memcpy(sum.f, addend.f, (size_t)count * 4);
+            fast->layer_norm_backward(p, rows, width, x.f, gamma.f, mean.f, deviation.f, dy.f, sum.f, sum.f, dgamma.f, dbeta.f);
+            check_array("layer_norm", "dx = addend", &sum, 2e-5);
+            spoil(&sum);
+            fast->layer_norm_backward(p, rows, width, x.f, gamma.f, mean.f, deviation.f, dy.f, addend.f, sum.f, dgamma.f, dbeta.f);
+            check_array("layer_norm", "dx + addend", &sum, 2e-5);
+        })
+        FREE(&x, &gamma, &beta, &y, &mean, &deviation, &dy, &addend, &dx, &sum, &dgamma, &dbeta);
+    }
+}
+
+static void test_standardize(void) {
+    for (int i = 0; i < SHAPES; i++) {
+        int64_t rows = shapes[i][0], width = shapes[i][1];
+        array x = array_make(rows * width, 0.5, 0.4), y = input(rows * width);
+        if (width == 1) width = rows = 0; /* no variance, so NaN: see test_nan */
+        y.count = x.count = rows * width;
+        y.f[y.count] = GUARD_VALUE;
+        reference->standardize_rows(reference_pool, rows, width, x.d, 1e-6, y.d);
+        if (y.count) {
+            ON_EACH_POOL(p, {
+                spoil(&y);
+                fast->standardize_rows(p, rows, width, x.f, 1e-6, y.f);
+                check_array("standardize_rows", "y", &y, 5e-6);
+                memcpy(y.f, x.f, (size_t)y.count * 4);
+                fast->standardize_rows(p, rows, width, y.f, 1e-6, y.f);
+                check_array("standardize_rows", "y = x", &y, 5e-6);
+            })
+        }
+        FREE(&x, &y);
+    }
+}
+
+/* ids: 0 NULL, 1 a shuffle of each image's own, 2 repeated and out of range, 3 shared by the batch. */
+static void test_gather(int64_t batch, int64_t rows_in, int64_t rows_out, int64_t width, int ids_kind, int fill_kind, int table_kind) {
+    int64_t table_rows = rows_out + 3;
+    int32_t *ids = malloc((size_t)(batch * rows_out) * 4 + 4), *table_ids = malloc((size_t)(batch * rows_out) * 4 + 4);
+    for (int64_t j = 0; j < batch * rows_out; j++) {
+        ids[j] = (int32_t)((j * 7 + j / rows_out) % (rows_in + 1));
+        if (ids_kind == 2) ids[j] = (int32_t)(next_uniform() * 1.3 * (double)rows_in);
+        table_ids[j] = (int32_t)(fabs(next_uniform()) * (double)table_rows);
+    }
+    array x = input(batch * rows_in * width), fill = input(width), table = input(table_rows * width);
+    array y = input(batch * rows_out * width), dy = input(batch * rows_out * width);
+    array dx = input(batch * rows_in * width), dfill = input(width), dtable = input(table_rows * width);
+    mk_gather g = {batch,
+                   rows_in,
+                   rows_out,
+                   width,
+                   x.d,
+                   ids_kind ? ids : NULL,
+                   ids_kind == 3 ? 0 : rows_out,
+                   fill_kind ? fill.d : NULL,
+                   table_kind ? table.d : NULL,
+                   table_rows,
+                   table_kind == 1 ? NULL : table_ids,
+                   table_kind == 3 ? 0 : rows_out,
+                   y.d};
+    mk_gather h = g;
+    h.x = x.f, h.fill = fill_kind ? fill.f : NULL, h.table = table_kind ? table.f : NULL, h.y = y.f;
+    mk_gather_gradient b = {g, dy.d, dx.d, dfill.d, table_kind ? dtable.d : NULL};
+    mk_gather_gradient c = {h, dy.f, dx.f, dfill.f, table_kind ? dtable.f : NULL};
+    reference->gather(reference_pool, &g);
+    reference->gather_gradient(reference_pool, &b);
+    ON_EACH_POOL(p, {
+        spoil(&y), spoil(&dx), spoil(&dfill), spoil(&dtable);
+        fast->gather(p, &h);
+        fast->gather_gradient(p, &c);
+        check_array("gather", "y", &y, 1e-7);
+        check_array("gather", "dx", &dx, 2e-6);
+        check_array("gather", "dfill", &dfill, 3e-6);
+        if (table_kind) check_array("gather", "dtable", &dtable, 3e-6);
+    })
+    /* Each gradient is optional. */
+    mk_gather_gradient none = {h, dy.f, NULL, NULL, NULL};
+    fast->gather_gradient(pools[1], &none);
+    FREE(&x, &fill, &table, &y, &dy, &dx, &dfill, &dtable);
+    free(ids), free(table_ids);
+}
+
+static void test_gathers(void) {
+    for (int kind = 0; kind < 4 * 2 * 4; kind++) {
+        int ids_kind = kind & 3, fill_kind = (kind >> 2) & 1, table_kind = kind >> 3;
+        test_gather(3, 5, 7, 19, ids_kind, fill_kind, table_kind);
+        test_gather(2, 1, 1, 1, ids_kind, fill_kind, table_kind);
+        test_gather(9, 64, 17, 48, ids_kind, fill_kind, table_kind);
+        test_gather(1, 70, 65, 192, ids_kind, fill_kind, table_kind);
+    }
+    test_gather(2, 17000, 40, 3, 2, 1, 0); /* more rows than the bitmap holds */
+    test_gather(2, 0, 4, 5, 0, 1, 1);
+    test_gather(0, 3, 4, 5, 1, 1, 1);
+}
+
+static void test_patches(int64_t batch, int64_t channels, int64_t height, int64_t width, int64_t patch_height, int64_t patch_width,
+                         int32_t channels_last, int ids_kind) {
+    int64_t grid = (height / patch_height) * (width / patch_width), rows_out = ids_kind ? grid / 2 + 1 : grid;
+    int64_t patch = channels * patch_height * patch_width;
+    int32_t *ids = malloc((size_t)(batch * rows_out) * 4);
+    for (int64_t j = 0; j < batch * rows_out; j++) ids[j] = (int32_t)(fabs(next_uniform()) * (double)grid);
+    array images = input(batch * channels * height * width), patches = input(batch * rows_out * patch);
+    mk_patches g = {batch,
+                    channels,
+                    height,
+                    width,
+                    patch_height,
+                    patch_width,
+                    channels_last,
+                    rows_out,
+                    ids_kind ? ids : NULL,
+                    ids_kind == 2 ? 0 : rows_out,
+                    images.d,
+                    patches.d};
+    mk_patches h = g;
+    h.images = images.f, h.patches = patches.f;
+    reference->extract_patches(reference_pool, &g);
+    ON_EACH_POOL(p, {
+        spoil(&patches);
+        fast->extract_patches(p, &h);
+        check_array("extract_patches", "patches", &patches, 0);
+    })
+    reference->scatter_patches(reference_pool, &g);
+    ON_EACH_POOL(p, {
+        spoil(&images);
+        fast->scatter_patches(p, &h);
+        check_array("scatter_patches", "images", &images, 2e-7);
+    })
+    FREE(&images, &patches);
+    free(ids);
+}
+
+static void test_all_patches(void) {
+    for (int kind = 0; kind < 6; kind++) {
+        test_patches(3, 3, 32, 32, 4, 4, kind & 1, kind >> 1);
+        test_patches(2, 1, 10, 21, 5, 7, kind & 1, kind >> 1);
+        test_patches(2, 5, 9, 11, 2, 3, kind & 1, kind >> 1); /* a border that no patch covers */
+        test_patches(1, 3, 64, 48, 16, 16, kind & 1, kind >> 1);
+        test_patches(1, 2, 40, 1, 1, 1, kind & 1, kind >> 1);
+    }
+}
+
+static void test_squared_error(void) {
+    static const int64_t counts[] = {1, 7, 16, 33, 1025, 16384, 16400, 70003};
+    for (int i = 0; i < 8; i++) {
+        int64_t n = counts[i];
+        array a = input(n), b = input(n), loss = input(1), out = input(n);
+        float dloss_f = 0.7f;
+        double dloss_d = dloss_f;
+        reference->squared_error(reference_pool, n, a.d, b.d, loss.d);
+        reference->squared_error_gradient(reference_pool, n, a.d, b.d, &dloss_d, out.d);
+        need(fast->squared_error_scratch(n), reference->squared_error_scratch(n));
+        ON_EACH_POOL(p, {
+            spoil(&loss), spoil(&out);
+            fast->squared_error(p, n, a.f, b.f, loss.f);
+            check_array("squared_error", "loss", &loss, 5e-7);
+            fast->squared_error_gradient(p, n, a.f, b.f, &dloss_f, out.f);
+            check_array("squared_error", "gradient", &out, 5e-7);
+            memcpy(out.f, a.f, (size_t)n * 4);
+            fast->squared_error_gradient(p, n, out.f, b.f, &dloss_f, out.f);
+            check_array("squared_error", "gradient over prediction", &out, 5e-7);
+        })
+        FREE(&a, &b, &loss, &out);
+    }
+}
+
+static void test_cross_entropy(void) {
+    for (int i = 1; i < SHAPES; i++) {
+        int64_t rows = shapes[i][0], classes = shapes[i][1];
+        for (int smooth = 0; smooth < 2; smooth++) {
+            double smoothing = smooth ? 0.1 : 0, dloss_d = 0.5;
+            float dloss_f = 0.5f;
+            array x = array_make(rows * classes, 10, 2), y = input(rows * classes), dx = input(rows * classes);
+            array all = input(rows), loss = input(1);
+            int32_t *labels = malloc((size_t)rows * 4);
+            for (int64_t r = 0; r < rows; r++) labels[r] = (int32_t)((r * 5) % classes);
+            reference->cross_entropy(reference_pool, rows, classes, x.d, labels, smoothing, all.d, loss.d);
+            reference->cross_entropy_gradient(reference_pool, rows, classes, x.d, labels, smoothing, all.d, &dloss_d, dx.d);
+            reference->softmax_rows(reference_pool, rows, classes, x.d, y.d);
+            need(fast->cross_entropy_scratch(rows, classes), reference->cross_entropy_scratch(rows, classes));
+            ON_EACH_POOL(p, {
+                spoil(&all), spoil(&loss), spoil(&dx), spoil(&y);
+                fast->cross_entropy(p, rows, classes, x.f, labels, smoothing, all.f, loss.f);
+                check_array("cross_entropy", "log_sum_exp", &all, 3e-7);
+                check_array("cross_entropy", "loss", &loss, 1e-6);
+                fast->cross_entropy_gradient(p, rows, classes, x.f, labels, smoothing, all.f, &dloss_f, dx.f);
+                check_array("cross_entropy", "gradient", &dx, 5e-6);
+                fast->softmax_rows(p, rows, classes, x.f, y.f);
+                check_array("softmax_rows", "y", &y, 2e-6);
+                memcpy(y.f, x.f, (size_t)y.count * 4);
+                fast->softmax_rows(p, rows, classes, y.f, y.f);
+                check_array("softmax_rows", "y = x", &y, 2e-6);
+            })
+            FREE(&x, &y, &dx, &all, &loss);
+            free(labels);
+        }
+    }
+}
+
+static void test_mean_tokens(void) {
+    static const int64_t sizes[][4] = {{1, 1, 1, 0}, {3, 17, 33, 1}, {2, 65, 192, 1}, {5, 8, 16, 0}, {2, 4, 7, 3}};
+    for (int i = 0; i < 5; i++) {
+        int64_t batch = sizes[i][0], tokens = sizes[i][1], width = sizes[i][2], first = sizes[i][3];
+        array x = input(batch * tokens * width), y = input(batch * width), dy = input(batch * width);
+        array dx = input(batch * tokens * width);
+        reference->mean_tokens(reference_pool, batch, tokens, width, first, x.d, y.d);
+        reference->mean_tokens_gradient(reference_pool, batch, tokens, width, first, dy.d, dx.d);
+        ON_EACH_POOL(p, {
+            spoil(&y), spoil(&dx);
+            fast->mean_tokens(p, batch, tokens, width, first, x.f, y.f);
+            check_array("mean_tokens", "y", &y, 1e-6);
+            fast->mean_tokens_gradient(p, batch, tokens, width, first, dy.f, dx.f);
+            check_array("mean_tokens", "gradient", &dx, 2e-7);
+        })
+        FREE(&x, &y, &dy, &dx);
+    }
+}
+
+static void test_adamw(void) {
+    static const int64_t counts[] = {0, 1, 31, 16384, 40001};
+    for (int i = 0; i < 5; i++) {
+        int64_t n = counts[i];
+        array p0 = input(n), m0 = array_make(n, 0.1, 0), v0 = array_make(n, 0.01, 0.01), g = input(n);
+        array parameter = input(n), m = input(n), v = input(n);
+        memcpy(parameter.d, p0.d, (size_t)n * 8), memcpy(m.d, m0.d, (size_t)n * 8), memcpy(v.d, v0.d, (size_t)n * 8);
+        mk_adamw a = {n, parameter.d, m.d, v.d, g.d, 1e-3, 0.9, 0.95, 1e-8, 0.05, 0, 0.25};
+        mk_adamw b = a;
+        b.parameter = parameter.f, b.first_moment = m.f, b.second_moment = v.f, b.gradient = g.f;
+        for (a.step = 1; a.step <= 3; a.step++) reference->adamw(reference_pool, &a);
+        ON_EACH_POOL(p, {
+            memcpy(parameter.f, p0.f, (size_t)n * 4), memcpy(m.f, m0.f, (size_t)n * 4), memcpy(v.f, v0.f, (size_t)n * 4);
+            for (b.step = 1; b.step <= 3; b.step++) fast->adamw(p, &b);
+            check_array("adamw", "parameter", &parameter, 1e-6);
+            check_array("adamw", "first_moment", &m, 1e-6);
+            check_array("adamw", "second_moment", &v, 1e-6);
+        })
+        FREE(&p0, &m0, &v0, &g, &parameter, &m, &v);
+    }
+}
+
+static int any_nan(const array *a) {
+    for (int64_t i = 0; i < a->count; i++) {
+        if (isnan(a->f[i])) return 1;
+    }
+    return 0;
+}
+
+/* One NaN anywhere in the input must be seen in the result. */
+static void test_nan(void) {
+    enum { ROWS = 5, WIDTH = 37, COUNT = ROWS * WIDTH };
+    int32_t labels[ROWS] = {0, 1, 36, 3, 4};
+    mk_pool *p = pools[0];
+    need(fast->column_sum_scratch(ROWS, WIDTH), reference->column_sum_scratch(ROWS, WIDTH));
+    need(fast->layer_norm_scratch(ROWS, WIDTH), reference->layer_norm_scratch(ROWS, WIDTH));
+    for (int64_t at = 0; at < COUNT; at += 3) {
+        array x = input(COUNT), zero = array_make(COUNT, 0, 0), y = input(COUNT), row = input(ROWS), column = input(WIDTH);
+        array loss = input(1);
+        x.f[at] = NAN;
+        fast->squared_error(p, COUNT, x.f, zero.f, loss.f);
+        CHECK(any_nan(&loss));
+        fast->cross_entropy(p, ROWS, WIDTH, x.f, labels, 0, row.f, loss.f);
+        CHECK(any_nan(&loss));
+        fast->softmax_rows(p, ROWS, WIDTH, x.f, y.f);
+        CHECK(isnan(y.f[at]));
+        fast->layer_norm_forward(p, ROWS, WIDTH, x.f, zero.f, zero.f, 1e-6, y.f, row.f, row.f);
+        CHECK(isnan(y.f[at]) && any_nan(&row));
+        fast->standardize_rows(p, ROWS, WIDTH, x.f, 1e-6, y.f);
+        CHECK(isnan(y.f[at]));
+        fast->column_sum(p, ROWS, WIDTH, x.f, column.f);
+        CHECK(isnan(column.f[at % WIDTH]));
+        mk_adamw a = {COUNT, y.f, zero.f, zero.f, x.f, 1e-3, 0.9, 0.95, 1e-8, 0.05, 1, 1};
+        memset(y.f, 0, COUNT * 4);
+        fast->adamw(p, &a);
+        CHECK(isnan(y.f[at]));
+        FREE(&x, &zero, &y, &row, &column, &loss);
+    }
+    array x = input(3), y = input(3);
+    fast->standardize_rows(p, 3, 1, x.f, 1e-6, y.f); /* the unbiased variance of one value does not exist */
+    CHECK(isnan(y.f[0]) && isnan(y.f[1]) && isnan(y.f[2]));
+    /* Logits of -infinity (a class that is ruled out) are not an error. */
+    float logits[3] = {-INFINITY, 1, 1}, out[3];
+    fast->softmax_rows(p, 1, 3, logits, out);
+    CHECK(out[0] == 0 && fabsf(out[1] - 0.5f) < 1e-6f);
+    FREE(&x, &y);
+}
+
+int main(void) {
+    reference = mk_kernels_reference_float64();
+    reference_pool = mk_pool_create(1);
+    for (int i = 0; i < POOLS; i++) pools[i] = mk_pool_create(i + 1);
+    for (int32_t isa = MK_ISA_BASELINE; isa <= MK_ISA_NEON; isa++) {
+        if (!mk_isa_available(isa)) continue;
+        fast = mk_kernels_float32(isa);
+        CHECK(fast != NULL && fast->element_bytes == 4);
+        printf("%s\n", fast->name);
+        test_elementwise();
+        test_column_sum();
+        test_layer_norm();
+        test_standardize();
+        test_gathers();
+        test_all_patches();
+        test_squared_error();
+        test_cross_entropy();
+        test_mean_tokens();
+        test_adamw();
+        test_nan();
+    }
+    for (int i = 0; i < POOLS; i++) mk_pool_destroy(pools[i]);
+    mk_pool_destroy(reference_pool);
+    return check_result("test_kernels");
+}

@@ -1,0 +1,61 @@
+"""What the tests share: a network that trains in milliseconds, images for it, and a folder of images."""
+
+import numpy as np
+import pytest
+
+import mrp
+
+# 8 x 8 images, 2 x 2 patches, one block of width 16: a step takes about a millisecond.
+NETWORK = {
+    "width": 16,
+    "depth": 1,
+    "heads": 2,
+    "mlp_ratio": 2,
+    "decoder_width": 16,
+    "decoder_depth": 1,
+    "decoder_heads": 2,
+    "patch_size": 4,
+}
+TINY = NETWORK | {"threads": 1, "batch_size": 8, "epochs": 2, "random_state": 3, "progress": False}
+RUN = {"threads": 1, "batch_size": 8, "epochs": 2, "random_state": 3, "progress": False}
+
+
+@pytest.fixture
+def images():
+    """40 colour images, uint8, NCHW."""
+    return np.random.default_rng(7).integers(0, 256, (40, 3, 8, 8), dtype=np.uint8)
+
+
+@pytest.fixture
+def labels():
+    return np.arange(40, dtype=np.int32) % 4
+
+
+@pytest.fixture
+def mae(images):
+    return mrp.MaskedAutoencoder(**TINY).fit(images)
+
+
+@pytest.fixture
+def classifier(images, labels):
+    return mrp.Classifier(**TINY).fit(images, labels)
+
+
+@pytest.fixture
+def model():
+    """A fresh model for 3 x 8 x 8 images."""
+    return mrp.Model(image_size=8, **NETWORK)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """<class>/<image>: two classes with three PNG and two JPEG images of 10 x 12 pixels each."""
+    from PIL import Image
+
+    random = np.random.default_rng(5)
+    for name in ("cat", "dog"):
+        (tmp_path / "images" / name).mkdir(parents=True)
+        for index in range(5):
+            picture = Image.fromarray(random.integers(0, 256, (10, 12, 3), dtype=np.uint8))
+            picture.save(tmp_path / "images" / name / f"{index}.{'png' if index < 3 else 'jpg'}")
+    return tmp_path / "images"

@@ -1,0 +1,138 @@
+"""CIFAR-10 with few labels: MAE pretraining and fine-tuning against training from scratch, with libmrp.
+
+    .venv/bin/python benchmarks/cifar10/run.py --data FOLDER --output build/cifar10 pretrain
+    .venv/bin/python benchmarks/cifar10/run.py --data FOLDER --output build/cifar10 scratch --rates 5e-4 1e-3 2e-3 4e-3
+    .venv/bin/python benchmarks/cifar10/run.py --data FOLDER --output build/cifar10 finetune
+    .venv/bin/python benchmarks/cifar10/run.py --data FOLDER --output build/cifar10 report
+
+FOLDER holds train/<class>/*.jpg and test/<class>/*.jpg. Network: ViT, patch 4, width 128, depth 6, 4 heads; decoder width 96,
+depth 2 (preset mae_vit_mini_32). Scratch and fine-tuning share recipe, augmentation, labels and budget; only layer decay and rate
+differ. Every command can be stopped and started again: pretraining goes on from its checkpoint, finished runs are not repeated.
+Results are lines of JSON in OUTPUT/results.jsonl.
+"""
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+import mrp
+
+PRESET = "mae_vit_mini_32"
+PRETRAIN = {"batch_size": 256, "learning_rate": 1.5e-3, "warmup_epochs": None, "weight_decay": 0.05}
+FINETUNE = {"batch_size": 128, "label_smoothing": 0.1, "weight_decay": 0.05}
+
+
+def options(args: argparse.Namespace, **more: object) -> mrp.Config:
+    values = {key: value for key, value in more.items() if value is not None}
+    return mrp.Config(PRESET, threads=args.threads, **values)
+
+
+def record(args: argparse.Namespace, **values: object) -> None:
+    with (args.output / "results.jsonl").open("a") as file:
+        file.write(json.dumps(values) + "\n")
+    print(json.dumps(values), flush=True)
+
+
+def recorded(args: argparse.Namespace, kind: str) -> list[dict]:
+    path = args.output / "results.jsonl"
+    lines = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    return [line for line in lines if line["kind"] == kind]
+
+
+def pretrain(args: argparse.Namespace) -> None:
+    encoder, checkpoint = args.output / "encoder.safetensors", args.output / "pretrain.ckpt"
+    if encoder.exists():
+        return
+    train = mrp.ImageFolder(args.data / "train")
+    config = options(args, seed=args.seed, epochs=args.epochs, **PRETRAIN)
+    model = mrp.Model(config)
+    trainer = mrp.Trainer(model, train, config, phase="pretrain")
+    if checkpoint.exists():
+        trainer.resume(checkpoint)
+    print(f"{trainer.plan.bytes / 2**20:.0f} MiB, {trainer.plan.steps} steps", flush=True)
+    epoch, start, processor = int(trainer.progress.epoch), time.monotonic(), time.process_time()
+    for progress in trainer:
+        if int(progress.epoch) > epoch:
+            epoch = int(progress.epoch)
+            trainer.save(checkpoint)
+            record(
+                args, kind="pretrain_epoch", epoch=epoch, loss=round(progress.mean_loss, 5), seconds=round(progress.seconds, 1),
+                wall=round(time.monotonic() - start, 1), processor=round(time.process_time() - processor, 1),
+            )  # fmt: skip
+    model.save(encoder)
+    record(args, kind="pretrain", epochs=args.epochs, images=args.epochs * len(train), seconds=round(trainer.progress.seconds, 1))
+
+
+def classify(args: argparse.Namespace, kind: str, rate: float, seed: int) -> None:
+    same = {"labels": args.labels, "epochs": args.finetune_epochs, "rate": rate, "seed": seed}
+    if any(all(line[key] == value for key, value in same.items()) for line in recorded(args, kind)):
+        return
+    train, test = mrp.ImageFolder(args.data / "train"), mrp.ImageFolder(args.data / "test")
+    few = train.subset(args.labels, random_state=0)
+    config = options(args, seed=seed, epochs=args.finetune_epochs, learning_rate=rate, **FINETUNE)
+    model = mrp.Model.load(args.output / "encoder.safetensors") if kind == "finetune" else mrp.Model(config)
+    trainer, curve, start = mrp.Trainer(model, few, config, phase="finetune"), [], time.monotonic()
+    epoch = 0
+    for progress in trainer:
+        if int(progress.epoch) > epoch:
+            epoch = int(progress.epoch)
+            curve.append(round(progress.mean_loss, 4))
+    accuracy = model.evaluate(test, "top1", config)
+    record(
+        args, kind=kind, **same, top1=round(100 * accuracy, 2), test_loss=round(model.evaluate(test, "loss", config), 4), train_loss=curve,
+        wall=round(time.monotonic() - start, 1),
+    )  # fmt: skip
+
+
+def scratch(args: argparse.Namespace) -> None:
+    for rate in args.rates:
+        classify(args, "scratch", rate, args.seeds[0])
+    runs = [line for line in recorded(args, "scratch") if line["labels"] == args.labels and line["epochs"] == args.finetune_epochs]
+    best = max((line for line in runs if line["seed"] == args.seeds[0]), key=lambda line: line["top1"])["rate"]
+    for seed in args.seeds[1:]:
+        classify(args, "scratch", best, seed)
+
+
+def finetune(args: argparse.Namespace) -> None:
+    for seed in args.seeds:
+        classify(args, "finetune", args.finetune_rate, seed)
+
+
+def report(args: argparse.Namespace) -> None:
+    for line in recorded(args, "pretrain_epoch"):
+        print(f"pretraining epoch {line['epoch']:3}: loss {line['loss']:.4f}, {line['seconds']:.0f} s in steps")
+    means = {}
+    for kind in ("scratch", "finetune"):
+        rates: dict[float, list[float]] = {}
+        for line in recorded(args, kind):
+            rates.setdefault(line["rate"], []).append(line["top1"])
+        for rate, values in sorted(rates.items()):
+            mean = sum(values) / len(values)
+            print(f"{kind:8} rate {rate:g}: top-1 {mean:.2f} % over {len(values)} seeds {values}")
+            means.setdefault(kind, {})[rate] = (len(values), mean)
+    if len(means) == 2:
+        best = {kind: max(values.values()) for kind, values in means.items()}
+        print(f"fine-tuned {best['finetune'][1]:.2f} %, scratch {best['scratch'][1]:.2f} %: {best['finetune'][1] - best['scratch'][1]:+.2f} points")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("command", choices=["pretrain", "scratch", "finetune", "report"])
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--seed", type=int, default=0, help="of the pretraining")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of fine-tuning and scratch")
+    parser.add_argument("--epochs", type=int, default=16, help="of the pretraining")
+    parser.add_argument("--labels", type=int, default=5000)
+    parser.add_argument("--finetune-epochs", type=int, default=20)
+    parser.add_argument("--finetune-rate", type=float, default=1e-3)
+    parser.add_argument("--rates", type=float, nargs="+", default=[5e-4, 1e-3, 2e-3, 4e-3])
+    args = parser.parse_args()
+    args.output.mkdir(parents=True, exist_ok=True)
+    {"pretrain": pretrain, "scratch": scratch, "finetune": finetune, "report": report}[args.command](args)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1074 @@
+/* _mrp: the C interface of libmrp as Python functions, one for one. The package `mrp` above it is what people use.
+ *
+ * Handles are opaque objects that destroy themselves and keep alive what they borrow (a wrapped array, the dataset of a subset, the
+ * model and the dataset of a trainer). A status below zero becomes an exception whose text is mrp_last_error(). Input and output
+ * arrays pass through the buffer protocol without a copy: C-contiguous, native byte order; anything else is refused with a message,
+ * so that the caller decides about copies. The GIL is released in every call that can take long, and signals are answered
+ * within 50 ms: in a training run by its progress callback, elsewhere by waiting on a helper thread (see `run_watched`). */
+
+#define PY_SSIZE_T_CLEAN
+#ifndef Py_LIMITED_API
+#define Py_LIMITED_API 0x030B0000
+#endif
+#include <Python.h>
+
+#include <mrp.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+/* ---- Module state ---- */
+
+enum kind { CONFIG, DATASET, MODEL, TRAINER, KINDS };
+
+static const char *const kind_names[KINDS] = {"mrp._mrp.Config", "mrp._mrp.Dataset", "mrp._mrp.Model", "mrp._mrp.Trainer"};
+
+typedef struct {
+    const char *name;
+    mrp_status code;
+    const char *base; /* the builtin exception that it also is, or NULL */
+    const char *doc;
+} exception_spec;
+
+static const exception_spec exception_specs[] = {
+    {"Cancelled", MRP_CANCELLED, NULL, "The call was stopped by cancel() before its result was complete."},
+    {"ArgumentError", MRP_ERR_ARGUMENT, "ValueError", "A value is outside its range; the text names the value and the limit."},
+    {"HandleError", MRP_ERR_HANDLE, NULL, "Not a live object of the library."},
+    {"BusyError", MRP_ERR_BUSY, "RuntimeError", "The object is in use by another call, in this thread or in another one."},
+    {"MrpMemoryError", MRP_ERR_MEMORY, "MemoryError", "Memory ran out."},
+    {"MrpIOError", MRP_ERR_IO, "OSError", "A file could not be opened, read or written."},
+    {"FormatError", MRP_ERR_FORMAT, "ValueError", "A file or a text is not what it should be."},
+    {"VersionError", MRP_ERR_VERSION, NULL, "A file comes from a newer or unknown version."},
+    {"StateError", MRP_ERR_STATE, "RuntimeError", "Not possible in the object's present state."},
+    {"NumericError", MRP_ERR_NUMERIC, "ArithmeticError", "NaN or infinity in the data or in the loss."},
+    {"ForkedError", MRP_ERR_FORKED, "RuntimeError", "The object was in use when the process forked."},
+    {"UnsupportedError", MRP_ERR_UNSUPPORTED, NULL, "Correct, but not offered by this build or for this model."},
+    {"InternalError", MRP_ERR_INTERNAL, "RuntimeError", "A defect of the library: please report it."},
+};
+enum { EXCEPTIONS = sizeof exception_specs / sizeof exception_specs[0] };
+
+typedef struct {
+    PyTypeObject *types[KINDS];
+    PyTypeObject *progress;
+    PyObject *error; /* mrp.MrpError, the base of all */
+    PyObject *exceptions[EXCEPTIONS];
+} module_state;
+
+static module_state *state_of(PyObject *module) { return PyModule_GetState(module); }
+
+/* ---- Errors ---- */
+
+static PyObject *raise_text(module_state *state, mrp_status status, const char *text) {
+    PyObject *type = state->error;
+    for (int i = 0; i < EXCEPTIONS; i++) {
+        if (exception_specs[i].code == status) type = state->exceptions[i];
+    }
+    /* File names need not be UTF-8: what cannot be decoded is shown as \xNN instead of hiding the error. */
+    PyObject *message = PyUnicode_DecodeUTF8(text, (Py_ssize_t)strlen(text), "backslashreplace");
+    if (message) {
+        PyErr_SetObject(type, message);
+        Py_DECREF(message);
+    }
+    return NULL;
+}
+
+static PyObject *raise_status(module_state *state, mrp_status status) {
+    const char *text = mrp_last_error();
+    if (status >= 0 || text[0] == 0) text = mrp_status_string(status);
+    return raise_text(state, status, text);
+}
+
+static PyObject *none_or_raise(module_state *state, mrp_status status) {
+    if (status != MRP_OK) return raise_status(state, status);
+    Py_RETURN_NONE;
+}
+
+/* ---- Handles ---- */
+
+typedef struct {
+    PyObject_HEAD
+    union {
+        void *any;
+        mrp_config *config;
+        mrp_dataset *dataset;
+        mrp_model *model;
+        mrp_trainer *trainer;
+    } handle;
+    int kind;
+    PyObject *first, *second; /* handles that this one borrows from, or NULL */
+    Py_buffer pixels;         /* the wrapped array; pixels.obj is NULL when there is none */
+} handle_object;
+
+static int handle_clear(PyObject *self) {
+    handle_object *object = (handle_object *)self;
+    /* The handle goes first: it may still look at what it borrows. */
+    switch (object->kind) {
+    case CONFIG: mrp_config_destroy(object->handle.config); break;
+    case DATASET: mrp_dataset_destroy(object->handle.dataset); break;
+    case MODEL: mrp_model_destroy(object->handle.model); break;
+    default: mrp_trainer_destroy(object->handle.trainer); break;
+    }
+    object->handle.any = NULL;
+    if (object->pixels.obj) PyBuffer_Release(&object->pixels);
+    Py_CLEAR(object->first);
+    Py_CLEAR(object->second);
+    return 0;
+}
+
+static int handle_traverse(PyObject *self, visitproc visit, void *arg) {
+    handle_object *object = (handle_object *)self;
+    Py_VISIT(Py_TYPE(self));
+    Py_VISIT(object->first);
+    Py_VISIT(object->second);
+    Py_VISIT(object->pixels.obj);
+    return 0;
+}
+
+static void handle_dealloc(PyObject *self) {
+    PyTypeObject *type = Py_TYPE(self);
+    PyObject_GC_UnTrack(self);
+    handle_clear(self);
+    freefunc release = (freefunc)PyType_GetSlot(type, Py_tp_free);
+    release(self);
+    Py_DECREF(type);
+}
+
+static PyType_Slot handle_slots[] = {
+    {Py_tp_dealloc, handle_dealloc},
+    {Py_tp_traverse, handle_traverse},
+    {Py_tp_clear, handle_clear},
+    {Py_tp_doc, "Opaque handle of the library; destroyed with its last reference."},
+    {0, NULL},
+};
+
+/* An empty handle, to be filled by a create function; dropping it while it is empty is harmless. */
+static handle_object *new_handle(module_state *state, int kind, PyObject *first, PyObject *second) {
+    PyTypeObject *type = state->types[kind];
+    allocfunc allocate = (allocfunc)PyType_GetSlot(type, Py_tp_alloc);
+    handle_object *object = (handle_object *)allocate(type, 0);
+    if (!object) return NULL;
+    object->kind = kind;
+    Py_XINCREF(first);
+    Py_XINCREF(second);
+    object->first = first;
+    object->second = second;
+    return object;
+}
+
+static PyObject *handle_or_raise(module_state *state, handle_object *object, mrp_status status) {
+    if (status == MRP_OK) return (PyObject *)object;
+    raise_status(state, status);
+    Py_DECREF((PyObject *)object);
+    return NULL;
+}
+
+/* The C handle inside `object`, or NULL with TypeError set. */
+static void *handle_of(module_state *state, PyObject *object, int kind) {
+    if (!PyObject_TypeCheck(object, state->types[kind])) {
+        PyErr_Format(PyExc_TypeError, "expected a %s, got %R", kind_names[kind], (PyObject *)Py_TYPE(object));
+        return NULL;
+    }
+    void *handle = ((handle_object *)object)->handle.any;
+    if (!handle) PyErr_Format(PyExc_ValueError, "this %s is already destroyed", kind_names[kind]);
+    return handle;
+}
+
+/* Options may be None. Returns 0 and sets an exception when `object` is neither None nor a Config. */
+static int options_of(module_state *state, PyObject *object, mrp_config **config) {
+    *config = NULL;
+    if (object == Py_None) return 1;
+    *config = handle_of(state, object, CONFIG);
+    return *config != NULL;
+}
+
+static int seed_converter(PyObject *object, void *result) {
+    unsigned long long seed = PyLong_AsUnsignedLongLong(object);
+    if (PyErr_Occurred()) return 0;
+    *(uint64_t *)result = seed;
+    return 1;
+}
+
+/* ---- Arrays ---- */
+
+/* The element type of a buffer: its format without a byte-order mark, or 0 when the order is not this machine's. */
+static char element_of(const Py_buffer *view) {
+    const uint16_t probe = 1;
+    const int little = *(const unsigned char *)&probe == 1;
+    const char *format = view->format ? view->format : "B";
+    const char order = format[0];
+    if (order == '@' || order == '=' || order == (little ? '<' : '>')) format++;
+    if (strlen(format) != 1) return 0;
+    return format[0];
+}
+
+/* A C-contiguous, aligned, native view of `object`. `elements` lists the formats that are welcome. */
+static int open_array(module_state *state, PyObject *object, const char *what, const char *elements, int dimensions, int writable,
+                      Py_buffer *view) {
+    memset(view, 0, sizeof *view);
+    if (PyObject_GetBuffer(object, view, PyBUF_FORMAT | PyBUF_STRIDES | (writable ? PyBUF_WRITABLE : 0)) != 0) return 0;
+    char message[200] = "";
+    char element = element_of(view);
+    if (!element || !strchr(elements, element)) {
+        snprintf(message, sizeof message, "%s have the element format '%.20s', expected one of '%s' in native byte order", what,
+                 view->format ? view->format : "B", elements);
+    } else if (dimensions && view->ndim != dimensions) {
+        snprintf(message, sizeof message, "%s have %d dimensions, expected %d", what, view->ndim, dimensions);
+    } else if (!PyBuffer_IsContiguous(view, 'C')) {
+        snprintf(message, sizeof message, "%s are not C-contiguous: pass a contiguous copy", what);
+    } else if ((uintptr_t)view->buf % (uintptr_t)(view->itemsize > 0 ? view->itemsize : 1) != 0) {
+        snprintf(message, sizeof message, "%s are not aligned to their %d-byte elements: pass a copy", what, (int)view->itemsize);
+    }
+    if (message[0] == 0) return 1;
+    PyBuffer_Release(view);
+    raise_text(state, MRP_ERR_ARGUMENT, message);
+    return 0;
+}
+
+static int64_t elements_in(const Py_buffer *view) { return view->itemsize > 0 ? (int64_t)(view->len / view->itemsize) : 0; }
+
+/* ---- Text ---- */
+
+typedef mrp_status (*text_reader)(const void *object, const void *argument, char *buffer, int64_t capacity, int64_t *needed);
+
+/* A text that the library writes into a caller's buffer. */
+static PyObject *read_text(module_state *state, text_reader reader, const void *object, const void *argument) {
+    char small[1024];
+    int64_t needed = 0;
+    mrp_status status = reader(object, argument, small, sizeof small, &needed);
+    if (status == MRP_OK) return PyUnicode_DecodeUTF8(small, (Py_ssize_t)strlen(small), "backslashreplace");
+    if (status != MRP_ERR_ARGUMENT || needed <= (int64_t)sizeof small) return raise_status(state, status);
+    char *large = PyMem_Malloc((size_t)needed);
+    if (!large) return PyErr_NoMemory();
+    status = reader(object, argument, large, needed, &needed);
+    PyObject *text = status == MRP_OK ? PyUnicode_DecodeUTF8(large, (Py_ssize_t)strlen(large), "backslashreplace")
+                                      : raise_status(state, status);
+    PyMem_Free(large);
+    return text;
+}
+
+static mrp_status read_option(const void *object, const void *argument, char *buffer, int64_t capacity, int64_t *needed) {
+    return mrp_config_get(object, argument, buffer, capacity, needed);
+}
+static mrp_status read_table(const void *object, const void *argument, char *buffer, int64_t capacity, int64_t *needed) {
+    (void)object, (void)argument;
+    return mrp_config_describe(buffer, capacity, needed);
+}
+static mrp_status read_class_name(const void *object, const void *argument, char *buffer, int64_t capacity, int64_t *needed) {
+    return mrp_dataset_class_name(object, *(const int64_t *)argument, buffer, capacity, needed);
+}
+static mrp_status read_model(const void *object, const void *argument, char *buffer, int64_t capacity, int64_t *needed) {
+    (void)argument;
+    return mrp_model_describe((mrp_model *)(uintptr_t)object, buffer, capacity, needed);
+}
+
+/* ---- Progress and interruption ---- */
+
+static PyStructSequence_Field progress_fields[] = {
+    {"phase", "what runs: 'pretrain' or 'finetune'"},
+    {"fraction", "share of the run that is done, 0 ... 1"},
+    {"step", "steps done"},
+    {"steps", "steps of the whole run"},
+    {"epoch", "passes over the data done, with a fraction"},
+    {"loss", "loss of the last step"},
+    {"mean_loss", "mean loss of the current epoch so far"},
+    {"learning_rate", "learning rate of the last step"},
+    {"images_per_second", "training images per second"},
+    {"seconds", "seconds since the run began"},
+    {"seconds_left", "seconds until it ends, estimated"},
+    {NULL, NULL},
+};
+enum { PROGRESS_FIELDS = sizeof progress_fields / sizeof progress_fields[0] - 1 };
+static PyStructSequence_Desc progress_description = {
+    "mrp.Progress", "How far a training run is; a value that is not known yet is NaN (None where it is a count).", progress_fields, PROGRESS_FIELDS};
+
+static PyObject *count_or_none(double value) {
+    if (value != value) Py_RETURN_NONE;
+    return PyLong_FromDouble(value);
+}
+
+static PyObject *progress_snapshot(module_state *state, const mrp_progress *progress) {
+    PyObject *values[PROGRESS_FIELDS] = {
+        PyUnicode_FromString(mrp_progress_phase(progress)), PyFloat_FromDouble(mrp_progress_fraction(progress)),
+        count_or_none(mrp_progress_value(progress, "step")), count_or_none(mrp_progress_value(progress, "steps"))};
+    for (int i = 4; i < PROGRESS_FIELDS; i++) values[i] = PyFloat_FromDouble(mrp_progress_value(progress, progress_fields[i].name));
+    PyObject *result = PyStructSequence_New(state->progress);
+    int complete = result != NULL;
+    for (int i = 0; i < PROGRESS_FIELDS; i++) {
+        if (!values[i]) complete = 0;
+        if (result) {
+            PyStructSequence_SetItem(result, i, values[i]);
+        } else {
+            Py_XDECREF(values[i]);
+        }
+    }
+    if (complete) return result;
+    Py_XDECREF(result);
+    return NULL;
+}
+
+typedef struct {
+    module_state *state;
+    PyThreadState *thread; /* saved while the GIL is released */
+    PyObject *callback;    /* borrowed from the caller; NULL for none */
+    double next_check;     /* when signals are looked at next, in seconds */
+    int stopped;
+} run_context;
+
+static double now(void) {
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
+}
+
+/* Called by the library on the thread that released the GIL. Without a callback the GIL is taken only for the signals, and not at
+ * every step: waiting for it can take longer than a small step. */
+static int32_t on_progress(const mrp_progress *progress, void *user) {
+    run_context *run = user;
+    if (run->stopped) return 1;
+    double time = now();
+    if (!run->callback && time < run->next_check) return 0;
+    run->next_check = time + 0.02;
+    PyEval_RestoreThread(run->thread);
+    if (PyErr_CheckSignals() != 0) {
+        run->stopped = 1;
+    } else if (run->callback) {
+        PyObject *snapshot = progress_snapshot(run->state, progress);
+        PyObject *answer = snapshot ? PyObject_CallFunctionObjArgs(run->callback, snapshot, NULL) : NULL;
+        Py_XDECREF(snapshot);
+        run->stopped = answer ? PyObject_IsTrue(answer) != 0 : 1;
+        Py_XDECREF(answer);
+    }
+    run->thread = PyEval_SaveThread();
+    return run->stopped;
+}
+
+typedef mrp_status (*training_function)(mrp_model *, const mrp_dataset *, const mrp_config *, mrp_progress_fn, void *);
+
+static PyObject *train(PyObject *module, PyObject *args, training_function function) {
+    module_state *state = state_of(module);
+    PyObject *model_object, *dataset_object, *options_object, *callback;
+    if (!PyArg_ParseTuple(args, "OOOO", &model_object, &dataset_object, &options_object, &callback)) return NULL;
+    mrp_config *options;
+    mrp_model *model = handle_of(state, model_object, MODEL);
+    mrp_dataset *dataset = model ? handle_of(state, dataset_object, DATASET) : NULL;
+    if (!dataset || !options_of(state, options_object, &options)) return NULL;
+    if (callback != Py_None && !PyCallable_Check(callback)) {
+        return PyErr_Format(PyExc_TypeError, "callback is not callable: %R", callback);
+    }
+    run_context run = {.state = state, .callback = callback == Py_None ? NULL : callback, .next_check = now() + 0.02};
+    run.thread = PyEval_SaveThread();
+    mrp_status status = function(model, dataset, options, on_progress, &run);
+    PyEval_RestoreThread(run.thread);
+    if (PyErr_Occurred()) return NULL;
+    if (status < 0) return raise_status(state, status);
+    return PyBool_FromLong(status != MRP_CANCELLED);
+}
+
+/* A call without a callback, so that Ctrl-C reaches it too: it runs on a helper thread, while this one looks at the signals and
+ * cancels the model's call when a handler raised. */
+typedef struct {
+    mrp_status (*call)(void *arguments);
+    void *arguments;
+    mrp_model *model;
+    mrp_status status;
+    char message[2048]; /* mrp_last_error() of the helper thread */
+    int finished;
+    pthread_mutex_t lock;
+    pthread_cond_t done;
+} watched_call;
+
+static void run_here(watched_call *watched) {
+    watched->status = watched->call(watched->arguments);
+    if (watched->status < 0) {
+        strncpy(watched->message, mrp_last_error(), sizeof watched->message - 1);
+    }
+}
+
+static void *run_on_thread(void *argument) {
+    watched_call *watched = argument;
+    run_here(watched);
+    pthread_mutex_lock(&watched->lock);
+    watched->finished = 1;
+    pthread_cond_signal(&watched->done);
+    pthread_mutex_unlock(&watched->lock);
+    return NULL;
+}
+
+static int start_thread(pthread_t *thread, watched_call *watched) {
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before); /* the host's signals stay with the host's threads */
+    int failed = pthread_create(thread, NULL, run_on_thread, watched);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return failed == 0;
+}
+
+/* Waits 20 ms at most; tells whether the call has finished. */
+static int wait_a_little(watched_call *watched) {
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_nsec += 20000000;
+    if (until.tv_nsec >= 1000000000) {
+        until.tv_nsec -= 1000000000;
+        until.tv_sec++;
+    }
+    pthread_mutex_lock(&watched->lock);
+    if (!watched->finished) pthread_cond_timedwait(&watched->done, &watched->lock, &until);
+    int finished = watched->finished;
+    pthread_mutex_unlock(&watched->lock);
+    return finished;
+}
+
+/* Runs `call` without the GIL. Returns 0 with an exception set when it failed or was interrupted. */
+static int run_watched(module_state *state, watched_call *watched) {
+    pthread_t thread;
+    int interrupted = 0;
+    pthread_mutex_init(&watched->lock, NULL);
+    pthread_cond_init(&watched->done, NULL);
+    PyThreadState *saved = PyEval_SaveThread();
+    if (start_thread(&thread, watched)) {
+        while (!wait_a_little(watched)) {
+            PyEval_RestoreThread(saved);
+            if (!interrupted) interrupted = PyErr_CheckSignals() != 0;
+            saved = PyEval_SaveThread();
+            if (interrupted) mrp_cancel(watched->model); /* again and again: the call may not have begun yet */
+        }
+        pthread_join(thread, NULL);
+    } else {
+        run_here(watched); /* no thread to be had: then without interruption */
+    }
+    PyEval_RestoreThread(saved);
+    pthread_cond_destroy(&watched->done);
+    pthread_mutex_destroy(&watched->lock);
+    if (interrupted || PyErr_Occurred()) return 0;
+    if (watched->status < 0) {
+        raise_text(state, watched->status, watched->message[0] ? watched->message : mrp_status_string(watched->status));
+        return 0;
+    }
+    return 1;
+}
+
+/* ---- Library ---- */
+
+static PyObject *py_version(PyObject *module, PyObject *unused) {
+    (void)module, (void)unused;
+    return PyUnicode_FromString(mrp_version());
+}
+
+static PyObject *py_build_info(PyObject *module, PyObject *unused) {
+    (void)module, (void)unused;
+    return PyUnicode_FromString(mrp_build_info());
+}
+
+static PyObject *py_memory_in_use(PyObject *module, PyObject *unused) {
+    (void)module, (void)unused;
+    return PyLong_FromLongLong(mrp_memory_in_use());
+}
+
+/* ---- Options ---- */
+
+static PyObject *py_config_create(PyObject *module, PyObject *args) {
+    const char *preset;
+    if (!PyArg_ParseTuple(args, "z", &preset)) return NULL;
+    module_state *state = state_of(module);
+    handle_object *object = new_handle(state, CONFIG, NULL, NULL);
+    if (!object) return NULL;
+    return handle_or_raise(state, object, mrp_config_create(preset, &object->handle.config));
+}
+
+static PyObject *py_config_set(PyObject *module, PyObject *args) {
+    PyObject *config_object;
+    const char *key, *value;
+    if (!PyArg_ParseTuple(args, "Oss", &config_object, &key, &value)) return NULL;
+    module_state *state = state_of(module);
+    mrp_config *config = handle_of(state, config_object, CONFIG);
+    if (!config) return NULL;
+    return none_or_raise(state, mrp_config_set(config, key, value));
+}
+
+static PyObject *py_config_get(PyObject *module, PyObject *args) {
+    PyObject *config_object;
+    const char *key;
+    if (!PyArg_ParseTuple(args, "Os", &config_object, &key)) return NULL;
+    module_state *state = state_of(module);
+    mrp_config *config = handle_of(state, config_object, CONFIG);
+    if (!config) return NULL;
+    return read_text(state, read_option, config, key);
+}
+
+static PyObject *py_config_describe(PyObject *module, PyObject *unused) {
+    (void)unused;
+    return read_text(state_of(module), read_table, NULL, NULL);
+}
+
+/* ---- Datasets ---- */
+
+static PyObject *py_dataset_wrap_array(PyObject *module, PyObject *args) {
+    PyObject *pixels_object, *labels_object;
+    int layout;
+    if (!PyArg_ParseTuple(args, "OiO", &pixels_object, &layout, &labels_object)) return NULL;
+    module_state *state = state_of(module);
+    handle_object *object = new_handle(state, DATASET, NULL, NULL);
+    if (!object) return NULL;
+    Py_buffer *pixels = &object->pixels, labels = {0};
+    if (!open_array(state, pixels_object, "pixels", "BHf", 4, 0, pixels)) goto failed;
+    if (layout != MRP_NCHW && layout != MRP_NHWC) {
+        PyErr_Format(PyExc_ValueError, "layout %d is neither NCHW nor NHWC", layout);
+        goto failed;
+    }
+    const int64_t count = pixels->shape[0];
+    if (labels_object != Py_None) {
+        if (!open_array(state, labels_object, "labels", "il", 1, 0, &labels)) goto failed;
+        char message[120] = "";
+        if (labels.itemsize != 4) {
+            snprintf(message, sizeof message, "labels have %d-byte elements, expected int32", (int)labels.itemsize);
+        } else if (labels.shape[0] != count) {
+            snprintf(message, sizeof message, "%lld labels were given for %lld images", (long long)labels.shape[0], (long long)count);
+        }
+        if (message[0]) {
+            raise_text(state, MRP_ERR_ARGUMENT, message);
+            goto failed;
+        }
+    }
+    const int channel_axis = layout == MRP_NCHW ? 1 : 3, row_axis = layout == MRP_NCHW ? 2 : 1;
+    const int64_t channels = pixels->shape[channel_axis], height = pixels->shape[row_axis], width = pixels->shape[row_axis + 1];
+    const char element = element_of(pixels);
+    const int32_t type = element == 'B' ? MRP_UINT8 : element == 'H' ? MRP_UINT16 : MRP_FLOAT32;
+    mrp_status status;
+    Py_BEGIN_ALLOW_THREADS
+    status = mrp_dataset_wrap_array(pixels->buf, type, count, channels, height, width, layout, labels.buf,
+                                    &object->handle.dataset);
+    Py_END_ALLOW_THREADS
+    if (labels.obj) PyBuffer_Release(&labels);
+    return handle_or_raise(state, object, status);
+failed:
+    if (labels.obj) PyBuffer_Release(&labels);
+    Py_DECREF((PyObject *)object);
+    return NULL;
+}
+
+static PyObject *py_dataset_open_folder(PyObject *module, PyObject *args) {
+    PyObject *path, *options_object;
+    if (!PyArg_ParseTuple(args, "O&O", PyUnicode_FSConverter, &path, &options_object)) return NULL;
+    module_state *state = state_of(module);
+    mrp_config *options;
+    handle_object *object = options_of(state, options_object, &options) ? new_handle(state, DATASET, NULL, NULL) : NULL;
+    const char *bytes = object ? PyBytes_AsString(path) : NULL;
+    if (!bytes) {
+        Py_XDECREF((PyObject *)object);
+        Py_DECREF(path);
+        return NULL;
+    }
+    mrp_status status;
+    Py_BEGIN_ALLOW_THREADS
+    status = mrp_dataset_open_folder(bytes, options, &object->handle.dataset);
+    Py_END_ALLOW_THREADS
+    Py_DECREF(path);
+    return handle_or_raise(state, object, status);
+}
+
+static PyObject *py_dataset_generate(PyObject *module, PyObject *args) {
+    PyObject *options_object;
+    long long count;
+    uint64_t seed;
+    if (!PyArg_ParseTuple(args, "OLO&", &options_object, &count, seed_converter, &seed)) return NULL;
+    module_state *state = state_of(module);
+    mrp_config *options;
+    if (!options_of(state, options_object, &options)) return NULL;
+    handle_object *object = new_handle(state, DATASET, NULL, NULL);
+    if (!object) return NULL;
+    mrp_status status;
+    Py_BEGIN_ALLOW_THREADS
+    status = mrp_dataset_generate(options, count, seed, &object->handle.dataset);
+    Py_END_ALLOW_THREADS
+    return handle_or_raise(state, object, status);
+}
+
+static PyObject *py_dataset_subset(PyObject *module, PyObject *args) {
+    PyObject *parent;
+    long long count;
+    uint64_t seed;
+    if (!PyArg_ParseTuple(args, "OLO&", &parent, &count, seed_converter, &seed)) return NULL;
+    module_state *state = state_of(module);
+    mrp_dataset *dataset = handle_of(state, parent, DATASET);
+    handle_object *object = dataset ? new_handle(state, DATASET, parent, NULL) : NULL;
+    if (!object) return NULL;
+    return handle_or_raise(state, object, mrp_dataset_subset(dataset, count, seed, &object->handle.dataset));
+}
+
+static PyObject *py_dataset_shape(PyObject *module, PyObject *object) {
+    module_state *state = state_of(module);
+    mrp_dataset *dataset = handle_of(state, object, DATASET);
+    if (!dataset) return NULL;
+    int64_t count, channels, height, width, classes;
+    mrp_status status = mrp_dataset_shape(dataset, &count, &channels, &height, &width, &classes);
+    if (status != MRP_OK) return raise_status(state, status);
+    return Py_BuildValue("LLLLL", (long long)count, (long long)channels, (long long)height, (long long)width, (long long)classes);
+}
+
+static PyObject *py_dataset_class_name(PyObject *module, PyObject *args) {
+    PyObject *object;
+    long long index;
+    if (!PyArg_ParseTuple(args, "OL", &object, &index)) return NULL;
+    module_state *state = state_of(module);
+    mrp_dataset *dataset = handle_of(state, object, DATASET);
+    if (!dataset) return NULL;
+    int64_t class_index = index;
+    return read_text(state, read_class_name, dataset, &class_index);
+}
+
+static PyObject *py_dataset_labels(PyObject *module, PyObject *args) {
+    PyObject *object, *out;
+    if (!PyArg_ParseTuple(args, "OO", &object, &out)) return NULL;
+    module_state *state = state_of(module);
+    mrp_dataset *dataset = handle_of(state, object, DATASET);
+    Py_buffer labels;
+    if (!dataset || !open_array(state, out, "labels", "il", 1, 1, &labels)) return NULL;
+    mrp_status status = mrp_dataset_labels(dataset, labels.buf, (int64_t)(labels.len / 4));
+    PyBuffer_Release(&labels);
+    return none_or_raise(state, status);
+}
+
+static PyObject *py_dataset_images(PyObject *module, PyObject *args) {
+    PyObject *object, *out;
+    long long first, count, height, width;
+    if (!PyArg_ParseTuple(args, "OLLLLO", &object, &first, &count, &height, &width, &out)) return NULL;
+    module_state *state = state_of(module);
+    mrp_dataset *dataset = handle_of(state, object, DATASET);
+    Py_buffer images;
+    if (!dataset || !open_array(state, out, "images", "f", 0, 1, &images)) return NULL;
+    mrp_status status;
+    Py_BEGIN_ALLOW_THREADS
+    status = mrp_dataset_images(dataset, first, count, height, width, images.buf, elements_in(&images));
+    Py_END_ALLOW_THREADS
+    PyBuffer_Release(&images);
+    return none_or_raise(state, status);
+}
+
+/* ---- Models ---- */
+
+static PyObject *py_model_create(PyObject *module, PyObject *options_object) {
+    module_state *state = state_of(module);
+    mrp_config *options;
+    if (!options_of(state, options_object, &options)) return NULL;
+    handle_object *object = new_handle(state, MODEL, NULL, NULL);
+    if (!object) return NULL;
+    mrp_status status;
+    Py_BEGIN_ALLOW_THREADS
+    status = mrp_model_create(options, &object->handle.model);
+    Py_END_ALLOW_THREADS
+    return handle_or_raise(state, object, status);
+}
+
+static PyObject *py_model_load(PyObject *module, PyObject *args) {
+    PyObject *path;
+    if (!PyArg_ParseTuple(args, "O&", PyUnicode_FSConverter, &path)) return NULL;
+    module_state *state = state_of(module);
+    handle_object *object = new_handle(state, MODEL, NULL, NULL);
+    const char *bytes = object ? PyBytes_AsString(path) : NULL;
+    if (!bytes) {
+        Py_XDECREF((PyObject *)object);
+        Py_DECREF(path);
+        return NULL;
+    }
+    mrp_status status;
+    Py_BEGIN_ALLOW_THREADS
+    status = mrp_model_load(bytes, &object->handle.model);
+    Py_END_ALLOW_THREADS
+    Py_DECREF(path);
+    return handle_or_raise(state, object, status);
+}
+
+static PyObject *py_model_save(PyObject *module, PyObject *args) {
+    PyObject *object, *path;
+    if (!PyArg_ParseTuple(args, "OO&", &object, PyUnicode_FSConverter, &path)) return NULL;
+    module_state *state = state_of(module);
+    mrp_model *model = handle_of(state, object, MODEL);
+    const char *bytes = model ? PyBytes_AsString(path) : NULL;
+    if (!bytes) {
+        Py_DECREF(path);
+        return NULL;
+    }
+    mrp_status status;
+    Py_BEGIN_ALLOW_THREADS
+    status = mrp_model_save(model, bytes);
+    Py_END_ALLOW_THREADS
+    Py_DECREF(path);
+    return none_or_raise(state, status);
+}
+
+static PyObject *py_model_clone(PyObject *module, PyObject *object) {
+    module_state *state = state_of(module);
+    mrp_model *model = handle_of(state, object, MODEL);
+    handle_object *copy = model ? new_handle(state, MODEL, NULL, NULL) : NULL;
+    if (!copy) return NULL;
+    mrp_status status;
+    Py_BEGIN_ALLOW_THREADS
+    status = mrp_model_clone(model, &copy->handle.model);
+    Py_END_ALLOW_THREADS
+    return handle_or_raise(state, copy, status);
+}
+
+static PyObject *py_model_describe(PyObject *module, PyObject *object) {
+    module_state *state = state_of(module);
+    mrp_model *model = handle_of(state, object, MODEL);
+    return model ? read_text(state, read_model, model, NULL) : NULL;
+}
+
+static PyObject *py_model_parameter(PyObject *module, PyObject *args) {
+    PyObject *object, *out;
+    const char *name;
+    if (!PyArg_ParseTuple(args, "OsO", &object, &name, &out)) return NULL;
+    module_state *state = state_of(module);
+    mrp_model *model = handle_of(state, object, MODEL);
+    if (!model) return NULL;
+    int64_t count = 0;
+    mrp_status status;
+    if (out == Py_None) {
+        status = mrp_model_parameter(model, name, NULL, 0, &count);
+        if (status == MRP_ERR_ARGUMENT && count > 0) status = MRP_OK; /* only the size was asked for */
+    } else {
+        Py_buffer values;
+        if (!open_array(state, out, "values", "f", 0, 1, &values)) return NULL;
+        status = mrp_model_parameter(model, name, values.buf, elements_in(&values), &count);
+        PyBuffer_Release(&values);
+    }
+    if (status != MRP_OK) return raise_status(state, status);
+    return PyLong_FromLongLong(count);
+}
+
+static PyObject *py_cancel(PyObject *module, PyObject *object) {
+    module_state *state = state_of(module);
+    mrp_model *model = handle_of(state, object, MODEL);
+    if (!model) return NULL;
+    mrp_status status = mrp_cancel(model);
+    if (status < 0) return raise_status(state, status);
+    return PyBool_FromLong(status == MRP_OK);
+}
+
+/* ---- Training ---- */
+
+static PyObject *py_pretrain(PyObject *module, PyObject *args) { return train(module, args, mrp_pretrain); }
+
+static PyObject *py_finetune(PyObject *module, PyObject *args) { return train(module, args, mrp_finetune); }
+
+static PyObject *py_trainer_create(PyObject *module, PyObject *args) {
+    PyObject *model_object, *dataset_object, *options_object;
+    const char *phase;
+    if (!PyArg_ParseTuple(args, "OOOs", &model_object, &dataset_object, &options_object, &phase)) return NULL;
+    module_state *state = state_of(module);
+    mrp_config *options;
+    mrp_model *model = handle_of(state, model_object, MODEL);
+    mrp_dataset *dataset = model ? handle_of(state, dataset_object, DATASET) : NULL;
+    if (!dataset || !options_of(state, options_object, &options)) return NULL;
+    handle_object *object = new_handle(state, TRAINER, model_object, dataset_object);
+    if (!object) return NULL;
+    mrp_status status;
+    Py_BEGIN_ALLOW_THREADS
+    status = mrp_trainer_create(model, dataset, options, phase, &object->handle.trainer);
+    Py_END_ALLOW_THREADS
+    return handle_or_raise(state, object, status);
+}
+
+static PyObject *py_trainer_plan(PyObject *module, PyObject *object) {
+    module_state *state = state_of(module);
+    mrp_trainer *trainer = handle_of(state, object, TRAINER);
+    if (!trainer) return NULL;
+    int64_t bytes, steps;
+    mrp_status status = mrp_trainer_plan(trainer, &bytes, &steps);
+    if (status != MRP_OK) return raise_status(state, status);
+    return Py_BuildValue("LL", (long long)bytes, (long long)steps);
+}
+
+static mrp_status call_step(void *trainer) { return mrp_trainer_step(trainer); }
+
+static PyObject *py_trainer_step(PyObject *module, PyObject *object) {
+    module_state *state = state_of(module);
+    mrp_trainer *trainer = handle_of(state, object, TRAINER);
+    if (!trainer) return NULL;
+    watched_call watched = {.call = call_step, .arguments = trainer, .model = handle_of(state, ((handle_object *)object)->first, MODEL)};
+    if (!watched.model || !run_watched(state, &watched)) return NULL;
+    return PyLong_FromLong(watched.status);
+}
+
+static PyObject *trainer_file(PyObject *module, PyObject *args, mrp_status (*call)(mrp_trainer *, const char *)) {
+    PyObject *object, *path;
+    if (!PyArg_ParseTuple(args, "OO&", &object, PyUnicode_FSConverter, &path)) return NULL;
+    module_state *state = state_of(module);
+    mrp_trainer *trainer = handle_of(state, object, TRAINER);
+    const char *bytes = trainer ? PyBytes_AsString(path) : NULL;
+    if (!bytes) {
+        Py_DECREF(path);
+        return NULL;
+    }
+    mrp_status status;
+    Py_BEGIN_ALLOW_THREADS
+    status = call(trainer, bytes);
+    Py_END_ALLOW_THREADS
+    Py_DECREF(path);
+    return none_or_raise(state, status);
+}
+
+static PyObject *py_trainer_save(PyObject *module, PyObject *args) { return trainer_file(module, args, mrp_trainer_save); }
+
+static PyObject *py_trainer_resume(PyObject *module, PyObject *args) { return trainer_file(module, args, mrp_trainer_resume); }
+
+static PyObject *py_trainer_progress(PyObject *module, PyObject *object) {
+    module_state *state = state_of(module);
+    mrp_trainer *trainer = handle_of(state, object, TRAINER);
+    if (!trainer) return NULL;
+    const mrp_progress *progress = mrp_trainer_progress(trainer);
+    if (!progress) return raise_status(state, MRP_ERR_BUSY);
+    return progress_snapshot(state, progress);
+}
+
+/* ---- Use ---- */
+
+typedef struct {
+    mrp_model *model;
+    mrp_dataset *dataset;
+    mrp_config *options;
+    const char *metric;
+    double value;
+    Py_buffer out, second, masks, mask;
+} use_arguments;
+
+static mrp_status call_evaluate(void *arguments) {
+    use_arguments *use = arguments;
+    return mrp_evaluate(use->model, use->dataset, use->options, use->metric, &use->value);
+}
+static mrp_status call_encode(void *arguments) {
+    use_arguments *use = arguments;
+    return mrp_encode(use->model, use->dataset, use->options, use->out.buf, elements_in(&use->out));
+}
+static mrp_status call_predict(void *arguments) {
+    use_arguments *use = arguments;
+    return mrp_predict(use->model, use->dataset, use->options, use->out.buf, elements_in(&use->out));
+}
+static mrp_status call_reconstruct(void *arguments) {
+    use_arguments *use = arguments;
+    return mrp_reconstruct(use->model, use->dataset, use->options, use->mask.buf, use->out.buf, use->second.buf, use->masks.buf,
+                           &use->value);
+}
+
+/* Runs one of the four on its arguments, which it closes. Returns the value that it found (0 when it finds none), or NULL. */
+static PyObject *use_model(module_state *state, use_arguments *use, mrp_status (*call)(void *)) {
+    watched_call watched = {.call = call, .arguments = use, .model = use->model};
+    int ok = run_watched(state, &watched);
+    if (use->out.obj) PyBuffer_Release(&use->out);
+    if (use->second.obj) PyBuffer_Release(&use->second);
+    if (use->masks.obj) PyBuffer_Release(&use->masks);
+    if (use->mask.obj) PyBuffer_Release(&use->mask);
+    if (!ok) return NULL;
+    if (watched.status != MRP_OK) return raise_status(state, watched.status);
+    return PyFloat_FromDouble(use->value);
+}
+
+static int use_handles(module_state *state, use_arguments *use, PyObject *model, PyObject *dataset, PyObject *options) {
+    use->model = handle_of(state, model, MODEL);
+    use->dataset = use->model ? handle_of(state, dataset, DATASET) : NULL;
+    return use->dataset && options_of(state, options, &use->options);
+}
+
+static PyObject *py_evaluate(PyObject *module, PyObject *args) {
+    PyObject *model, *dataset, *options;
+    use_arguments use = {0};
+    if (!PyArg_ParseTuple(args, "OOOs", &model, &dataset, &options, &use.metric)) return NULL;
+    module_state *state = state_of(module);
+    if (!use_handles(state, &use, model, dataset, options)) return NULL;
+    return use_model(state, &use, call_evaluate);
+}
+
+/* `call` fills an array. */
+static PyObject *fill(PyObject *module, PyObject *args, const char *what, mrp_status (*call)(void *)) {
+    PyObject *model, *dataset, *options, *out;
+    use_arguments use = {0};
+    if (!PyArg_ParseTuple(args, "OOOO", &model, &dataset, &options, &out)) return NULL;
+    module_state *state = state_of(module);
+    if (!use_handles(state, &use, model, dataset, options)) return NULL;
+    if (!open_array(state, out, what, "f", 0, 1, &use.out)) return NULL;
+    PyObject *done = use_model(state, &use, call);
+    if (!done) return NULL;
+    Py_DECREF(done);
+    Py_RETURN_NONE;
+}
+
+static PyObject *py_encode(PyObject *module, PyObject *args) { return fill(module, args, "features", call_encode); }
+
+static PyObject *py_predict(PyObject *module, PyObject *args) { return fill(module, args, "probabilities", call_predict); }
+
+static PyObject *py_reconstruct(PyObject *module, PyObject *args) {
+    PyObject *model, *dataset, *options, *mask, *images, *reconstructions, *masks;
+    long long image_values, patches;
+    use_arguments use = {0};
+    if (!PyArg_ParseTuple(args, "OOOOLLOOO", &model, &dataset, &options, &mask, &image_values, &patches, &images, &reconstructions,
+                          &masks)) {
+        return NULL;
+    }
+    module_state *state = state_of(module);
+    if (!use_handles(state, &use, model, dataset, options)) return NULL;
+    int64_t count = 0;
+    mrp_status status = mrp_dataset_shape(use.dataset, &count, NULL, NULL, NULL, NULL);
+    if (status != MRP_OK) return raise_status(state, status);
+    if (!open_array(state, images, "images", "f", 0, 1, &use.out)) goto failed;
+    if (!open_array(state, reconstructions, "reconstructions", "f", 0, 1, &use.second)) goto failed;
+    if (!open_array(state, masks, "masks", "B", 0, 1, &use.masks)) goto failed;
+    if (mask != Py_None && !open_array(state, mask, "mask", "B", 0, 0, &use.mask)) goto failed;
+    /* The C function takes these sizes on trust. */
+    if (image_values < 1 || patches < 1 || count > INT64_MAX / image_values || count > INT64_MAX / patches ||
+        elements_in(&use.out) != count * image_values || elements_in(&use.second) != count * image_values ||
+        elements_in(&use.masks) != count * patches || (use.mask.obj && elements_in(&use.mask) != count * patches)) {
+        raise_text(state, MRP_ERR_ARGUMENT, "the arrays of a reconstruction do not have the sizes that model and dataset imply");
+        goto failed;
+    }
+    return use_model(state, &use, call_reconstruct);
+failed:
+    if (use.out.obj) PyBuffer_Release(&use.out);
+    if (use.second.obj) PyBuffer_Release(&use.second);
+    if (use.masks.obj) PyBuffer_Release(&use.masks);
+    if (use.mask.obj) PyBuffer_Release(&use.mask);
+    return NULL;
+}
+
+/* ---- Module ---- */
+
+#define FUNCTION(name, flags, signature, doc) {#name, py_##name, flags, #name signature "\n--\n\n" doc}
+
+static PyMethodDef functions[] = {
+    FUNCTION(version, METH_NOARGS, "($module, /)", "Version of the loaded library."),
+    FUNCTION(build_info, METH_NOARGS, "($module, /)", "How the library was built, and which kernels it uses on this machine."),
+    FUNCTION(memory_in_use, METH_NOARGS, "($module, /)", "Bytes that the library now holds for images, weights and arenas."),
+    FUNCTION(config_create, METH_VARARGS, "($module, preset, /)", "New options: those of a preset, or the defaults for None."),
+    FUNCTION(config_set, METH_VARARGS, "($module, config, key, value, /)", "Set an option from its text."),
+    FUNCTION(config_get, METH_VARARGS, "($module, config, key, /)", "The text of an option."),
+    FUNCTION(config_describe, METH_NOARGS, "($module, /)", "The table of options and presets, as JSON."),
+    FUNCTION(dataset_wrap_array, METH_VARARGS, "($module, pixels, layout, labels, /)",
+             "A dataset that looks into `pixels` (4-D, C-contiguous, uint8, uint16 or float32) without a copy.\n\n"
+             "layout: 0 = NCHW, 1 = NHWC. labels: int32 array, or None. `pixels` is kept alive and must not change."),
+    FUNCTION(dataset_open_folder, METH_VARARGS, "($module, path, config, /)", "An image folder."),
+    FUNCTION(dataset_generate, METH_VARARGS, "($module, config, count, seed, /)", "`count` images of the generated set."),
+    FUNCTION(dataset_subset, METH_VARARGS, "($module, dataset, count, seed, /)",
+             "`count` images drawn at random, stratified when labelled; shares the images."),
+    FUNCTION(dataset_shape, METH_O, "($module, dataset, /)", "(count, channels, height, width, classes)"),
+    FUNCTION(dataset_class_name, METH_VARARGS, "($module, dataset, index, /)", "Name of a class."),
+    FUNCTION(dataset_labels, METH_VARARGS, "($module, dataset, out, /)", "Write the labels into an int32 array."),
+    FUNCTION(dataset_images, METH_VARARGS, "($module, dataset, first, count, height, width, out, /)",
+             "Write images as floats in 0 ... 1, NCHW, into a float32 array."),
+    FUNCTION(model_create, METH_O, "($module, config, /)", "A model with fresh weights."),
+    FUNCTION(model_load, METH_VARARGS, "($module, path, /)", "A model from a safetensors file."),
+    FUNCTION(model_save, METH_VARARGS, "($module, model, path, /)", "Write a model as safetensors."),
+    FUNCTION(model_clone, METH_O, "($module, model, /)", "A copy with its own weights."),
+    FUNCTION(model_describe, METH_O, "($module, model, /)", "The model's facts, as JSON."),
+    FUNCTION(model_parameter, METH_VARARGS, "($module, model, name, out, /)",
+             "Write a weight into a float32 array (or nothing, for None); returns its number of elements."),
+    FUNCTION(cancel, METH_O, "($module, model, /)", "Stop the call that runs on this model, from any thread; False when none was running."),
+    FUNCTION(pretrain, METH_VARARGS, "($module, model, dataset, config, callback, /)",
+             "Pretrain by mask reconstruction. callback(progress) or None; a true answer stops. Returns False when stopped."),
+    FUNCTION(finetune, METH_VARARGS, "($module, model, dataset, config, callback, /)",
+             "Train with labels. callback(progress) or None; a true answer stops. Returns False when stopped."),
+    FUNCTION(trainer_create, METH_VARARGS, "($module, model, dataset, config, phase, /)",
+             "A run that the caller steps through; phase: 'pretrain' or 'finetune'."),
+    FUNCTION(trainer_plan, METH_O, "($module, trainer, /)", "(bytes, steps) of the run, known before its first step."),
+    FUNCTION(trainer_save, METH_VARARGS, "($module, trainer, path, /)", "Write the state of a run."),
+    FUNCTION(trainer_resume, METH_VARARGS, "($module, trainer, path, /)", "Continue a saved run."),
+    FUNCTION(trainer_step, METH_O, "($module, trainer, /)", "One step; returns 0, 1 when cancelled, 2 when the run is done."),
+    FUNCTION(trainer_progress, METH_O, "($module, trainer, /)", "How far the run is."),
+    FUNCTION(evaluate, METH_VARARGS, "($module, model, dataset, config, metric, /)",
+             "A number: 'top1', 'loss' or 'reconstruction_loss'."),
+    FUNCTION(encode, METH_VARARGS, "($module, model, dataset, config, out, /)", "Write features into a float32 array."),
+    FUNCTION(predict, METH_VARARGS, "($module, model, dataset, config, out, /)",
+             "Write class probabilities [count, classes] into a float32 array."),
+    FUNCTION(reconstruct, METH_VARARGS,
+             "($module, model, dataset, config, mask, image_values, patches, images, reconstructions, masks, /)",
+             "Write images, reconstructions and masks; returns the mean loss. mask: uint8 [count, patches], 1 = hidden, or None for a random one;\n"
+             "image_values = C H W and patches must be the model's."),
+    {NULL, NULL, 0, NULL},
+};
+
+static PyObject *make_exception(PyObject *base, const char *name, const char *builtin, const char *doc, long code) {
+    char full[64];
+    snprintf(full, sizeof full, "mrp.%s", name);
+    PyObject *bases = NULL, *other = NULL;
+    if (builtin) {
+        PyObject *builtins = PyImport_ImportModule("builtins");
+        other = builtins ? PyObject_GetAttrString(builtins, builtin) : NULL;
+        Py_XDECREF(builtins);
+        if (!other) return NULL;
+    }
+    if (base) bases = other ? PyTuple_Pack(2, base, other) : PyTuple_Pack(1, base);
+    Py_XDECREF(other);
+    if (base && !bases) return NULL;
+    PyObject *type = PyErr_NewExceptionWithDoc(full, doc, bases, NULL);
+    Py_XDECREF(bases);
+    PyObject *number = type ? PyLong_FromLong(code) : NULL;
+    if (!number || PyObject_SetAttrString(type, "code", number) != 0) Py_CLEAR(type);
+    Py_XDECREF(number);
+    return type;
+}
+
+static int module_exec(PyObject *module) {
+    module_state *state = state_of(module);
+    /* A library from another time would fail in stranger ways later. */
+    if (mrp_version_number() / 100 != MRP_VERSION_NUMBER / 100) {
+        PyErr_Format(PyExc_ImportError, "the package was built for libmrp %s, the library that was loaded is %s", MRP_VERSION,
+                     mrp_version());
+        return -1;
+    }
+    for (int kind = 0; kind < KINDS; kind++) {
+        PyType_Spec spec = {.name = kind_names[kind],
+                            .basicsize = sizeof(handle_object),
+                            .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+                            .slots = handle_slots};
+        state->types[kind] = (PyTypeObject *)PyType_FromModuleAndSpec(module, &spec, NULL);
+        if (!state->types[kind] || PyModule_AddType(module, state->types[kind]) != 0) return -1;
+    }
+    state->progress = PyStructSequence_NewType(&progress_description);
+    if (!state->progress || PyModule_AddType(module, state->progress) != 0) return -1;
+    state->error = make_exception(NULL, "MrpError", NULL,
+                                  "What the library reports: the base of its exceptions. `code` is the status code of the C interface.", 0);
+    if (!state->error || PyModule_AddObjectRef(module, "MrpError", state->error) != 0) return -1;
+    for (int i = 0; i < EXCEPTIONS; i++) {
+        const exception_spec *spec = &exception_specs[i];
+        state->exceptions[i] = make_exception(state->error, spec->name, spec->base, spec->doc, spec->code);
+        if (!state->exceptions[i] || PyModule_AddObjectRef(module, spec->name, state->exceptions[i]) != 0) return -1;
+    }
+    return PyModule_AddIntConstant(module, "NCHW", MRP_NCHW) || PyModule_AddIntConstant(module, "NHWC", MRP_NHWC) ? -1 : 0;
+}
+
+static int module_traverse(PyObject *module, visitproc visit, void *arg) {
+    module_state *state = state_of(module);
+    for (int i = 0; i < KINDS; i++) Py_VISIT(state->types[i]);
+    Py_VISIT(state->progress);
+    Py_VISIT(state->error);
+    for (int i = 0; i < EXCEPTIONS; i++) Py_VISIT(state->exceptions[i]);
+    return 0;
+}
+
+static int module_clear(PyObject *module) {
+    module_state *state = state_of(module);
+    for (int i = 0; i < KINDS; i++) Py_CLEAR(state->types[i]);
+    Py_CLEAR(state->progress);
+    Py_CLEAR(state->error);
+    for (int i = 0; i < EXCEPTIONS; i++) Py_CLEAR(state->exceptions[i]);
+    return 0;
+}
+
+static void module_free(void *module) { module_clear(module); }
+
+static PyModuleDef_Slot module_slots[] = {{Py_mod_exec, module_exec}, {0, NULL}};
+
+static PyModuleDef definition = {
+    PyModuleDef_HEAD_INIT,
+    .m_name = "_mrp",
+    .m_doc = "The C interface of libmrp, one for one. The package mrp is made of it, and is what to use.",
+    .m_size = sizeof(module_state),
+    .m_methods = functions,
+    .m_slots = module_slots,
+    .m_traverse = module_traverse,
+    .m_clear = module_clear,
+    .m_free = module_free,
+};
+
+PyMODINIT_FUNC PyInit__mrp(void) { return PyModuleDef_Init(&definition); }

@@ -1,0 +1,77 @@
+"""Mask-reconstruction pretraining (MRP) and fine-tuning of vision encoders, on the CPU.
+
+    import mrp
+
+    mae = mrp.MaskedAutoencoder(encoder="vit_mini", epochs=20).fit(images)         # no labels are needed
+    classifier = mrp.Classifier(encoder=mae, epochs=50).fit(few_images, few_labels)
+    classifier.score(test_images, test_labels)
+
+Estimators: MaskedAutoencoder, Classifier. Images: arrays (uint8, uint16 or float32; NCHW or NHWC), Dataset, ImageFolder.
+Below them the objects of the C interface: Config, Dataset, Model, Trainer. `options()` lists every option by name.
+The same seed gives the same bits, whatever the number of threads.
+"""
+
+from mrp._classifier import Classifier
+from mrp._config import Config, Option, Preset, options, presets
+from mrp._dataset import Dataset, ImageFolder
+from mrp._estimator import NotFittedError
+from mrp._masked_autoencoder import MaskedAutoencoder, load
+from mrp._model import Model, Reconstruction
+from mrp._mrp import (
+    ArgumentError,
+    BusyError,
+    Cancelled,
+    ForkedError,
+    FormatError,
+    HandleError,
+    InternalError,
+    MrpError,
+    MrpIOError,
+    MrpMemoryError,
+    NumericError,
+    Progress,
+    StateError,
+    UnsupportedError,
+    VersionError,
+    build_info,
+    memory_in_use,
+)
+from mrp._mrp import version as _version
+from mrp._trainer import Plan, Trainer
+
+__version__ = _version()
+
+__all__ = [
+    "ArgumentError",
+    "BusyError",
+    "Cancelled",
+    "Classifier",
+    "Config",
+    "Dataset",
+    "ForkedError",
+    "FormatError",
+    "HandleError",
+    "ImageFolder",
+    "InternalError",
+    "MaskedAutoencoder",
+    "Model",
+    "MrpError",
+    "MrpIOError",
+    "MrpMemoryError",
+    "NotFittedError",
+    "NumericError",
+    "Option",
+    "Plan",
+    "Preset",
+    "Progress",
+    "Reconstruction",
+    "StateError",
+    "Trainer",
+    "UnsupportedError",
+    "VersionError",
+    "build_info",
+    "load",
+    "memory_in_use",
+    "options",
+    "presets",
+]

@@ -1,0 +1,163 @@
+"""What the estimators have in common: parameters by keyword, in the manner of scikit-learn and without importing it."""
+
+import numbers
+from collections.abc import Callable
+from typing import Any, ClassVar, Self
+
+import numpy as np
+
+from mrp._config import Config, check_keys, documented, option_of, presets
+from mrp._dataset import Dataset
+from mrp._model import Model, pair
+from mrp._mrp import ArgumentError, Progress, StateError
+from mrp._progress import ProgressSetting, Reporter
+
+
+class NotFittedError(StateError, ValueError, AttributeError):
+    """The estimator is not fitted yet."""
+
+
+def seed_of(random_state: Any) -> int:
+    """The seed behind an integer, or drawn from a numpy generator."""
+    if isinstance(random_state, numbers.Integral):
+        return int(random_state)
+    if isinstance(random_state, np.random.Generator):
+        return int(random_state.integers(2**31))
+    if isinstance(random_state, np.random.RandomState):
+        return int(random_state.randint(2**31 - 1))
+    raise ArgumentError(f"random_state {random_state!r} is neither an integer nor a numpy generator")
+
+
+def _parameters_of(info: dict[str, Any]) -> dict[str, Any]:
+    """The parameters that make such a model anew, from the keys of a Hugging Face configuration."""
+    names = {
+        "width": "hidden_size",
+        "depth": "num_hidden_layers",
+        "heads": "num_attention_heads",
+        "channels": "num_channels",
+        "layer_norm_eps": "layer_norm_eps",
+        "decoder_width": "decoder_hidden_size",
+        "decoder_depth": "decoder_num_hidden_layers",
+        "decoder_heads": "decoder_num_attention_heads",
+        "mask_ratio": "mask_ratio",
+        "norm_pix_loss": "norm_pix_loss",
+    }
+    parameters = {name: info[key] for name, key in names.items() if key in info}
+    for name in ("image", "patch"):
+        height, width = pair(info[f"{name}_size"])
+        parameters |= {f"{name}_size": height} if height == width else {f"{name}_height": height, f"{name}_width": width}
+    if "intermediate_size" in info:
+        parameters["mlp_ratio"] = info["intermediate_size"] / info["hidden_size"]
+    return parameters
+
+
+class Estimator:
+    """Parameters are `_own` ones and the library's options; both are attributes, and what was not given has its default."""
+
+    _own: ClassVar[dict[str, Any]] = {"preset": None, "random_state": None, "progress": None}
+
+    model_: Model
+    history_: list[dict[str, Any]]
+
+    preset: str | None
+    random_state: Any
+    progress: ProgressSetting
+
+    def __init__(self, **parameters: Any) -> None:
+        for name, default in self._own.items():
+            setattr(self, name, parameters.pop(name, default))
+        self._check(parameters)
+        vars(self).update(parameters)
+
+    def _check(self, parameters: dict[str, Any]) -> None:
+        if "seed" in parameters:
+            raise ArgumentError("option 'seed' is called random_state here")
+        check_keys(parameters)
+
+    def _options(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name not in self._own and option_of(name)}
+
+    def __getattr__(self, name: str) -> Any:
+        # Only reached for what was not set: options have the value that a run would use.
+        if name.startswith("_") or option_of(name) is None:
+            hint = ": call fit first" if name in ("model_", "history_", "classes_") else ""
+            kind = NotFittedError if hint else AttributeError
+            raise kind(f"{type(self).__name__} has no attribute '{name}'{hint}")
+        return Config(vars(self).get("preset"))[name]
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """The parameters that were given, by name, with the estimator's own ones."""
+        parameters = {name: getattr(self, name) for name in self._own} | self._options()
+        if deep:
+            for name, value in list(parameters.items()):
+                if isinstance(value, Estimator):
+                    parameters |= {f"{name}__{key}": inner for key, inner in value.get_params().items()}
+        return parameters
+
+    def set_params(self, **parameters: Any) -> Self:
+        """Set parameters by name; those of an estimator among them as name__parameter."""
+        nested = {name for name in parameters if "__" in name}
+        plain = {name: value for name, value in parameters.items() if name not in nested}
+        self._check({name: value for name, value in plain.items() if name not in self._own})
+        vars(self).update(plain)
+        for name in nested:
+            outer, _, inner = name.partition("__")
+            target = getattr(self, outer, None)
+            if not isinstance(target, Estimator):
+                raise ArgumentError(f"{type(self).__name__} has no estimator '{outer}' to set '{inner}' of")
+            target.set_params(**{inner: parameters[name]})
+        return self
+
+    def _config(self, dataset: Dataset | None = None) -> Config:
+        """The options of a run. The images' own channels and size are used where none were given."""
+        config = Config(self.preset, **self._options())
+        if self.random_state is not None:
+            config["seed"] = seed_of(self.random_state)
+        if dataset is not None:
+            _, channels, height, width = dataset.shape
+            if not config.is_set("channels"):
+                config["channels"] = channels
+            if height and width and not config.is_set("image_size", "image_height", "image_width"):
+                config["image_height"] = height
+                config["image_width"] = width
+        return config
+
+    def _run(
+        self, train: Callable[..., bool], dataset: Dataset, config: Config, callback: Callable[[Progress], Any] | None
+    ) -> None:
+        with Reporter(self.history_, self.progress, callback) as reporter:
+            train(dataset, config, callback=reporter)
+
+    @classmethod
+    def _of_model(cls, model: Model) -> Self:
+        estimator = cls(**_parameters_of(model.info))
+        estimator.model_ = model
+        estimator.history_ = []
+        return estimator
+
+    def save(self, path: Any) -> None:
+        """Write the model as a safetensors file, and its configuration as JSON beside it."""
+        self.model_.save(path)
+
+    def __repr__(self) -> str:
+        own = {name: getattr(self, name) for name, default in self._own.items() if getattr(self, name) is not default}
+        given = ", ".join(f"{name}={value!r}" for name, value in (own | self._options()).items())
+        return f"{type(self).__name__}({given})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        return vars(self).copy()
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+
+
+PARAMETERS = """
+    preset : name of a set of option values ({presets}), or None
+    random_state : int or numpy generator; fixes weights, masks, order and augmentation; None: 0
+    progress : True, False, or a callable that is given every progress; None: a bar on terminals and in notebooks""".strip("\n")
+
+
+def document(cls: type, *sections: str) -> None:
+    """Completes a class's docstring: where it says {parameters}, the options of the library's table."""
+    text = PARAMETERS.format(presets=", ".join(presets())) + "\n" + documented(*sections)
+    cls.__doc__ = (cls.__doc__ or "").replace("{parameters}", text.lstrip())

@@ -1,0 +1,95 @@
+"""Pretraining without labels: the masked autoencoder of He et al. 2021."""
+
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Self
+
+from mrp._dataset import as_dataset
+from mrp._estimator import Estimator, document
+from mrp._model import FloatArray, Model, Reconstruction
+from mrp._mrp import Progress
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from mrp._classifier import Classifier
+
+
+class MaskedAutoencoder(Estimator):
+    """A vision transformer that learns to reconstruct hidden patches of images (MAE, He et al. 2021).
+
+        mae = mrp.MaskedAutoencoder(encoder="vit_mini", epochs=20, random_state=0).fit(images)
+        features = mae.transform(images)
+
+    Images are arrays (uint8, uint16 or float; NCHW or NHWC), a Dataset, or an ImageFolder. Labels are never read.
+
+    Parameters
+    ----------
+    {parameters}
+
+    Attributes
+    ----------
+    model_ : Model, there as soon as fit begins: an interrupted fit keeps what was learned
+    history_ : list of dicts, one per epoch: epoch, step, loss (mean), learning_rate, images_per_second, seconds
+    """
+
+    def __init__(self, **parameters: Any) -> None:
+        super().__init__(**parameters)
+
+    def fit(self, X: Any, y: Any = None, *, callback: Callable[[Progress], Any] | None = None) -> Self:
+        """Pretrain on images, from fresh weights.
+
+        callback(progress) is called after each step; a true answer ends the run early. y is ignored.
+        """
+        dataset = as_dataset(X)
+        config = self._config(dataset)
+        self.model_ = Model(config)
+        self.history_ = []
+        self._run(self.model_.pretrain, dataset, config, callback)
+        return self
+
+    def transform(self, X: Any) -> FloatArray:
+        """Features (count, width) of images, as the options `features` and `layer` say."""
+        return self.model_.encode(X, self._config())
+
+    def encode(self, X: Any, **options: Any) -> FloatArray:
+        """Features with other options than the estimator's: features='mean', 'cls' or 'tokens', layer=0 (the last), 1, 2, ..."""
+        config = self._config()
+        config.update(options)
+        return self.model_.encode(X, config)
+
+    def fit_transform(self, X: Any, y: Any = None, *, callback: Callable[[Progress], Any] | None = None) -> FloatArray:
+        """Pretrain on images and return their features."""
+        return self.fit(X, y, callback=callback).transform(X)
+
+    def reconstruct(self, X: Any, *, mask: Any = None) -> Reconstruction:
+        """Hide patches of images, at random or as `mask` says (True = hidden), and reconstruct them."""
+        return self.model_.reconstruct(X, self._config(), mask=mask)
+
+    def score(self, X: Any, y: Any = None) -> float:
+        """Minus the reconstruction loss over hidden patches: larger is better."""
+        return -self.model_.evaluate(X, "reconstruction_loss", self._config())
+
+    def plot_reconstructions(self, X: Any, *, mask: Any = None) -> "Figure":
+        """A matplotlib figure with the original, the masked and the reconstructed form of each image."""
+        from mrp._plots import plot_reconstructions
+
+        return plot_reconstructions(self.reconstruct(X, mask=mask), self.model_.grid)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Self:
+        """The masked autoencoder in a safetensors file."""
+        return cls._of_model(Model.load(path))
+
+
+document(MaskedAutoencoder, "network", "objective", "training", "data", "run")
+
+
+def load(path: str | os.PathLike[str]) -> "MaskedAutoencoder | Classifier":
+    """The estimator in a safetensors file: a Classifier when the model has one, else a MaskedAutoencoder."""
+    from mrp._classifier import Classifier
+
+    model = Model.load(path)
+    if model.classes:
+        return Classifier._of_model(model)
+    return MaskedAutoencoder._of_model(model)

@@ -1,0 +1,223 @@
+"""A vision encoder with its weights, and the decoder or the classifier that belongs to it."""
+
+import json
+import os
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from mrp import _mrp
+from mrp._config import Config, handle_of, value_of
+from mrp._dataset import Dataset, as_dataset
+from mrp._mrp import ArgumentError, Progress, StateError
+
+FloatArray = npt.NDArray[np.float32]
+Callback = Callable[[Progress], Any]
+Options = Config | Mapping[str, Any] | None
+
+
+class Reconstruction(NamedTuple):
+    """What a masked autoencoder makes of images; pixels are in 0 ... 1 (those of float images in their own units)."""
+
+    images: FloatArray
+    """The images as the network saw them, (count, channels, height, width)."""
+    reconstructions: FloatArray
+    """The hidden patches as predicted, the visible ones as they are; same shape."""
+    masks: npt.NDArray[np.bool_]
+    """(count, patches); True = hidden."""
+    loss: float
+    """Mean squared error over hidden patches."""
+
+
+def pair(value: Any) -> tuple[int, int]:
+    return (value, value) if isinstance(value, int) else (value[0], value[1])
+
+
+class Model:
+    """A vision transformer with fresh weights, as the options say.
+
+        model = mrp.Model(encoder="vit_mini", image_size=32, patch_size=4)
+        model.pretrain(images, epochs=20)
+        model.finetune(mrp.Dataset(images, labels), epochs=50)
+
+    The estimators are made of this; use it to keep your hands on the steps. One call at a time may run on a model (BusyError),
+    `cancel()` may be called from any thread.
+    """
+
+    def __init__(self, options: Options = None, **more: Any) -> None:
+        self._handle = _mrp.model_create(handle_of(options, more))
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> "Model":
+        """The model in a safetensors file."""
+        return cls._adopt(_mrp.model_load(path))
+
+    @classmethod
+    def _adopt(cls, handle: Any) -> "Model":
+        model = cls.__new__(cls)
+        model._handle = handle
+        return model
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write a safetensors file that holds everything, and its configuration as JSON beside it."""
+        _mrp.model_save(self._handle, path)
+
+    def copy(self) -> "Model":
+        """A model with its own copy of the weights."""
+        return Model._adopt(_mrp.model_clone(self._handle))
+
+    # -- Facts
+
+    @property
+    def info(self) -> dict[str, Any]:
+        """Everything that is known about the model: sizes with the names of Hugging Face configurations, and every weight."""
+        info: dict[str, Any] = json.loads(_mrp.model_describe(self._handle))
+        return info
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(channels, height, width) of the images that the network sees."""
+        info = self.info
+        return (info["num_channels"], *pair(info["image_size"]))
+
+    @property
+    def patch_shape(self) -> tuple[int, int]:
+        """(height, width) of a patch."""
+        return pair(self.info["patch_size"])
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """(rows, columns) of patches in an image."""
+        (_, height, width), (patch_height, patch_width) = self.image_shape, self.patch_shape
+        return height // patch_height, width // patch_width
+
+    @property
+    def classes(self) -> int:
+        """Number of classes of the classifier; 0 without one."""
+        classes: int = self.info["libmrp"].get("classes", 0)
+        return classes
+
+    def parameter(self, name: str) -> FloatArray:
+        """A weight by name, such as 'blocks.0.attn.qkv.weight' (a copy)."""
+        count = _mrp.model_parameter(self._handle, name, None)
+        values = np.empty(count, np.float32)
+        _mrp.model_parameter(self._handle, name, values)
+        shapes = {weight["name"]: weight["shape"] for weight in self.info["weights"]}
+        return values.reshape(shapes[name])
+
+    def __repr__(self) -> str:
+        try:
+            info = self.info
+        except _mrp.BusyError:
+            return "Model(busy)"
+        channels, height, width = self.image_shape
+        head = f", {self.classes} classes" if self.classes else ""
+        return (
+            f"Model(width {info['hidden_size']}, depth {info['num_hidden_layers']}, images {channels} x {height} x {width}, "
+            f"patches {' x '.join(map(str, self.patch_shape))}, {info['parameters']:,} weights{head})"
+        )
+
+    # -- Training
+
+    def pretrain(self, dataset: Any, options: Options = None, *, callback: Callback | None = None, **more: Any) -> bool:
+        """Pretrain as a masked autoencoder. callback(progress) may stop the run by a true answer; then the result is False."""
+        return _mrp.pretrain(self._handle, as_dataset(dataset)._handle, handle_of(options, more), callback)
+
+    def finetune(self, dataset: Dataset, options: Options = None, *, callback: Callback | None = None, **more: Any) -> bool:
+        """Train as a classifier, encoder included. callback(progress) may stop the run by a true answer; then the result is False."""
+        return _mrp.finetune(self._handle, as_dataset(dataset)._handle, handle_of(options, more), callback)
+
+    def cancel(self) -> bool:
+        """Stop the call that runs on this model, from any thread. False when none was running."""
+        return _mrp.cancel(self._handle)
+
+    # -- Use
+
+    def evaluate(
+        self, dataset: Any, metric: Literal["top1", "loss", "reconstruction_loss"] = "top1", options: Options = None, **more: Any
+    ) -> float:
+        """A number: 'top1' accuracy, 'loss' (mean cross entropy), or 'reconstruction_loss' over hidden patches."""
+        return _mrp.evaluate(self._handle, as_dataset(dataset)._handle, handle_of(options, more), metric)
+
+    def encode(self, dataset: Any, options: Options = None, **more: Any) -> FloatArray:
+        """Features of images: (count, width), or (count, 1 + patches, width) with features='tokens', class token first."""
+        dataset, handle = as_dataset(dataset), handle_of(options, more)
+        kind = value_of("features", _mrp.config_get(handle, "features"))
+        rows, columns = self.grid
+        tokens = (1 + rows * columns,) if kind == "tokens" else ()
+        features = np.empty((len(dataset), *tokens, self.info["hidden_size"]), np.float32)
+        _mrp.encode(self._handle, dataset._handle, handle, features)
+        return features
+
+    def predict_proba(self, dataset: Any, options: Options = None, **more: Any) -> FloatArray:
+        """Class probabilities (count, classes)."""
+        dataset, classes = as_dataset(dataset), self.classes
+        if classes == 0:
+            raise StateError("the model has no classifier: fine-tune it first")
+        probabilities = np.empty((len(dataset), classes), np.float32)
+        _mrp.predict(self._handle, dataset._handle, handle_of(options, more), probabilities)
+        return probabilities
+
+    def reconstruct(self, dataset: Any, options: Options = None, *, mask: Any = None, **more: Any) -> Reconstruction:
+        """Hide patches, at random or as `mask` says, and reconstruct them.
+
+        mask: True or 1 = hidden; (patches,) or (rows, columns) for all images, or (count, patches) or (count, rows, columns);
+        the same number must be hidden in every image.
+        """
+        dataset = as_dataset(dataset)
+        count, (channels, height, width), (rows, columns) = len(dataset), self.image_shape, self.grid
+        hidden = None if mask is None else _mask_of(mask, count, rows, columns)
+        images = np.empty((count, channels, height, width), np.float32)
+        reconstructions = np.empty_like(images)
+        masks = np.empty((count, rows * columns), np.uint8)
+        loss = _mrp.reconstruct(
+            self._handle,
+            dataset._handle,
+            handle_of(options, more),
+            hidden,
+            channels * height * width,
+            rows * columns,
+            images,
+            reconstructions,
+            masks,
+        )
+        return Reconstruction(images, reconstructions, masks.view(np.bool_), loss)
+
+    # -- Copies through pickle hold the bytes of the model's file.
+
+    def __copy__(self) -> "Model":
+        return self.copy()
+
+    def __deepcopy__(self, memo: Any) -> "Model":
+        return self.copy()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        with tempfile.TemporaryDirectory(prefix="mrp-") as folder:
+            path = Path(folder, "model.safetensors")
+            self.save(path)
+            return _from_bytes, (path.read_bytes(),)
+
+
+def _from_bytes(data: bytes) -> Model:
+    with tempfile.TemporaryDirectory(prefix="mrp-") as folder:
+        path = Path(folder, "model.safetensors")
+        path.write_bytes(data)
+        return Model.load(path)
+
+
+def _mask_of(mask: Any, count: int, rows: int, columns: int) -> npt.NDArray[np.uint8]:
+    array = np.asarray(mask)
+    if array.dtype.kind not in "biu" or (array.size and (array.min() < 0 or array.max() > 1)):
+        raise ArgumentError("a mask holds True or 1 (hidden) and False or 0 (visible) only")
+    if array.shape[-2:] == (rows, columns):
+        array = array.reshape(*array.shape[:-2], rows * columns)
+    if array.shape not in ((rows * columns,), (count, rows * columns)):
+        raise ArgumentError(
+            f"the mask has the shape {np.shape(mask)}, expected ({rows * columns},), ({rows}, {columns}), "
+            f"({count}, {rows * columns}) or ({count}, {rows}, {columns})"
+        )
+    return np.ascontiguousarray(np.broadcast_to(array, (count, rows * columns)), dtype=np.uint8)

@@ -1,0 +1,78 @@
+"""Training runs whose loop the caller owns."""
+
+import os
+from collections.abc import Iterator
+from typing import Any, Literal, NamedTuple
+
+from mrp import _mrp
+from mrp._config import handle_of
+from mrp._dataset import as_dataset
+from mrp._model import Model, Options
+from mrp._mrp import Progress
+
+_DONE, _CANCELLED = 2, 1
+
+
+class Plan(NamedTuple):
+    """What a run takes, known before its first step."""
+
+    bytes: int
+    """Memory of training: weights, moments, the values of a step, scratch memory; not the images."""
+    steps: int
+
+
+class Trainer:
+    """A training run, step by step.
+
+        trainer = mrp.Trainer(model, images, phase="pretrain", epochs=10, batch_size=256)
+        print(trainer.plan)
+        for progress in trainer:
+            if progress.loss < 0.4:
+                break
+        for progress in trainer: ...        # goes on where it stopped
+
+    phase: 'pretrain' (labels are not read) or 'finetune'. All memory is taken when the trainer is made. Between steps the model may
+    be saved, evaluated or used.
+    """
+
+    def __init__(
+        self, model: Model, dataset: Any, options: Options = None, *, phase: Literal["pretrain", "finetune"] = "pretrain", **more: Any
+    ) -> None:
+        if not isinstance(model, Model):
+            model = getattr(model, "model_", model)
+        if not isinstance(model, Model):
+            raise TypeError(f"expected a Model or a fitted estimator, got {type(model).__name__}")
+        self.model = model
+        self.dataset = as_dataset(dataset)
+        self.phase = phase
+        self._handle = _mrp.trainer_create(model._handle, self.dataset._handle, handle_of(options, more), phase)
+
+    @property
+    def plan(self) -> Plan:
+        """Bytes and steps of the run."""
+        return Plan(*_mrp.trainer_plan(self._handle))
+
+    @property
+    def progress(self) -> Progress:
+        """How far the run is."""
+        return _mrp.trainer_progress(self._handle)
+
+    def step(self) -> bool:
+        """One step. False when all steps were done before, or `model.cancel()` stopped this one (then nothing changed)."""
+        return _mrp.trainer_step(self._handle) not in (_DONE, _CANCELLED)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the run's state (weights, optimiser, position) between two steps; the file is replaced as a whole."""
+        _mrp.trainer_save(self._handle, path)
+
+    def resume(self, path: str | os.PathLike[str]) -> None:
+        """Continue a saved run: same model sizes, data and options. The end is the same, bit for bit, as without the stop."""
+        _mrp.trainer_resume(self._handle, path)
+
+    def __iter__(self) -> Iterator[Progress]:
+        while self.step():
+            yield self.progress
+
+    def __repr__(self) -> str:
+        progress = self.progress
+        return f"Trainer({self.phase}, step {progress.step} of {progress.steps})"

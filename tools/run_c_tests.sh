@@ -1,0 +1,63 @@
+#!/usr/bin/env bash
+# Compiles and runs the C tests; each program is one test, which passes when it exits with 0.
+#   Tests/c/test_*.c      the internals: linked with the objects of CMRPKernels and CMRPImage
+#   Tests/c/abi/test_*.c  the library as its users have it: build/include/mrp.h and build/lib/libmrp.so
+# Usage: run_c_tests.sh [--sanitize] [NAME...]    --sanitize: the internals only, compiled anew with ASan and UBSan
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+release=${SCRATCH:-.build}/release
+clang=$(dirname "$(readlink -f "$(command -v swift)")")/clang
+flags=(-std=gnu11 -O2 -g -Wall -Wextra -Wno-unused-function -Werror)
+includes=(-ISources/CMRPKernels/include -ISources/CMRPImage/include -ITests/c)
+libraries=(-ljpeg -lpng16 -lm -lpthread)
+out=build/c-tests
+sanitize=0
+if [ "${1:-}" = --sanitize ]; then
+    shift
+    sanitize=1
+    out=build/c-tests-sanitized
+    flags+=(-O1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all)
+fi
+wanted=" $* "
+mkdir -p "$out"
+
+objects=()
+if [ $sanitize -eq 1 ]; then
+    for source in Sources/CMRPKernels/*.c Sources/CMRPImage/*.c; do
+        object=$out/$(basename "$(dirname "$source")")-$(basename "$source" .c).o
+        "$clang" "${flags[@]}" -fno-math-errno "${includes[@]}" -c "$source" -o "$object"
+        objects+=("$object")
+    done
+else
+    mapfile -t objects < <(find "$release/CMRPKernels.build/" "$release/CMRPImage.build/" -name '*.o' | sort)
+fi
+
+passed=0
+failed=()
+run() { # run NAME COMMAND...: compiles with COMMAND, then runs what came out
+    local name=$1 start=$SECONDS
+    shift
+    case "$wanted" in "  " | *" $name "*) ;; *) return 0 ;; esac
+    if "$@" -o "$out/$name" && "$out/$name" >"$out/$name.log" 2>&1; then
+        passed=$((passed + 1))
+        printf 'ok      %-28s %3d s  %s\n' "$name" $((SECONDS - start)) "$(tail -n 1 "$out/$name.log")"
+    else
+        failed+=("$name")
+        printf 'FAILED  %s\n' "$name"
+        [ ! -f "$out/$name.log" ] || tail -n 40 "$out/$name.log"
+    fi
+}
+
+shopt -s nullglob
+for source in Tests/c/test_*.c; do
+    run "$(basename "$source" .c)" "$clang" "${flags[@]}" "${includes[@]}" "$source" "${objects[@]}" "${libraries[@]}"
+done
+if [ $sanitize -eq 0 ]; then
+    for source in Tests/c/abi/test_*.c; do
+        run "abi_$(basename "$source" .c)" cc -std=c99 -O1 -g -Wall -Wextra -Wpedantic -Werror -D_POSIX_C_SOURCE=200809L -Ibuild/include \
+            -ITests/c "$source" -Lbuild/lib -lmrp -lm -lpthread -Wl,-rpath,"$PWD/build/lib"
+    done
+fi
+echo "$passed passed, ${#failed[@]} failed"
+[ ${#failed[@]} -eq 0 ] && [ $passed -gt 0 ]
