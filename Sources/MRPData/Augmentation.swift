@@ -30,10 +30,12 @@ public struct Augmentation: Sendable {
         Augmentation([RandomResizedCrop(size: size, scale: scale, ratio: ratio), HorizontalFlip()])
     }
 
-    /// Evaluation: the shorter side to `resize` (bicubic), then the centre of `size`. The usual resize is size / 0.875.
-    public static func centerCrop(size: ImageSize, resize: Int? = nil) -> Augmentation {
-        let side = resize ?? Int((Double(min(size.height, size.width)) / 0.875).rounded())
-        return Augmentation([ResizeShorterSide(to: side), CenterCrop(size: size)])
+    /// Evaluation: resized (bicubic) until it covers `resize`, then the centre of `size`. The usual resize is size / 0.875.
+    public static func centerCrop(size: ImageSize, resize: ImageSize? = nil) -> Augmentation {
+        func larger(_ side: Int) -> Int { Int((Double(side) / 0.875).rounded()) }
+        return Augmentation([
+            ResizeToCover(resize ?? ImageSize(height: larger(size.height), width: larger(size.width))), CenterCrop(size: size),
+        ])
     }
 
     /// Every image to `size`, whatever its shape.

@@ -244,8 +244,9 @@ MK_INLINE void vf_normal(vf x, vf *bell, vf *phi)
     p = vf_fma(p, s, vf_splat(8.231934030e-02f));
     p = vf_fma(p, s, vf_splat(-1.032104160e-01f));
     p = vf_fma(p, s, vf_splat(1.215144496e-01f));
-    /* e^(-x^2/2) = 2^y; the clamp makes the exponent bits, hence the result, 0 */
-    vf y = vf_max(vf_splat(-127.0f), z * z * -0.72134752f);
+    /* e^(-x^2/2) = 2^y. Below 2^-100 it is 0, which the exponent bits of 2^-127 give: slow denormal numbers never arise. */
+    vf y = z * z * -0.72134752f;
+    y = vf_select(y < -100.0f, vf_splat(-127.0f), y);
     vf shifted = y + MK_ROUNDER;
     vf r = y - (shifted - MK_ROUNDER);
     vf q = vf_splat(1.340043217e-03f);

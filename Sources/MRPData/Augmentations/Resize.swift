@@ -19,26 +19,27 @@ public struct Resize: AugmentationStep {
     public func apply(_ workspace: ImageWorkspace, _ random: inout SampleRandom) throws { try workspace.resize(to: size, resampling) }
 }
 
-/// The shorter side to a given length, the longer one in proportion (rounded down, as torchvision's Resize).
-public struct ResizeShorterSide: AugmentationStep {
-    public let name = "resize_shorter_side"
-    public var side: Int
+/// As small as an image can be, in its own proportions, that covers `size` (the longer side rounded down, as torchvision's Resize):
+/// with a square, the shorter side gets its length.
+public struct ResizeToCover: AugmentationStep {
+    public let name = "resize_to_cover"
+    public var size: ImageSize
     public var resampling: Resampling
 
-    public init(to side: Int, _ resampling: Resampling = .bicubic) {
-        self.side = side
+    public init(_ size: ImageSize, _ resampling: Resampling = .bicubic) {
+        self.size = size
         self.resampling = resampling
     }
 
     public func outputSize(for input: ImageSize?, channels: Int) throws -> ImageSize? {
-        try ImageSize(height: side, width: side).check("resize_shorter_side")
+        try size.check("resize_to_cover")
         guard let input else { return nil }
-        let size =
-            input.height <= input.width
-            ? ImageSize(height: side, width: side * input.width / input.height)
-            : ImageSize(height: side * input.height / input.width, width: side)
-        try size.check("resized image")
-        return size
+        let covering =
+            size.height * input.width >= size.width * input.height
+            ? ImageSize(height: size.height, width: size.height * input.width / input.height)
+            : ImageSize(height: size.width * input.height / input.width, width: size.width)
+        try covering.check("resized image")
+        return covering
     }
 
     public func apply(_ workspace: ImageWorkspace, _ random: inout SampleRandom) throws {
