@@ -60,7 +60,7 @@ def main():
         (gradient,) = torch.autograd.grad(loss, w)
         with torch.no_grad():
             w.sub_(rate * gradient)
-        return float(loss)
+        return loss.item()
 
     step()
     times, processor = [], []
