@@ -3,11 +3,10 @@
 import copy
 import pickle
 
+import mrp
 import numpy as np
 import pytest
 from conftest import NETWORK, RUN, TINY
-
-import mrp
 
 
 def test_masked_autoencoder(mae, images):

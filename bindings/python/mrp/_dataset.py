@@ -33,10 +33,14 @@ def _pixels_of(images: Any, layout: Layout | None) -> tuple[np.ndarray, Layout]:
         raise ArgumentError(f"layout {layout!r} is neither 'NCHW' nor 'NHWC'")
     if array.ndim == 3 and layout is None:
         if array.shape[2] in (3, 4):
-            raise ArgumentError(f"images of shape {array.shape} may be one colour image or gray images: pass images[None] or images[:, None]")
+            raise ArgumentError(
+                f"images of shape {array.shape} may be one colour image or gray images: pass images[None] or images[:, None]"
+            )
         array, layout = array[:, None], "NCHW"
     if array.ndim != 4:
-        raise ArgumentError(f"images have the shape {array.shape}, expected (count, channels, height, width) or (count, height, width, channels)")
+        raise ArgumentError(
+            f"images have the shape {array.shape}, expected (count, channels, height, width) or (count, height, width, channels)"
+        )
     if array.dtype.kind == "f":
         array = array.astype(np.float32, copy=False)
     elif array.dtype.kind != "u" or array.dtype.itemsize > 2:

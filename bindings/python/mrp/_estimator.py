@@ -122,9 +122,7 @@ class Estimator:
                 config["image_width"] = width
         return config
 
-    def _run(
-        self, train: Callable[..., bool], dataset: Dataset, config: Config, callback: Callable[[Progress], Any] | None
-    ) -> None:
+    def _run(self, train: Callable[..., bool], dataset: Dataset, config: Config, callback: Callable[[Progress], Any] | None) -> None:
         with Reporter(self.history_, self.progress, callback) as reporter:
             train(dataset, config, callback=reporter)
 
