@@ -156,7 +156,8 @@ class Dataset:
             wanted = range(start, stop, step)
             return self.images(wanted[-1], wanted[0] + 1)[::-1][::-step] if wanted else self.images(0, 0)
         position = range(len(self))[index]
-        return self.images(position, position + 1)[0]
+        image: npt.NDArray[np.float32] = self.images(position, position + 1)[0]
+        return image
 
     def __iter__(self) -> Iterator[npt.NDArray[np.float32]]:
         return (self[index] for index in range(len(self)))
