@@ -73,6 +73,7 @@ setup(
             ],
         )
     ],
+    package_data={"mrp": ["py.typed", "*.pyi"]},
     cmdclass={"build_ext": BuildExtension},
     options={"bdist_wheel": {"py_limited_api": "cp311"}},
 )
