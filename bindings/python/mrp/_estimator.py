@@ -142,6 +142,21 @@ class Estimator:
         given = ", ".join(f"{name}={value!r}" for name, value in (own | self._options()).items())
         return f"{type(self).__name__}({given})"
 
+    _kind: ClassVar[str] = "transformer"
+
+    def __sklearn_tags__(self) -> Any:
+        # Only scikit-learn calls this, so it is there.
+        from sklearn.utils import ClassifierTags, InputTags, Tags, TargetTags, TransformerTags
+
+        learns_classes = self._kind == "classifier"
+        return Tags(
+            estimator_type=self._kind,
+            target_tags=TargetTags(required=learns_classes),
+            classifier_tags=ClassifierTags() if learns_classes else None,
+            transformer_tags=None if learns_classes else TransformerTags(preserves_dtype=[]),
+            input_tags=InputTags(two_d_array=False, three_d_array=True),
+        )
+
     def __getstate__(self) -> dict[str, Any]:
         return vars(self).copy()
 
