@@ -18,6 +18,8 @@ let boundaryFlags: [SwiftSetting] = [
     .swiftLanguageMode(.v5), .unsafeFlags(["-Xcc", "-DMRP_SWIFT_IMPORT"]),
 ]
 let swiftFlags: [SwiftSetting] = [.swiftLanguageMode(.v5)]
+// For @testable in a release build. `make test` leaves it out elsewhere, so that the tests run the library's own optimised modules.
+let testableFlags = swiftFlags + [.unsafeFlags(["-enable-testing"])]
 
 let package = Package(
     name: "mrp",
@@ -36,7 +38,7 @@ let package = Package(
         .target(name: "MRPData", dependencies: ["MRPEngine", "CMRPImage", "CMRPKernels"], swiftSettings: swiftFlags),
         .target(
             name: "MRPTraining", dependencies: ["MRPObjectives", "MRPData", "CMRPKernels"], swiftSettings: swiftFlags),
-        .target(name: "MRPLab", dependencies: ["MRPEngine", "CMRPKernels"], swiftSettings: swiftFlags),
+        .target(name: "MRPLab", dependencies: ["MRPEngine", "CMRPKernels"], swiftSettings: testableFlags),
         .target(
             name: "MRP", dependencies: ["MRPTraining", "MRPLab", "CMRPKernels", "CMRPTypes"], swiftSettings: boundaryFlags),
         // Holds the flags of the shared library's link step. No test depends on it, so tests link as usual.

@@ -13,6 +13,8 @@ public struct LabProgress: Sendable {
     public internal(set) var captured = 0
     /// Done share of the whole run by arithmetic, 0 ... 1.
     public internal(set) var fraction = 0.0
+
+    public init() {}
 }
 
 /// Counts work and passes progress on.

@@ -1,8 +1,7 @@
 import CMRPKernels
 import MRPEngine
+import MRPLab
 import Testing
-
-@testable import MRPLab
 
 /// Shapes with tails in every direction: kernels not a multiple of a vector, dimensions not of a tile, several chunks of samples.
 private let shapes = [

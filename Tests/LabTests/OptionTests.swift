@@ -1,7 +1,6 @@
 import MRPEngine
+import MRPLab
 import Testing
-
-@testable import MRPLab
 
 private func message(_ body: () throws -> Void) -> String? {
     do {

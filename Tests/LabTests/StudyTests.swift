@@ -1,7 +1,6 @@
 import MRPEngine
+import MRPLab
 import Testing
-
-@testable import MRPLab
 
 #if canImport(Glibc)
     import Glibc

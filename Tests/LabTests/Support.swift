@@ -1,7 +1,24 @@
 import CMRPKernels
 import MRPEngine
+import MRPLab
 
-@testable import MRPLab
+/// Aligned memory for kernels.
+final class TestMemory {
+    let base: UnsafeMutableRawPointer
+    let bytes: Int
+
+    init(bytes: Int) {
+        self.bytes = bytes
+        base = .allocate(byteCount: max(bytes, 1), alignment: 64)
+    }
+
+    deinit { base.deallocate() }
+
+    func typed<Element>(_: Element.Type) -> UnsafeMutableBufferPointer<Element> {
+        let count = bytes / MemoryLayout<Element>.stride
+        return UnsafeMutableBufferPointer(start: base.bindMemory(to: Element.self, capacity: count), count: count)
+    }
+}
 
 /// Calls the fast kernels on Swift arrays, in either precision.
 final class KernelBench {
@@ -28,21 +45,19 @@ final class KernelBench {
 
     deinit { mk_pool_destroy(pool) }
 
-    func memory(_ values: [Double]) -> LabMemory {
-        guard let memory = try? LabMemory(values.count, elementBytes: Int(table.element_bytes), for: "a test") else {
-            preconditionFailure("no memory for a test")
-        }
+    func memory(_ values: [Double]) -> TestMemory {
+        let memory = TestMemory(bytes: values.count * Int(table.element_bytes))
         for (index, value) in values.enumerated() {
             if isDouble { memory.typed(Double.self)[index] = value } else { memory.typed(Float.self)[index] = Float(value) }
         }
         return memory
     }
 
-    func values(_ memory: LabMemory) -> [Double] {
+    func values(_ memory: TestMemory) -> [Double] {
         isDouble ? Array(memory.typed(Double.self)) : memory.typed(Float.self).map(Double.init)
     }
 
-    func batch(_ x: LabMemory) -> mk_patch_batch {
+    func batch(_ x: TestMemory) -> mk_patch_batch {
         mk_patch_batch(samples: Int64(samples), x: UnsafeRawPointer(x.base), rows: nil, ids: nil, first_id: 0)
     }
 

@@ -392,7 +392,8 @@ MK_INLINE int64_t MK_NAME(attention_blocks)(int64_t tokens) {
 
 static void MK_NAME(attention_plan_ahead)(const mk_attention *a, int64_t index, int backward, MK_NAME(ahead) *ahead) {
     *ahead = (MK_NAME(ahead)){.width = a->head_dim, .rows = a->tokens};
-    if (index >= a->batch * a->heads || a->tokens <= 32) return; /* few rows: they stay in the cache */
+    /* Fewer rows stay in the cache; more of them, each on its own page, cost more to look up than they gain. */
+    if (index >= a->batch * a->heads || a->tokens <= 32 || a->tokens > 128) return;
     MK_NAME(head) next;
     MK_NAME(attention_locate)(a, index / a->heads, index % a->heads, backward, &next);
     MK_NAME(rows_view) matrices[8] = {next.q, next.k, next.v, next.out, next.dout, next.dq, next.dk, next.dv};

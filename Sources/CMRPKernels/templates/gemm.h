@@ -231,6 +231,65 @@ static void MK_NAME(gemm_activate)(int32_t activation, int64_t rows, int64_t col
         }
 }
 
+/* Lets the call-th tile fetch its share of rows of `floats` floats, `stride` bytes apart; returns the rows per tile. */
+MK_INLINE int64_t MK_NAME(gemm_rows_ahead)(MK_NAME(tile) *tile, const char *rows, int64_t stride, int64_t floats, int64_t call,
+                                           int64_t steps)
+{
+    int32_t shift = 2; /* 2^shift lines take one row */
+    while ((int64_t)16 << shift < floats)
+        ++shift;
+    int64_t rows_per_call = steps / 2 >> shift;
+    rows_per_call += rows_per_call == 0;
+    tile->ahead = rows + call * rows_per_call * stride;
+    tile->ahead_jump = stride;
+    tile->ahead_shift = shift;
+    return rows_per_call;
+}
+
+/* Says what the tile at (row_panel, panel) fetches for later: the next tile's C; the next panel's rows of A where A is read in
+ * place; the next pass's rows of the operands that are packed. Addresses past the matrices are harmless: nothing is read. */
+MK_INLINE void MK_NAME(gemm_look_ahead)(const MK_NAME(gemm_plan) *plan, MK_NAME(tile) *tile, int64_t k, int64_t steps,
+                                        int64_t row_panel, int64_t panel, int64_t row_begin, int64_t row_end, int64_t column_begin,
+                                        int64_t column_end)
+{
+    enum { LINE = 64, FLOAT = sizeof(float) };
+    const mk_gemm *g = plan->g;
+    const int64_t panels = column_end - column_begin, column = panel - column_begin;
+    const int last = panel + 1 == column_end;
+    const int64_t next_row = row_panel + last, next_panel = last ? column_begin : panel + 1;
+    const int64_t at = (next_row * MK_TILE_ROWS * g->ldc + next_panel * MK_TILE_COLUMNS) * FLOAT;
+    const char *read = g->auxiliary != NULL ? g->auxiliary : k == 0 && g->residual != NULL ? g->residual : g->c;
+    tile->next_c = (const char *)g->c + at;
+    tile->next_read = read + at;
+
+    const char *a = g->a, *b = g->b;
+    const int64_t lda = g->lda * FLOAT, ldb = g->ldb * FLOAT, later = k + steps;
+    const int64_t rows = (row_end - row_begin) * MK_TILE_ROWS;
+    int64_t call = (row_panel - row_begin) * panels + column; /* of this pass */
+    tile->ahead = tile->next_c;
+    tile->ahead_jump = 0;
+    tile->ahead_shift = 5;
+    tile->ahead_step = LINE;
+    if (g->transpose_a && plan->pack_a && later < g->k) {
+        /* Row after row of the next pass: first of A, then of B. */
+        int64_t rows_per_call = MK_NAME(gemm_rows_ahead)(tile, a + later * lda + row_begin * MK_TILE_ROWS * FLOAT, lda, rows, call, steps);
+        int64_t calls = mk_ceil_div(steps, rows_per_call);
+        if (call >= calls && !g->transpose_b && plan->b_mode == MK_B_OWN)
+            MK_NAME(gemm_rows_ahead)(tile, b + later * ldb + column_begin * MK_TILE_COLUMNS * FLOAT, ldb, panels * MK_TILE_COLUMNS,
+                                     call - calls, steps);
+        return;
+    }
+    if (g->transpose_a)
+        return;
+    const char *next_a = a + k * FLOAT + (row_panel + 1) * MK_TILE_ROWS * lda;
+    const int64_t rows_per_call = MK_NAME(gemm_rows_ahead)(tile, next_a, lda, steps, column, steps);
+    const int64_t calls = mk_ceil_div(MK_TILE_ROWS, rows_per_call);
+    if (column >= calls && g->transpose_b && plan->b_mode == MK_B_OWN && later < g->k) {
+        call = (row_panel - row_begin) * (panels - calls) + column - calls;
+        MK_NAME(gemm_rows_ahead)(tile, b + later * FLOAT + column_begin * MK_TILE_COLUMNS * ldb, ldb, steps, call, steps);
+    }
+}
+
 /* One task: a block of C. */
 static void MK_NAME(gemm_task)(void *context, int64_t index, int32_t worker)
 {
@@ -298,6 +357,7 @@ static void MK_NAME(gemm_task)(void *context, int64_t index, int32_t worker)
                 if (k == 0)
                     tile.addend = g->activation == MK_ACTIVATION_NONE && g->residual != NULL ? (const float *)g->residual + at : NULL;
                 tile.c = finished && g->activation == MK_ACTIVATION_GELU && auxiliary != NULL ? auxiliary : c;
+                MK_NAME(gemm_look_ahead)(plan, &tile, k, steps, row_panel, panel, row_begin, row_end, column_begin, column_end);
                 MK_NAME(tile_functions)[by_columns][vectors - 1][rows - 1](&tile);
                 if (finished && g->activation != MK_ACTIVATION_NONE)
                     MK_NAME(gemm_activate)(g->activation, rows, columns, tile.c, auxiliary, c, g->ldc);

@@ -31,11 +31,34 @@ typedef struct MK_NAME(tile) {
     const float *addend; /* row stride ldc, or NULL; may be c */
     const float *bias;   /* or NULL */
     int64_t last_lanes;  /* columns in the last vector, 1 ... MK_WIDTH */
+    /* What to fetch meanwhile, little by little, as memory far away keeps a burst of misses waiting: the rows of the next tile of
+     * C and of what its end reads; and lines v = 0, 1, ... k / 2 - 1 at ahead + (v >> shift) * jump + (v & (2^shift - 1)) * step. */
+    const char *next_c, *next_read;
+    const char *ahead;
+    int64_t ahead_jump, ahead_step; /* bytes */
+    int32_t ahead_shift;            /* at least 2 */
 } MK_NAME(tile);
 
 typedef void (*MK_NAME(tile_function))(const MK_NAME(tile) *);
 
 #define MK_UNROLL _Pragma("clang loop unroll(full)")
+
+enum { MK_TILE_CHUNK = 8 };
+
+#define MK_TILE_STEP()                                                                                                           \
+    do {                                                                                                                         \
+        vf bv[MK_TILE_VECTORS];                                                                                                  \
+        MK_UNROLL for (int j = 0; j < vectors; ++j) bv[j] = vf_load(b + j * MK_WIDTH);                                           \
+        for (int j = 0; j < vectors * MK_WIDTH; j += 16)                                                                         \
+            __builtin_prefetch(b + MK_PREFETCH_STEPS * b_stride + j);                                                            \
+        MK_UNROLL for (int i = 0; i < rows; ++i)                                                                                 \
+        {                                                                                                                        \
+            vf av = vf_splat(by_columns ? a[i] : a[i * a_stride]);                                                               \
+            MK_UNROLL for (int j = 0; j < vectors; ++j) sum[i][j] = vf_fma(av, bv[j], sum[i][j]);                                \
+        }                                                                                                                        \
+        a += by_columns ? a_stride : 1;                                                                                          \
+        b += b_stride;                                                                                                           \
+    } while (0)
 
 MK_INLINE void MK_NAME(tile_body)(const MK_NAME(tile) *t, const int rows, const int vectors, const int by_columns)
 {
@@ -45,29 +68,27 @@ MK_INLINE void MK_NAME(tile_body)(const MK_NAME(tile) *t, const int rows, const 
         MK_UNROLL for (int j = 0; j < vectors; ++j) sum[i][j] = (vf){0};
     }
     const float *a = t->a, *b = t->b;
-    const int64_t b_stride = t->b_stride, a_stride = t->a_stride, ldc = t->ldc;
+    const int64_t b_stride = t->b_stride, a_stride = t->a_stride, ldc = t->ldc, k = t->k;
     const float *addend = t->addend;
     float *c = t->c;
-    MK_UNROLL for (int i = 0; i < rows; ++i)
-    {
-        __builtin_prefetch(c + i * ldc, 1);
-        __builtin_prefetch(c + i * ldc + vectors * MK_WIDTH - 1, 1);
-    }
-    for (int64_t p = 0; p < t->k; ++p) {
-        vf bv[MK_TILE_VECTORS];
-        MK_UNROLL for (int j = 0; j < vectors; ++j) bv[j] = vf_load(b + j * MK_WIDTH);
-        for (int j = 0; j < vectors * MK_WIDTH; j += 16)
-            __builtin_prefetch(b + MK_PREFETCH_STEPS * b_stride + j);
-        if (by_columns)
-            __builtin_prefetch(a + MK_PREFETCH_STEPS * a_stride);
-        MK_UNROLL for (int i = 0; i < rows; ++i)
-        {
-            vf av = vf_splat(by_columns ? a[i] : a[i * a_stride]);
-            MK_UNROLL for (int j = 0; j < vectors; ++j) sum[i][j] = vf_fma(av, bv[j], sum[i][j]);
+    int64_t p = 0;
+    for (; p + MK_TILE_CHUNK <= k; p += MK_TILE_CHUNK) {
+        const int64_t chunk = p / MK_TILE_CHUNK;
+        if (chunk < MK_TILE_ROWS) {
+            const int64_t at = chunk * ldc * (int64_t)sizeof(float);
+            __builtin_prefetch(t->next_c + at, 1);
+            __builtin_prefetch(t->next_c + at + MK_TILE_COLUMNS * sizeof(float) - 1, 1);
+            __builtin_prefetch(t->next_read + at);
+            __builtin_prefetch(t->next_read + at + MK_TILE_COLUMNS * sizeof(float) - 1);
         }
-        a += by_columns ? a_stride : 1;
-        b += b_stride;
+        const int64_t line = p / 2;
+        const char *ahead = t->ahead + (line >> t->ahead_shift) * t->ahead_jump +
+                            (line & (((int64_t)1 << t->ahead_shift) - 1)) * t->ahead_step;
+        MK_UNROLL for (int i = 0; i < MK_TILE_CHUNK / 2; ++i) __builtin_prefetch(ahead + i * t->ahead_step);
+        _Pragma("clang loop unroll(disable)") for (int q = 0; q < MK_TILE_CHUNK; ++q) MK_TILE_STEP();
     }
+    for (; p < k; ++p)
+        MK_TILE_STEP();
     const int64_t last = t->last_lanes;
     if (addend != NULL) {
         MK_UNROLL for (int i = 0; i < rows; ++i)
