@@ -19,12 +19,12 @@ static const char *size_of(int which) {
     return given ? given : sizes[which].value;
 }
 
-#define CHECK(call)                                       \
-    do {                                                  \
-        if ((call) != MRP_OK) {                           \
-            fprintf(stderr, "%s\n", mrp_last_error());    \
-            return 0;                                     \
-        }                                                 \
+#define CHECK(call)                                    \
+    do {                                               \
+        if ((call) != MRP_OK) {                        \
+            fprintf(stderr, "%s\n", mrp_last_error()); \
+            return 0;                                  \
+        }                                              \
     } while (0)
 
 static int32_t show(const mrp_progress *progress, void *user) {
