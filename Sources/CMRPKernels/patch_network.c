@@ -43,8 +43,8 @@ void mk_patch_descend(int32_t element_bytes, int64_t count, double rate, const v
         descend_float64(count, rate, gradient, weights);
 }
 
-void mk_patch_descend_relative(int32_t element_bytes, const mk_patch_network *network, double rate, double relative,
-                               const void *gradient, const void *largest, void *weights) {
+void mk_patch_descend_relative(int32_t element_bytes, const mk_patch_network *network, double rate, double relative, const void *gradient,
+                               const void *largest, void *weights) {
     if (element_bytes == 4)
         descend_relative_float32(network, rate, relative, gradient, largest, weights);
     else
@@ -58,16 +58,15 @@ void mk_patch_average(int32_t element_bytes, int64_t count, double decay, double
         average_float64(count, decay, factor, weights, average);
 }
 
-void mk_patch_correlations(int32_t element_bytes, const mk_patch_network *network, const void *weights, int64_t features,
-                           const double *v, double *out) {
+void mk_patch_correlations(int32_t element_bytes, const mk_patch_network *network, const void *weights, int64_t features, const double *v,
+                           double *out) {
     if (element_bytes == 4)
         correlations_float32(network, weights, features, v, out);
     else
         correlations_float64(network, weights, features, v, out);
 }
 
-void mk_patch_initialize(int32_t element_bytes, int64_t count, double deviation, uint64_t seed, uint32_t stream,
-                         void *weights) {
+void mk_patch_initialize(int32_t element_bytes, int64_t count, double deviation, uint64_t seed, uint32_t stream, void *weights) {
     if (element_bytes == 4)
         initialize_float32(count, deviation, seed, stream, weights);
     else

@@ -47,12 +47,12 @@ static double draw_between(draws *d, double low, double high) { return low + (hi
 
 /* Where a worker keeps one sample's random choices. */
 typedef struct {
-    int32_t *order;    /* P: patches in random order */
-    int32_t *carried;  /* P: feature or -1 */
-    double *size;      /* P: z_p */
-    float *alpha;      /* 2 k, rounded up to a multiple of 4 */
-    float *normal;     /* d, rounded up likewise */
-    double *sum;       /* d */
+    int32_t *order;   /* P: patches in random order */
+    int32_t *carried; /* P: feature or -1 */
+    double *size;     /* P: z_p */
+    float *alpha;     /* 2 k, rounded up to a multiple of 4 */
+    float *normal;    /* d, rounded up likewise */
+    double *sum;      /* d */
 } sample_scratch;
 
 static int64_t round_up(int64_t n, int64_t multiple) { return (n + multiple - 1) / multiple * multiple; }
@@ -63,15 +63,16 @@ static int64_t scratch_layout(const mk_multi_view *m, char *memory, sample_scrat
     const int64_t bytes[6] = {P * 4, P * 4, P * 8, f4 * 4, d4 * 4, d4 * 8};
     for (int i = 0; i < 6; i++) at[i + 1] = at[i] + round_up(bytes[i], 64);
     if (memory)
-        *out = (sample_scratch){.order = (int32_t *)(memory + at[0]), .carried = (int32_t *)(memory + at[1]),
-                                .size = (double *)(memory + at[2]),   .alpha = (float *)(memory + at[3]),
-                                .normal = (float *)(memory + at[4]),  .sum = (double *)(memory + at[5])};
+        *out = (sample_scratch){.order = (int32_t *)(memory + at[0]),
+                                .carried = (int32_t *)(memory + at[1]),
+                                .size = (double *)(memory + at[2]),
+                                .alpha = (float *)(memory + at[3]),
+                                .normal = (float *)(memory + at[4]),
+                                .sum = (double *)(memory + at[5])};
     return at[6];
 }
 
-mk_scratch mk_multi_view_scratch(const mk_multi_view *m) {
-    return (mk_scratch){.per_worker = scratch_layout(m, 0, 0), .shared = 0};
-}
+mk_scratch mk_multi_view_scratch(const mk_multi_view *m) { return (mk_scratch){.per_worker = scratch_layout(m, 0, 0), .shared = 0}; }
 
 typedef struct {
     const mk_multi_view *m;
@@ -112,9 +113,9 @@ static void choose(const mk_multi_view *m, draws *u, sample_scratch *s, int32_t 
         int main_feature = own && (!*single || feature % 2 == view);
         double total = 0;
         if (!main_feature)
-            total = own ? draw_between(u, m->weak_low, m->weak_high)
-                        : *single ? draw_between(u, m->single_other_low, m->single_other_high)
-                                  : draw_between(u, m->other_low, m->other_high);
+            total = own       ? draw_between(u, m->weak_low, m->weak_high)
+                    : *single ? draw_between(u, m->single_other_low, m->single_other_high)
+                              : draw_between(u, m->other_low, m->other_high);
         for (int64_t c = 0; c < m->patches_per_feature; c++) {
             int32_t p = s->order[taken++];
             s->carried[p] = (int32_t)feature;
@@ -157,8 +158,7 @@ static void generate_task(void *context, int64_t index, int32_t worker) {
         draws u = {.seed = m->seed, .next = 0, .stream = m->stream, .step = id, .used = 64};
         int32_t label, single, shown;
         choose(m, &u, &s, &label, &single, &shown);
-        if (g->x)
-            fill(m, id, &u, &s, g->element_bytes, (char *)g->x + i * m->patches * m->dimension * g->element_bytes);
+        if (g->x) fill(m, id, &u, &s, g->element_bytes, (char *)g->x + i * m->patches * m->dimension * g->element_bytes);
         if (g->labels) g->labels[i] = label;
         if (g->single) g->single[i] = single;
         if (g->shown) g->shown[i] = shown;
@@ -166,9 +166,8 @@ static void generate_task(void *context, int64_t index, int32_t worker) {
     }
 }
 
-void mk_multi_view_generate(mk_pool *pool, int32_t element_bytes, const mk_multi_view *distribution, int64_t first,
-                            const int32_t *ids, int64_t count, void *x, int32_t *labels, int32_t *single, int32_t *shown,
-                            int32_t *origin) {
+void mk_multi_view_generate(mk_pool *pool, int32_t element_bytes, const mk_multi_view *distribution, int64_t first, const int32_t *ids,
+                            int64_t count, void *x, int32_t *labels, int32_t *single, int32_t *shown, int32_t *origin) {
     generation g = {distribution, pool, element_bytes, first, count, ids, x, labels, single, shown, origin};
     mk_pool_run(pool, (count + SAMPLES_PER_TASK - 1) / SAMPLES_PER_TASK, generate_task, &g);
 }

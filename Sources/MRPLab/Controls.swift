@@ -48,7 +48,8 @@ enum Controls {
         controls.append(
             Changed(
                 id: "theta_below_window",
-                statement: "theta so small that kappa = \(Text.number(strong)) exceeds (tau^q - 1) C_p = \(Text.number(options.growth)); nothing grows.",
+                statement:
+                    "theta so small that kappa = \(Text.number(strong)) exceeds (tau^q - 1) C_p = \(Text.number(options.growth)); nothing grows.",
                 change: { $0.theta = 1 / (1 + strong) }, checks: none))
         controls.append(
             Changed(
@@ -93,7 +94,9 @@ enum Controls {
         let first = initial.measure(network)
         let result = try run.pretrain(
             network, source, options, initial: first, initialProbe: initial, probe: probe, phase: "control \(control.id)")
-        let checks = control.checks(result.final, options).map { Check(control.id, $0.quantity, $0.threshold, $0.measured, isControl: true) }
+        let checks = control.checks(result.final, options).map {
+            Check(control.id, $0.quantity, $0.threshold, $0.measured, isControl: true)
+        }
         return ControlResult(
             id: control.id, statement: control.statement, features: result.final, loss: result.loss, divergedAt: result.divergedAt,
             trainAccuracy: nil, test: nil, checks: checks, seconds: result.seconds)
@@ -114,7 +117,8 @@ enum Controls {
         ]
         return ControlResult(
             id: id,
-            statement: "A random encoder with the same fine-tuning: its accuracy may be high, but its loss stays near log k and no feature is captured.",
+            statement:
+                "A random encoder with the same fine-tuning: its accuracy may be high, but its loss stays near log k and no feature is captured.",
             features: result.features, loss: result.loss, divergedAt: result.divergedAt, trainAccuracy: result.trainAccuracy,
             test: result.test, checks: checks, seconds: result.seconds)
     }
@@ -137,7 +141,8 @@ enum Controls {
         ]
         return ControlResult(
             id: id,
-            statement: "A random encoder with a free head, trained to convergence: like supervised learning it misses features and single views.",
+            statement:
+                "A random encoder with a free head, trained to convergence: like supervised learning it misses features and single views.",
             features: result.features, loss: result.loss, divergedAt: result.divergedAt, trainAccuracy: result.trainAccuracy,
             test: result.test, checks: checks, seconds: result.seconds)
     }

@@ -69,7 +69,8 @@ final class FeatureProbe {
         var won = 0
         for j in 0..<featureCount {
             var leader = 0
-            for r in 1..<max(kernels, 1) where initial.correlations[r * featureCount + j] > initial.correlations[leader * featureCount + j] {
+            for r in 1..<max(kernels, 1) where initial.correlations[r * featureCount + j] > initial.correlations[leader * featureCount + j]
+            {
                 leader = r
             }
             if correlations[leader * featureCount + j] >= radius { won += 1 }

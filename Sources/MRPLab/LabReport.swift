@@ -58,7 +58,8 @@ extension LabReport {
     /// "claim | threshold | measured | verdict" over all seeds: mean, and the range when seeds differ.
     public var table: String {
         let rows = summaries.map { summary -> [String] in
-            let range = summary.minimum == summary.maximum || summary.seeds == 1
+            let range =
+                summary.minimum == summary.maximum || summary.seeds == 1
                 ? "" : " (\(Text.number(summary.minimum)) ... \(Text.number(summary.maximum)))"
             let verdict = (summary.holds ? "holds" : "fails") + (summary.isPooled && summary.seeds > 1 ? " on average," : "")
             return [

@@ -96,7 +96,8 @@ final class SeedRun {
     ) throws -> ClassifierResult {
         let start = LabClock.now
         let (source, evaluation) = try labelledData()
-        let head = try kind == .block
+        let head =
+            try kind == .block
             ? LinearHead.blocks(classes: options.classes, network: network) : LinearHead(classes: options.classes, network: network)
         let training = try ClassifierTraining(network, head, source, rates: rates, batch: options.trainBatch, seed: seed)
         reporter.begin(phase, steps: steps, costPerStep: Self.classifierCost(options, kernels: network.kernels))

@@ -64,7 +64,8 @@ public struct Study: Sendable {
     var fingerprint: String {
         var hash: UInt64 = 0xcbf2_9ce4_8422_2325
         let own = ["seeds", "first_seed", "threads"]
-        for option in LabOptionTable.all where !own.contains(option.key) && !axes.contains(where: { $0.key == option.key || $0.key == option.symbol }) {
+        for option in LabOptionTable.all
+        where !own.contains(option.key) && !axes.contains(where: { $0.key == option.key || $0.key == option.symbol }) {
             for byte in "\(option.key)=\(option.read(options));".utf8 { hash = (hash ^ UInt64(byte)) &* 0x100_0000_01b3 }
         }
         return String(hash, radix: 16)
@@ -135,7 +136,8 @@ public struct Study: Sendable {
             seed.supervised.map { Double($0.features.captured) }, seed.supervised?.trainAccuracy, seed.supervised?.test.multiView,
             seed.supervised?.test.singleView, seed.supervised?.test.missedView,
         ]
-        let fields = try [prefix(index), Text.number(options.growth), Text.number(options.kappa), Self.outcome(seed.pretraining, options)]
+        let fields =
+            try [prefix(index), Text.number(options.growth), Text.number(options.kappa), Self.outcome(seed.pretraining, options)]
             + numbers.map { $0.map { $0.isNaN ? "" : Text.number($0) } ?? "" } + [fingerprint]
         return fields.joined(separator: ",")
     }

@@ -62,7 +62,10 @@ private func message(_ body: () throws -> Void) -> String? {
         #expect(with { $0.theta = 2 } == "theta 2.0 is outside (0.0, 1.0]")
         #expect(with { $0.noise = .nan } == "noise (sigma_p) 'nan' is not a number")
         #expect(with { $0.pretrainBatch = 301 } == "pretrain_batch 301 is above pretrain_samples (N_pre) 300")
-        #expect(with { $0.kernelsPerClass = 10_000; $0.classes = 1_000; $0.dimension = 2_000 }?.contains("K = k m") == true)
+        #expect(
+            with {
+                $0.kernelsPerClass = 10_000; $0.classes = 1_000; $0.dimension = 2_000
+            }?.contains("K = k m") == true)
     }
 
     @Test func unknownPresetListsAll() {

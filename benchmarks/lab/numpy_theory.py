@@ -28,7 +28,7 @@ def samples(rng, features, count, single):
         y = labels[n]
         others = [j for j in rng.permutation(2 * K) if j // 2 != y and rng.uniform() < S / K]
         order = rng.permutation(P)
-        for i, j in enumerate(([2 * y, 2 * y + 1] + others)[: P // CP]):
+        for i, j in enumerate([2 * y, 2 * y + 1, *others][: P // CP]):
             if j // 2 == y and (shown[n] < 0 or shown[n] == j % 2):
                 z = rng.uniform(0.9, 1.2, CP)
             elif j // 2 == y:
@@ -86,13 +86,16 @@ def main():
     w = pretrain(SIGMA0 * rng.standard_normal((K * M, D)), unlabelled)
     captured = ((w @ features.T).max(0) >= R).sum()
     tuned, head, loss = classify(w, np.zeros((K, K * M)), x, labels, 80, 2.0, 0.05)
-    print(f"MRP: captured {captured}, loss {loss:.4f}, multi {accuracy(tuned, head, *multi[:2])}, single {accuracy(tuned, head, *single[:2])}")
+    print(
+        f"MRP: captured {captured}, loss {loss:.4f}, multi {accuracy(tuned, head, *multi[:2])}, single {accuracy(tuned, head, *single[:2])}"
+    )
 
     blocks = np.kron(np.eye(K), np.ones((1, M)))
     w, _, loss = classify(SIGMA0 * rng.standard_normal((K * M, D)), blocks, x, labels, 200, 0.0, 2.0)
     correlations = w.reshape(K, M, D) @ features.reshape(K, 2, D).transpose(0, 2, 1)
     captured = (correlations.max(1) >= R).sum()
-    print(f"SL: captured {captured}, loss {loss:.4f}, multi {accuracy(w, blocks, *multi[:2])}, single {accuracy(w, blocks, *single[:2])}")
+    scores = [accuracy(w, blocks, *kind[:2]) for kind in (multi, single)]
+    print(f"SL: captured {captured}, loss {loss:.4f}, multi-view {scores[0]}, single-view {scores[1]}")
     print(f"{time.perf_counter() - start:.1f} s, processor {time.process_time() - processor:.1f} s")
 
 

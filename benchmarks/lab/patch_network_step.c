@@ -42,8 +42,8 @@ static void report(const char *what, double *seconds, double flops) {
     printf("\n");
 }
 
-static void bench(const mk_patch_kernels *table, int64_t samples, int64_t patches, int64_t dimension, int64_t kernels,
-                  int64_t classes, int32_t power) {
+static void bench(const mk_patch_kernels *table, int64_t samples, int64_t patches, int64_t dimension, int64_t kernels, int64_t classes,
+                  int32_t power) {
     mk_pool *pool = mk_pool_create(1);
     mk_patch_network network = {kernels, dimension, patches, power, 0.5};
     mk_scratch scratch = table->scratch(&network, samples, classes);
@@ -60,9 +60,18 @@ static void bench(const mk_patch_kernels *table, int64_t samples, int64_t patche
     int64_t correct;
     for (int step = 0; step < STEPS; step++) {
         const mk_patch_batch batch = {samples, x, 0, 0, 0};
-        mk_patch_reconstruction call = {.network = network, .batch = batch, .weights = w, .tau = 1.15, .theta = 0.5,
-                                        .scale = 1.0 / (double)samples, .seed = 1, .stream = 9, .step = (uint32_t)step,
-                                        .gradient = g, .loss = &loss, .largest = top};
+        mk_patch_reconstruction call = {.network = network,
+                                        .batch = batch,
+                                        .weights = w,
+                                        .tau = 1.15,
+                                        .theta = 0.5,
+                                        .scale = 1.0 / (double)samples,
+                                        .seed = 1,
+                                        .stream = 9,
+                                        .step = (uint32_t)step,
+                                        .gradient = g,
+                                        .loss = &loss,
+                                        .largest = top};
         double start = now();
         table->reconstruction(pool, &call);
         mk_patch_descend(4, kernels * dimension, 0.1, g, w);
@@ -80,9 +89,17 @@ static void bench(const mk_patch_kernels *table, int64_t samples, int64_t patche
         start = now();
         table->reconstruction(pool, &call);
         seconds[3][step] = now() - start;
-        mk_patch_classifier classifier = {.network = network, .batch = batch, .classes = classes, .labels = labels,
-                                          .weights = w, .head = u, .scale = 1.0 / (double)samples, .weight_gradient = g,
-                                          .head_gradient = du, .loss = &loss, .correct = &correct};
+        mk_patch_classifier classifier = {.network = network,
+                                          .batch = batch,
+                                          .classes = classes,
+                                          .labels = labels,
+                                          .weights = w,
+                                          .head = u,
+                                          .scale = 1.0 / (double)samples,
+                                          .weight_gradient = g,
+                                          .head_gradient = du,
+                                          .loss = &loss,
+                                          .correct = &correct};
         start = now();
         table->classifier(pool, &classifier);
         seconds[4][step] = now() - start;

@@ -27,9 +27,9 @@ typedef struct mk_patch_network {
 /* Which samples of x a call reads. */
 typedef struct mk_patch_batch {
     int64_t samples;
-    const void *x;        /* (stored samples) x P x d */
-    const int32_t *rows;  /* stored sample of each batch entry; NULL: 0, 1, 2, ... */
-    const int32_t *ids;   /* number of each batch entry in its dataset, which names its mask; NULL: first_id + entry */
+    const void *x;       /* (stored samples) x P x d */
+    const int32_t *rows; /* stored sample of each batch entry; NULL: 0, 1, 2, ... */
+    const int32_t *ids;  /* number of each batch entry in its dataset, which names its mask; NULL: first_id + entry */
     int64_t first_id;
 } mk_patch_batch;
 
@@ -98,41 +98,40 @@ const mk_patch_kernels *mk_patch_kernels_for(int32_t isa, int32_t element_bytes)
 void mk_patch_descend(int32_t element_bytes, int64_t count, double rate, const void *gradient, void *weights);
 /* Every kernel on its own clock: w_r -= min(rate / f'(largest_r)^2, relative |w_r| / |g_r|) g_r. The loss is a sum over kernels,
  * so each still follows its own gradient flow. A kernel with g_r = 0 stays. */
-void mk_patch_descend_relative(int32_t element_bytes, const mk_patch_network *network, double rate, double relative,
-                               const void *gradient, const void *largest, void *weights);
+void mk_patch_descend_relative(int32_t element_bytes, const mk_patch_network *network, double rate, double relative, const void *gradient,
+                               const void *largest, void *weights);
 /* average = decay average + (1 - decay) factor w. */
 void mk_patch_average(int32_t element_bytes, int64_t count, double decay, double factor, const void *weights, void *average);
 /* out[r,j] = <w_r, v_j>, in double; v is `features` x d in double. */
-void mk_patch_correlations(int32_t element_bytes, const mk_patch_network *network, const void *weights, int64_t features,
-                           const double *v, double *out);
+void mk_patch_correlations(int32_t element_bytes, const mk_patch_network *network, const void *weights, int64_t features, const double *v,
+                           double *out);
 /* w ~ N(0, deviation^2) from (seed, stream). */
 void mk_patch_initialize(int32_t element_bytes, int64_t count, double deviation, uint64_t seed, uint32_t stream, void *weights);
 
 /* The multi-view distribution (Allen-Zhu & Li 2020, "Towards Understanding Ensemble, Knowledge Distillation and
  * Self-Distillation in Deep Learning", as the paper uses it). Feature j = 2 class + view. */
 typedef struct mk_multi_view {
-    int64_t classes, dimension, patches;       /* k, d, P; 2 k <= d */
-    int64_t patches_per_feature;               /* C_p; 2 C_p <= P */
-    double presence;                           /* s / k: probability of each feature of the other classes */
-    double single_fraction;                    /* mu */
-    double main_low, main_high;                /* z_p of a shown feature of the label */
-    double other_low, other_high;              /* sum_p z_p of other features, multi-view */
-    double weak_low, weak_high;                /* sum_p z_p of the label's hidden view, single-view: [rho, 2 rho] */
-    double single_other_low, single_other_high;/* sum_p z_p of other features, single-view: [Gamma/2, Gamma] */
-    double feature_noise;                      /* gamma: alpha ~ U[0, gamma] for every feature in every patch */
-    double deviation;                          /* sigma_p */
-    int32_t kind;                              /* 0: by mu; 1: multi-view only; 2: single-view only */
+    int64_t classes, dimension, patches;        /* k, d, P; 2 k <= d */
+    int64_t patches_per_feature;                /* C_p; 2 C_p <= P */
+    double presence;                            /* s / k: probability of each feature of the other classes */
+    double single_fraction;                     /* mu */
+    double main_low, main_high;                 /* z_p of a shown feature of the label */
+    double other_low, other_high;               /* sum_p z_p of other features, multi-view */
+    double weak_low, weak_high;                 /* sum_p z_p of the label's hidden view, single-view: [rho, 2 rho] */
+    double single_other_low, single_other_high; /* sum_p z_p of other features, single-view: [Gamma/2, Gamma] */
+    double feature_noise;                       /* gamma: alpha ~ U[0, gamma] for every feature in every patch */
+    double deviation;                           /* sigma_p */
+    int32_t kind;                               /* 0: by mu; 1: multi-view only; 2: single-view only */
     uint64_t seed;
-    uint32_t stream; /* uniforms use stream, Gaussian noise stream + 256; the step of the counter is the sample's number */
+    uint32_t stream;        /* uniforms use stream, Gaussian noise stream + 256; the step of the counter is the sample's number */
     const double *features; /* 2 k x d, orthonormal rows */
 } mk_multi_view;
 
 /* Samples ids[i] (NULL: first + i), i < count, of the distribution; a sample is a function of (seed, stream, number) alone.
  * x: count x P x d. The rest may be NULL: labels; single: 1 single-view, 0 multi-view; shown: the view that a single-view sample
  * shows, -1 for multi-view; origin: count x P, the feature a patch carries or -1 (background). */
-void mk_multi_view_generate(mk_pool *pool, int32_t element_bytes, const mk_multi_view *distribution, int64_t first,
-                            const int32_t *ids, int64_t count, void *x, int32_t *labels, int32_t *single, int32_t *shown,
-                            int32_t *origin);
+void mk_multi_view_generate(mk_pool *pool, int32_t element_bytes, const mk_multi_view *distribution, int64_t first, const int32_t *ids,
+                            int64_t count, void *x, int32_t *labels, int32_t *single, int32_t *shown, int32_t *origin);
 mk_scratch mk_multi_view_scratch(const mk_multi_view *distribution);
 
 /* `rows` orthonormal rows of length d from Gaussian vectors (Gram-Schmidt, twice); rows <= d. Returns -1 when it fails to. */

@@ -28,6 +28,4 @@
 #define TABLE(isa) TABLE2(isa)
 const mk_patch_kernels *TABLE(ISA)(int32_t element_bytes);
 #define CHOOSE(type) ISA_SUFFIX(patch_kernels, ISA_SUFFIX(ISA, type))
-const mk_patch_kernels *TABLE(ISA)(int32_t element_bytes) {
-    return element_bytes == 4 ? &CHOOSE(float32) : &CHOOSE(float64);
-}
+const mk_patch_kernels *TABLE(ISA)(int32_t element_bytes) { return element_bytes == 4 ? &CHOOSE(float32) : &CHOOSE(float64); }

@@ -28,8 +28,7 @@ static void SUFFIX(average)(int64_t count, double decay, double factor, const RE
     for (int64_t i = 0; i < count; i++) average[i] = keep * average[i] + add * weights[i];
 }
 
-static void SUFFIX(correlations)(const mk_patch_network *network, const REAL *weights, int64_t features, const double *v,
-                                 double *out) {
+static void SUFFIX(correlations)(const mk_patch_network *network, const REAL *weights, int64_t features, const double *v, double *out) {
     const int64_t d = network->dimension;
     for (int64_t r = 0; r < network->kernels; r++)
         for (int64_t i = 0; i < features; i++) {

@@ -8,6 +8,10 @@ struct AllSemanticsCaptured: Claim {
 
     func checks(_ result: SeedResult, _ options: LabOptions) -> [Check] {
         let limit = (0.95 * Double(2 * options.classes)).rounded(.up)
-        return [Check(id, "features captured before labels, of \(2 * options.classes)", .atLeast(limit), Double(result.pretraining.final.captured))]
+        return [
+            Check(
+                id, "features captured before labels, of \(2 * options.classes)", .atLeast(limit), Double(result.pretraining.final.captured)
+            )
+        ]
     }
 }

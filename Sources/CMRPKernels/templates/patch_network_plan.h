@@ -1,0 +1,143 @@
+/* Shapes and scratch memory of patch_network.h, packing of weights, sums over chunks, and blocks of samples with their masks. */
+
+/* Shapes, and where things lie in the scratch memory. */
+typedef struct {
+    int64_t kernels, padded, d, patches, classes, samples;
+    int64_t chunks, chunk_samples, block_samples, classifier_block_samples;
+    NAME(activation) activation;
+    /* shared */
+    REAL *packed, *gradients, *largest, *head, *head_gradients;
+    double *losses;
+    int64_t *correct;
+    /* offsets in a worker's memory */
+    int64_t scores_at, rows_at, uniform_at, features_at, errors_at, logits_at;
+    int64_t worker_bytes, shared_bytes;
+} NAME(plan);
+
+enum { NAME(MAX_CHUNKS) = 16 };
+
+ALWAYS int64_t NAME(carve)(int64_t *offset, int64_t bytes) {
+    int64_t at = *offset;
+    *offset += (bytes + 63) / 64 * 64;
+    return at;
+}
+
+static NAME(plan) NAME(make_plan)(const mk_patch_network *network, int64_t samples, int64_t classes, void *memory) {
+    NAME(plan) p = {.kernels = network->kernels, .d = network->dimension, .patches = network->patches};
+    p.padded = (p.kernels + LANES - 1) / LANES * LANES;
+    p.classes = classes, p.samples = samples;
+    p.chunks = samples / 32 < 1 ? 1 : samples / 32 > NAME(MAX_CHUNKS) ? NAME(MAX_CHUNKS) : samples / 32;
+    p.chunk_samples = (samples + p.chunks - 1) / p.chunks;
+    p.block_samples = 128 / p.patches < 1 ? 1 : 128 / p.patches > NAME(MAX_BLOCK) ? NAME(MAX_BLOCK) : 128 / p.patches;
+    int64_t fit = 256 * 1024 / (p.patches * p.padded * (int64_t)sizeof(REAL));
+    p.classifier_block_samples = fit < 1 ? 1 : fit > p.block_samples ? p.block_samples : fit;
+    p.activation = (NAME(activation)){.inverse_radius = (REAL)(1 / network->radius),
+                                      .radius = (REAL)network->radius,
+                                      .radius_by_power = (REAL)(network->radius / network->power),
+                                      .power = network->power};
+    const int64_t real = sizeof(REAL);
+    const uintptr_t shared = (uintptr_t)memory; /* 0 when only the sizes are wanted */
+    int64_t at = 0;
+    p.packed = (REAL *)(shared + (uintptr_t)NAME(carve)(&at, p.padded * p.d * real));
+    p.gradients = (REAL *)(shared + (uintptr_t)NAME(carve)(&at, p.chunks * p.padded * p.d * real));
+    p.largest = (REAL *)(shared + (uintptr_t)NAME(carve)(&at, p.chunks * p.padded * real));
+    p.head = (REAL *)(shared + (uintptr_t)NAME(carve)(&at, classes * p.padded * real));
+    p.head_gradients = (REAL *)(shared + (uintptr_t)NAME(carve)(&at, p.chunks * classes * p.padded * real));
+    p.losses = (double *)(shared + (uintptr_t)NAME(carve)(&at, p.chunks * (int64_t)sizeof(double)));
+    p.correct = (int64_t *)(shared + (uintptr_t)NAME(carve)(&at, p.chunks * (int64_t)sizeof(int64_t)));
+    p.shared_bytes = at;
+    at = 0;
+    int64_t panel_scores = p.block_samples * p.patches * 2 * LANES;
+    int64_t all_scores = classes ? p.classifier_block_samples * p.patches * p.padded : 0;
+    p.scores_at = NAME(carve)(&at, (all_scores > panel_scores ? all_scores : panel_scores) * real);
+    p.rows_at = NAME(carve)(&at, p.block_samples * p.patches * p.d * real);
+    p.uniform_at = NAME(carve)(&at, (p.patches + 3) / 4 * 4 * (int64_t)sizeof(float));
+    p.features_at = NAME(carve)(&at, p.block_samples * p.padded * real);
+    p.errors_at = NAME(carve)(&at, p.block_samples * p.padded * real);
+    p.logits_at = NAME(carve)(&at, classes * real);
+    p.worker_bytes = at;
+    return p;
+}
+
+static mk_scratch NAME(scratch)(const mk_patch_network *network, int64_t samples, int64_t classes) {
+    NAME(plan) p = NAME(make_plan)(network, samples, classes, 0);
+    return (mk_scratch){.per_worker = p.worker_bytes, .shared = p.shared_bytes};
+}
+
+/* Kernel r of row-major w goes to lane r of the packed panels. */
+ALWAYS int64_t NAME(panel_vectors)(const NAME(plan) * p, int64_t r0) { return p->padded - r0 >= 2 * LANES ? 2 : 1; }
+
+static void NAME(pack)(const NAME(plan) * p, const REAL *w) {
+    for (int64_t r0 = 0; r0 < p->padded; r0 += 2 * LANES) {
+        int64_t width = NAME(panel_vectors)(p, r0) * LANES;
+        REAL *panel = p->packed + r0 * p->d;
+        for (int64_t r = 0; r < width; r++)
+            for (int64_t j = 0; j < p->d; j++) panel[j * width + r] = r0 + r < p->kernels ? w[(r0 + r) * p->d + j] : (REAL)0;
+    }
+}
+
+/* Adds the chunks' gradients in order and unpacks them: one task per panel. */
+typedef struct {
+    const NAME(plan) * plan;
+    int32_t accumulate;
+    REAL *gradient, *largest;
+} NAME(reduction);
+
+static void NAME(reduce_panel)(void *context, int64_t index, int32_t worker) {
+    (void)worker;
+    const NAME(reduction) *job = context;
+    const NAME(plan) *p = job->plan;
+    int64_t r0 = index * 2 * LANES, width = NAME(panel_vectors)(p, r0) * LANES, size = width * p->d;
+    REAL *total = p->gradients + r0 * p->d;
+    for (int64_t c = 1; c < p->chunks; c++) {
+        const REAL *part = total + c * p->padded * p->d;
+        for (int64_t i = 0; i < size; i += LANES) NAME(store)(total + i, NAME(load)(total + i) + NAME(load)(part + i));
+    }
+    for (int64_t r = 0; r < width && r0 + r < p->kernels; r++) {
+        REAL *out = job->gradient + (r0 + r) * p->d;
+        for (int64_t j = 0; j < p->d; j++) out[j] = total[j * width + r] + (job->accumulate ? out[j] : (REAL)0);
+        if (!job->largest) continue;
+        REAL largest = p->largest[r0 + r];
+        for (int64_t c = 1; c < p->chunks; c++) {
+            REAL other = p->largest[c * p->padded + r0 + r];
+            largest = largest > other ? largest : other;
+        }
+        if (job->accumulate && job->largest[r0 + r] > largest) largest = job->largest[r0 + r];
+        job->largest[r0 + r] = largest;
+    }
+}
+
+ALWAYS const REAL *NAME(sample)(const mk_patch_batch *batch, const NAME(plan) * p, int64_t entry) {
+    return (const REAL *)batch->x + (batch->rows ? batch->rows[entry] : entry) * p->patches * p->d;
+}
+
+static void NAME(whole_block)(const mk_patch_batch *batch, const NAME(plan) * p, int64_t first, int64_t count, NAME(block) * block) {
+    block->count = count, block->first = first;
+    for (int64_t s = 0; s < count; s++) {
+        block->x[s] = NAME(sample)(batch, p, first + s);
+        block->rows[s] = block->student[s] = p->patches;
+    }
+}
+
+/* Copies the visible patches of each sample, and behind them the hidden ones when a scaled teacher wants their scores too. */
+static void NAME(masked_block)(const mk_patch_reconstruction *call, const NAME(plan) * p, int64_t first, int64_t count, float *uniform,
+                               REAL *rows, NAME(block) * block) {
+    block->count = count, block->first = first;
+    for (int64_t s = 0; s < count; s++) {
+        int64_t entry = first + s, padded = (p->patches + 3) / 4 * 4;
+        int64_t id = call->batch.ids ? call->batch.ids[entry] : call->batch.first_id + entry;
+        mk_random_uniform(call->seed, call->stream, call->step, (uint64_t)(id * padded), p->patches, uniform);
+        const REAL *x = NAME(sample)(&call->batch, p, entry);
+        REAL *out = rows;
+        for (int64_t i = 0; i < p->patches; i++)
+            if (uniform[i] < call->theta) memcpy(out, x + i * p->d, (size_t)p->d * sizeof(REAL)), out += p->d;
+        block->x[s] = rows;
+        block->student[s] = block->rows[s] = (out - rows) / p->d;
+        if (!call->teacher) {
+            for (int64_t i = 0; i < p->patches; i++)
+                if (!(uniform[i] < call->theta)) memcpy(out, x + i * p->d, (size_t)p->d * sizeof(REAL)), out += p->d;
+            block->rows[s] = p->patches;
+        }
+        rows = out;
+    }
+}
