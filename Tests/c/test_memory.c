@@ -11,27 +11,23 @@ typedef struct host {
     int refuse, misalign;
 } host;
 
-static void *host_allocate(size_t bytes, size_t alignment, void *user)
-{
+static void *host_allocate(size_t bytes, size_t alignment, void *user) {
     host *h = user;
-    if (h->refuse)
-        return NULL;
+    if (h->refuse) return NULL;
     char *memory = aligned_alloc(alignment, (bytes + 2 * alignment) / alignment * alignment);
     h->allocations += 1;
     h->bytes += bytes;
     return h->misalign ? memory + 8 : memory;
 }
 
-static void host_release(void *memory, size_t bytes, void *user)
-{
+static void host_release(void *memory, size_t bytes, void *user) {
     host *h = user;
     h->releases += 1;
     h->bytes -= bytes;
     free(h->misalign ? (char *)memory - 8 : memory);
 }
 
-int main(void)
-{
+int main(void) {
     static const int64_t sizes[] = {0, 1, 63, 64, 65, 4096, 1 << 20};
     int64_t before = mk_bytes_in_use();
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; ++i) {
@@ -52,8 +48,7 @@ int main(void)
 
     unsigned char *zeroed = mk_allocate_zeroed(1000);
     int sum = 0;
-    for (int i = 0; i < 1000; ++i)
-        sum |= zeroed[i];
+    for (int i = 0; i < 1000; ++i) sum |= zeroed[i];
     CHECK(sum == 0, "not zeroed");
     mk_release(zeroed);
 

@@ -12,8 +12,7 @@ typedef struct answer {
     uint32_t out[4];
 } answer;
 
-int main(void)
-{
+int main(void) {
     static const answer answers[] = {
         {0, 0, 0, 0, {0x6627e8d5u, 0xe169c58du, 0xbc57ac4cu, 0x9b00dbd8u}},
         {0xffffffffffffffffu, 0xffffffffu, 0xffffffffu, 0xffffffffffffffffu, {0x408f276du, 0x41c83b0eu, 0xa20bc7c6u, 0x6d5451fdu}},

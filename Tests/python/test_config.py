@@ -23,7 +23,7 @@ def test_the_table_is_complete():
 
 def test_defaults_are_the_tables():
     config = mrp.Config()
-    assert config["mask_ratio"] == 0.75
+    assert config["mask_ratio"] == "auto"
     assert config["norm_pix_loss"] is True
     assert config["image_size"] == 32
     assert config["encoder"] == "vit_tiny"
