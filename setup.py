@@ -65,10 +65,15 @@ setup(
             py_limited_api=True,
             extra_compile_args=["-std=gnu11", "-O2", "-Wall", "-Wextra", "-fvisibility=hidden"],
             extra_link_args=[
-                "-Wl,--allow-shlib-undefined", "-Wl,--enable-new-dtags", "-Wl,-rpath,$ORIGIN", "-Wl,--no-as-needed", "-lc",
+                "-Wl,--allow-shlib-undefined",
+                "-Wl,--enable-new-dtags",
+                "-Wl,-rpath,$ORIGIN",
+                "-Wl,--no-as-needed",
+                "-lc",
             ],
         )
     ],
+    package_data={"mrp": ["py.typed", "*.pyi"]},
     cmdclass={"build_ext": BuildExtension},
     options={"bdist_wheel": {"py_limited_api": "cp311"}},
 )

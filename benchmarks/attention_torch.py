@@ -51,8 +51,7 @@ def main():
     print(f"{'batch, tokens, heads, head_dim':32}{'forward':>10}{'torch':>10}{'backward':>10}{'torch':>10}{'ratio':>8}")
     for key, mine in ours.items():
         total, peer = sum(mine.values()), sum(theirs[key])
-        print(f"{str(key):32}{mine['forward']:10.0f}{theirs[key][0]:10.0f}{mine['backward']:10.0f}{theirs[key][1]:10.0f}"
-              f"{peer / total:7.1f}x")
+        print(f"{key!s:32}{mine['forward']:10.0f}{theirs[key][0]:10.0f}{mine['backward']:10.0f}{theirs[key][1]:10.0f}{peer / total:7.1f}x")
 
 
 if __name__ == "__main__":

@@ -19,35 +19,31 @@
 /* With one thread, time on the processor: what other processes take does not count. */
 static clockid_t clock_used = CLOCK_THREAD_CPUTIME_ID;
 
-static double now(void)
-{
+static double now(void) {
     struct timespec t;
     clock_gettime(clock_used, &t);
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
 /* 24 independent chains of v = v * v' + v'': enough to hide the latency on every core of today. */
-#define PEAK_LOOP(name, width, fused)                                                                                            \
-    static double name(long rounds)                                                                                              \
-    {                                                                                                                            \
-        enum { CHAINS = 12 };                                                                                                    \
-        typedef float vector __attribute__((vector_size(4 * width)));                                                            \
-        vector v[CHAINS], factor = (vector){0} + 0.999f, term = (vector){0} + 0.001f;                                            \
-        for (int i = 0; i < CHAINS; ++i)                                                                                         \
-            v[i] = (vector){0} + (float)i;                                                                                       \
-        double start = now();                                                                                                    \
-        for (long r = 0; r < rounds; ++r) {                                                                                      \
-            _Pragma("clang loop unroll(full)") for (int i = 0; i < CHAINS; ++i) v[i] =                                           \
-                fused ? __builtin_elementwise_fma(v[i], factor, term) : v[i] * factor + term;                                    \
-            __asm__ volatile("" : : : "memory");                                                                                 \
-        }                                                                                                                        \
-        double seconds = now() - start;                                                                                          \
-        vector sum = v[0];                                                                                                       \
-        for (int i = 1; i < CHAINS; ++i)                                                                                         \
-            sum += v[i];                                                                                                         \
-        volatile float sink = sum[0];                                                                                            \
-        (void)sink;                                                                                                              \
-        return 2.0 * width * CHAINS * (double)rounds / seconds * 1e-9;                                                           \
+#define PEAK_LOOP(name, width, fused)                                                         \
+    static double name(long rounds) {                                                         \
+        enum { CHAINS = 12 };                                                                 \
+        typedef float vector __attribute__((vector_size(4 * width)));                         \
+        vector v[CHAINS], factor = (vector){0} + 0.999f, term = (vector){0} + 0.001f;         \
+        for (int i = 0; i < CHAINS; ++i) v[i] = (vector){0} + (float)i;                       \
+        double start = now();                                                                 \
+        for (long r = 0; r < rounds; ++r) {                                                   \
+            _Pragma("clang loop unroll(full)") for (int i = 0; i < CHAINS; ++i) v[i] =        \
+                fused ? __builtin_elementwise_fma(v[i], factor, term) : v[i] * factor + term; \
+            __asm__ volatile("" : : : "memory");                                              \
+        }                                                                                     \
+        double seconds = now() - start;                                                       \
+        vector sum = v[0];                                                                    \
+        for (int i = 1; i < CHAINS; ++i) sum += v[i];                                         \
+        volatile float sink = sum[0];                                                         \
+        (void)sink;                                                                           \
+        return 2.0 * width * CHAINS * (double)rounds / seconds * 1e-9;                        \
     }
 
 #if defined(__x86_64__)
@@ -62,8 +58,7 @@ PEAK_LOOP(peak_avx512, 16, 1)
 PEAK_LOOP(peak_baseline, 4, 1)
 #endif
 
-static double peak(int32_t isa)
-{
+static double peak(int32_t isa) {
 #if defined(__x86_64__)
     return isa == MK_ISA_AVX512 ? peak_avx512(100000) : isa == MK_ISA_AVX2 ? peak_avx2(100000) : peak_baseline(100000);
 #else
@@ -72,13 +67,9 @@ static double peak(int32_t isa)
 #endif
 }
 
-static double larger(double a, double b)
-{
-    return a > b ? a : b;
-}
+static double larger(double a, double b) { return a > b ? a : b; }
 
-static float *matrix(int64_t count)
-{
+static float *matrix(int64_t count) {
     float *values = mk_allocate(count * (int64_t)sizeof(float));
     if (values == NULL) {
         fprintf(stderr, "memory is short\n");
@@ -86,13 +77,11 @@ static float *matrix(int64_t count)
     }
     /* Products of a few hundred terms stay near 1, as in training. */
     mk_random_uniform(3, 0, 0, 0, count < 4096 ? count : 4096, values);
-    for (int64_t i = 0; i < count; ++i)
-        values[i] = i < 4096 ? 0.7f * (values[i] - 0.5f) : values[i - 4096];
+    for (int64_t i = 0; i < count; ++i) values[i] = i < 4096 ? 0.7f * (values[i] - 0.5f) : values[i - 4096];
     return values;
 }
 
-static int by_value(const void *a, const void *b)
-{
+static int by_value(const void *a, const void *b) {
     double x = *(const double *)a, y = *(const double *)b;
     return x < y ? -1 : x > y;
 }
@@ -109,9 +98,11 @@ typedef struct layer {
 #define LINEAR (1u << FORWARD | 1u << INPUT | 1u << WEIGHT)
 #define FIRST_OF_MLP (1u << GELU | 1u << INPUT | 1u << WEIGHT)
 #define SECOND_OF_MLP (1u << RESIDUAL | 1u << INPUT_GELU | 1u << WEIGHT)
-#define BLOCK(name, rows, width)                                                                                                 \
-    {name " qkv", rows, width, 3 * width, LINEAR}, {name " projection", rows, width, width, LINEAR},                             \
-        {name " fc1", rows, width, 4 * width, FIRST_OF_MLP}, {name " fc2", rows, 4 * width, width, SECOND_OF_MLP}
+#define BLOCK(name, rows, width)                                                                     \
+    {name " qkv", rows, width, 3 * width, LINEAR}, {name " projection", rows, width, width, LINEAR}, \
+        {name " fc1", rows, width, 4 * width, FIRST_OF_MLP}, {                                       \
+        name " fc2", rows, 4 * width, width, SECOND_OF_MLP                                           \
+    }
 
 static const layer layers[] = {
     BLOCK("tiny encoder", 1088, 192),
@@ -132,8 +123,7 @@ static const layer layers[] = {
     {"square 2048", 2048, 2048, 2048, 1u << FORWARD},
 };
 
-int main(int count, char **arguments)
-{
+int main(int count, char **arguments) {
     static const char *isa_names[] = {"baseline", "avx2", "avx512", "neon"};
     int32_t isa = mk_isa_best(), threads = 1;
     int repeats = 15, json = 0;
@@ -147,8 +137,7 @@ int main(int count, char **arguments)
         if (strcmp(arguments[i], "--isa") == 0) {
             isa = -1;
             for (int32_t k = 0; k < 4; ++k)
-                if (strcmp(value, isa_names[k]) == 0)
-                    isa = k;
+                if (strcmp(value, isa_names[k]) == 0) isa = k;
         } else if (strcmp(arguments[i], "--threads") == 0) {
             threads = atoi(value);
         } else if (strcmp(arguments[i], "--repeats") == 0) {
@@ -167,11 +156,9 @@ int main(int count, char **arguments)
         fprintf(stderr, "this instruction set, number of threads or number of repeats cannot be used here\n");
         return 2;
     }
-    if (threads > 1)
-        clock_used = CLOCK_MONOTONIC;
+    if (threads > 1) clock_used = CLOCK_MONOTONIC;
     double speeds[1000], shares[1000], highest = peak(isa);
-    for (int i = 0; i < 20; ++i)
-        highest = larger(highest, peak(isa));
+    for (int i = 0; i < 20; ++i) highest = larger(highest, peak(isa));
     repeats = repeats > 1000 ? 1000 : repeats;
     if (!json)
         printf("%s, %d threads, peak of one %.1f GFLOP/s\n%-23s %-10s %5s %5s %5s %8s %8s %8s %8s\n", isa_names[isa], threads, highest,
@@ -181,8 +168,7 @@ int main(int count, char **arguments)
             const layer *y = &layers[l];
             char label[64];
             snprintf(label, sizeof label, "%s %s", y->name, variant_names[variant]);
-            if (!(y->variants >> variant & 1) || strstr(label, only) == NULL)
-                continue;
+            if (!(y->variants >> variant & 1) || strstr(label, only) == NULL) continue;
             mk_gemm g = {.m = y->rows, .n = y->out, .k = y->in};
             if (variant == INPUT || variant == INPUT_GELU) {
                 g.n = y->in;
@@ -202,10 +188,8 @@ int main(int count, char **arguments)
             g.a = a;
             g.b = b;
             g.c = c;
-            if (variant <= RESIDUAL)
-                g.bias = bias;
-            if (variant == RESIDUAL)
-                g.residual = other;
+            if (variant <= RESIDUAL) g.bias = bias;
+            if (variant == RESIDUAL) g.residual = other;
             if (variant == GELU || variant == INPUT_GELU) {
                 g.auxiliary = other;
                 g.activation = variant == GELU ? MK_ACTIVATION_GELU : MK_ACTIVATION_GELU_GRADIENT;
@@ -222,8 +206,7 @@ int main(int count, char **arguments)
             double before = peak(isa);
             for (int r = 0; r < repeats; ++r) {
                 double start = now();
-                for (int i = 0; i < calls; ++i)
-                    kernels->gemm(pool, &g);
+                for (int i = 0; i < calls; ++i) kernels->gemm(pool, &g);
                 speeds[r] = flops / ((now() - start) / calls) * 1e-9;
                 double after = peak(isa);
                 shares[r] = 100 * speeds[r] / ((before + after) / 2 * threads);
@@ -234,10 +217,12 @@ int main(int count, char **arguments)
             qsort(shares, (size_t)repeats, sizeof *shares, by_value);
             double best = speeds[repeats - 1], median = speeds[repeats / 2];
             if (json)
-                printf("{\"layer\": \"%s\", \"variant\": \"%s\", \"isa\": \"%s\", \"threads\": %d, \"m\": %lld, \"n\": %lld, \"k\": %lld, "
-                       "\"gflops_best\": %.2f, \"gflops_median\": %.2f, \"gflops_peak_of_one\": %.2f, \"median_percent_of_peak_nearby\": %.1f}\n",
-                       y->name, variant_names[variant], isa_names[isa], threads, (long long)g.m, (long long)g.n, (long long)g.k, best,
-                       median, highest, shares[repeats / 2]);
+                printf(
+                    "{\"layer\": \"%s\", \"variant\": \"%s\", \"isa\": \"%s\", \"threads\": %d, \"m\": %lld, \"n\": %lld, \"k\": %lld, "
+                    "\"gflops_best\": %.2f, \"gflops_median\": %.2f, \"gflops_peak_of_one\": %.2f, \"median_percent_of_peak_nearby\": "
+                    "%.1f}\n",
+                    y->name, variant_names[variant], isa_names[isa], threads, (long long)g.m, (long long)g.n, (long long)g.k, best, median,
+                    highest, shares[repeats / 2]);
             else
                 printf("%-23s %-10s %5lld %5lld %5lld %8.1f %8.1f %8.1f %8.1f\n", y->name, variant_names[variant], (long long)g.m,
                        (long long)g.n, (long long)g.k, best, median, 100 * best / (highest * threads), shares[repeats / 2]);

@@ -9,12 +9,12 @@
 #include <string.h>
 #include <time.h>
 
-#define CHECK(call)                                                                                                              \
-    do {                                                                                                                         \
-        if ((call) != MRP_OK) {                                                                                                  \
-            fprintf(stderr, "%s\n", mrp_last_error());                                                                           \
-            exit(1);                                                                                                             \
-        }                                                                                                                        \
+#define CHECK(call)                                    \
+    do {                                               \
+        if ((call) != MRP_OK) {                        \
+            fprintf(stderr, "%s\n", mrp_last_error()); \
+            exit(1);                                   \
+        }                                              \
     } while (0)
 
 typedef struct workload {
@@ -25,31 +25,30 @@ typedef struct workload {
 
 static const workload workloads[] = {
     {"mae_vit_tiny_32", "pretrain", 32, 64, {{"encoder", "vit_tiny"}}},
-    {"mae_vit_base_224", "pretrain", 224, 8,
+    {"mae_vit_base_224",
+     "pretrain",
+     224,
+     8,
      {{"encoder", "vit_base"}, {"patch_size", "16"}, {"decoder_width", "512"}, {"decoder_depth", "8"}, {"decoder_heads", "16"}}},
-    {"mae_vit_cifar", "pretrain", 32, 256,
-     {{"encoder", "vit_mini"}, {"decoder_width", "96"}, {"decoder_depth", "2"}}},
+    {"mae_vit_cifar", "pretrain", 32, 256, {{"encoder", "vit_mini"}, {"decoder_width", "96"}, {"decoder_depth", "2"}}},
     {"sup_vit_tiny_32", "finetune", 32, 128, {{"encoder", "vit_tiny"}}},
     {"sup_vit_base_224", "finetune", 224, 8, {{"encoder", "vit_base"}, {"patch_size", "16"}}},
     {"sup_vit_cifar", "finetune", 32, 128, {{"encoder", "vit_mini"}}},
 };
 
-static double now(void)
-{
+static double now(void) {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-static void set(mrp_config *options, const char *key, long value)
-{
+static void set(mrp_config *options, const char *key, long value) {
     char text[32];
     snprintf(text, sizeof text, "%ld", value);
     CHECK(mrp_config_set(options, key, text));
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     const workload *work = NULL;
     int threads = 1, batch = 0, inference = 0;
     for (int i = 1; i < argc; i++) {
@@ -60,21 +59,18 @@ int main(int argc, char **argv)
         else if (strcmp(argv[i], "--inference") == 0)
             inference = 1;
         for (size_t w = 0; w < sizeof workloads / sizeof *workloads; w++)
-            if (strcmp(argv[i], workloads[w].name) == 0)
-                work = &workloads[w];
+            if (strcmp(argv[i], workloads[w].name) == 0) work = &workloads[w];
     }
     if (work == NULL) {
         fprintf(stderr, "usage: step WORKLOAD [--threads N] [--batch N] [--inference]\n");
         return 2;
     }
-    if (batch == 0)
-        batch = work->batch;
+    if (batch == 0) batch = work->batch;
 
     mrp_config *options = NULL;
     CHECK(mrp_config_create(NULL, &options));
     set(options, "image_size", work->size);
-    for (int i = 0; i < 10 && work->options[i][0] != NULL; i++)
-        CHECK(mrp_config_set(options, work->options[i][0], work->options[i][1]));
+    for (int i = 0; i < 10 && work->options[i][0] != NULL; i++) CHECK(mrp_config_set(options, work->options[i][0], work->options[i][1]));
     set(options, "batch_size", batch);
     set(options, "threads", threads);
     CHECK(mrp_config_set(options, "epochs", "1000000"));
@@ -87,13 +83,10 @@ int main(int argc, char **argv)
     const int64_t values = (int64_t)batch * 3 * work->size * work->size;
     uint8_t *pixels = malloc((size_t)values);
     int32_t *labels = malloc(sizeof *labels * (size_t)batch);
-    if (pixels == NULL || labels == NULL)
-        return 1;
+    if (pixels == NULL || labels == NULL) return 1;
     uint32_t state = 1;
-    for (int64_t i = 0; i < values; i++)
-        pixels[i] = (uint8_t)((state = state * 1664525u + 1013904223u) >> 24);
-    for (int i = 0; i < batch; i++)
-        labels[i] = i % 10;
+    for (int64_t i = 0; i < values; i++) pixels[i] = (uint8_t)((state = state * 1664525u + 1013904223u) >> 24);
+    for (int i = 0; i < batch; i++) labels[i] = i % 10;
     mrp_dataset *images = NULL;
     CHECK(mrp_dataset_from_array(pixels, MRP_UINT8, batch, 3, work->size, work->size, MRP_NCHW, labels, &images));
     free(pixels);

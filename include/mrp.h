@@ -293,8 +293,8 @@ mrp_status mrp_dataset_wrap_array(const void *pixels, int32_t type, int64_t coun
  *   path     the folder.
  *   options  "channels" and "cache_bytes" are read; NULL for the defaults.
  *   out      receives the handle.
- * Errors: MRP_ERR_IO (the folder cannot be read), MRP_ERR_ARGUMENT (it holds no images; NULL),
- *     MRP_ERR_FORMAT (its first image is none), MRP_ERR_MEMORY, MRP_ERR_HANDLE, MRP_ERR_BUSY.
+ * Errors: MRP_ERR_IO (the folder cannot be read), MRP_ERR_FORMAT (it holds no images, or files that
+ *     are none), MRP_ERR_ARGUMENT (NULL), MRP_ERR_MEMORY, MRP_ERR_HANDLE, MRP_ERR_BUSY.
  * Since 0.1.
  */
 mrp_status mrp_dataset_open_folder(const char *path, const mrp_config *options, mrp_dataset **out);
@@ -427,7 +427,8 @@ mrp_status mrp_model_load(const char *path, mrp_model **out);
 /**
  * Writes a model: a safetensors file that holds everything, and its configuration once more as JSON
  * beside it (encoder.safetensors and encoder.json). Each file is replaced as a whole; after an
- * error the old one is as it was.
+ * error each is either the old one or complete, and the safetensors file, which is written first,
+ * never depends on the JSON.
  *
  *   path  the safetensors file.
  * Errors: MRP_ERR_IO (cannot be written), MRP_ERR_ARGUMENT (NULL), MRP_ERR_HANDLE, MRP_ERR_BUSY.

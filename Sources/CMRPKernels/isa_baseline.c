@@ -14,4 +14,3 @@
 
 #include "templates/simd.h"
 #include "templates/table.h"
-

@@ -6,8 +6,7 @@
 static const uint32_t MULTIPLIER_0 = 0xD2511F53u, MULTIPLIER_1 = 0xCD9E8D57u;
 static const uint32_t WEYL_0 = 0x9E3779B9u, WEYL_1 = 0xBB67AE85u;
 
-void mk_philox(uint64_t seed, uint32_t stream, uint32_t step, uint64_t index, uint32_t out[4])
-{
+void mk_philox(uint64_t seed, uint32_t stream, uint32_t step, uint64_t index, uint32_t out[4]) {
     uint32_t x0 = (uint32_t)index, x1 = (uint32_t)(index >> 32), x2 = step, x3 = stream;
     uint32_t key0 = (uint32_t)seed, key1 = (uint32_t)(seed >> 32);
     for (int round = 0; round < 10; ++round) {
@@ -26,18 +25,15 @@ void mk_philox(uint64_t seed, uint32_t stream, uint32_t step, uint64_t index, ui
     out[3] = x3;
 }
 
-void mk_random_uniform(uint64_t seed, uint32_t stream, uint32_t step, uint64_t first, int64_t count, float *out)
-{
+void mk_random_uniform(uint64_t seed, uint32_t stream, uint32_t step, uint64_t first, int64_t count, float *out) {
     uint32_t words[4];
     for (int64_t i = 0; i < count; ++i) {
-        if (i % 4 == 0)
-            mk_philox(seed, stream, step, first / 4 + (uint64_t)i / 4, words);
+        if (i % 4 == 0) mk_philox(seed, stream, step, first / 4 + (uint64_t)i / 4, words);
         out[i] = (float)(words[i % 4] >> 8) * 0x1p-24f;
     }
 }
 
-void mk_random_normal(uint64_t seed, uint32_t stream, uint32_t step, uint64_t first, int64_t count, float *out)
-{
+void mk_random_normal(uint64_t seed, uint32_t stream, uint32_t step, uint64_t first, int64_t count, float *out) {
     for (int64_t i = 0; i < count; i += 4) {
         uint32_t words[4];
         mk_philox(seed, stream, step, first / 4 + (uint64_t)i / 4, words);
@@ -46,8 +42,7 @@ void mk_random_normal(uint64_t seed, uint32_t stream, uint32_t step, uint64_t fi
             double radius = sqrt(-2.0 * log(((double)words[pair] + 1.0) * 0x1p-32));
             double angle = 2.0 * 3.14159265358979323846 * ((double)words[pair + 1] * 0x1p-32);
             out[i + pair] = (float)(radius * cos(angle));
-            if (i + pair + 1 < count)
-                out[i + pair + 1] = (float)(radius * sin(angle));
+            if (i + pair + 1 < count) out[i + pair + 1] = (float)(radius * sin(angle));
         }
     }
 }

@@ -65,11 +65,9 @@ const char *mt_build(void) {
            ", clang " TEXT(__clang_major__) "." TEXT(__clang_minor__) "." TEXT(__clang_patchlevel__);
 }
 
-const char *mt_static_name(const char *phase)
-{
+const char *mt_static_name(const char *phase) {
     static const char *const names[] = {"pretrain", "finetune", "lab"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        if (strcmp(names[i], phase) == 0)
-            return names[i];
+        if (strcmp(names[i], phase) == 0) return names[i];
     return "";
 }

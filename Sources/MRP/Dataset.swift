@@ -97,8 +97,7 @@ public func mrp_dataset_wrap_array(
 ///   - path: the folder.
 ///   - options: "channels" and "cache_bytes" are read; NULL for the defaults.
 ///   - out: receives the handle.
-/// - Errors: MRP_ERR_IO (the folder cannot be read), MRP_ERR_ARGUMENT (it holds no images; NULL), MRP_ERR_FORMAT (its first image is
-///   none), MRP_ERR_MEMORY, MRP_ERR_HANDLE, MRP_ERR_BUSY.
+/// - Errors: MRP_ERR_IO (the folder cannot be read), MRP_ERR_FORMAT (it holds no images, or files that are none), MRP_ERR_ARGUMENT (NULL), MRP_ERR_MEMORY, MRP_ERR_HANDLE, MRP_ERR_BUSY.
 ///
 /// Since 0.1.
 @_cdecl("mrp_dataset_open_folder")

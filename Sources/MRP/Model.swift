@@ -65,7 +65,8 @@ public func mrp_model_load(
 }
 
 /// Writes a model: a safetensors file that holds everything, and its configuration once more as JSON beside it (`encoder.safetensors`
-/// and `encoder.json`). Each file is replaced as a whole; after an error the old one is as it was.
+/// and `encoder.json`). Each file is replaced as a whole; after an error each is either the old one or complete, and the
+/// safetensors file, which is written first, never depends on the JSON.
 ///
 /// - Parameter path: the safetensors file.
 /// - Errors: MRP_ERR_IO (cannot be written), MRP_ERR_ARGUMENT (NULL), MRP_ERR_HANDLE, MRP_ERR_BUSY.

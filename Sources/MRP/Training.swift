@@ -52,7 +52,8 @@ private func train(
         try Registry.exclusively(model, ModelHandle.self) { handle in
             mk_flag_store(handle.cancelFlag, 0)
             let relay = CallbackRelay(function, user, phase: phase.rawValue, handle.cancelFlag)
-            let trainer = try Trainer(handle.model, dataset, options, phase, cancel: handle.cancelFlag)
+            let trainer = try Trainer(
+                handle.model, dataset, options, phase, cancel: handle.cancelFlag, poll: relay.call)
             relay.handle.progress = trainer.progress
             relay.call()
             while true {

@@ -23,12 +23,12 @@ public struct ClassifierHead: Equatable, Sendable {
         self.pooling = pooling
     }
 
-    /// The head starts near zero (deviation 2e-5, the value of MAE's fine-tuning), so that the first steps do not disturb the
-    /// encoder.
-    public func parameters(width: Int) -> [ParameterSpecification] {
+    /// On a pretrained encoder the head starts near zero (deviation 2e-5, the value of MAE's fine-tuning), so that the first steps
+    /// do not disturb the encoder; from scratch it starts like every other linear layer.
+    public func parameters(width: Int, onPretrained: Bool) -> [ParameterSpecification] {
         let norm = pooling == .mean ? layerNormParameters("fc_norm", width: width) : []
         return norm + [
-            ParameterSpecification("head.weight", [classes, width], .normal(deviation: 2e-5)),
+            ParameterSpecification("head.weight", [classes, width], onPretrained ? .normal(deviation: 2e-5) : .xavierUniform),
             ParameterSpecification("head.bias", [classes], .zeros),
         ]
     }

@@ -50,7 +50,7 @@ public final class Model {
     /// Gives the model a fresh head.
     public func attach(_ head: ClassifierHead, seed: UInt64) throws {
         detachHead()
-        try parameters.add(head.parameters(width: encoder.transformer.width), seed: seed)
+        try parameters.add(head.parameters(width: encoder.transformer.width, onPretrained: isPretrained), seed: seed)
         self.head = head
     }
 
@@ -63,7 +63,7 @@ public final class Model {
 
     public func detachHead() {
         guard let head else { return }
-        let names = Set(head.parameters(width: encoder.transformer.width).map(\.name))
+        let names = Set(head.parameters(width: encoder.transformer.width, onPretrained: isPretrained).map(\.name))
         parameters.retain { !names.contains($0) }
         self.head = nil
     }

@@ -19,7 +19,9 @@ enum Checkpoint {
 
     static func save(_ model: Model, moments: [String: Tensor], _ state: State, to path: String) throws {
         var tensors: [(name: String, shape: [Int], data: UnsafeRawBufferPointer)] = []
-        for (name, tensor) in model.parameters.tensors.merging(moments, uniquingKeysWith: { first, _ in first }).sorted(by: { $0.key < $1.key }) {
+        for (name, tensor) in model.parameters.tensors.merging(moments, uniquingKeysWith: { first, _ in first }).sorted(by: {
+            $0.key < $1.key
+        }) {
             tensors.append((name, tensor.shape, UnsafeRawBufferPointer(start: tensor.memory, count: tensor.bytes)))
         }
         let values = JSON.object([

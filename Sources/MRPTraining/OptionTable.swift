@@ -144,8 +144,9 @@ public enum OptionTable {
 
     private static let objective = [
         option(
-            "mask_ratio", fraction, "0.75", "objective",
-            "Share of the patches that is hidden; at least one patch must stay visible and one be hidden."),
+            "mask_ratio", fraction, "auto", "objective",
+            "Share of the patches that is hidden: at least one must stay visible and one be hidden; auto: 0.75, in reconstruction the model's own."
+        ),
         option(
             "norm_pix_loss", .flag, "true", "objective", "Reconstruct pixels standardised per patch (He et al. 2021) instead of raw ones."),
         option("label_smoothing", fraction, "0.1", "objective", "Weight of the uniform distribution in the classification target."),

@@ -14,14 +14,14 @@ enum Pipeline {
 
     /// Gives the model its normalisation if it has none: the options' mean and std, or what is measured on the dataset.
     static func establishNormalization(
-        _ model: Model, _ dataset: ImageDataset, _ options: Options, cancel: UnsafePointer<Int32>?
+        _ model: Model, _ dataset: ImageDataset, _ options: Options, cancel: UnsafePointer<Int32>?, poll: (() -> Void)?
     ) throws {
         guard model.normalization == nil else { return }
-        model.normalization = try normalization(dataset, options, cancel: cancel)
+        model.normalization = try normalization(dataset, options, cancel: cancel, poll: poll)
     }
 
     private static func normalization(
-        _ dataset: ImageDataset, _ options: Options, cancel: UnsafePointer<Int32>?
+        _ dataset: ImageDataset, _ options: Options, cancel: UnsafePointer<Int32>?, poll: (() -> Void)?
     ) throws -> Normalization? {
         let (mean, deviation) = (options.optionalNumbers("mean"), options.optionalNumbers("std"))
         for (name, given) in [("mean", mean), ("std", deviation)] {
@@ -31,7 +31,8 @@ enum Pipeline {
         }
         if let bad = deviation?.first(where: { $0 <= 0 }) { throw MRPError(.argument, "std \(bad) must be positive") }
         if let mean, let deviation { return Normalization(mean: mean, deviation: deviation) }
-        guard let measured = try ChannelStatistics.measured(on: dataset, cancel: cancel) else { return nil }
+        let heartbeat = poll.map { Heartbeat($0) }
+        guard let measured = try ChannelStatistics.measured(on: dataset, cancel: cancel, poll: heartbeat?.beat) else { return nil }
         return Normalization(mean: mean ?? measured.mean.map(Double.init), deviation: deviation ?? measured.std.map(Double.init))
     }
 

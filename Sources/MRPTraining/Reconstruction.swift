@@ -36,7 +36,8 @@ extension Inference {
         if let mask {
             visibleCount = try PatchMask(mask: mask, batch: dataset.count, count: count).visibleCount
         } else {
-            visibleCount = try PatchMask.visibleCount(patches: count, ratio: options.number("mask_ratio"))
+            let ratio = options.optionalNumber("mask_ratio") ?? model.maskRatio
+            visibleCount = try PatchMask.visibleCount(patches: count, ratio: ratio)
         }
         let objective = try MaskedAutoencoder(
             model, visibleCount: visibleCount, normalizesTargets: model.normalizesTargets)

@@ -28,7 +28,8 @@ public final class Trainer {
     private var epochLosses = (sum: 0.0, count: 0)
 
     public init(
-        _ model: Model, _ dataset: ImageDataset, _ options: Options, _ phase: Phase, cancel: UnsafePointer<Int32>? = nil
+        _ model: Model, _ dataset: ImageDataset, _ options: Options, _ phase: Phase, cancel: UnsafePointer<Int32>? = nil,
+        poll: (() -> Void)? = nil
     ) throws {
         try Pipeline.check(dataset, fits: model)
         self.model = model
@@ -36,7 +37,7 @@ public final class Trainer {
         self.options = options
         batch = min(options.integer("batch_size", phase), dataset.count)
         try Self.prepare(model, dataset, options, phase)
-        try Pipeline.establishNormalization(model, dataset, options, cancel: cancel)
+        try Pipeline.establishNormalization(model, dataset, options, cancel: cancel, poll: poll)
         loader = try Pipeline.trainingLoader(dataset, model, options, phase, batch: batch)
 
         let graph = Graph()
@@ -66,7 +67,7 @@ public final class Trainer {
     private static func prepare(_ model: Model, _ dataset: ImageDataset, _ options: Options, _ phase: Phase) throws {
         switch phase {
         case .pretrain:
-            model.maskRatio = options.number("mask_ratio")
+            model.maskRatio = options.optionalNumber("mask_ratio") ?? 0.75
             model.normalizesTargets = options.flag("norm_pix_loss")
             _ = try PatchMask.visibleCount(patches: model.encoder.geometry.count, ratio: model.maskRatio)
             if model.decoder == nil { try model.attach(options.decoder(), seed: options.seed) }

@@ -12,23 +12,17 @@
 static const char *isa_names[] = {"baseline", "avx2", "avx512", "neon"};
 static uint32_t next_stream;
 
-static float *matrix(int64_t count)
-{
+static float *matrix(int64_t count) {
     float *values = mk_allocate((count + 1) * (int64_t)sizeof(float));
     mk_random_uniform(7, next_stream++, 0, 0, count, values);
-    for (int64_t i = 0; i < count; ++i)
-        values[i] = 2 * values[i] - 1;
+    for (int64_t i = 0; i < count; ++i) values[i] = 2 * values[i] - 1;
     return values;
 }
 
-static double phi(double x)
-{
-    return 0.5 * erfc(-x / sqrt(2.0));
-}
+static double phi(double x) { return 0.5 * erfc(-x / sqrt(2.0)); }
 
 /* What one element should be; *v is the sum with bias, *size the scale that rounding errors are measured by. */
-static double expected(const mk_gemm *g, const float *residual, const float *auxiliary, int64_t i, int64_t j, double *v, double *size)
-{
+static double expected(const mk_gemm *g, const float *residual, const float *auxiliary, int64_t i, int64_t j, double *v, double *size) {
     const float *a = g->a, *b = g->b;
     double sum = 0, magnitude = 1;
     for (int64_t p = 0; p < g->k; ++p) {
@@ -37,12 +31,10 @@ static double expected(const mk_gemm *g, const float *residual, const float *aux
         sum += product;
         magnitude += fabs(product);
     }
-    if (g->bias != NULL)
-        sum += ((const float *)g->bias)[j];
+    if (g->bias != NULL) sum += ((const float *)g->bias)[j];
     *v = sum;
     *size = magnitude;
-    if (g->activation == MK_ACTIVATION_GELU)
-        return sum * phi(sum);
+    if (g->activation == MK_ACTIVATION_GELU) return sum * phi(sum);
     if (g->activation == MK_ACTIVATION_GELU_GRADIENT) {
         double x = auxiliary[i * g->ldc + j];
         return sum * (phi(x) + x * exp(-x * x / 2) / sqrt(2 * 3.14159265358979323846));
@@ -52,8 +44,7 @@ static double expected(const mk_gemm *g, const float *residual, const float *aux
 
 enum { NO_BIAS = 1, RESIDUAL = 2, ALIAS = 4, GELU = 8, KEEP = 16, GRADIENT = 32 };
 
-static void check_one(int32_t isa, int64_t m, int64_t n, int64_t k, int transposes, int options, int64_t padding)
-{
+static void check_one(int32_t isa, int64_t m, int64_t n, int64_t k, int transposes, int options, int64_t padding) {
     const mk_kernels *kernels = mk_kernels_float32(isa);
     mk_gemm g = {.m = m, .n = n, .k = k, .transpose_a = transposes & 1, .transpose_b = transposes >> 1};
     g.lda = (g.transpose_a ? m : k) + padding;
@@ -64,17 +55,14 @@ static void check_one(int32_t isa, int64_t m, int64_t n, int64_t k, int transpos
     g.a = a;
     g.b = b;
     g.bias = options & NO_BIAS ? NULL : bias;
-    if (options & GELU)
-        g.activation = MK_ACTIVATION_GELU;
-    if (options & GRADIENT)
-        g.activation = MK_ACTIVATION_GELU_GRADIENT;
+    if (options & GELU) g.activation = MK_ACTIVATION_GELU;
+    if (options & GRADIENT) g.activation = MK_ACTIVATION_GELU_GRADIENT;
     memcpy(auxiliary_in, auxiliary, (size_t)(m * g.ldc) * sizeof(float));
 
     float *result[3];
     for (int threads = 1; threads <= 3; ++threads) {
         float *c = result[threads - 1] = mk_allocate((m * g.ldc + 1) * (int64_t)sizeof(float));
-        for (int64_t i = 0; i < m * g.ldc; ++i)
-            c[i] = options & ALIAS ? residual[i] : -77.0f;
+        for (int64_t i = 0; i < m * g.ldc; ++i) c[i] = options & ALIAS ? residual[i] : -77.0f;
         g.c = c;
         g.residual = options & ALIAS ? c : options & RESIDUAL ? residual : NULL;
         g.auxiliary = options & (KEEP | GRADIENT) ? auxiliary : NULL;
@@ -83,8 +71,8 @@ static void check_one(int32_t isa, int64_t m, int64_t n, int64_t k, int transpos
         CHECK(mk_pool_reserve(pool, need.per_worker, need.shared) == 0, "scratch");
         kernels->gemm(pool, &g);
         mk_pool_destroy(pool);
-        CHECK(memcmp(c, result[0], (size_t)(m * g.ldc) * sizeof(float)) == 0, "%s: %d threads differ at %lld %lld %lld",
-              isa_names[isa], threads, (long long)m, (long long)n, (long long)k);
+        CHECK(memcmp(c, result[0], (size_t)(m * g.ldc) * sizeof(float)) == 0, "%s: %d threads differ at %lld %lld %lld", isa_names[isa],
+              threads, (long long)m, (long long)n, (long long)k);
     }
     int64_t step = m * n * k > 4000000 ? 37 : 1; /* all elements of small results, a sample of large ones */
     const float *c = result[0];
@@ -94,18 +82,16 @@ static void check_one(int32_t isa, int64_t m, int64_t n, int64_t k, int transpos
         double want = expected(&g, options & (RESIDUAL | ALIAS) ? residual : NULL, auxiliary_in, i, j, &v, &size);
         double tolerance = size * 1e-6;
         double got = c[i * g.ldc + j];
-        CHECK(fabs(got - want) <= tolerance, "%s m %lld n %lld k %lld transposes %d options %d at %lld %lld: %g, want %g",
-              isa_names[isa], (long long)m, (long long)n, (long long)k, transposes, options, (long long)i, (long long)j, got, want);
-        if (options & KEEP)
-            CHECK(fabs(auxiliary[i * g.ldc + j] - v) <= tolerance, "auxiliary %g, want %g", auxiliary[i * g.ldc + j], v);
+        CHECK(fabs(got - want) <= tolerance, "%s m %lld n %lld k %lld transposes %d options %d at %lld %lld: %g, want %g", isa_names[isa],
+              (long long)m, (long long)n, (long long)k, transposes, options, (long long)i, (long long)j, got, want);
+        if (options & KEEP) CHECK(fabs(auxiliary[i * g.ldc + j] - v) <= tolerance, "auxiliary %g, want %g", auxiliary[i * g.ldc + j], v);
     }
     for (int64_t i = 0; i < m; ++i)
         for (int64_t j = n; j < g.ldc; ++j) {
             CHECK(c[i * g.ldc + j] == (options & ALIAS ? residual[i * g.ldc + j] : -77.0f), "wrote past the columns of c");
             CHECK(auxiliary[i * g.ldc + j] == auxiliary_in[i * g.ldc + j], "wrote past the columns of auxiliary");
         }
-    for (int i = 0; i < 3; ++i)
-        mk_release(result[i]);
+    for (int i = 0; i < 3; ++i) mk_release(result[i]);
     mk_release(a);
     mk_release(b);
     mk_release(bias);
@@ -114,14 +100,11 @@ static void check_one(int32_t isa, int64_t m, int64_t n, int64_t k, int transpos
     mk_release(auxiliary_in);
 }
 
-static void check_not_a_number(int32_t isa)
-{
+static void check_not_a_number(int32_t isa) {
     enum { M = 17, N = 33, K = 5 };
     static float a[M * K], b[K * N], c[M * N];
-    for (int i = 0; i < M * K; ++i)
-        a[i] = 1;
-    for (int i = 0; i < K * N; ++i)
-        b[i] = 1;
+    for (int i = 0; i < M * K; ++i) a[i] = 1;
+    for (int i = 0; i < K * N; ++i) b[i] = 1;
     a[3 * K] = NAN;
     a[4 * K] = INFINITY;
     mk_gemm g = {.m = M, .n = N, .k = K, .a = a, .lda = K, .b = b, .ldb = N, .c = c, .ldc = N, .activation = MK_ACTIVATION_GELU};
@@ -138,10 +121,9 @@ static void check_not_a_number(int32_t isa)
     mk_pool_destroy(pool);
 }
 
-int main(void)
-{
+int main(void) {
     static const int64_t sizes[] = {0, 1, 2, 3, 5, 7, 8, 13, 14, 15, 16, 17, 28, 31, 33, 48, 65};
-    static const int64_t shapes[][3] = {{1, 1, 1000},  {1, 1000, 77}, {1000, 1, 77},  {129, 200, 385}, {61, 257, 769},
+    static const int64_t shapes[][3] = {{1, 1, 1000},   {1, 1000, 77}, {1000, 1, 77},  {129, 200, 385}, {61, 257, 769},
                                         {100, 1600, 9}, {450, 97, 33}, {197, 64, 197}, {29, 35, 3100},  {16, 1100, 3073}};
     static const int options[] = {0, NO_BIAS, RESIDUAL, ALIAS, NO_BIAS | ALIAS, GELU, GELU | KEEP, GRADIENT | NO_BIAS, GRADIENT};
     enum { SIZES = sizeof sizes / sizeof *sizes, SHAPES = sizeof shapes / sizeof *shapes, OPTIONS = sizeof options / sizeof *options };

@@ -1,9 +1,8 @@
 """What the tests share: a network that trains in milliseconds, images for it, and a folder of images."""
 
+import mrp
 import numpy as np
 import pytest
-
-import mrp
 
 # 8 x 8 images, 2 x 2 patches, one block of width 16: a step takes about a millisecond.
 NETWORK = {

@@ -4,12 +4,11 @@ import array
 import gc
 import weakref
 
+import mrp
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-import mrp
 from mrp import _mrp
 
 SCALES = {"uint8": 255, "uint16": 65535, "float32": 1, "float64": 1}
@@ -45,7 +44,8 @@ def test_images_come_back(images, layout):
 def test_strides_and_byte_order_do_not_matter(images, axes, flips, order):
     strange = images.astype(images.dtype.newbyteorder(order)).transpose(axes)[tuple(slice(None, None, -1 if flip else 1) for flip in flips)]
     np.testing.assert_array_equal(
-        mrp.Dataset(strange, layout="NCHW").images(), mrp.Dataset(np.ascontiguousarray(strange.astype(images.dtype)), layout="NCHW").images()
+        mrp.Dataset(strange, layout="NCHW").images(),
+        mrp.Dataset(np.ascontiguousarray(strange.astype(images.dtype)), layout="NCHW").images(),
     )
 
 

@@ -3,11 +3,10 @@
 import copy
 import pickle
 
+import mrp
 import numpy as np
 import pytest
-from conftest import NETWORK, RUN, TINY
-
-import mrp
+from conftest import RUN, TINY
 
 
 def test_masked_autoencoder(mae, images):
@@ -275,12 +274,18 @@ def test_plot(mae, images, tmp_path):
 
 
 def test_estimators_work_in_scikit_learn(images, labels):
-    base = pytest.importorskip("sklearn.base")
-    model_selection = pytest.importorskip("sklearn.model_selection")
+    base = pytest.importorskip("sklearn.base", reason="scikit-learn is not installed")
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import GridSearchCV, cross_val_score
+    from sklearn.pipeline import make_pipeline
+
     mae = mrp.MaskedAutoencoder(**TINY).fit(images)
     classifier = mrp.Classifier(mae, **RUN)
+    assert base.is_classifier(classifier)
     assert base.clone(mrp.MaskedAutoencoder(epochs=3)).epochs == 3
     assert base.clone(classifier).encoder is mae
-    scores = model_selection.cross_val_score(classifier, images, labels, cv=2, scoring=lambda e, x, y: e.score(x, y))
-    assert scores.shape == (2,)
-    assert NETWORK["depth"] == mae.model_.info["num_hidden_layers"]
+    assert cross_val_score(classifier, images, labels, cv=2).shape == (2,)
+    search = GridSearchCV(classifier, {"epochs": [0.2, 1]}, cv=2).fit(images, labels)
+    assert search.best_params_["epochs"] in (0.2, 1)
+    pipeline = make_pipeline(mrp.MaskedAutoencoder(**TINY), LogisticRegression()).fit(images, labels)
+    assert pipeline.predict(images).shape == (40,)

@@ -64,13 +64,13 @@ def pretrain(args: argparse.Namespace) -> None:
     record(args, kind="pretrain", epochs=args.epochs, images=args.epochs * len(train), seconds=round(trainer.progress.seconds, 1))
 
 
-def classify(args: argparse.Namespace, kind: str, rate: float, seed: int) -> None:
-    same = {"labels": args.labels, "epochs": args.finetune_epochs, "rate": rate, "seed": seed}
+def classify(args: argparse.Namespace, kind: str, rate: float, seed: int, epochs: float) -> None:
+    same = {"labels": args.labels, "epochs": epochs, "rate": rate, "seed": seed}
     if any(all(line[key] == value for key, value in same.items()) for line in recorded(args, kind)):
         return
     train, test = mrp.ImageFolder(args.data / "train"), mrp.ImageFolder(args.data / "test")
     few = train.subset(args.labels, random_state=0)
-    config = options(args, seed=seed, epochs=args.finetune_epochs, learning_rate=rate, **FINETUNE)
+    config = options(args, seed=seed, epochs=epochs, learning_rate=rate, **FINETUNE)
     model = mrp.Model.load(args.output / "encoder.safetensors") if kind == "finetune" else mrp.Model(config)
     trainer, curve, start = mrp.Trainer(model, few, config, phase="finetune"), [], time.monotonic()
     epoch = 0
@@ -86,24 +86,25 @@ def classify(args: argparse.Namespace, kind: str, rate: float, seed: int) -> Non
 
 
 def scratch(args: argparse.Namespace) -> None:
+    """The best of the rates by runs of --sweep-epochs, then every seed with it for the whole budget."""
     for rate in args.rates:
-        classify(args, "scratch", rate, args.seeds[0])
-    runs = [line for line in recorded(args, "scratch") if line["labels"] == args.labels and line["epochs"] == args.finetune_epochs]
-    best = max((line for line in runs if line["seed"] == args.seeds[0]), key=lambda line: line["top1"])["rate"]
-    for seed in args.seeds[1:]:
-        classify(args, "scratch", best, seed)
+        classify(args, "sweep", rate, args.seeds[0], args.sweep_epochs)
+    runs = [line for line in recorded(args, "sweep") if line["labels"] == args.labels and line["epochs"] == args.sweep_epochs]
+    best = max(runs, key=lambda line: line["top1"])["rate"]
+    for seed in args.seeds:
+        classify(args, "scratch", best, seed, args.finetune_epochs)
 
 
 def finetune(args: argparse.Namespace) -> None:
     for seed in args.seeds:
-        classify(args, "finetune", args.finetune_rate, seed)
+        classify(args, "finetune", args.finetune_rate, seed, args.finetune_epochs)
 
 
 def report(args: argparse.Namespace) -> None:
     for line in recorded(args, "pretrain_epoch"):
         print(f"pretraining epoch {line['epoch']:3}: loss {line['loss']:.4f}, {line['seconds']:.0f} s in steps")
     means = {}
-    for kind in ("scratch", "finetune"):
+    for kind in ("sweep", "scratch", "finetune"):
         rates: dict[float, list[float]] = {}
         for line in recorded(args, kind):
             rates.setdefault(line["rate"], []).append(line["top1"])
@@ -111,9 +112,10 @@ def report(args: argparse.Namespace) -> None:
             mean = sum(values) / len(values)
             print(f"{kind:8} rate {rate:g}: top-1 {mean:.2f} % over {len(values)} seeds {values}")
             means.setdefault(kind, {})[rate] = (len(values), mean)
-    if len(means) == 2:
-        best = {kind: max(values.values()) for kind, values in means.items()}
-        print(f"fine-tuned {best['finetune'][1]:.2f} %, scratch {best['scratch'][1]:.2f} %: {best['finetune'][1] - best['scratch'][1]:+.2f} points")
+    if "scratch" in means and "finetune" in means:
+        best = {kind: max(values.values()) for kind, values in means.items() if kind != "sweep"}
+        (_, finetuned), (_, baseline) = best["finetune"], best["scratch"]
+        print(f"fine-tuned {finetuned:.2f} %, scratch {baseline:.2f} %: {finetuned - baseline:+.2f} points")
 
 
 def main() -> None:
@@ -128,6 +130,7 @@ def main() -> None:
     parser.add_argument("--labels", type=int, default=5000)
     parser.add_argument("--finetune-epochs", type=int, default=20)
     parser.add_argument("--finetune-rate", type=float, default=1e-3)
+    parser.add_argument("--sweep-epochs", type=int, default=20, help="of the runs that choose the scratch rate")
     parser.add_argument("--rates", type=float, nargs="+", default=[5e-4, 1e-3, 2e-3, 4e-3])
     args = parser.parse_args()
     args.output.mkdir(parents=True, exist_ok=True)

@@ -88,8 +88,7 @@ static PyObject *none_or_raise(module_state *state, mrp_status status) {
 /* ---- Handles ---- */
 
 typedef struct {
-    PyObject_HEAD
-    union {
+    PyObject_HEAD union {
         void *any;
         mrp_config *config;
         mrp_dataset *dataset;
@@ -242,8 +241,8 @@ static PyObject *read_text(module_state *state, text_reader reader, const void *
     char *large = PyMem_Malloc((size_t)needed);
     if (!large) return PyErr_NoMemory();
     status = reader(object, argument, large, needed, &needed);
-    PyObject *text = status == MRP_OK ? PyUnicode_DecodeUTF8(large, (Py_ssize_t)strlen(large), "backslashreplace")
-                                      : raise_status(state, status);
+    PyObject *text =
+        status == MRP_OK ? PyUnicode_DecodeUTF8(large, (Py_ssize_t)strlen(large), "backslashreplace") : raise_status(state, status);
     PyMem_Free(large);
     return text;
 }
@@ -281,7 +280,8 @@ static PyStructSequence_Field progress_fields[] = {
 };
 enum { PROGRESS_FIELDS = sizeof progress_fields / sizeof progress_fields[0] - 1 };
 static PyStructSequence_Desc progress_description = {
-    "mrp.Progress", "How far a training run is; a value that is not known yet is NaN (None where it is a count).", progress_fields, PROGRESS_FIELDS};
+    "mrp.Progress", "How far a training run is; a value that is not known yet is NaN (None where it is a count).", progress_fields,
+    PROGRESS_FIELDS};
 
 static PyObject *count_or_none(double value) {
     if (value != value) Py_RETURN_NONE;
@@ -381,9 +381,7 @@ typedef struct {
 
 static void run_here(watched_call *watched) {
     watched->status = watched->call(watched->arguments);
-    if (watched->status < 0) {
-        strncpy(watched->message, mrp_last_error(), sizeof watched->message - 1);
-    }
+    if (watched->status < 0) { strncpy(watched->message, mrp_last_error(), sizeof watched->message - 1); }
 }
 
 static void *run_on_thread(void *argument) {
@@ -537,11 +535,9 @@ static PyObject *py_dataset_wrap_array(PyObject *module, PyObject *args) {
     const char element = element_of(pixels);
     const int32_t type = element == 'B' ? MRP_UINT8 : element == 'H' ? MRP_UINT16 : MRP_FLOAT32;
     mrp_status status;
-    Py_BEGIN_ALLOW_THREADS
-    status = mrp_dataset_wrap_array(pixels->buf, type, count, channels, height, width, layout, labels.buf,
-                                    &object->handle.dataset);
-    Py_END_ALLOW_THREADS
-    if (labels.obj) PyBuffer_Release(&labels);
+    Py_BEGIN_ALLOW_THREADS status =
+        mrp_dataset_wrap_array(pixels->buf, type, count, channels, height, width, layout, labels.buf, &object->handle.dataset);
+    Py_END_ALLOW_THREADS if (labels.obj) PyBuffer_Release(&labels);
     return handle_or_raise(state, object, status);
 failed:
     if (labels.obj) PyBuffer_Release(&labels);
@@ -562,10 +558,8 @@ static PyObject *py_dataset_open_folder(PyObject *module, PyObject *args) {
         return NULL;
     }
     mrp_status status;
-    Py_BEGIN_ALLOW_THREADS
-    status = mrp_dataset_open_folder(bytes, options, &object->handle.dataset);
-    Py_END_ALLOW_THREADS
-    Py_DECREF(path);
+    Py_BEGIN_ALLOW_THREADS status = mrp_dataset_open_folder(bytes, options, &object->handle.dataset);
+    Py_END_ALLOW_THREADS Py_DECREF(path);
     return handle_or_raise(state, object, status);
 }
 
@@ -580,10 +574,8 @@ static PyObject *py_dataset_generate(PyObject *module, PyObject *args) {
     handle_object *object = new_handle(state, DATASET, NULL, NULL);
     if (!object) return NULL;
     mrp_status status;
-    Py_BEGIN_ALLOW_THREADS
-    status = mrp_dataset_generate(options, count, seed, &object->handle.dataset);
-    Py_END_ALLOW_THREADS
-    return handle_or_raise(state, object, status);
+    Py_BEGIN_ALLOW_THREADS status = mrp_dataset_generate(options, count, seed, &object->handle.dataset);
+    Py_END_ALLOW_THREADS return handle_or_raise(state, object, status);
 }
 
 static PyObject *py_dataset_subset(PyObject *module, PyObject *args) {
@@ -640,10 +632,8 @@ static PyObject *py_dataset_images(PyObject *module, PyObject *args) {
     Py_buffer images;
     if (!dataset || !open_array(state, out, "images", "f", 0, 1, &images)) return NULL;
     mrp_status status;
-    Py_BEGIN_ALLOW_THREADS
-    status = mrp_dataset_images(dataset, first, count, height, width, images.buf, elements_in(&images));
-    Py_END_ALLOW_THREADS
-    PyBuffer_Release(&images);
+    Py_BEGIN_ALLOW_THREADS status = mrp_dataset_images(dataset, first, count, height, width, images.buf, elements_in(&images));
+    Py_END_ALLOW_THREADS PyBuffer_Release(&images);
     return none_or_raise(state, status);
 }
 
@@ -656,10 +646,8 @@ static PyObject *py_model_create(PyObject *module, PyObject *options_object) {
     handle_object *object = new_handle(state, MODEL, NULL, NULL);
     if (!object) return NULL;
     mrp_status status;
-    Py_BEGIN_ALLOW_THREADS
-    status = mrp_model_create(options, &object->handle.model);
-    Py_END_ALLOW_THREADS
-    return handle_or_raise(state, object, status);
+    Py_BEGIN_ALLOW_THREADS status = mrp_model_create(options, &object->handle.model);
+    Py_END_ALLOW_THREADS return handle_or_raise(state, object, status);
 }
 
 static PyObject *py_model_load(PyObject *module, PyObject *args) {
@@ -674,10 +662,8 @@ static PyObject *py_model_load(PyObject *module, PyObject *args) {
         return NULL;
     }
     mrp_status status;
-    Py_BEGIN_ALLOW_THREADS
-    status = mrp_model_load(bytes, &object->handle.model);
-    Py_END_ALLOW_THREADS
-    Py_DECREF(path);
+    Py_BEGIN_ALLOW_THREADS status = mrp_model_load(bytes, &object->handle.model);
+    Py_END_ALLOW_THREADS Py_DECREF(path);
     return handle_or_raise(state, object, status);
 }
 
@@ -692,10 +678,8 @@ static PyObject *py_model_save(PyObject *module, PyObject *args) {
         return NULL;
     }
     mrp_status status;
-    Py_BEGIN_ALLOW_THREADS
-    status = mrp_model_save(model, bytes);
-    Py_END_ALLOW_THREADS
-    Py_DECREF(path);
+    Py_BEGIN_ALLOW_THREADS status = mrp_model_save(model, bytes);
+    Py_END_ALLOW_THREADS Py_DECREF(path);
     return none_or_raise(state, status);
 }
 
@@ -705,10 +689,8 @@ static PyObject *py_model_clone(PyObject *module, PyObject *object) {
     handle_object *copy = model ? new_handle(state, MODEL, NULL, NULL) : NULL;
     if (!copy) return NULL;
     mrp_status status;
-    Py_BEGIN_ALLOW_THREADS
-    status = mrp_model_clone(model, &copy->handle.model);
-    Py_END_ALLOW_THREADS
-    return handle_or_raise(state, copy, status);
+    Py_BEGIN_ALLOW_THREADS status = mrp_model_clone(model, &copy->handle.model);
+    Py_END_ALLOW_THREADS return handle_or_raise(state, copy, status);
 }
 
 static PyObject *py_model_describe(PyObject *module, PyObject *object) {
@@ -766,10 +748,8 @@ static PyObject *py_trainer_create(PyObject *module, PyObject *args) {
     handle_object *object = new_handle(state, TRAINER, model_object, dataset_object);
     if (!object) return NULL;
     mrp_status status;
-    Py_BEGIN_ALLOW_THREADS
-    status = mrp_trainer_create(model, dataset, options, phase, &object->handle.trainer);
-    Py_END_ALLOW_THREADS
-    return handle_or_raise(state, object, status);
+    Py_BEGIN_ALLOW_THREADS status = mrp_trainer_create(model, dataset, options, phase, &object->handle.trainer);
+    Py_END_ALLOW_THREADS return handle_or_raise(state, object, status);
 }
 
 static PyObject *py_trainer_plan(PyObject *module, PyObject *object) {
@@ -804,10 +784,8 @@ static PyObject *trainer_file(PyObject *module, PyObject *args, mrp_status (*cal
         return NULL;
     }
     mrp_status status;
-    Py_BEGIN_ALLOW_THREADS
-    status = call(trainer, bytes);
-    Py_END_ALLOW_THREADS
-    Py_DECREF(path);
+    Py_BEGIN_ALLOW_THREADS status = call(trainer, bytes);
+    Py_END_ALLOW_THREADS Py_DECREF(path);
     return none_or_raise(state, status);
 }
 
@@ -975,14 +953,13 @@ static PyMethodDef functions[] = {
     FUNCTION(trainer_resume, METH_VARARGS, "($module, trainer, path, /)", "Continue a saved run."),
     FUNCTION(trainer_step, METH_O, "($module, trainer, /)", "One step; returns 0, 1 when cancelled, 2 when the run is done."),
     FUNCTION(trainer_progress, METH_O, "($module, trainer, /)", "How far the run is."),
-    FUNCTION(evaluate, METH_VARARGS, "($module, model, dataset, config, metric, /)",
-             "A number: 'top1', 'loss' or 'reconstruction_loss'."),
+    FUNCTION(evaluate, METH_VARARGS, "($module, model, dataset, config, metric, /)", "A number: 'top1', 'loss' or 'reconstruction_loss'."),
     FUNCTION(encode, METH_VARARGS, "($module, model, dataset, config, out, /)", "Write features into a float32 array."),
     FUNCTION(predict, METH_VARARGS, "($module, model, dataset, config, out, /)",
              "Write class probabilities [count, classes] into a float32 array."),
-    FUNCTION(reconstruct, METH_VARARGS,
-             "($module, model, dataset, config, mask, image_values, patches, images, reconstructions, masks, /)",
-             "Write images, reconstructions and masks; returns the mean loss. mask: uint8 [count, patches], 1 = hidden, or None for a random one;\n"
+    FUNCTION(reconstruct, METH_VARARGS, "($module, model, dataset, config, mask, image_values, patches, images, reconstructions, masks, /)",
+             "Write images, reconstructions and masks; returns the mean loss. mask: uint8 [count, patches], 1 = hidden, or None for a "
+             "random one;\n"
              "image_values = C H W and patches must be the model's."),
     {NULL, NULL, 0, NULL},
 };

@@ -11,7 +11,7 @@
 /* Sizes: about two minutes on two cores. The environment may set others, as in MRP_IMAGES=1000. */
 static const struct {
     const char *variable, *value;
-} sizes[] = {{"MRP_IMAGES", "10000"}, {"MRP_LABELS", "500"}, {"MRP_TEST", "1000"}, {"MRP_EPOCHS", "10"}, {"MRP_FINETUNE_EPOCHS", "30"}};
+} sizes[] = {{"MRP_IMAGES", "5000"}, {"MRP_LABELS", "300"}, {"MRP_TEST", "1000"}, {"MRP_EPOCHS", "10"}, {"MRP_FINETUNE_EPOCHS", "20"}};
 enum { IMAGES, LABELS, TEST, EPOCHS, FINETUNE_EPOCHS };
 
 static const char *size_of(int which) {
@@ -19,12 +19,12 @@ static const char *size_of(int which) {
     return given ? given : sizes[which].value;
 }
 
-#define CHECK(call)                                       \
-    do {                                                  \
-        if ((call) != MRP_OK) {                           \
-            fprintf(stderr, "%s\n", mrp_last_error());    \
-            return 0;                                     \
-        }                                                 \
+#define CHECK(call)                                    \
+    do {                                               \
+        if ((call) != MRP_OK) {                        \
+            fprintf(stderr, "%s\n", mrp_last_error()); \
+            return 0;                                  \
+        }                                              \
     } while (0)
 
 static int32_t show(const mrp_progress *progress, void *user) {

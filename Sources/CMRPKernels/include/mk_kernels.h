@@ -37,8 +37,8 @@ typedef struct mk_gemm {
     int64_t ldc;
     int32_t transpose_a, transpose_b;
     int32_t activation;
-    const void *bias; /* n, or NULL */
-    void *auxiliary;  /* m x n, row stride ldc, or NULL */
+    const void *bias;     /* n, or NULL */
+    void *auxiliary;      /* m x n, row stride ldc, or NULL */
     const void *residual; /* m x n, row stride ldc, or NULL */
 } mk_gemm;
 
@@ -47,9 +47,9 @@ typedef struct mk_gemm {
  * The full score matrix of the batch is never stored; log_sum_exp (of the scaled scores) is what the backward pass needs. */
 typedef struct mk_attention {
     int64_t batch, tokens, heads, head_dim;
-    const void *qkv;   /* batch x tokens x 3 x heads x head_dim */
-    void *out;         /* batch x tokens x heads x head_dim; read by the backward pass */
-    void *log_sum_exp; /* batch x heads x tokens; NULL in inference */
+    const void *qkv;          /* batch x tokens x 3 x heads x head_dim */
+    void *out;                /* batch x tokens x heads x head_dim; read by the backward pass */
+    void *log_sum_exp;        /* batch x heads x tokens; NULL in inference */
     const void *out_gradient; /* backward only: like out */
     void *qkv_gradient;       /* backward only: like qkv, overwritten */
 } mk_attention;
@@ -98,7 +98,7 @@ typedef struct mk_adamw {
     void *parameter, *first_moment, *second_moment;
     const void *gradient;
     double learning_rate, beta1, beta2, epsilon, weight_decay;
-    int64_t step; /* 1 at the first update, for the bias correction */
+    int64_t step;          /* 1 at the first update, for the bias correction */
     double gradient_scale; /* multiplies the gradient first */
 } mk_adamw;
 
@@ -115,8 +115,8 @@ typedef struct mk_kernels {
 
     /* y = (x - mean) / sqrt(var + epsilon) * gamma + beta per row, biased variance; saves mean and 1/sqrt(var + epsilon) unless
      * NULL (inference). */
-    void (*layer_norm_forward)(mk_pool *, int64_t rows, int64_t width, const void *x, const void *gamma, const void *beta,
-                               double epsilon, void *y, void *mean, void *inverse_deviation);
+    void (*layer_norm_forward)(mk_pool *, int64_t rows, int64_t width, const void *x, const void *gamma, const void *beta, double epsilon,
+                               void *y, void *mean, void *inverse_deviation);
     /* dx (+ addend, when not NULL; it may be dx itself), dgamma, dbeta (overwritten). */
     mk_scratch (*layer_norm_scratch)(int64_t rows, int64_t width);
     void (*layer_norm_backward)(mk_pool *, int64_t rows, int64_t width, const void *x, const void *gamma, const void *mean,
@@ -140,16 +140,16 @@ typedef struct mk_kernels {
     mk_scratch (*squared_error_scratch)(int64_t count);
     void (*squared_error)(mk_pool *, int64_t count, const void *prediction, const void *target, void *loss);
     /* out = 2 (prediction - target) / count * *loss_gradient; out may be prediction. */
-    void (*squared_error_gradient)(mk_pool *, int64_t count, const void *prediction, const void *target,
-                                   const void *loss_gradient, void *out);
+    void (*squared_error_gradient)(mk_pool *, int64_t count, const void *prediction, const void *target, const void *loss_gradient,
+                                   void *out);
 
     /* *loss = mean over rows of the cross entropy against (1 - smoothing) one_hot(label) + smoothing / classes (PyTorch's
      * label_smoothing). log_sum_exp (rows) is saved for the gradient. Labels are in range. */
     mk_scratch (*cross_entropy_scratch)(int64_t rows, int64_t classes);
     void (*cross_entropy)(mk_pool *, int64_t rows, int64_t classes, const void *logits, const int32_t *labels, double smoothing,
                           void *log_sum_exp, void *loss);
-    void (*cross_entropy_gradient)(mk_pool *, int64_t rows, int64_t classes, const void *logits, const int32_t *labels,
-                                   double smoothing, const void *log_sum_exp, const void *loss_gradient, void *logits_gradient);
+    void (*cross_entropy_gradient)(mk_pool *, int64_t rows, int64_t classes, const void *logits, const int32_t *labels, double smoothing,
+                                   const void *log_sum_exp, const void *loss_gradient, void *logits_gradient);
 
     void (*softmax_rows)(mk_pool *, int64_t rows, int64_t width, const void *x, void *y); /* y may be x */
 
@@ -158,7 +158,7 @@ typedef struct mk_kernels {
     void (*mean_tokens_gradient)(mk_pool *, int64_t batch, int64_t tokens, int64_t width, int64_t first, const void *y_gradient,
                                  void *x_gradient);
 
-    void (*add)(mk_pool *, int64_t count, const void *a, const void *b, void *y); /* y may be a or b */
+    void (*add)(mk_pool *, int64_t count, const void *a, const void *b, void *y);   /* y may be a or b */
     void (*scale)(mk_pool *, int64_t count, double factor, const void *x, void *y); /* y may be x */
 
     /* AdamW (Loshchilov & Hutter 2019), the order of torch.optim.AdamW: p *= 1 - lr wd; then m, v, bias corrections,

@@ -11,26 +11,27 @@
 #define MK_GEMM_H
 
 enum {
-    MK_GEMM_K = 384,                                /* k per pass over C */
-    MK_GEMM_COLUMNS = MK_WIDTH == 16 ? 768 : 256,   /* columns of C per task */
+    MK_GEMM_K = 384,                                     /* k per pass over C */
+    MK_GEMM_COLUMNS = MK_WIDTH == 16 ? 768 : 256,        /* columns of C per task */
     MK_GEMM_PACKED_COLUMNS = MK_WIDTH == 16 ? 384 : 192, /* the same when the task packs its block of B itself */
-    MK_GEMM_ROWS = 224,                             /* rows of C per task, about */
-    MK_GEMM_PACKED_ROWS = 560,                      /* the same when each such task packs B anew */
-    MK_GEMM_LEAST_ROWS = 56,                        /* least rows of a task when k takes several passes: each reads B again */
-    MK_GEMM_TASKS = 24,                             /* tasks wanted, where they can be cut without loss */
-    MK_GEMM_TASK_WORK = 1 << 20,                    /* least multiply-adds per task */
-    MK_GEMM_SMALL_FLOATS = 1 << 18,                 /* an operand up to here stays in the second cache */
-    MK_GEMM_PACK_FLOATS = 1 << 14,                  /* per packing task */
-    MK_GEMM_A_PANELS = 8,                           /* panels of A packed at a time */
-    MK_PREFETCH_STEPS = 8,                          /* rows of B fetched ahead in a tile */
+    MK_GEMM_ROWS = 224,                                  /* rows of C per task, about */
+    MK_GEMM_PACKED_ROWS = 560,                           /* the same when each such task packs B anew */
+    MK_GEMM_PACKED_TASKS = 4,                            /* tasks wanted there */
+    MK_GEMM_LEAST_ROWS = 56,                             /* least rows of a task when k takes several passes: each reads B again */
+    MK_GEMM_TASKS = 24,                                  /* tasks wanted, where they can be cut without loss */
+    MK_GEMM_TASK_WORK = 1 << 20,                         /* least multiply-adds per task */
+    MK_GEMM_SMALL_FLOATS = 1 << 18,                      /* an operand up to here stays in the second cache */
+    MK_GEMM_PACK_FLOATS = 1 << 14,                       /* per packing task */
+    MK_GEMM_A_PANELS = 8,                                /* panels of A packed at a time */
+    MK_PREFETCH_STEPS = 8,                               /* rows of B fetched ahead in a tile */
 };
 
 #include "gemm_tile.h"
 
 enum { MK_B_IN_PLACE, MK_B_SHARED, MK_B_OWN };
 
-/* Floats of MK_GEMM_A_PANELS packed panels of A; packing writes whole vectors, the last of which may pass the end. */
-enum { MK_PACKED_A_FLOATS = MK_GEMM_A_PANELS * MK_TILE_ROWS * MK_GEMM_K + 2 * MK_WIDTH * MK_TILE_ROWS + 2 * MK_WIDTH };
+/* A packed panel of A is to[p * MK_PACKED_A_ROWS + row]: whole vectors, so that no store crosses a cache line. */
+enum { MK_PACKED_A_ROWS = (MK_TILE_ROWS + MK_WIDTH - 1) / MK_WIDTH * MK_WIDTH };
 
 /* How a product is cut: a function of its shape and strides. */
 typedef struct MK_NAME(gemm_plan) {
@@ -43,25 +44,17 @@ typedef struct MK_NAME(gemm_plan) {
     int64_t pack_panels;                 /* per packing task */
 } MK_NAME(gemm_plan);
 
-MK_INLINE int64_t mk_ceil_div(int64_t a, int64_t b)
-{
-    return (a + b - 1) / b;
-}
+MK_INLINE int64_t mk_ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
-MK_INLINE int64_t mk_smaller(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
+MK_INLINE int64_t mk_smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 
 /* The size of each of the fewest equal parts of `total` that do not exceed `most`, rounded up to a multiple of `unit`. */
-MK_INLINE int64_t mk_even_part(int64_t total, int64_t most, int64_t unit)
-{
+MK_INLINE int64_t mk_even_part(int64_t total, int64_t most, int64_t unit) {
     int64_t units = mk_ceil_div(total, unit), parts = mk_ceil_div(total, most);
     return parts <= 1 ? units * unit : mk_ceil_div(units, parts) * unit;
 }
 
-static MK_NAME(gemm_plan) MK_NAME(gemm_make_plan)(mk_pool *pool, const mk_gemm *g)
-{
+static MK_NAME(gemm_plan) MK_NAME(gemm_make_plan)(mk_pool *pool, const mk_gemm *g) {
     MK_NAME(gemm_plan) plan = {.g = g, .pool = pool};
     plan.block_k = mk_even_part(g->k, MK_GEMM_K, 1);
     plan.row_panels = mk_ceil_div(g->m, MK_TILE_ROWS);
@@ -76,13 +69,14 @@ static MK_NAME(gemm_plan) MK_NAME(gemm_make_plan)(mk_pool *pool, const mk_gemm *
     int64_t columns = mk_ceil_div(g->n + 1, plan.column_tasks + (g->n == 0));
 
     int64_t least = mk_ceil_div(MK_GEMM_TASK_WORK, MK_TILE_ROWS * (g->k + 1) * columns);
-    if (own)
-        least = mk_smaller(plan.row_panels, mk_ceil_div(MK_GEMM_PACKED_ROWS, MK_TILE_ROWS));
-    else if (g->k > MK_GEMM_K && least < MK_GEMM_LEAST_ROWS / MK_TILE_ROWS)
+    if (own) {
+        /* Each task packs its columns of B again, so few tasks, but some for several threads. */
+        least = mk_ceil_div(plan.row_panels * plan.column_tasks, MK_GEMM_PACKED_TASKS);
+        least = least < MK_GEMM_A_PANELS ? MK_GEMM_A_PANELS : mk_smaller(least, MK_GEMM_PACKED_ROWS / MK_TILE_ROWS);
+    } else if (g->k > MK_GEMM_K && least < MK_GEMM_LEAST_ROWS / MK_TILE_ROWS)
         least = MK_GEMM_LEAST_ROWS / MK_TILE_ROWS;
     int64_t tasks = mk_ceil_div(g->m, MK_GEMM_ROWS);
-    if (tasks * plan.column_tasks < MK_GEMM_TASKS)
-        tasks = mk_ceil_div(MK_GEMM_TASKS, plan.column_tasks + (g->n == 0));
+    if (tasks * plan.column_tasks < MK_GEMM_TASKS) tasks = mk_ceil_div(MK_GEMM_TASKS, plan.column_tasks + (g->n == 0));
     plan.row_tasks = mk_smaller(tasks, mk_ceil_div(plan.row_panels, least + (least == 0)));
 
     int64_t panel = MK_TILE_COLUMNS * g->k;
@@ -93,77 +87,64 @@ static MK_NAME(gemm_plan) MK_NAME(gemm_make_plan)(mk_pool *pool, const mk_gemm *
     return plan;
 }
 
-static mk_scratch MK_NAME(gemm_scratch)(const mk_gemm *g)
-{
+/* Of the panels packed together. load_transposed writes up to MK_WIDTH - 1 steps past the end. */
+MK_INLINE int64_t MK_NAME(packed_a_floats)(const MK_NAME(gemm_plan) *plan) {
+    return (MK_GEMM_A_PANELS * (plan->block_k + 15) / 16 * 16 + MK_WIDTH) * MK_PACKED_A_ROWS;
+}
+
+static mk_scratch MK_NAME(gemm_scratch)(const mk_gemm *g) {
     MK_NAME(gemm_plan) plan = MK_NAME(gemm_make_plan)(NULL, g);
     mk_scratch need = {0};
-    if (plan.pack_a)
-        need.per_worker += MK_PACKED_A_FLOATS * (int64_t)sizeof(float);
+    if (plan.pack_a) need.per_worker += MK_NAME(packed_a_floats)(&plan) * (int64_t)sizeof(float);
     if (plan.b_mode == MK_B_OWN)
         need.per_worker += plan.block_k * mk_ceil_div(plan.column_panels, plan.column_tasks) * MK_TILE_COLUMNS * (int64_t)sizeof(float);
-    if (plan.b_mode == MK_B_SHARED)
-        need.shared = g->k * plan.column_panels * MK_TILE_COLUMNS * (int64_t)sizeof(float);
+    if (plan.b_mode == MK_B_SHARED) need.shared = g->k * plan.column_panels * MK_TILE_COLUMNS * (int64_t)sizeof(float);
     return need;
 }
 
 /* Up to MK_WIDTH rows of up to MK_WIDTH floats, transposed; what is missing is 0. `most` is a constant bound of rows. */
-MK_INLINE void MK_NAME(load_transposed)(const float *from, int64_t stride, const int most, int64_t rows, int64_t length, vf block[MK_WIDTH])
-{
+MK_INLINE void MK_NAME(load_transposed)(const float *from, int64_t stride, const int most, int64_t rows, int64_t length,
+                                        vf block[MK_WIDTH]) {
     if (rows >= most && length >= MK_WIDTH) {
         MK_UNROLL for (int i = 0; i < MK_WIDTH; ++i) block[i] = i < most ? vf_load(from + i * stride) : (vf){0};
     } else {
-        MK_UNROLL for (int i = 0; i < MK_WIDTH; ++i)
-            block[i] = i < rows ? vf_load_n(from + i * stride, mk_smaller(length, MK_WIDTH)) : (vf){0};
+        MK_UNROLL for (int i = 0; i < MK_WIDTH; ++i) block[i] =
+            i < rows ? vf_load_n(from + i * stride, mk_smaller(length, MK_WIDTH)) : (vf){0};
     }
     vf_transpose(block);
 }
 
-/* Packs panels of A, stored by rows, `rows` rows in all: panel after panel, each to[p * MK_TILE_ROWS + row]. */
-MK_INLINE void MK_NAME(pack_a_rows)(const float *a, int64_t lda, int64_t rows, int64_t k, float *to)
-{
+/* Packs panels of A, stored by rows, `rows` rows in all: panel after panel. */
+MK_INLINE void MK_NAME(pack_a_rows)(const float *a, int64_t lda, int64_t rows, int64_t k, float *to) {
     enum { GROUP = MK_TILE_ROWS < MK_WIDTH ? MK_TILE_ROWS : MK_WIDTH };
-    for (int64_t row = 0; row < rows; row += MK_TILE_ROWS, to += k * MK_TILE_ROWS)
+    for (int64_t row = 0; row < rows; row += MK_TILE_ROWS, to += k * MK_PACKED_A_ROWS)
         for (int64_t p = 0; p < k; p += MK_WIDTH)
             for (int64_t first = 0; first < MK_TILE_ROWS; first += GROUP) {
                 vf block[MK_WIDTH];
                 MK_NAME(load_transposed)(a + (row + first) * lda + p, lda, GROUP, rows - row - first, k - p, block);
-                MK_UNROLL for (int i = 0; i < MK_WIDTH; ++i) vf_store(to + (p + i) * MK_TILE_ROWS + first, block[i]);
+                MK_UNROLL for (int i = 0; i < MK_WIDTH; ++i) vf_store(to + (p + i) * MK_PACKED_A_ROWS + first, block[i]);
             }
 }
 
-/* Packs panels of A, stored transposed (k x m), `rows` rows in all: panel after panel, each to[p * MK_TILE_ROWS + row]. */
-MK_INLINE void MK_NAME(pack_a_columns)(const float *a, int64_t lda, int64_t rows, int64_t k, float *to)
-{
-    /* A step's whole vectors overlap the next step's place, which is written after; a panel's last ones overlap the next panel's
-     * first place, which was written already: so the last steps take exact lanes. */
-    const int64_t whole = MK_TILE_ROWS % MK_WIDTH == 0 ? k : k - 1;
+/* The same for A stored transposed (k x m). */
+MK_INLINE void MK_NAME(pack_a_columns)(const float *a, int64_t lda, int64_t rows, int64_t k, float *to) {
     for (int64_t p = 0; p < k; ++p) {
         const float *from = a + p * lda;
-        float *at = to + p * MK_TILE_ROWS;
+        float *at = to + p * MK_PACKED_A_ROWS;
         int64_t row = 0;
-        for (; row + MK_TILE_ROWS + MK_WIDTH <= rows; row += MK_TILE_ROWS, at += k * MK_TILE_ROWS)
-            MK_UNROLL for (int first = 0; first < MK_TILE_ROWS; first += MK_WIDTH)
-            {
-                if (p < whole)
-                    vf_store(at + first, vf_load(from + row + first));
-                else
-                    vf_store_n(at + first, vf_load(from + row + first), mk_smaller(MK_TILE_ROWS - first, MK_WIDTH));
-            }
-        for (; row < rows; row += MK_TILE_ROWS, at += k * MK_TILE_ROWS)
-            for (int64_t first = 0; first < mk_smaller(rows - row, MK_TILE_ROWS); first += MK_WIDTH) {
-                int64_t lanes = mk_smaller(mk_smaller(rows - row, MK_TILE_ROWS) - first, MK_WIDTH);
-                vf_store_n(at + first, vf_load_n(from + row + first, lanes), lanes);
-            }
+        for (; row + MK_PACKED_A_ROWS <= rows; row += MK_TILE_ROWS, at += k * MK_PACKED_A_ROWS)
+            MK_UNROLL for (int first = 0; first < MK_PACKED_A_ROWS; first += MK_WIDTH) vf_store(at + first, vf_load(from + row + first));
+        for (; row < rows; row += MK_TILE_ROWS, at += k * MK_PACKED_A_ROWS)
+            for (int64_t first = 0; first < MK_PACKED_A_ROWS && row + first < rows; first += MK_WIDTH)
+                vf_store(at + first, vf_load_n(from + row + first, mk_smaller(rows - row - first, MK_WIDTH)));
     }
 }
 
 /* Packs a panel of k x columns of B, stored by rows. A narrow panel takes only the vectors it needs; lanes past `columns` are 0. */
-MK_INLINE void MK_NAME(pack_b_rows)(const float *b, int64_t ldb, int64_t columns, int64_t k, float *to)
-{
+MK_INLINE void MK_NAME(pack_b_rows)(const float *b, int64_t ldb, int64_t columns, int64_t k, float *to) {
     if (columns == MK_TILE_COLUMNS) {
         for (int64_t p = 0; p < k; ++p)
-            MK_UNROLL for (int j = 0; j < MK_TILE_COLUMNS; j += MK_WIDTH)
-                vf_store(to + p * MK_TILE_COLUMNS + j, vf_load(b + p * ldb + j));
+            MK_UNROLL for (int j = 0; j < MK_TILE_COLUMNS; j += MK_WIDTH) vf_store(to + p * MK_TILE_COLUMNS + j, vf_load(b + p * ldb + j));
         return;
     }
     int64_t stride = mk_ceil_div(columns, MK_WIDTH) * MK_WIDTH;
@@ -173,8 +154,7 @@ MK_INLINE void MK_NAME(pack_b_rows)(const float *b, int64_t ldb, int64_t columns
 }
 
 /* The same from B stored transposed (n x k). */
-MK_INLINE void MK_NAME(pack_b_columns)(const float *b, int64_t ldb, int64_t columns, int64_t k, float *to)
-{
+MK_INLINE void MK_NAME(pack_b_columns)(const float *b, int64_t ldb, int64_t columns, int64_t k, float *to) {
     int64_t stride = mk_ceil_div(columns, MK_WIDTH) * MK_WIDTH;
     for (int64_t p = 0; p < k; p += MK_WIDTH)
         for (int64_t j = 0; j < columns; j += MK_WIDTH) {
@@ -184,18 +164,15 @@ MK_INLINE void MK_NAME(pack_b_columns)(const float *b, int64_t ldb, int64_t colu
             if (k - p >= MK_WIDTH) {
                 MK_UNROLL for (int i = 0; i < MK_WIDTH; ++i) vf_store(at + i * stride, block[i]);
             } else {
-                MK_UNROLL for (int i = 0; i < MK_WIDTH; ++i)
-                {
-                    if (i < k - p)
-                        vf_store(at + i * stride, block[i]);
+                MK_UNROLL for (int i = 0; i < MK_WIDTH; ++i) {
+                    if (i < k - p) vf_store(at + i * stride, block[i]);
                 }
             }
         }
 }
 
 /* Packs columns panel_begin ..< panel_end (in panels) of B, k ..< k + steps: panel after panel, `steps` rows each. */
-MK_INLINE void MK_NAME(pack_b)(const mk_gemm *g, int64_t panel_begin, int64_t panel_end, int64_t k, int64_t steps, float *to)
-{
+MK_INLINE void MK_NAME(pack_b)(const mk_gemm *g, int64_t panel_begin, int64_t panel_end, int64_t k, int64_t steps, float *to) {
     for (int64_t panel = panel_begin; panel < panel_end; ++panel, to += MK_TILE_COLUMNS * steps) {
         const int64_t column = panel * MK_TILE_COLUMNS, columns = mk_smaller(g->n - column, MK_TILE_COLUMNS);
         if (g->transpose_b)
@@ -206,8 +183,7 @@ MK_INLINE void MK_NAME(pack_b)(const mk_gemm *g, int64_t panel_begin, int64_t pa
 }
 
 /* One task of packing the whole of B: some panels over all of k. */
-static void MK_NAME(gemm_pack_task)(void *context, int64_t index, int32_t worker)
-{
+static void MK_NAME(gemm_pack_task)(void *context, int64_t index, int32_t worker) {
     (void)worker;
     const MK_NAME(gemm_plan) *plan = context;
     int64_t begin = index * plan->pack_panels, end = mk_smaller(begin + plan->pack_panels, plan->column_panels);
@@ -216,9 +192,8 @@ static void MK_NAME(gemm_pack_task)(void *context, int64_t index, int32_t worker
 }
 
 /* c = gelu(v), or c = v * gelu'(auxiliary) with v in c: on a finished tile, while it is in the first cache. */
-static void MK_NAME(gemm_activate)(int32_t activation, int64_t rows, int64_t columns, const float *v, const float *auxiliary,
-                                   float *c, int64_t ldc)
-{
+static void MK_NAME(gemm_activate)(int32_t activation, int64_t rows, int64_t columns, const float *v, const float *auxiliary, float *c,
+                                   int64_t ldc) {
     for (int64_t i = 0; i < rows; ++i)
         for (int64_t j = 0; j < columns; j += MK_WIDTH) {
             int64_t at = i * ldc + j, lanes = mk_smaller(columns - j, MK_WIDTH);
@@ -233,11 +208,9 @@ static void MK_NAME(gemm_activate)(int32_t activation, int64_t rows, int64_t col
 
 /* Lets the call-th tile fetch its share of rows of `floats` floats, `stride` bytes apart; returns the rows per tile. */
 MK_INLINE int64_t MK_NAME(gemm_rows_ahead)(MK_NAME(tile) *tile, const char *rows, int64_t stride, int64_t floats, int64_t call,
-                                           int64_t steps)
-{
+                                           int64_t steps) {
     int32_t shift = 2; /* 2^shift lines take one row */
-    while ((int64_t)16 << shift < floats)
-        ++shift;
+    while ((int64_t)16 << shift < floats) ++shift;
     int64_t rows_per_call = steps / 2 >> shift;
     rows_per_call += rows_per_call == 0;
     tile->ahead = rows + call * rows_per_call * stride;
@@ -248,10 +221,8 @@ MK_INLINE int64_t MK_NAME(gemm_rows_ahead)(MK_NAME(tile) *tile, const char *rows
 
 /* Says what the tile at (row_panel, panel) fetches for later: the next tile's C; the next panel's rows of A where A is read in
  * place; the next pass's rows of the operands that are packed. Addresses past the matrices are harmless: nothing is read. */
-MK_INLINE void MK_NAME(gemm_look_ahead)(const MK_NAME(gemm_plan) *plan, MK_NAME(tile) *tile, int64_t k, int64_t steps,
-                                        int64_t row_panel, int64_t panel, int64_t row_begin, int64_t row_end, int64_t column_begin,
-                                        int64_t column_end)
-{
+MK_INLINE void MK_NAME(gemm_look_ahead)(const MK_NAME(gemm_plan) *plan, MK_NAME(tile) *tile, int64_t k, int64_t steps, int64_t row_panel,
+                                        int64_t panel, int64_t row_begin, int64_t row_end, int64_t column_begin, int64_t column_end) {
     enum { LINE = 64, FLOAT = sizeof(float) };
     const mk_gemm *g = plan->g;
     const int64_t panels = column_end - column_begin, column = panel - column_begin;
@@ -279,8 +250,7 @@ MK_INLINE void MK_NAME(gemm_look_ahead)(const MK_NAME(gemm_plan) *plan, MK_NAME(
                                      call - calls, steps);
         return;
     }
-    if (g->transpose_a)
-        return;
+    if (g->transpose_a) return;
     const char *next_a = a + k * FLOAT + (row_panel + 1) * MK_TILE_ROWS * lda;
     const int64_t rows_per_call = MK_NAME(gemm_rows_ahead)(tile, next_a, lda, steps, column, steps);
     const int64_t calls = mk_ceil_div(MK_TILE_ROWS, rows_per_call);
@@ -291,12 +261,11 @@ MK_INLINE void MK_NAME(gemm_look_ahead)(const MK_NAME(gemm_plan) *plan, MK_NAME(
 }
 
 /* One task: a block of C. */
-static void MK_NAME(gemm_task)(void *context, int64_t index, int32_t worker)
-{
+static void MK_NAME(gemm_task)(void *context, int64_t index, int32_t worker) {
     const MK_NAME(gemm_plan) *plan = context;
     const mk_gemm *g = plan->g;
     float *packed_a = mk_pool_scratch(plan->pool, worker);
-    float *own_b = plan->pack_a ? packed_a + MK_PACKED_A_FLOATS : packed_a;
+    float *own_b = plan->pack_a ? packed_a + MK_NAME(packed_a_floats)(plan) : packed_a;
     const int64_t row_task = index % plan->row_tasks, column_task = index / plan->row_tasks;
     const int64_t row_begin = plan->row_panels * row_task / plan->row_tasks;
     const int64_t row_end = plan->row_panels * (row_task + 1) / plan->row_tasks;
@@ -306,8 +275,7 @@ static void MK_NAME(gemm_task)(void *context, int64_t index, int32_t worker)
 
     int64_t k = 0;
     do {
-        if (k > 0 && mk_pool_cancelled(plan->pool))
-            return;
+        if (k > 0 && mk_pool_cancelled(plan->pool)) return;
         const int64_t steps = mk_smaller(g->k - k, plan->block_k);
         const int finished = k + steps == g->k;
         /* The panel p of B begins at b + p * panel_floats. */
@@ -337,8 +305,8 @@ static void MK_NAME(gemm_task)(void *context, int64_t index, int32_t worker)
                     else
                         MK_NAME(pack_a_rows)(a, g->lda, together, steps, packed_a);
                 }
-                tile.a = packed_a + nth * MK_TILE_ROWS * steps;
-                tile.a_stride = MK_TILE_ROWS;
+                tile.a = packed_a + nth * MK_PACKED_A_ROWS * steps;
+                tile.a_stride = MK_PACKED_A_ROWS;
             }
             for (int64_t panel = column_begin; panel < column_end; ++panel) {
                 const int64_t column = panel * MK_TILE_COLUMNS, columns = mk_smaller(g->n - column, MK_TILE_COLUMNS);
@@ -348,8 +316,7 @@ static void MK_NAME(gemm_task)(void *context, int64_t index, int32_t worker)
                 float *auxiliary = g->auxiliary == NULL ? NULL : (float *)g->auxiliary + at;
                 tile.b_stride = plan->b_mode == MK_B_IN_PLACE ? g->ldb : vectors * MK_WIDTH;
                 tile.b = b + panel * panel_floats;
-                if (plan->b_mode == MK_B_SHARED)
-                    tile.b += k * tile.b_stride;
+                if (plan->b_mode == MK_B_SHARED) tile.b += k * tile.b_stride;
                 tile.last_lanes = columns - (vectors - 1) * MK_WIDTH;
                 /* Bias and residual join the first pass: the residual may be c itself, which the pass overwrites. */
                 tile.bias = k == 0 && g->bias != NULL ? (const float *)g->bias + column : NULL;
@@ -367,13 +334,10 @@ static void MK_NAME(gemm_task)(void *context, int64_t index, int32_t worker)
     } while (k < g->k);
 }
 
-static void MK_NAME(gemm)(mk_pool *pool, const mk_gemm *g)
-{
-    if (g->m == 0 || g->n == 0)
-        return;
+static void MK_NAME(gemm)(mk_pool *pool, const mk_gemm *g) {
+    if (g->m == 0 || g->n == 0) return;
     MK_NAME(gemm_plan) plan = MK_NAME(gemm_make_plan)(pool, g);
-    if (plan.b_mode == MK_B_SHARED)
-        mk_pool_run(pool, mk_ceil_div(plan.column_panels, plan.pack_panels), MK_NAME(gemm_pack_task), &plan);
+    if (plan.b_mode == MK_B_SHARED) mk_pool_run(pool, mk_ceil_div(plan.column_panels, plan.pack_panels), MK_NAME(gemm_pack_task), &plan);
     mk_pool_run(pool, plan.row_tasks * plan.column_tasks, MK_NAME(gemm_task), &plan);
 }
 

@@ -6,7 +6,8 @@
 /* Accumulators + B vectors + one broadcast of A fill the register file (32 of AVX-512 and NEON, 16 of AVX2 and SSE). */
 #if MK_WIDTH == 16
 enum { MK_TILE_ROWS = 14, MK_TILE_VECTORS = 2 };
-#define MK_EACH_TILE_ROWS(f, v) f(1, v) f(2, v) f(3, v) f(4, v) f(5, v) f(6, v) f(7, v) f(8, v) f(9, v) f(10, v) f(11, v) f(12, v) f(13, v) f(14, v)
+#define MK_EACH_TILE_ROWS(f, v) \
+    f(1, v) f(2, v) f(3, v) f(4, v) f(5, v) f(6, v) f(7, v) f(8, v) f(9, v) f(10, v) f(11, v) f(12, v) f(13, v) f(14, v)
 #elif MK_WIDTH == 8
 enum { MK_TILE_ROWS = 6, MK_TILE_VECTORS = 2 };
 #define MK_EACH_TILE_ROWS(f, v) f(1, v) f(2, v) f(3, v) f(4, v) f(5, v) f(6, v)
@@ -45,28 +46,22 @@ typedef void (*MK_NAME(tile_function))(const MK_NAME(tile) *);
 
 enum { MK_TILE_CHUNK = 8 };
 
-#define MK_TILE_STEP()                                                                                                           \
-    do {                                                                                                                         \
-        vf bv[MK_TILE_VECTORS];                                                                                                  \
-        MK_UNROLL for (int j = 0; j < vectors; ++j) bv[j] = vf_load(b + j * MK_WIDTH);                                           \
-        for (int j = 0; j < vectors * MK_WIDTH; j += 16)                                                                         \
-            __builtin_prefetch(b + MK_PREFETCH_STEPS * b_stride + j);                                                            \
-        MK_UNROLL for (int i = 0; i < rows; ++i)                                                                                 \
-        {                                                                                                                        \
-            vf av = vf_splat(by_columns ? a[i] : a[i * a_stride]);                                                               \
-            MK_UNROLL for (int j = 0; j < vectors; ++j) sum[i][j] = vf_fma(av, bv[j], sum[i][j]);                                \
-        }                                                                                                                        \
-        a += by_columns ? a_stride : 1;                                                                                          \
-        b += b_stride;                                                                                                           \
+#define MK_TILE_STEP()                                                                                             \
+    do {                                                                                                           \
+        vf bv[MK_TILE_VECTORS];                                                                                    \
+        MK_UNROLL for (int j = 0; j < vectors; ++j) bv[j] = vf_load(b + j * MK_WIDTH);                             \
+        for (int j = 0; j < vectors * MK_WIDTH; j += 16) __builtin_prefetch(b + MK_PREFETCH_STEPS * b_stride + j); \
+        MK_UNROLL for (int i = 0; i < rows; ++i) {                                                                 \
+            vf av = vf_splat(by_columns ? a[i] : a[i * a_stride]);                                                 \
+            MK_UNROLL for (int j = 0; j < vectors; ++j) sum[i][j] = vf_fma(av, bv[j], sum[i][j]);                  \
+        }                                                                                                          \
+        a += by_columns ? a_stride : 1;                                                                            \
+        b += b_stride;                                                                                             \
     } while (0)
 
-MK_INLINE void MK_NAME(tile_body)(const MK_NAME(tile) *t, const int rows, const int vectors, const int by_columns)
-{
+MK_INLINE void MK_NAME(tile_body)(const MK_NAME(tile) *t, const int rows, const int vectors, const int by_columns) {
     vf sum[MK_TILE_ROWS][MK_TILE_VECTORS];
-    MK_UNROLL for (int i = 0; i < rows; ++i)
-    {
-        MK_UNROLL for (int j = 0; j < vectors; ++j) sum[i][j] = (vf){0};
-    }
+    MK_UNROLL for (int i = 0; i < rows; ++i) { MK_UNROLL for (int j = 0; j < vectors; ++j) sum[i][j] = (vf){0}; }
     const float *a = t->a, *b = t->b;
     const int64_t b_stride = t->b_stride, a_stride = t->a_stride, ldc = t->ldc, k = t->k;
     const float *addend = t->addend;
@@ -82,36 +77,30 @@ MK_INLINE void MK_NAME(tile_body)(const MK_NAME(tile) *t, const int rows, const 
             __builtin_prefetch(t->next_read + at + MK_TILE_COLUMNS * sizeof(float) - 1);
         }
         const int64_t line = p / 2;
-        const char *ahead = t->ahead + (line >> t->ahead_shift) * t->ahead_jump +
-                            (line & (((int64_t)1 << t->ahead_shift) - 1)) * t->ahead_step;
+        const char *ahead =
+            t->ahead + (line >> t->ahead_shift) * t->ahead_jump + (line & (((int64_t)1 << t->ahead_shift) - 1)) * t->ahead_step;
         MK_UNROLL for (int i = 0; i < MK_TILE_CHUNK / 2; ++i) __builtin_prefetch(ahead + i * t->ahead_step);
         _Pragma("clang loop unroll(disable)") for (int q = 0; q < MK_TILE_CHUNK; ++q) MK_TILE_STEP();
     }
-    for (; p < k; ++p)
-        MK_TILE_STEP();
+    for (; p < k; ++p) MK_TILE_STEP();
     const int64_t last = t->last_lanes;
     if (addend != NULL) {
-        MK_UNROLL for (int i = 0; i < rows; ++i)
-        {
-            MK_UNROLL for (int j = 0; j < vectors; ++j)
-            {
+        MK_UNROLL for (int i = 0; i < rows; ++i) {
+            MK_UNROLL for (int j = 0; j < vectors; ++j) {
                 const float *from = addend + i * ldc + j * MK_WIDTH;
                 sum[i][j] += j == vectors - 1 ? vf_load_n(from, last) : vf_load(from);
             }
         }
     }
     if (t->bias != NULL) {
-        MK_UNROLL for (int j = 0; j < vectors; ++j)
-        {
+        MK_UNROLL for (int j = 0; j < vectors; ++j) {
             const float *from = t->bias + j * MK_WIDTH;
             vf bias = j == vectors - 1 ? vf_load_n(from, last) : vf_load(from);
             MK_UNROLL for (int i = 0; i < rows; ++i) sum[i][j] += bias;
         }
     }
-    MK_UNROLL for (int i = 0; i < rows; ++i)
-    {
-        MK_UNROLL for (int j = 0; j < vectors; ++j)
-        {
+    MK_UNROLL for (int i = 0; i < rows; ++i) {
+        MK_UNROLL for (int j = 0; j < vectors; ++j) {
             float *to = c + i * ldc + j * MK_WIDTH;
             if (j == vectors - 1)
                 vf_store_n(to, sum[i][j], last);
@@ -122,14 +111,8 @@ MK_INLINE void MK_NAME(tile_body)(const MK_NAME(tile) *t, const int rows, const 
 }
 
 #define MK_DEFINE_TILE(rows, vectors)                                                                                            \
-    static void MK_NAME(tile_by_columns_##rows##_##vectors)(const MK_NAME(tile) * t)                                                \
-    {                                                                                                                            \
-        MK_NAME(tile_body)(t, rows, vectors, 1);                                                                                 \
-    }                                                                                                                            \
-    static void MK_NAME(tile_by_rows_##rows##_##vectors)(const MK_NAME(tile) * t)                                               \
-    {                                                                                                                            \
-        MK_NAME(tile_body)(t, rows, vectors, 0);                                                                                 \
-    }
+    static void MK_NAME(tile_by_columns_##rows##_##vectors)(const MK_NAME(tile) *t) { MK_NAME(tile_body)(t, rows, vectors, 1); } \
+    static void MK_NAME(tile_by_rows_##rows##_##vectors)(const MK_NAME(tile) *t) { MK_NAME(tile_body)(t, rows, vectors, 0); }
 #define MK_BY_COLUMNS_ENTRY(rows, vectors) MK_NAME(tile_by_columns_##rows##_##vectors),
 #define MK_BY_ROWS_ENTRY(rows, vectors) MK_NAME(tile_by_rows_##rows##_##vectors),
 
@@ -141,16 +124,18 @@ MK_EACH_TILE_ROWS(MK_DEFINE_TILE, 3)
 
 /* [by columns][vectors - 1][rows - 1] */
 static const MK_NAME(tile_function) MK_NAME(tile_functions)[2][MK_TILE_VECTORS][MK_TILE_ROWS] = {
-    {{MK_EACH_TILE_ROWS(MK_BY_ROWS_ENTRY, 1)},
-     {MK_EACH_TILE_ROWS(MK_BY_ROWS_ENTRY, 2)},
+    {
+        {MK_EACH_TILE_ROWS(MK_BY_ROWS_ENTRY, 1)},
+        {MK_EACH_TILE_ROWS(MK_BY_ROWS_ENTRY, 2)},
 #if MK_WIDTH == 4 && defined(__aarch64__)
-     {MK_EACH_TILE_ROWS(MK_BY_ROWS_ENTRY, 3)},
+        {MK_EACH_TILE_ROWS(MK_BY_ROWS_ENTRY, 3)},
 #endif
     },
-    {{MK_EACH_TILE_ROWS(MK_BY_COLUMNS_ENTRY, 1)},
-     {MK_EACH_TILE_ROWS(MK_BY_COLUMNS_ENTRY, 2)},
+    {
+        {MK_EACH_TILE_ROWS(MK_BY_COLUMNS_ENTRY, 1)},
+        {MK_EACH_TILE_ROWS(MK_BY_COLUMNS_ENTRY, 2)},
 #if MK_WIDTH == 4 && defined(__aarch64__)
-     {MK_EACH_TILE_ROWS(MK_BY_COLUMNS_ENTRY, 3)},
+        {MK_EACH_TILE_ROWS(MK_BY_COLUMNS_ENTRY, 3)},
 #endif
     },
 };

@@ -26,20 +26,20 @@ static void fill_images(void) {
 }
 
 /* The call must succeed; its error is printed otherwise. */
-#define WORKS(call)                                                                                                              \
-    do {                                                                                                                         \
-        mrp_status works_status = (call);                                                                                        \
-        if (works_status == MRP_OK) {                                                                                            \
-            check_count++;                                                                                                       \
-        } else {                                                                                                                 \
-            CHECK_FAIL("%s: %s: %s", #call, mrp_status_string(works_status), mrp_last_error());                                  \
-        }                                                                                                                        \
+#define WORKS(call)                                                                             \
+    do {                                                                                        \
+        mrp_status works_status = (call);                                                       \
+        if (works_status == MRP_OK) {                                                           \
+            check_count++;                                                                      \
+        } else {                                                                                \
+            CHECK_FAIL("%s: %s: %s", #call, mrp_status_string(works_status), mrp_last_error()); \
+        }                                                                                       \
     } while (0)
 
 static mrp_config *small_options(void) {
-    static const char *const values[][2] = {{"image_size", "8"},   {"patch_size", "4"},    {"width", "16"},         {"depth", "1"},
-                                            {"heads", "2"},        {"mlp_ratio", "2"},     {"decoder_width", "16"}, {"decoder_depth", "1"},
-                                            {"decoder_heads", "2"}, {"threads", "2"},      {"loader_threads", "1"}, {"batch_size", "8"},
+    static const char *const values[][2] = {{"image_size", "8"},    {"patch_size", "4"}, {"width", "16"},         {"depth", "1"},
+                                            {"heads", "2"},         {"mlp_ratio", "2"},  {"decoder_width", "16"}, {"decoder_depth", "1"},
+                                            {"decoder_heads", "2"}, {"threads", "2"},    {"loader_threads", "1"}, {"batch_size", "8"},
                                             {"epochs", "1"}};
     mrp_config *options = NULL;
     WORKS(mrp_config_create(NULL, &options));

@@ -42,9 +42,9 @@ static mrp_dataset *dataset; /* labelled */
 
 /* ---- Scenarios, each from nothing to nothing; the first status that is not MRP_OK is the result */
 
-#define STEP(call)                              \
-    do {                                        \
-        if (status == MRP_OK) status = (call);  \
+#define STEP(call)                             \
+    do {                                       \
+        if (status == MRP_OK) status = (call); \
     } while (0)
 
 static mrp_status make_dataset(void) {
@@ -197,9 +197,7 @@ static void test_cancel(void) {
     EXPECT(mrp_cancel(model) == MRP_DONE);
     other.model = model;
     EXPECT(pthread_create(&thread, NULL, disturb_and_cancel, &other) == 0);
-    do {
-        EXPECT(mrp_pretrain(model, dataset, endless, NULL, NULL) == MRP_CANCELLED);
-    } while (other.cancelled == 0);
+    do { EXPECT(mrp_pretrain(model, dataset, endless, NULL, NULL) == MRP_CANCELLED); } while (other.cancelled == 0);
     const double late = seconds() - other.cancelled;
     pthread_join(thread, NULL);
     for (int i = 0; i < 5; i++) {

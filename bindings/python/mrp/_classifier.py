@@ -39,7 +39,7 @@ class Classifier(Estimator):
     """
 
     _own: ClassVar[dict[str, Any]] = {"encoder": None, **Estimator._own}
-    _estimator_type = "classifier"
+    _kind: ClassVar[str] = "classifier"
 
     encoder: Any
     classes_: npt.NDArray[Any]

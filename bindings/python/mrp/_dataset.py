@@ -33,10 +33,14 @@ def _pixels_of(images: Any, layout: Layout | None) -> tuple[np.ndarray, Layout]:
         raise ArgumentError(f"layout {layout!r} is neither 'NCHW' nor 'NHWC'")
     if array.ndim == 3 and layout is None:
         if array.shape[2] in (3, 4):
-            raise ArgumentError(f"images of shape {array.shape} may be one colour image or gray images: pass images[None] or images[:, None]")
+            raise ArgumentError(
+                f"images of shape {array.shape} may be one colour image or gray images: pass images[None] or images[:, None]"
+            )
         array, layout = array[:, None], "NCHW"
     if array.ndim != 4:
-        raise ArgumentError(f"images have the shape {array.shape}, expected (count, channels, height, width) or (count, height, width, channels)")
+        raise ArgumentError(
+            f"images have the shape {array.shape}, expected (count, channels, height, width) or (count, height, width, channels)"
+        )
     if array.dtype.kind == "f":
         array = array.astype(np.float32, copy=False)
     elif array.dtype.kind != "u" or array.dtype.itemsize > 2:
@@ -152,7 +156,8 @@ class Dataset:
             wanted = range(start, stop, step)
             return self.images(wanted[-1], wanted[0] + 1)[::-1][::-step] if wanted else self.images(0, 0)
         position = range(len(self))[index]
-        return self.images(position, position + 1)[0]
+        image: npt.NDArray[np.float32] = self.images(position, position + 1)[0]
+        return image
 
     def __iter__(self) -> Iterator[npt.NDArray[np.float32]]:
         return (self[index] for index in range(len(self)))

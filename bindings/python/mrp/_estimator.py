@@ -122,9 +122,7 @@ class Estimator:
                 config["image_width"] = width
         return config
 
-    def _run(
-        self, train: Callable[..., bool], dataset: Dataset, config: Config, callback: Callable[[Progress], Any] | None
-    ) -> None:
+    def _run(self, train: Callable[..., bool], dataset: Dataset, config: Config, callback: Callable[[Progress], Any] | None) -> None:
         with Reporter(self.history_, self.progress, callback) as reporter:
             train(dataset, config, callback=reporter)
 
@@ -143,6 +141,21 @@ class Estimator:
         own = {name: getattr(self, name) for name, default in self._own.items() if getattr(self, name) is not default}
         given = ", ".join(f"{name}={value!r}" for name, value in (own | self._options()).items())
         return f"{type(self).__name__}({given})"
+
+    _kind: ClassVar[str] = "transformer"
+
+    def __sklearn_tags__(self) -> Any:
+        # Only scikit-learn calls this, so it is there.
+        from sklearn.utils import ClassifierTags, InputTags, Tags, TargetTags, TransformerTags
+
+        learns_classes = self._kind == "classifier"
+        return Tags(
+            estimator_type=self._kind,
+            target_tags=TargetTags(required=learns_classes),
+            classifier_tags=ClassifierTags() if learns_classes else None,
+            transformer_tags=None if learns_classes else TransformerTags(preserves_dtype=[]),
+            input_tags=InputTags(two_d_array=False, three_d_array=True),
+        )
 
     def __getstate__(self) -> dict[str, Any]:
         return vars(self).copy()

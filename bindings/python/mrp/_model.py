@@ -2,9 +2,7 @@
 
 import json
 import os
-import tempfile
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -196,16 +194,22 @@ class Model:
         return self.copy()
 
     def __reduce__(self) -> tuple[Any, ...]:
+        import tempfile  # slow to import, and seldom needed
+
         with tempfile.TemporaryDirectory(prefix="mrp-") as folder:
-            path = Path(folder, "model.safetensors")
+            path = os.path.join(folder, "model.safetensors")
             self.save(path)
-            return _from_bytes, (path.read_bytes(),)
+            with open(path, "rb") as file:
+                return _from_bytes, (file.read(),)
 
 
 def _from_bytes(data: bytes) -> Model:
+    import tempfile
+
     with tempfile.TemporaryDirectory(prefix="mrp-") as folder:
-        path = Path(folder, "model.safetensors")
-        path.write_bytes(data)
+        path = os.path.join(folder, "model.safetensors")
+        with open(path, "wb") as file:
+            file.write(data)
         return Model.load(path)
 
 

@@ -26,9 +26,7 @@ def plot_reconstructions(result: Reconstruction, grid: tuple[int, int]) -> Figur
     masked = np.where(hidden, np.float32(0.5), result.images)
     figure = Figure(figsize=(max(1.2 * count, 2.4), 3.9), layout="constrained")
     axes: Any = figure.subplots(3, count, squeeze=False)
-    for row, (title, images) in enumerate(
-        (("original", result.images), ("masked", masked), ("reconstructed", result.reconstructions))
-    ):
+    for row, (title, images) in enumerate((("original", result.images), ("masked", masked), ("reconstructed", result.reconstructions))):
         for column in range(count):
             axis = axes[row, column]
             axis.imshow(_picture(images[column]), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
