@@ -39,7 +39,7 @@ static double NAME(classify)(const mk_patch_classifier *call, const NAME(plan) *
     return loss;
 }
 
-ALWAYS void NAME(classifier_block)(const NAME(classifier_job) * job, const int q, const NAME(block) * block, int64_t chunk, char *memory,
+ALWAYS void NAME(classifier_block)(const NAME(classifier_job) * job, const int q, NAME(block) * block, int64_t chunk, char *memory,
                                    double *loss) {
     const mk_patch_classifier *call = job->call;
     const NAME(plan) *p = job->plan;
@@ -93,6 +93,7 @@ static void NAME(classifier_chunk)(void *context, int64_t index, int32_t worker)
         NAME(block) block;
         int64_t count = last - first < p->classifier_block_samples ? last - first : p->classifier_block_samples;
         NAME(whole_block)(&job->call->batch, p, first, count, &block);
+        block.ahead = NAME(look_ahead)(&job->call->batch, p, first + count, count, 2);
         switch (p->activation.power) {
         case 3: NAME(classifier_block)(job, 3, &block, index, memory, &loss); break;
         case 4: NAME(classifier_block)(job, 4, &block, index, memory, &loss); break;

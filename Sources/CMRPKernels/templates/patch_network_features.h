@@ -37,6 +37,7 @@ static void NAME(features_chunk)(void *context, int64_t index, int32_t worker) {
         NAME(block) block;
         int64_t count = last - first < p->block_samples ? last - first : p->block_samples;
         NAME(whole_block)(&job->call->batch, p, first, count, &block);
+        block.ahead = NAME(look_ahead)(&job->call->batch, p, first + count, count, 1);
         REAL *scores = (REAL *)(memory + p->scores_at);
         switch (p->activation.power) {
         case 3: NAME(features_block)(job, 3, &block, scores); break;

@@ -111,6 +111,16 @@ ALWAYS const REAL *NAME(sample)(const mk_patch_batch *batch, const NAME(plan) * 
     return (const REAL *)batch->x + (batch->rows ? batch->rows[entry] : entry) * p->patches * p->d;
 }
 
+/* The next block, which follows in memory unless samples are named one by one; `passes`: how often a tile runs over it. */
+ALWAYS NAME(ahead) NAME(look_ahead)(const mk_patch_batch *batch, const NAME(plan) * p, int64_t next, int64_t count, int64_t passes) {
+    const int64_t stop = next + count < p->samples ? next + count : p->samples;
+    if (batch->rows || next >= stop) return (NAME(ahead)){0, 0, 0};
+    const int64_t bytes = (stop - next) * p->patches * p->d * (int64_t)sizeof(REAL);
+    const int64_t tiles = (p->padded / (2 * LANES) + 1) * passes * (count * p->patches / TILE_ROWS + 1);
+    const char *at = (const char *)NAME(sample)(batch, p, next);
+    return (NAME(ahead)){at, at + bytes, (bytes / tiles / 64 + 1) * 64};
+}
+
 static void NAME(whole_block)(const mk_patch_batch *batch, const NAME(plan) * p, int64_t first, int64_t count, NAME(block) * block) {
     block->count = count, block->first = first;
     for (int64_t s = 0; s < count; s++) {

@@ -43,7 +43,7 @@ ALWAYS V NAME(reconstruction_scores)(const int q, const int sampled, const int s
 }
 
 ALWAYS void NAME(reconstruction_block)(const NAME(reconstruction_job) * job, const int q, const int sampled, const int scaled,
-                                       const NAME(block) * block, int64_t chunk, REAL *scores, double *loss) {
+                                       NAME(block) * block, int64_t chunk, REAL *scores, double *loss) {
     const mk_patch_reconstruction *call = job->call;
     const NAME(plan) *p = job->plan;
     for (int64_t r0 = 0; r0 < p->padded; r0 += 2 * LANES) {
@@ -70,7 +70,7 @@ ALWAYS void NAME(reconstruction_block)(const NAME(reconstruction_job) * job, con
     }
 }
 
-static void NAME(reconstruction_blocks)(const NAME(reconstruction_job) * job, const NAME(block) * block, int64_t chunk, REAL *scores,
+static void NAME(reconstruction_blocks)(const NAME(reconstruction_job) * job, NAME(block) * block, int64_t chunk, REAL *scores,
                                         double *loss) {
     const int sampled = job->call->sampled, scaled = job->call->teacher == 0;
 #define FOR_MODES(q)                                                          \
@@ -108,6 +108,7 @@ static void NAME(reconstruction_chunk)(void *context, int64_t index, int32_t wor
             NAME(masked_block)(call, p, first, count, (float *)(memory + p->uniform_at), (REAL *)(memory + p->rows_at), &block);
         else
             NAME(whole_block)(&call->batch, p, first, count, &block);
+        block.ahead = NAME(look_ahead)(&call->batch, p, first + count, count, 2);
         NAME(reconstruction_blocks)(job, &block, index, (REAL *)(memory + p->scores_at), &loss);
     }
     p->losses[index] = loss;

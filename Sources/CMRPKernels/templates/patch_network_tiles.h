@@ -40,6 +40,18 @@ ALWAYS V NAME(activate)(V a, const int q, const NAME(activation) * s, V *slope) 
     return *slope * t * s->radius_by_power + NAME(max)((V)(REAL)0, a - s->radius);
 }
 
+/* Samples that come next, fetched a few cache lines per tile: their rows are read side by side, which no hardware prefetcher
+ * foresees. */
+typedef struct {
+    const char *at, *end;
+    int64_t bytes_per_tile;
+} NAME(ahead);
+
+ALWAYS void NAME(fetch)(NAME(ahead) * ahead) {
+    const char *stop = ahead->end - ahead->at < ahead->bytes_per_tile ? ahead->end : ahead->at + ahead->bytes_per_tile;
+    for (; ahead->at < stop; ahead->at += 64) __builtin_prefetch(ahead->at, 0, 2);
+}
+
 /* out[i, 0 ..< nv] = <x row i, panel>, i < mr; x rows are d apart, out rows nv vectors. */
 ALWAYS void NAME(products_tile)(const int mr, const int nv, const REAL *x, int64_t d, const REAL *panel, REAL *out) {
     V sum[TILE_ROWS][2];
@@ -64,9 +76,11 @@ ALWAYS void NAME(products_tile)(const int mr, const int nv, const REAL *x, int64
         NAME(store)(out + (i * nv + v) * LANES, sum[i][v]);
 }
 
-ALWAYS void NAME(products_rows)(const int nv, const REAL *x, int64_t rows, int64_t d, const REAL *panel, REAL *out) {
-    for (; rows >= TILE_ROWS; rows -= TILE_ROWS, x += TILE_ROWS * d, out += TILE_ROWS * nv * LANES)
+ALWAYS void NAME(products_rows)(const int nv, const REAL *x, int64_t rows, int64_t d, const REAL *panel, REAL *out, NAME(ahead) * ahead) {
+    for (; rows >= TILE_ROWS; rows -= TILE_ROWS, x += TILE_ROWS * d, out += TILE_ROWS * nv * LANES) {
+        NAME(fetch)(ahead);
         NAME(products_tile)(TILE_ROWS, nv, x, d, panel, out);
+    }
 #define TAIL(count)                                               \
     if (rows >= count) {                                          \
         NAME(products_tile)(count, nv, x, d, panel, out);         \
@@ -86,11 +100,11 @@ typedef struct {
     const REAL *x[NAME(MAX_BLOCK)];
     int64_t student[NAME(MAX_BLOCK)]; /* rows with gradient */
     int64_t rows[NAME(MAX_BLOCK)];    /* rows with scores, at least student */
+    NAME(ahead) ahead;
 } NAME(block);
 
 /* gradient[j + i, 0 ..< nv] += sum over the block's student rows of x[row, j + i] g[row], i < mr. */
-ALWAYS void NAME(gradient_tile)(const int mr, const int nv, const NAME(block) * block, int64_t d, int64_t j, const REAL *g,
-                                REAL *gradient) {
+ALWAYS void NAME(gradient_tile)(const int mr, const int nv, NAME(block) * block, int64_t d, int64_t j, const REAL *g, REAL *gradient) {
     V sum[TILE_ROWS][2];
     _Pragma("clang loop unroll(full)") for (int i = 0; i < mr; i++) _Pragma("clang loop unroll(full)") for (int v = 0; v < nv; v++)
         sum[i][v] = NAME(load)(gradient + ((j + i) * nv + v) * LANES);
@@ -109,29 +123,35 @@ ALWAYS void NAME(gradient_tile)(const int mr, const int nv, const NAME(block) * 
         NAME(store)(gradient + ((j + i) * nv + v) * LANES, sum[i][v]);
 }
 
-static void NAME(gradient_panel)(int nv, const NAME(block) * block, int64_t d, const REAL *g, REAL *gradient) {
+static void NAME(gradient_panel)(int nv, NAME(block) * block, int64_t d, const REAL *g, REAL *gradient) {
     int64_t j = 0;
     if (nv == 2) {
-        for (; j + TILE_ROWS <= d; j += TILE_ROWS) NAME(gradient_tile)(TILE_ROWS, 2, block, d, j, g, gradient);
+        for (; j + TILE_ROWS <= d; j += TILE_ROWS) {
+            NAME(fetch)(&block->ahead);
+            NAME(gradient_tile)(TILE_ROWS, 2, block, d, j, g, gradient);
+        }
         for (; j + 4 <= d; j += 4) NAME(gradient_tile)(4, 2, block, d, j, g, gradient);
         for (; j < d; j++) NAME(gradient_tile)(1, 2, block, d, j, g, gradient);
     } else {
-        for (; j + TILE_ROWS <= d; j += TILE_ROWS) NAME(gradient_tile)(TILE_ROWS, 1, block, d, j, g, gradient);
+        for (; j + TILE_ROWS <= d; j += TILE_ROWS) {
+            NAME(fetch)(&block->ahead);
+            NAME(gradient_tile)(TILE_ROWS, 1, block, d, j, g, gradient);
+        }
         for (; j + 4 <= d; j += 4) NAME(gradient_tile)(4, 1, block, d, j, g, gradient);
         for (; j < d; j++) NAME(gradient_tile)(1, 1, block, d, j, g, gradient);
     }
 }
 
 /* Inner products of a block with one panel: rows of all samples, one after the other. */
-static void NAME(products_panel)(int nv, const NAME(block) * block, int64_t d, const REAL *panel, REAL *out) {
+static void NAME(products_panel)(int nv, NAME(block) * block, int64_t d, const REAL *panel, REAL *out) {
     for (int64_t s = 0; s < block->count; s++) {
         int64_t rows = block->rows[s];
         /* Neighbours in memory go together, so that tiles do not end at every sample. */
         while (s + 1 < block->count && block->x[s + 1] == block->x[s] + block->rows[s] * d) rows += block->rows[++s];
         if (nv == 2)
-            NAME(products_rows)(2, block->x[s] - (rows - block->rows[s]) * d, rows, d, panel, out);
+            NAME(products_rows)(2, block->x[s] - (rows - block->rows[s]) * d, rows, d, panel, out, &block->ahead);
         else
-            NAME(products_rows)(1, block->x[s] - (rows - block->rows[s]) * d, rows, d, panel, out);
+            NAME(products_rows)(1, block->x[s] - (rows - block->rows[s]) * d, rows, d, panel, out, &block->ahead);
         out += rows * nv * LANES;
     }
 }
