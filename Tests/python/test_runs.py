@@ -142,6 +142,8 @@ INTERRUPTED = """
     import numpy as np
     import mrp
 
+    # A test run in the background of a shell inherits an ignored SIGINT, and Python then installs no handler of its own.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     images = np.random.default_rng(0).integers(0, 256, (2000, 3, 16, 16), dtype=np.uint8)
     sizes = dict(width=64, depth=2, heads=2, decoder_width=32, decoder_depth=1, decoder_heads=2)
     mae = mrp.MaskedAutoencoder(**sizes, epochs=0.1, threads=1, progress=False).fit(images)
