@@ -84,7 +84,9 @@ int main(int argc, char **argv) {
 
     if (mrp_config_create("mae_vit_mini_32", &options) == MRP_OK && /* a preset; NULL for plain defaults */
         mrp_config_set(options, "pretrain.epochs", size_of(EPOCHS)) == MRP_OK &&
-        mrp_config_set(options, "finetune.epochs", size_of(FINETUNE_EPOCHS)) == MRP_OK) {
+        mrp_config_set(options, "finetune.epochs", size_of(FINETUNE_EPOCHS)) == MRP_OK &&
+        mrp_config_set(options, "finetune.batch_size", "32") == MRP_OK && /* few labels need small batches */
+        mrp_config_set(options, "finetune.learning_rate", "1e-3") == MRP_OK) {
         ok = open_images(argc > 1 ? argv[1] : NULL, options, &train, &test);
     } else {
         fprintf(stderr, "%s\n", mrp_last_error());

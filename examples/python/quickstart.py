@@ -30,8 +30,9 @@ few = train.subset(args.labels, random_state=args.seed)
 mae = mrp.MaskedAutoencoder(encoder=args.encoder, epochs=args.epochs, batch_size=256, random_state=args.seed, progress=True)
 mae.fit(train)  # labels are not read
 
-pretrained = mrp.Classifier(mae, epochs=args.finetune_epochs, random_state=args.seed, progress=True).fit(few)
-scratch = mrp.Classifier(args.encoder, epochs=args.finetune_epochs, random_state=args.seed, progress=True).fit(few)
+recipe = {"epochs": args.finetune_epochs, "batch_size": 32, "learning_rate": 1e-3, "random_state": args.seed, "progress": True}
+pretrained = mrp.Classifier(mae, **recipe).fit(few)  # few labels need small batches
+scratch = mrp.Classifier(args.encoder, **recipe).fit(few)
 print(f"{len(few)} labels, {len(test)} test images")
 print(f"pretrained    {100 * pretrained.score(test):.1f} % correct")
 print(f"from scratch  {100 * scratch.score(test):.1f} % correct")
