@@ -667,21 +667,26 @@ static PyObject *py_model_load(PyObject *module, PyObject *args) {
     return handle_or_raise(state, object, status);
 }
 
-static PyObject *py_model_save(PyObject *module, PyObject *args) {
+/* A call that takes a handle and a path: (handle, path) in args. */
+static PyObject *file_call(PyObject *module, PyObject *args, int kind, mrp_status (*call)(void *, const char *)) {
     PyObject *object, *path;
     if (!PyArg_ParseTuple(args, "OO&", &object, PyUnicode_FSConverter, &path)) return NULL;
     module_state *state = state_of(module);
-    mrp_model *model = handle_of(state, object, MODEL);
-    const char *bytes = model ? PyBytes_AsString(path) : NULL;
+    void *handle = handle_of(state, object, kind);
+    const char *bytes = handle ? PyBytes_AsString(path) : NULL;
     if (!bytes) {
         Py_DECREF(path);
         return NULL;
     }
     mrp_status status;
-    Py_BEGIN_ALLOW_THREADS status = mrp_model_save(model, bytes);
+    Py_BEGIN_ALLOW_THREADS status = call(handle, bytes);
     Py_END_ALLOW_THREADS Py_DECREF(path);
     return none_or_raise(state, status);
 }
+
+static mrp_status call_model_save(void *model, const char *path) { return mrp_model_save(model, path); }
+
+static PyObject *py_model_save(PyObject *module, PyObject *args) { return file_call(module, args, MODEL, call_model_save); }
 
 static PyObject *py_model_clone(PyObject *module, PyObject *object) {
     module_state *state = state_of(module);
@@ -773,25 +778,13 @@ static PyObject *py_trainer_step(PyObject *module, PyObject *object) {
     return PyLong_FromLong(watched.status);
 }
 
-static PyObject *trainer_file(PyObject *module, PyObject *args, mrp_status (*call)(mrp_trainer *, const char *)) {
-    PyObject *object, *path;
-    if (!PyArg_ParseTuple(args, "OO&", &object, PyUnicode_FSConverter, &path)) return NULL;
-    module_state *state = state_of(module);
-    mrp_trainer *trainer = handle_of(state, object, TRAINER);
-    const char *bytes = trainer ? PyBytes_AsString(path) : NULL;
-    if (!bytes) {
-        Py_DECREF(path);
-        return NULL;
-    }
-    mrp_status status;
-    Py_BEGIN_ALLOW_THREADS status = call(trainer, bytes);
-    Py_END_ALLOW_THREADS Py_DECREF(path);
-    return none_or_raise(state, status);
-}
+static mrp_status call_trainer_save(void *trainer, const char *path) { return mrp_trainer_save(trainer, path); }
 
-static PyObject *py_trainer_save(PyObject *module, PyObject *args) { return trainer_file(module, args, mrp_trainer_save); }
+static mrp_status call_trainer_resume(void *trainer, const char *path) { return mrp_trainer_resume(trainer, path); }
 
-static PyObject *py_trainer_resume(PyObject *module, PyObject *args) { return trainer_file(module, args, mrp_trainer_resume); }
+static PyObject *py_trainer_save(PyObject *module, PyObject *args) { return file_call(module, args, TRAINER, call_trainer_save); }
+
+static PyObject *py_trainer_resume(PyObject *module, PyObject *args) { return file_call(module, args, TRAINER, call_trainer_resume); }
 
 static PyObject *py_trainer_progress(PyObject *module, PyObject *object) {
     module_state *state = state_of(module);
