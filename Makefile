@@ -2,8 +2,6 @@
 SCRATCH ?= .build
 export SCRATCH
 SWIFT_BUILD = swift build -c release --scratch-path $(SCRATCH)
-# The tests share the library's optimised modules, so they see public declarations only (no @testable).
-SWIFT_TEST = swift test -c release --disable-testable-imports --scratch-path $(SCRATCH)
 venv = .venv/bin/python
 
 .PHONY: help setup build library demo test test-fast check header format bench sanitize coverage clean
@@ -30,12 +28,12 @@ demo: build ## pretrains and fine-tunes a small network, from C and from Python
 	cd build/demo && $(CURDIR)/$(venv) $(CURDIR)/examples/python/quickstart.py
 
 test: build ## every test
-	$(SWIFT_TEST)
+	tools/run_swift_tests.sh
 	tools/run_c_tests.sh
 	$(venv) -m pytest
 
 test-fast: build ## every test not marked slow
-	$(SWIFT_TEST) --skip Slow
+	tools/run_swift_tests.sh --skip Slow
 	tools/run_c_tests.sh
 	$(venv) -m pytest -m "not slow"
 

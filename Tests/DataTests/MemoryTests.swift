@@ -4,7 +4,7 @@ import MRPData
 import MRPEngine
 import Testing
 
-/// Allocations still allowed; below zero every one fails. Only changed in the forked child, where no other test runs.
+/// Allocations still allowed; below zero every one fails. Only used in a process of the test's own.
 nonisolated(unsafe) private let allowance = {
     let counter = UnsafeMutablePointer<Int64>.allocate(capacity: 1)
     counter.initialize(to: 0)
@@ -13,49 +13,30 @@ nonisolated(unsafe) private let allowance = {
 
 @Suite struct MemoryTests {
     /// Everything that datasets and loaders do, with the n-th allocation failing, for every n until it all succeeds: `.memory` each time.
-    @Test(arguments: [0, 2]) func everyFailedAllocationIsAnError(threads: Int) throws {
-        let folder = try TemporaryFolder()
-        for i in 0..<4 { try folder.write("c\(i % 2)/\(i).jpg", try Fixtures.bytes("colour.jpg")) }
-        for i in 0..<2 { try folder.write("c\(i)/\(i).png", try Fixtures.bytes("rgb16.png")) }
-        _ = allowance
-        let path = folder.path
-        let symbol = try #require(dlsym(nil, "fork"))
-        let child = unsafeBitCast(symbol, to: (@convention(c) () -> Int32).self)()
-        if child == 0 {
+    @Test(.timeLimit(.minutes(2)), arguments: [0, 2]) func everyFailedAllocationIsAnError(threads: Int) async {
+        await #expect(processExitsWith: .success) { [threads] in
+            let folder = try TemporaryFolder()
+            for i in 0..<4 { try folder.write("c\(i % 2)/\(i).jpg", try Fixtures.bytes("colour.jpg")) }
+            for i in 0..<2 { try folder.write("c\(i)/\(i).png", try Fixtures.bytes("rgb16.png")) }
+            _ = allowance
             mk_set_allocator(
                 { bytes, alignment, _ in
                     // Loader threads allocate too; which of them fails does not matter.
                     allowance.pointee -= 1
                     return allowance.pointee < 0 ? nil : aligned_alloc(alignment, (bytes + alignment - 1) / alignment * alignment)
                 }, { memory, _, _ in free(memory) }, nil)
-            var failures: Int32 = 0
+            var failures = 0
             for allowed in Int64(0)... {
                 allowance.pointee = allowed
                 do {
-                    try Self.useEverything(path, threads)
+                    try MemoryTests.useEverything(folder.path, threads)
                     break
                 } catch let error as MRPError where error.code == .memory {
                     failures += 1
-                } catch {
-                    _exit(200)
                 }
             }
-            _exit(failures)
+            #expect(failures > 30 && failures < 200)
         }
-        var status: Int32 = -1, waited = 0
-        while waitpid(child, &status, WNOHANG) == 0 {
-            usleep(10_000)
-            waited += 1
-            if waited > 6000 {
-                kill(child, SIGKILL)
-                waitpid(child, &status, 0)
-                Issue.record("the child hung")
-                return
-            }
-        }
-        #expect(status & 0x7f == 0, "signal \(status & 0x7f)")
-        let failures = status >> 8
-        #expect(failures > 30 && failures < 200, "\(failures) failures")
     }
 
     private static func useEverything(_ path: String, _ threads: Int) throws {
