@@ -66,8 +66,11 @@ def pretrain(args: argparse.Namespace) -> None:
 
 def classify(args: argparse.Namespace, kind: str, rate: float, seed: int, epochs: float) -> None:
     same = {"labels": args.labels, "epochs": epochs, "rate": rate, "seed": seed}
-    if any(all(line[key] == value for key, value in same.items()) for line in recorded(args, kind)):
+    if any(line.items() >= same.items() for line in recorded(args, kind)):
         return
+    for line in recorded(args, "sweep") if kind == "scratch" else []:
+        if line.items() >= same.items():  # the rate was chosen by this very run
+            return record(args, **{**line, "kind": kind})
     train, test = mrp.ImageFolder(args.data / "train"), mrp.ImageFolder(args.data / "test")
     few = train.subset(args.labels, random_state=0)
     config = options(args, seed=seed, epochs=epochs, learning_rate=rate, **FINETUNE)
@@ -103,19 +106,19 @@ def finetune(args: argparse.Namespace) -> None:
 def report(args: argparse.Namespace) -> None:
     for line in recorded(args, "pretrain_epoch"):
         print(f"pretraining epoch {line['epoch']:3}: loss {line['loss']:.4f}, {line['seconds']:.0f} s in steps")
-    means = {}
+    means: dict[tuple[str, float], dict[float, float]] = {}
     for kind in ("sweep", "scratch", "finetune"):
-        rates: dict[float, list[float]] = {}
+        runs: dict[tuple[float, float], list[float]] = {}
         for line in recorded(args, kind):
-            rates.setdefault(line["rate"], []).append(line["top1"])
-        for rate, values in sorted(rates.items()):
-            mean = sum(values) / len(values)
-            print(f"{kind:8} rate {rate:g}: top-1 {mean:.2f} % over {len(values)} seeds {values}")
-            means.setdefault(kind, {})[rate] = (len(values), mean)
-    if "scratch" in means and "finetune" in means:
-        best = {kind: max(values.values()) for kind, values in means.items() if kind != "sweep"}
-        (_, finetuned), (_, baseline) = best["finetune"], best["scratch"]
-        print(f"fine-tuned {finetuned:.2f} %, scratch {baseline:.2f} %: {finetuned - baseline:+.2f} points")
+            if line["labels"] == args.labels:
+                runs.setdefault((line["epochs"], line["rate"]), []).append(line["top1"])
+        for (epochs, rate), values in sorted(runs.items()):
+            means.setdefault((kind, epochs), {})[rate] = sum(values) / len(values)
+            print(f"{kind:8} {epochs:g} epochs, rate {rate:g}: top-1 {sum(values) / len(values):.2f} % over {len(values)} seeds {values}")
+    for epochs in sorted({epochs for _, epochs in means}):
+        if ("scratch", epochs) in means and ("finetune", epochs) in means:
+            finetuned, baseline = max(means["finetune", epochs].values()), max(means["scratch", epochs].values())
+            print(f"{epochs:g} epochs: fine-tuned {finetuned:.2f} %, scratch {baseline:.2f} %: {finetuned - baseline:+.2f} points")
 
 
 def main() -> None:
