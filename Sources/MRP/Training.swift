@@ -55,6 +55,7 @@ private func train(
             let trainer = try Trainer(
                 handle.model, dataset, options, phase, cancel: handle.cancelFlag, poll: relay.call)
             relay.handle.progress = trainer.progress
+            Log.write(MRP_LOG_INFO, trainer.summary)
             relay.call()
             while true {
                 switch try trainer.step(cancel: handle.cancelFlag, poll: relay.call) {
@@ -151,6 +152,7 @@ public func mrp_trainer_create(
         let handle = try Registry.exclusively(model, ModelHandle.self) { model in
             TrainerHandle(try Trainer(model.model, dataset, options, phase), model)
         }
+        Log.write(MRP_LOG_INFO, handle.trainer.summary)
         out.pointee = Registry.add(handle, as: mrp_trainer.self)
     }
 }
@@ -254,7 +256,7 @@ private func progress(_ pointer: UnsafePointer<mrp_progress>) -> TrainingProgres
     Unmanaged<ProgressHandle>.fromOpaque(UnsafeRawPointer(pointer)).takeUnretainedValue().progress
 }
 
-/// What is being done: "pretrain", "finetune", "evaluate", "encode", "predict" or "reconstruct".
+/// What is being done: "pretrain" or "finetune".
 ///
 /// - Returns: a static text; "" when `progress` is NULL.
 ///
