@@ -28,7 +28,7 @@ class Parser(argparse.ArgumentParser):
     """Usage errors in the library's manner, in one line: `mrp: ...`."""
 
     def __init__(self, **arguments: Any) -> None:
-        super().__init__(allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter, **arguments)
+        super().__init__(**{"allow_abbrev": False, "formatter_class": argparse.RawDescriptionHelpFormatter, **arguments})
 
     def error(self, message: str) -> NoReturn:
         self.exit(USAGE, f"mrp: {message} (see {self.prog} --help)\n")
