@@ -13,6 +13,15 @@ public enum Threshold: Sendable, Equatable {
         }
     }
 
+    /// Infinite where there is no limit.
+    public var limits: (low: Double, high: Double) {
+        switch self {
+        case .atLeast(let limit): return (limit, .infinity)
+        case .atMost(let limit): return (-.infinity, limit)
+        case .between(let low, let high): return (low, high)
+        }
+    }
+
     public var text: String {
         switch self {
         case .atLeast(let limit): return ">= \(Text.number(limit))"

@@ -6,10 +6,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "check.h"
-
-/* C99 wants an argument where CHECK takes a message. */
-#define EXPECT(condition) CHECK(condition, "")
+#include "calls.h"
 
 enum { COUNT = 16, CHANNELS = 3, SIDE = 8, PATCHES = 4, CLASSES = 4, WIDTH = 16, VALUES = COUNT * CHANNELS * SIDE * SIDE };
 
@@ -24,17 +21,6 @@ static void fill_images(void) {
     }
     for (int i = 0; i < COUNT; i++) labels[i] = i % CLASSES;
 }
-
-/* The call must succeed; its error is printed otherwise. */
-#define WORKS(call)                                                                             \
-    do {                                                                                        \
-        mrp_status works_status = (call);                                                       \
-        if (works_status == MRP_OK) {                                                           \
-            check_count++;                                                                      \
-        } else {                                                                                \
-            CHECK_FAIL("%s: %s: %s", #call, mrp_status_string(works_status), mrp_last_error()); \
-        }                                                                                       \
-    } while (0)
 
 static mrp_config *small_options(void) {
     static const char *const values[][2] = {{"image_size", "8"},    {"patch_size", "4"}, {"width", "16"},         {"depth", "1"},

@@ -7,21 +7,6 @@
 
 #include "small.h"
 
-/* The call must give `wanted`, with one line of text that holds `word`. */
-static void fails(mrp_status got, mrp_status wanted, const char *word, const char *call, int line) {
-    const char *text = mrp_last_error();
-    check_count++;
-    if (got != wanted) {
-        check_failures++;
-        fprintf(stderr, "line %d: %s: %s instead of %s (%s)\n", line, call, mrp_status_string(got), mrp_status_string(wanted), text);
-    } else if (text[0] == 0 || strchr(text, '\n') || strlen(text) > 1000 || !strstr(text, word)) {
-        check_failures++;
-        fprintf(stderr, "line %d: %s: the text is '%s', without '%s'\n", line, call, text, word);
-    }
-}
-#define FAILS(call, wanted, word) fails((call), (wanted), (word), #call, __LINE__)
-#define REFUSES(call, word) FAILS(call, MRP_ERR_ARGUMENT, word)
-
 static mrp_config *options;
 static mrp_dataset *labelled, *plain;
 static mrp_model *model;
