@@ -792,8 +792,8 @@ mrp_status mrp_lab_describe(char *buffer, int64_t capacity, int64_t *needed);
  * Returns: MRP_CANCELLED when the callback or mrp_lab_cancel stopped the run; there is no report
  *     then.
  * Errors: MRP_ERR_ARGUMENT (options that do not fit each other; NULL), MRP_ERR_MEMORY,
- *     MRP_ERR_NUMERIC (no orthonormal features were found), MRP_ERR_UNSUPPORTED (this machine lacks
- *     the wanted instructions), MRP_ERR_HANDLE, MRP_ERR_BUSY.
+ *     MRP_ERR_UNSUPPORTED (this machine lacks the wanted instructions), MRP_ERR_HANDLE,
+ *     MRP_ERR_BUSY.
  * Since 0.1.
  */
 mrp_status mrp_lab_run(mrp_lab *lab, mrp_progress_fn callback, void *user, mrp_lab_report **out);
@@ -813,8 +813,8 @@ mrp_status mrp_lab_run(mrp_lab *lab, mrp_progress_fn callback, void *user, mrp_l
  *     finished stay in the file.
  * Errors: MRP_ERR_ARGUMENT (axes that cannot be read, an unknown option, a value outside its limits
  *     or that does not fit the others; NULL), MRP_ERR_IO (the file cannot be read or written),
- *     MRP_ERR_FORMAT (the file belongs to another study), MRP_ERR_MEMORY, MRP_ERR_NUMERIC,
- *     MRP_ERR_UNSUPPORTED, as for mrp_lab_run, MRP_ERR_HANDLE, MRP_ERR_BUSY.
+ *     MRP_ERR_FORMAT (the file belongs to another study), MRP_ERR_MEMORY, MRP_ERR_UNSUPPORTED, as
+ *     for mrp_lab_run, MRP_ERR_HANDLE, MRP_ERR_BUSY.
  * Since 0.1.
  */
 mrp_status mrp_lab_study(mrp_lab *lab, const char *axes, const char *path, mrp_progress_fn callback,
@@ -833,25 +833,28 @@ mrp_status mrp_lab_cancel(mrp_lab *lab);
  * Draws samples of the data of the experiment, with where each patch came from: sample i of a seed
  * is the same whenever it is drawn. Arrays that are NULL are left out.
  *
- *   seed         fixes the features and the samples; that of a run gives the run's features, and
- *                samples which the run does not use.
- *   kind         "multi_view", "single_view", or "mixed" (single-view with probability mu).
- *   first        number of the first sample.
- *   count        how many samples.
- *   patches      receives count x P x d values.
- *   labels       receives the class of each sample.
- *   single_view  receives for each sample 1 for single-view, 0 for multi-view.
- *   shown_view   receives for each sample the view (0 or 1) that a single-view sample shows, or -1.
- *   origins      receives count x P numbers: the feature 2 class + view that a patch carries, or
- *                -1.
+ *   seed              fixes the features and the samples; that of a run gives the run's features,
+ *                     and samples which the run does not use.
+ *   kind              "multi_view", "single_view", or "mixed" (single-view with probability mu).
+ *   first             number of the first sample.
+ *   count             how many samples.
+ *   patches           receives count x P x d values.
+ *   capacity          elements in patches.
+ *   labels            receives the class of each sample.
+ *   single_view       receives for each sample 1 for single-view, 0 for multi-view.
+ *   shown_view        receives for each sample the view (0 or 1) that a single-view sample shows,
+ *                     or -1.
+ *   origins           receives count x P numbers: the feature 2 class + view that a patch carries,
+ *                     or -1.
+ *   origins_capacity  elements in origins.
  * Errors: MRP_ERR_ARGUMENT (options that do not fit each other, unknown kind, a number out of
- *     range, NULL), MRP_ERR_MEMORY, MRP_ERR_NUMERIC (no orthonormal features were found),
- *     MRP_ERR_UNSUPPORTED, MRP_ERR_HANDLE, MRP_ERR_BUSY.
+ *     range, too small, NULL), MRP_ERR_MEMORY, MRP_ERR_UNSUPPORTED, MRP_ERR_HANDLE, MRP_ERR_BUSY.
  * Since 0.1.
  */
 mrp_status mrp_lab_samples(const mrp_lab *lab, uint64_t seed, const char *kind, int64_t first,
-                           int64_t count, float *patches, int32_t *labels, int32_t *single_view,
-                           int32_t *shown_view, int32_t *origins);
+                           int64_t count, float *patches, int64_t capacity, int32_t *labels,
+                           int32_t *single_view, int32_t *shown_view, int32_t *origins,
+                           int64_t origins_capacity);
 
 /**
  * Copies the features of a seed: 2 k orthonormal vectors of length d; feature 2 class + view
@@ -862,8 +865,7 @@ mrp_status mrp_lab_samples(const mrp_lab *lab, uint64_t seed, const char *kind, 
  *   capacity  elements in features.
  *   count     receives the number of elements; may be NULL.
  * Errors: MRP_ERR_ARGUMENT (options that do not fit each other, a number out of range, too small,
- *     NULL), MRP_ERR_MEMORY, MRP_ERR_NUMERIC (no orthonormal features were found), MRP_ERR_HANDLE,
- *     MRP_ERR_BUSY.
+ *     NULL), MRP_ERR_MEMORY, MRP_ERR_HANDLE, MRP_ERR_BUSY.
  * Since 0.1.
  */
 mrp_status mrp_lab_features(const mrp_lab *lab, uint64_t seed, double *features, int64_t capacity,

@@ -56,7 +56,7 @@ for source in Tests/c/test_*.c; do
 done
 if [ $sanitize -eq 0 ]; then
     for source in Tests/c/abi/test_*.c; do
-        run "abi_$(basename "$source" .c)" cc -std=c99 -O1 -g -Wall -Wextra -Wpedantic -Werror -D_POSIX_C_SOURCE=200809L -Ibuild/include \
+        run "abi_$(basename "$source" .c)" cc -std=c99 -O1 -g -Wall -Wextra -Wpedantic -Werror -D_XOPEN_SOURCE=700 -Ibuild/include \
             -ITests/c "$source" -Lbuild/lib -lmrp -lm -lpthread -Wl,-rpath,"$PWD/build/lib"
     done
     run example_lab Tests/c/abi/example_lab.sh

@@ -154,8 +154,8 @@ public func mrp_lab_describe(_ buffer: UnsafeMutablePointer<CChar>?, _ capacity:
 ///   - user: passed to the callback.
 ///   - out: receives the report.
 /// - Returns: MRP_CANCELLED when the callback or mrp_lab_cancel stopped the run; there is no report then.
-/// - Errors: MRP_ERR_ARGUMENT (options that do not fit each other; NULL), MRP_ERR_MEMORY, MRP_ERR_NUMERIC (no orthonormal features were
-///   found), MRP_ERR_UNSUPPORTED (this machine lacks the wanted instructions), MRP_ERR_HANDLE, MRP_ERR_BUSY.
+/// - Errors: MRP_ERR_ARGUMENT (options that do not fit each other; NULL), MRP_ERR_MEMORY, MRP_ERR_UNSUPPORTED (this machine lacks the
+///   wanted instructions), MRP_ERR_HANDLE, MRP_ERR_BUSY.
 ///
 /// Since 0.1.
 @_cdecl("mrp_lab_run")
@@ -184,7 +184,7 @@ public func mrp_lab_run(
 /// - Returns: MRP_CANCELLED when the callback or mrp_lab_cancel stopped it; the rows that were finished stay in the file.
 /// - Errors: MRP_ERR_ARGUMENT (axes that cannot be read, an unknown option, a value outside its limits or that does not fit the others;
 ///   NULL), MRP_ERR_IO (the file cannot be read or written), MRP_ERR_FORMAT (the file belongs to another study), MRP_ERR_MEMORY,
-///   MRP_ERR_NUMERIC, MRP_ERR_UNSUPPORTED, as for mrp_lab_run, MRP_ERR_HANDLE, MRP_ERR_BUSY.
+///   MRP_ERR_UNSUPPORTED, as for mrp_lab_run, MRP_ERR_HANDLE, MRP_ERR_BUSY.
 ///
 /// Since 0.1.
 @_cdecl("mrp_lab_study")
@@ -232,27 +232,37 @@ private func distribution(_ lab: UnsafePointer<mrp_lab>?, _ seed: UInt64) throws
 ///   - first: number of the first sample.
 ///   - count: how many samples.
 ///   - patches: receives count x P x d values.
+///   - capacity: elements in `patches`.
 ///   - labels: receives the class of each sample.
 ///   - single_view: receives for each sample 1 for single-view, 0 for multi-view.
 ///   - shown_view: receives for each sample the view (0 or 1) that a single-view sample shows, or -1.
 ///   - origins: receives count x P numbers: the feature 2 class + view that a patch carries, or -1.
-/// - Errors: MRP_ERR_ARGUMENT (options that do not fit each other, unknown kind, a number out of range, NULL), MRP_ERR_MEMORY,
-///   MRP_ERR_NUMERIC (no orthonormal features were found), MRP_ERR_UNSUPPORTED, MRP_ERR_HANDLE, MRP_ERR_BUSY.
+///   - origins_capacity: elements in `origins`.
+/// - Errors: MRP_ERR_ARGUMENT (options that do not fit each other, unknown kind, a number out of range, too small, NULL), MRP_ERR_MEMORY,
+///   MRP_ERR_UNSUPPORTED, MRP_ERR_HANDLE, MRP_ERR_BUSY.
 ///
 /// Since 0.1.
 @_cdecl("mrp_lab_samples")
 public func mrp_lab_samples(
     _ lab: UnsafePointer<mrp_lab>?, _ seed: UInt64, _ kind: UnsafePointer<CChar>?, _ first: Int64, _ count: Int64,
-    _ patches: UnsafeMutablePointer<Float>?, _ labels: UnsafeMutablePointer<Int32>?, _ single_view: UnsafeMutablePointer<Int32>?,
-    _ shown_view: UnsafeMutablePointer<Int32>?, _ origins: UnsafeMutablePointer<Int32>?
+    _ patches: UnsafeMutablePointer<Float>?, _ capacity: Int64, _ labels: UnsafeMutablePointer<Int32>?,
+    _ single_view: UnsafeMutablePointer<Int32>?, _ shown_view: UnsafeMutablePointer<Int32>?, _ origins: UnsafeMutablePointer<Int32>?,
+    _ origins_capacity: Int64
 ) -> mrp_status {
     boundary {
         let name = try string(kind, "kind")
         let kinds: [String: MultiViewDistribution.Kind] = ["mixed": .mixed, "multi_view": .multiView, "single_view": .singleView]
         guard let kind = kinds[name] else { throw MRPError(.argument, "kind '\(name)' is not mixed, multi_view or single_view") }
+        let distribution = try distribution(lab, seed)
+        let (first, count) = (try size(first, "first"), try size(count, "count"))
+        try MultiViewSamples.check(first: first, count: count)
+        let numbers = try checkedCount([count, distribution.options.patches])
+        let values = try checkedCount([numbers, distribution.options.dimension], bytesEach: 4)
+        if patches != nil { _ = try output(patches, capacity: capacity, needed: values, "patches") }
+        if origins != nil { _ = try output(origins, capacity: origins_capacity, needed: numbers, "origins") }
         try MultiViewSamples.write(
-            distribution(lab, seed), kind: kind, first: size(first, "first"), count: size(count, "count"), x: patches, labels: labels,
-            isSingleView: single_view, shownView: shown_view, origin: origins)
+            distribution, kind: kind, first: first, count: count, x: patches, labels: labels, isSingleView: single_view,
+            shownView: shown_view, origin: origins)
     }
 }
 
@@ -264,7 +274,7 @@ public func mrp_lab_samples(
 ///   - capacity: elements in `features`.
 ///   - count: receives the number of elements; may be NULL.
 /// - Errors: MRP_ERR_ARGUMENT (options that do not fit each other, a number out of range, too small, NULL), MRP_ERR_MEMORY,
-///   MRP_ERR_NUMERIC (no orthonormal features were found), MRP_ERR_HANDLE, MRP_ERR_BUSY.
+///   MRP_ERR_HANDLE, MRP_ERR_BUSY.
 ///
 /// Since 0.1.
 @_cdecl("mrp_lab_features")

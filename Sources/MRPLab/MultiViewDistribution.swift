@@ -29,7 +29,7 @@ public final class MultiViewDistribution {
         let made = mk_orthonormal(
             Int64(2 * options.classes), Int64(options.dimension), UInt64(seed), LabStream.features.value,
             featureMemory.typed(Double.self).baseAddress, scratch.typed(Float.self).baseAddress)
-        guard made == 0 else { throw MRPError(.numeric, "cannot orthonormalise \(2 * options.classes) features") }
+        guard made == 0 else { throw MRPError(.internalError, "cannot orthonormalise \(2 * options.classes) features") }
     }
 
     func description(_ kind: Kind, _ stream: LabStream) -> mk_multi_view {
@@ -99,7 +99,8 @@ public final class MultiViewSamples {
             compute.pool, 4, &description, Int64(first), nil, Int64(count), x, labels, isSingleView, shownView, origin)
     }
 
-    private static func check(first: Int, count: Int) throws {
+    /// Errors: `argument`, when there are no such samples.
+    public static func check(first: Int, count: Int) throws {
         guard count >= 0, first >= 0, count <= Int(Int32.max), first <= Int(Int32.max) - count else {
             throw MRPError(.argument, "samples \(first) ..< \(first) + \(count) are outside 0 ... \(Int32.max)")
         }

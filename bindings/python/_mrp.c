@@ -16,7 +16,6 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -1093,44 +1092,33 @@ static PyObject *py_lab_study(PyObject *module, PyObject *args) {
     return ran ? PyBool_FromLong(status != MRP_CANCELLED) : NULL;
 }
 
-/* The option `key` of a laboratory as a number. */
-static int lab_number(module_state *state, mrp_lab *lab, const char *key, long long *number) {
-    char text[32];
-    mrp_status status = mrp_lab_get(lab, key, text, sizeof text, NULL);
-    if (status != MRP_OK) raise_status(state, status);
-    *number = status == MRP_OK ? strtoll(text, NULL, 10) : 0;
-    return status == MRP_OK;
-}
-
 static PyObject *py_lab_samples(PyObject *module, PyObject *args) {
     PyObject *object, *out[5];
     const char *kind;
     uint64_t seed;
-    long long first, count, patches, dimension;
+    long long first, count;
     if (!PyArg_ParseTuple(args, "OO&sLLOOOOO", &object, seed_converter, &seed, &kind, &first, &count, &out[0], &out[1], &out[2], &out[3],
                           &out[4])) {
         return NULL;
     }
     module_state *state = state_of(module);
     mrp_lab *lab = handle_of(state, object, LAB);
-    if (!lab || !lab_number(state, lab, "patches", &patches) || !lab_number(state, lab, "dimension", &dimension)) return NULL;
+    if (!lab) return NULL;
     static const char *const names[5] = {"patches", "labels", "single_view", "shown_view", "origins"};
     Py_buffer views[5];
     memset(views, 0, sizeof views);
     int ok = 1;
     for (int i = 0; i < 5 && ok; i++) ok = open_array(state, out[i], names[i], i == 0 ? "f" : "i", 0, 1, &views[i]);
-    /* The C function takes these sizes on trust. */
-    const long long wide = count > 0 && count < INT32_MAX ? count * patches : 0;
-    if (ok && (count < 0 || count >= INT32_MAX || elements_in(&views[0]) / dimension != wide || elements_in(&views[0]) % dimension != 0 ||
-               elements_in(&views[1]) != count || elements_in(&views[2]) != count || elements_in(&views[3]) != count ||
-               elements_in(&views[4]) != wide)) {
-        raise_text(state, MRP_ERR_ARGUMENT, "the arrays of samples do not have the sizes that the options imply");
-        ok = 0;
+    for (int i = 1; i < 4 && ok; i++) {
+        if (elements_in(&views[i]) < count) {
+            raise_text(state, MRP_ERR_ARGUMENT, "labels, single_view or shown_view are too small");
+            ok = 0;
+        }
     }
     mrp_status status = MRP_OK;
     if (ok) {
-        Py_BEGIN_ALLOW_THREADS status =
-            mrp_lab_samples(lab, seed, kind, first, count, views[0].buf, views[1].buf, views[2].buf, views[3].buf, views[4].buf);
+        Py_BEGIN_ALLOW_THREADS status = mrp_lab_samples(lab, seed, kind, first, count, views[0].buf, elements_in(&views[0]), views[1].buf,
+                                                        views[2].buf, views[3].buf, views[4].buf, elements_in(&views[4]));
         Py_END_ALLOW_THREADS
     }
     for (int i = 0; i < 5; i++)
@@ -1301,7 +1289,7 @@ static PyMethodDef functions[] = {
     FUNCTION(lab_study, METH_VARARGS, "($module, lab, axes, path, callback, /)",
              "Sweep options into a CSV file. callback(progress) or None; a true answer stops. Returns False when stopped."),
     FUNCTION(lab_samples, METH_VARARGS, "($module, lab, seed, kind, first, count, patches, labels, single_view, shown_view, origins, /)",
-             "Write samples into a float32 and four int32 arrays, which must have the sizes that the options imply."),
+             "Write samples into a float32 and four int32 arrays."),
     FUNCTION(lab_features, METH_VARARGS, "($module, lab, seed, out, /)",
              "Write the features of a seed into a float64 array (or nothing, for None); returns the number of elements."),
     FUNCTION(lab_report_summary, METH_O, "($module, report, /)", "(rows, seeds, claims_hold, controls_hold)"),

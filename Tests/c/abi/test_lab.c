@@ -6,7 +6,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "calls.h"
+#include "small.h"
 
 enum { K = 2, D = 8, P = 6, KERNELS = 8, SAMPLES = 50 };
 
@@ -81,6 +81,17 @@ typedef struct {
     double last;
 } watch;
 
+static void every_call_is_refused(void) {
+    char text[8];
+    mrp_lab_report *made = NULL;
+    FAILS(mrp_lab_set(lab, "tau", "1"), MRP_ERR_BUSY, "in use");
+    FAILS(mrp_lab_get(lab, "tau", text, sizeof text, NULL), MRP_ERR_BUSY, "in use");
+    FAILS(mrp_lab_run(lab, NULL, NULL, &made), MRP_ERR_BUSY, "in use");
+    FAILS(mrp_lab_study(lab, "tau=1", "/tmp/never", NULL, NULL), MRP_ERR_BUSY, "in use");
+    FAILS(mrp_lab_samples(lab, 0, "mixed", 0, 0, NULL, 0, NULL, NULL, NULL, NULL, 0), MRP_ERR_BUSY, "in use");
+    FAILS(mrp_lab_features(lab, 0, NULL, 0, NULL), MRP_ERR_BUSY, "in use");
+}
+
 static int32_t count_calls(const mrp_progress *progress, void *user) {
     watch *w = user;
     w->calls++;
@@ -89,7 +100,7 @@ static int32_t count_calls(const mrp_progress *progress, void *user) {
     w->last = mrp_progress_fraction(progress);
     EXPECT(mrp_progress_value(progress, "step") <= mrp_progress_value(progress, "steps"));
     EXPECT(isnan(mrp_progress_value(progress, "images_per_second")));
-    FAILS(mrp_lab_set(lab, "tau", "1"), MRP_ERR_BUSY, "in use");
+    if (w->calls == 1) every_call_is_refused();
     return w->calls == w->stop_at;
 }
 
@@ -98,7 +109,7 @@ static void test_run(void) {
     watch w = {0, 3, 0, 0};
     REFUSES(mrp_lab_run(NULL, NULL, NULL, &made), "NULL");
     REFUSES(mrp_lab_run(lab, NULL, NULL, NULL), "out");
-    EXPECT(mrp_lab_run(lab, count_calls, &w, &made) == MRP_CANCELLED);
+    FAILS(mrp_lab_run(lab, count_calls, &w, &made), MRP_CANCELLED, "");
     EXPECT(w.calls == 3);
     WORKS(mrp_lab_set(lab, "d", "4"));
     WORKS(mrp_lab_set(lab, "k", "3"));
@@ -111,7 +122,11 @@ static void test_run(void) {
     WORKS(mrp_lab_set(lab, "k", "2"));
     WORKS(mrp_lab_set(lab, "m", "4"));
     WORKS(mrp_lab_set(lab, "instructions", sizeof(void *) == 8 && strstr(mrp_build_info(), "neon") ? "avx2" : "neon"));
+    float x[P * D];
     FAILS(mrp_lab_run(lab, NULL, NULL, &made), MRP_ERR_UNSUPPORTED, "instructions");
+    FAILS(mrp_lab_study(lab, "tau=1", "/tmp/mrp-lab-never.csv", NULL, NULL), MRP_ERR_UNSUPPORTED, "instructions");
+    FAILS(mrp_lab_samples(lab, 0, "mixed", 0, 1, x, P * D, NULL, NULL, NULL, NULL, 0), MRP_ERR_UNSUPPORTED, "instructions");
+    remove("/tmp/mrp-lab-never.csv");
     WORKS(mrp_lab_set(lab, "instructions", "auto"));
     WORKS(mrp_lab_set(lab, "N_pre", "1000000000"));
     WORKS(mrp_lab_set(lab, "d", "16384"));
@@ -237,7 +252,7 @@ static void test_samples(void) {
     WORKS(mrp_lab_set(lab, "mu", "0.5"));
     WORKS(mrp_lab_set(lab, "noise", "0"));
     WORKS(mrp_lab_set(lab, "gamma", "0"));
-    WORKS(mrp_lab_samples(lab, 9, "mixed", 0, SAMPLES, x, y, single, shown, origins));
+    WORKS(mrp_lab_samples(lab, 9, "mixed", 0, SAMPLES, x, SAMPLES * P * D, y, single, shown, origins, SAMPLES * P));
     int kinds[2] = {0, 0}, classes[K] = {0};
     for (int n = 0; n < SAMPLES; n++) {
         kinds[single[n] != 0]++;
@@ -257,27 +272,29 @@ static void test_samples(void) {
         }
     }
     EXPECT(kinds[0] > 5 && kinds[1] > 5 && classes[0] > 5 && classes[1] > 5);
-    WORKS(mrp_lab_samples(lab, 9, "mixed", 7, 1, again, NULL, NULL, NULL, NULL));
+    WORKS(mrp_lab_samples(lab, 9, "mixed", 7, 1, again, P * D, NULL, NULL, NULL, NULL, 0));
     EXPECT(memcmp(again, x + 7 * P * D, sizeof again) == 0);
-    WORKS(mrp_lab_samples(lab, 9, "single_view", 0, SAMPLES, NULL, NULL, single, NULL, NULL));
+    WORKS(mrp_lab_samples(lab, 9, "single_view", 0, SAMPLES, NULL, 0, NULL, single, NULL, NULL, 0));
     for (int n = 0; n < SAMPLES; n++) EXPECT(single[n] == 1);
-    WORKS(mrp_lab_samples(lab, 9, "multi_view", 0, 0, x, y, single, shown, origins));
+    WORKS(mrp_lab_samples(lab, 9, "multi_view", 0, 0, x, SAMPLES * P * D, y, single, shown, origins, SAMPLES * P));
 
-    REFUSES(mrp_lab_samples(NULL, 9, "mixed", 0, 1, x, y, single, shown, origins), "NULL");
-    REFUSES(mrp_lab_samples(lab, 9, NULL, 0, 1, x, y, single, shown, origins), "kind");
-    REFUSES(mrp_lab_samples(lab, 9, "any", 0, 1, x, y, single, shown, origins), "any");
-    REFUSES(mrp_lab_samples(lab, 9, "mixed", -1, 1, x, y, single, shown, origins), "-1");
-    REFUSES(mrp_lab_samples(lab, 9, "mixed", 0, -1, x, y, single, shown, origins), "-1");
-    REFUSES(mrp_lab_samples(lab, 9, "mixed", INT64_MAX, 1, x, y, single, shown, origins), "outside");
-    REFUSES(mrp_lab_samples(lab, 9, "mixed", 0, INT64_MAX, x, y, single, shown, origins), "outside");
-    REFUSES(mrp_lab_samples(lab, UINT64_MAX, "mixed", 0, 1, x, y, single, shown, origins), "seed");
+    REFUSES(mrp_lab_samples(NULL, 9, "mixed", 0, 1, x, SAMPLES * P * D, y, single, shown, origins, SAMPLES * P), "NULL");
+    REFUSES(mrp_lab_samples(lab, 9, NULL, 0, 1, x, SAMPLES * P * D, y, single, shown, origins, SAMPLES * P), "kind");
+    REFUSES(mrp_lab_samples(lab, 9, "any", 0, 1, x, SAMPLES * P * D, y, single, shown, origins, SAMPLES * P), "any");
+    REFUSES(mrp_lab_samples(lab, 9, "mixed", -1, 1, x, SAMPLES * P * D, y, single, shown, origins, SAMPLES * P), "-1");
+    REFUSES(mrp_lab_samples(lab, 9, "mixed", 0, -1, x, SAMPLES * P * D, y, single, shown, origins, SAMPLES * P), "-1");
+    REFUSES(mrp_lab_samples(lab, 9, "mixed", INT64_MAX, 1, x, SAMPLES * P * D, y, single, shown, origins, SAMPLES * P), "outside");
+    REFUSES(mrp_lab_samples(lab, 9, "mixed", 0, INT64_MAX, x, SAMPLES * P * D, y, single, shown, origins, SAMPLES * P), "outside");
+    REFUSES(mrp_lab_samples(lab, UINT64_MAX, "mixed", 0, 1, x, SAMPLES * P * D, y, single, shown, origins, SAMPLES * P), "seed");
+    REFUSES(mrp_lab_samples(lab, 9, "mixed", 0, 2, x, 2 * P * D - 1, y, single, shown, origins, 2 * P), "capacity 95 of patches");
+    REFUSES(mrp_lab_samples(lab, 9, "mixed", 0, 2, x, 2 * P * D, y, single, shown, origins, 2 * P - 1), "capacity 11 of origins");
     REFUSES(mrp_lab_features(NULL, 9, features, count, NULL), "NULL");
     REFUSES(mrp_lab_features(lab, UINT64_MAX, features, count, NULL), "seed");
     REFUSES(mrp_lab_features(lab, 9, features, count - 1, NULL), "32");
     REFUSES(mrp_lab_features(lab, 9, NULL, count, NULL), "NULL");
     WORKS(mrp_lab_set(lab, "P", "3"));
     REFUSES(mrp_lab_features(lab, 9, features, count, NULL), "patches (P) 3");
-    REFUSES(mrp_lab_samples(lab, 9, "mixed", 0, 1, x, y, single, shown, origins), "patches (P) 3");
+    REFUSES(mrp_lab_samples(lab, 9, "mixed", 0, 1, x, SAMPLES * P * D, y, single, shown, origins, SAMPLES * P), "patches (P) 3");
     WORKS(mrp_lab_set(lab, "P", "6"));
 }
 
@@ -307,7 +324,7 @@ static void test_study(void) {
     watch w = {0, -1, 0, 0};
     WORKS(mrp_lab_study(lab, axes, whole, count_calls, &w));
     EXPECT(w.calls > 2 && w.unnamed == 0 && w.last == 1);
-    EXPECT(mrp_lab_study(lab, axes, parts, stop_in_the_middle, NULL) == MRP_CANCELLED);
+    FAILS(mrp_lab_study(lab, axes, parts, stop_in_the_middle, NULL), MRP_CANCELLED, "");
     WORKS(mrp_lab_study(lab, axes, parts, NULL, NULL));
     char *a = contents(whole), *b = contents(parts);
     EXPECT(a && b && strcmp(a, b) == 0);
@@ -345,7 +362,7 @@ static void test_cancel(void) {
     mrp_lab_report *made = NULL;
     char path[64];
     REFUSES(mrp_lab_cancel(NULL), "NULL");
-    EXPECT(mrp_lab_cancel(lab) == MRP_DONE);
+    FAILS(mrp_lab_cancel(lab), MRP_DONE, "");
     WORKS(mrp_lab_set(lab, "T", "1000000"));
     EXPECT(pthread_create(&thread, NULL, cancel_soon, NULL) == 0);
     EXPECT(mrp_lab_run(lab, NULL, NULL, &made) == MRP_CANCELLED);
@@ -357,6 +374,74 @@ static void test_cancel(void) {
     pthread_join(thread, NULL);
     remove(path);
     WORKS(mrp_lab_set(lab, "T", "5"));
+}
+
+/* Every allocation fails in turn. */
+static int64_t allocations_left;
+
+static void *allocate(size_t bytes, size_t alignment, void *user) {
+    void *memory = NULL;
+    (void)user;
+    if (__atomic_sub_fetch(&allocations_left, 1, __ATOMIC_RELAXED) < 0) return NULL;
+    return posix_memalign(&memory, alignment, bytes ? bytes : 1) == 0 ? memory : NULL;
+}
+
+static void release(void *memory, size_t bytes, void *user) {
+    (void)bytes, (void)user;
+    free(memory);
+}
+
+static mrp_status create_and_drop(void) {
+    mrp_lab *made = NULL;
+    mrp_status status = mrp_lab_create(NULL, &made);
+    record_pair("mrp_lab_create(", status);
+    mrp_lab_destroy(made);
+    return status;
+}
+static mrp_status run_and_drop(void) {
+    mrp_lab_report *made = NULL;
+    mrp_status status = mrp_lab_run(lab, NULL, NULL, &made);
+    if (status != MRP_OK) record_pair("mrp_lab_run(", status);
+    mrp_lab_report_destroy(made);
+    return status;
+}
+static mrp_status study_anew(void) {
+    char path[64];
+    snprintf(path, sizeof path, "/tmp/mrp-lab-%ld-d.csv", (long)getpid());
+    mrp_status status = mrp_lab_study(lab, "tau=1", path, NULL, NULL);
+    if (status != MRP_OK) record_pair("mrp_lab_study(", status);
+    remove(path);
+    return status;
+}
+static mrp_status draw(void) {
+    static float x[P * D];
+    mrp_status status = mrp_lab_samples(lab, 0, "mixed", 0, 1, x, P * D, NULL, NULL, NULL, NULL, 0);
+    if (status != MRP_OK) record_pair("mrp_lab_samples(", status);
+    return status;
+}
+static mrp_status make_features(void) {
+    mrp_status status = mrp_lab_features(lab, 0, NULL, 0, NULL);
+    if (status != MRP_OK) record_pair("mrp_lab_features(", status);
+    return status;
+}
+
+static void test_memory(void) {
+    mrp_status (*const scenarios[])(void) = {create_and_drop, run_and_drop, study_anew, draw, make_features};
+    WORKS(mrp_lab_set(lab, "threads", "1"));
+    for (size_t i = 0; i < sizeof scenarios / sizeof scenarios[0]; i++) {
+        const int64_t before = mrp_memory_in_use();
+        mrp_status status = MRP_ERR_MEMORY;
+        int64_t n = 0;
+        for (; n < 100000 && status == MRP_ERR_MEMORY; n++) {
+            allocations_left = n;
+            WORKS(mrp_set_allocator(allocate, release, NULL));
+            status = scenarios[i]();
+            WORKS(mrp_set_allocator(NULL, NULL, NULL));
+            EXPECT(mrp_memory_in_use() == before);
+        }
+        EXPECT(status == MRP_OK && n > 1);
+    }
+    WORKS(mrp_lab_set(lab, "threads", "2"));
 }
 
 /* Handles of another type, destroyed ones, and pointers to anything give MRP_ERR_HANDLE. */
@@ -379,7 +464,7 @@ static void test_handles(void) {
         FAILS(mrp_lab_run(wrong, NULL, NULL, &made), MRP_ERR_HANDLE, "lab");
         FAILS(mrp_lab_study(wrong, "tau=1", "/tmp/never", NULL, NULL), MRP_ERR_HANDLE, "lab");
         FAILS(mrp_lab_cancel(wrong), MRP_ERR_HANDLE, "lab");
-        FAILS(mrp_lab_samples(wrong, 0, "mixed", 0, 1, x, NULL, NULL, NULL, NULL), MRP_ERR_HANDLE, "lab");
+        FAILS(mrp_lab_samples(wrong, 0, "mixed", 0, 1, x, 8, NULL, NULL, NULL, NULL, 0), MRP_ERR_HANDLE, "lab");
         FAILS(mrp_lab_features(wrong, 0, values, 8, NULL), MRP_ERR_HANDLE, "lab");
     }
     FAILS(mrp_lab_report_summary((void *)lab, NULL, NULL, NULL, NULL), MRP_ERR_HANDLE, "report");
@@ -416,6 +501,7 @@ int main(void) {
     test_study();
     test_cancel();
     test_samples();
+    test_memory();
     test_handles();
     mrp_lab_destroy(lab);
     mrp_lab_report_destroy(report);
