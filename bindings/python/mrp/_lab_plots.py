@@ -32,6 +32,7 @@ def correlations(report: Any, seed: int) -> Figure:
         image = axis.imshow(values[order], aspect="auto", cmap="RdBu_r", vmin=-limit, vmax=limit, interpolation="nearest")
         _class_lines(axis, values.shape[1])
         axis.set_title(title)
+        axis.set_xticks(range(0, values.shape[1], max(2, 2 * (values.shape[1] // 20))))
         axis.set_xlabel("feature (two views per class)")
     axes[0].set_ylabel("kernel")
     figure.colorbar(image, ax=axes, label="correlation <w, v>")
@@ -46,16 +47,17 @@ def growth(report: Any, seed: int) -> Figure:
     if result["supervised"]:
         parts.append(("supervised learning from scratch", result["supervised"], _SL))
     figure = _figure(4.5 * len(parts), 3.6)
-    axes: Any = figure.subplots(1, len(parts), sharey=True, squeeze=False)[0]
+    axes: Any = figure.subplots(1, len(parts), squeeze=False)[0]
     for axis, (title, part, colour) in zip(axes, parts):
         steps = [point["step"] for point in part["series"]]
         values = np.array([[np.nan if v is None else v for v in point["features"]["lambda"]] for point in part["series"]])
         axis.plot(steps, values, color=colour, alpha=0.6, linewidth=1)
         axis.axhline(radius, color="black", linestyle=":", linewidth=1)
+        axis.text(0.02, radius, "captured", va="bottom", fontsize="small", transform=axis.get_yaxis_transform())
+        axis.set_ylim(bottom=0)
         axis.set_title(title)
         axis.set_xlabel("step")
-    axes[0].set_ylabel("largest correlation of any kernel")
-    axes[0].text(0, radius, " captured", va="bottom", fontsize="small")
+    axes[0].set_ylabel("largest correlation with a feature")
     return figure
 
 
@@ -70,7 +72,7 @@ def captured(report: Any) -> Figure:
     ]
     if seeds[0]["supervised"]:
         bars.append(("supervised", _SL, [result["supervised"]["features"]["captured"] for result in seeds]))
-    figure = _figure(max(4.0, 1.1 * len(names) + 2), 3.4)
+    figure = _figure(max(5.0, 1.1 * len(names) + 2), 3.4)
     axis: Any = figure.subplots()
     width = 0.8 / len(bars)
     for index, (name, colour, values) in enumerate(bars):
@@ -107,7 +109,8 @@ def accuracy(report: Any) -> Figure:
     axis.set_xticks(range(len(groups)), groups)
     axis.set_ylim(0, 1.3)
     axis.set_ylabel("test accuracy")
-    axis.legend(loc="upper center", ncols=2, frameon=False)
+    if parts:
+        axis.legend(loc="upper center", ncols=2, frameon=False)
     return figure
 
 

@@ -15,7 +15,7 @@ Setting = bool | Callable[[LabProgress], Any] | None
 def _text(progress: LabProgress) -> str:
     if progress.phase == "study":
         return f"{progress.step} of {progress.steps} rows"
-    captured = "" if progress.captured is None else f", {progress.captured} features captured"
+    captured = f", {progress.captured} features captured" if progress.captured else ""
     return f"seed {(progress.seed or 0) + 1} of {progress.seeds}, {progress.phase}{captured}"
 
 

@@ -181,9 +181,7 @@ class Report:
         data: dict[str, Any] = json.loads(self.to_json())
         return data
 
-    def correlations(
-        self, seed: int = 0, moment: Literal["initial", "pretrained", "supervised"] = "pretrained"
-    ) -> npt.NDArray[np.float64]:
+    def correlations(self, seed: int = 0, moment: Literal["initial", "pretrained", "supervised"] = "pretrained") -> npt.NDArray[np.float64]:
         """<w_r, v_j> of every kernel with every feature, (kernels, features); the seed is counted from 0."""
         values = np.empty(_mrp.lab_report_correlations(self._handle, _index(seed), moment, None), np.float64)
         _mrp.lab_report_correlations(self._handle, _index(seed), moment, values)
@@ -217,7 +215,7 @@ class Report:
     def __repr__(self) -> str:
         failing = sorted({claim.name for claim in self.claims if not claim.holds and not claim.is_control})
         seeds = len(self.claims[0].by_seed) if self.claims else 0
-        return f"Report({seeds} seeds, {'every claim holds' if self.holds else 'fails: ' + ', '.join(failing)})"
+        return f"Report({seeds} seed{'s' * (seeds != 1)}, {'every claim holds' if self.holds else 'fails: ' + ', '.join(failing)})"
 
     def _repr_html_(self) -> str:
         head = "".join(f"<th>{name}</th>" for name in ("claim", "quantity", "threshold", "measured", "verdict"))
