@@ -90,7 +90,8 @@ public struct LabPreset: Sendable {
 
     public static let all = [
         LabPreset(
-            name: "multiview", summary: "The default regime: k 10, d 64, P 24, 200 kernels; five seeds with controls, a minute.", values: []),
+            name: "multiview", summary: "The default regime: k 10, d 64, P 24, 200 kernels; five seeds with controls, a minute.", values: []
+        ),
         LabPreset(
             name: "quick", summary: "One seed of the default regime, without controls and frozen probe; a few seconds.",
             values: [("seeds", "1"), ("controls", "false"), ("frozen_probe", "false")]),

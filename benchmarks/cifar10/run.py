@@ -70,7 +70,8 @@ def classify(args: argparse.Namespace, kind: str, rate: float, seed: int, epochs
         return
     for line in recorded(args, "sweep") if kind == "scratch" else []:
         if line.items() >= same.items():  # the rate was chosen by this very run
-            return record(args, **{**line, "kind": kind})
+            record(args, **{**line, "kind": kind})
+            return
     train, test = mrp.ImageFolder(args.data / "train"), mrp.ImageFolder(args.data / "test")
     few = train.subset(args.labels, random_state=0)
     config = options(args, seed=seed, epochs=epochs, learning_rate=rate, **FINETUNE)
