@@ -8,9 +8,11 @@
 
 Estimators: MaskedAutoencoder, Classifier. Images: arrays (uint8, uint16 or float32; NCHW or NHWC), Dataset, ImageFolder.
 Below them the objects of the C interface: Config, Dataset, Model, Trainer. `options()` lists every option by name.
+`mrp.lab` is the experiment of the paper that explains why pretraining helps.
 The same seed gives the same bits, whatever the number of threads.
 """
 
+from mrp import lab
 from mrp._classifier import Classifier
 from mrp._config import Config, Option, Preset, options, presets
 from mrp._dataset import Dataset, ImageFolder
@@ -70,6 +72,7 @@ __all__ = [
     "UnsupportedError",
     "VersionError",
     "build_info",
+    "lab",
     "load",
     "memory_in_use",
     "options",
