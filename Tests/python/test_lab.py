@@ -463,3 +463,16 @@ def test_the_notebook_runs(tmp_path):
     NotebookClient(notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": tmp_path}}).execute()
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
     assert sum("image/png" in output.get("data", {}) for output in outputs) >= 3
+
+
+# ---- The manual
+
+
+def test_the_manual_has_the_table_of_options():
+    spec = importlib.util.spec_from_file_location("write_lab_options", ROOT / "tools/write_lab_options.py")
+    tool = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tool)
+    assert tool.PAGE.read_text(encoding="utf-8") == tool.page(), "run tools/write_lab_options.py"
+    text = tool.PAGE.read_text(encoding="utf-8")
+    for claim in mrp.lab.run(**TINY | {"seeds": 1}).claims:
+        assert f"`{claim.name}`" in text

@@ -151,7 +151,7 @@ def study(table: Any, value: str) -> Figure:
 
 
 def _window(axis: Any, table: Any, ticks: list[list[Any]]) -> None:
-    """Marks the cells where (tau^q - 1) C_p > kappa > (tau - 1) n_active, with n_active = C_p."""
+    """Marks the cells where (tau^q - 1) C_p > kappa > (tau - 1) n_active."""
     for row in table:
         swept = {name: row[name] for name in table.axes}
         if row["growth"] > row["kappa"] > (swept["tau"] - 1) * table.active:

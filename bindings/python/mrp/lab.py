@@ -249,7 +249,7 @@ class StudyTable(list[dict[str, Any]]):
     axes: list[str]
     """The swept options."""
     active: float
-    """C_p, for the predicted window of tau and theta."""
+    """n_active = 2 C_p z: what a kernel with both views of a class sees of it at most, for the predicted window of tau and theta."""
 
     @property
     def columns(self) -> list[str]:
@@ -257,8 +257,8 @@ class StudyTable(list[dict[str, Any]]):
         return list(self[0]) if self else []
 
     def plot(self, value: str = "captured") -> Any:
-        """A measured column over the swept option, or a map over two of them. Over tau and theta, dots mark where the theory
-        predicts capture: (tau^q - 1) C_p > kappa > (tau - 1) C_p, with kappa = 1 / theta - 1."""
+        """A measured column over the swept option, or a map over two of them. Over tau and theta, dots mark the window in which
+        the theory predicts a stable capture: (tau^q - 1) C_p > kappa > (tau - 1) n_active, with kappa = 1 / theta - 1."""
         measured = [name for name in self.columns if name not in (*self.axes, "outcome", "options")]
         if value not in measured:
             raise ArgumentError(f"column {value!r} is not one of: {', '.join(measured)}")
@@ -313,7 +313,7 @@ def _study(lab: Any, text: str, path: str, axes: Mapping[str, Any], progress: Se
         for row in csv.DictReader(file):
             table.append({name: value if name in ("outcome", "options") else _cell(value) for name, value in row.items()})
     table.axes = (table.columns or list(axes))[: len(axes)]
-    table.active = float(_mrp.lab_get(lab, "patches_per_feature"))
+    table.active = 2 * float(_mrp.lab_get(lab, "patches_per_feature")) * float(_mrp.lab_get(lab, "main_high"))
     return table
 
 
