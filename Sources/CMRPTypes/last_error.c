@@ -66,7 +66,22 @@ const char *mt_build(void) {
 }
 
 const char *mt_static_name(const char *phase) {
-    static const char *const names[] = {"pretrain", "finetune", "lab"};
+    static const char *const names[] = {
+        "pretrain",
+        "finetune",
+        "pretraining",
+        "fine-tuning",
+        "frozen probe",
+        "supervised learning",
+        "study",
+        "control tau_one",
+        "control ema_teacher",
+        "control fixed_teacher",
+        "control theta_below_window",
+        "control theta_above_window",
+        "control random_encoder",
+        "control random_encoder_converged",
+    };
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (strcmp(names[i], phase) == 0) return names[i];
     return "";

@@ -11,11 +11,20 @@ import MRPEngine
 import MRPModels
 import MRPTraining
 
+/// What a run tells of itself.
+protocol ReadableProgress {
+    var phase: String { get }
+    var fraction: Double { get }
+    func value(_ name: String) -> Double?
+}
+
+extension TrainingProgress: ReadableProgress {}
+
 /// What a callback or a caller reads of a run.
 final class ProgressHandle: Handle {
     override class var kind: String { "progress" }
-    var progress: TrainingProgress
-    init(_ progress: TrainingProgress) { self.progress = progress }
+    var progress: any ReadableProgress
+    init(_ progress: any ReadableProgress) { self.progress = progress }
 
     var pointer: UnsafePointer<mrp_progress> {
         UnsafePointer(Unmanaged.passUnretained(self).toOpaque().assumingMemoryBound(to: mrp_progress.self))
@@ -252,11 +261,12 @@ public func mrp_trainer_destroy(_ trainer: UnsafeMutablePointer<mrp_trainer>?) {
     Registry.remove(trainer)
 }
 
-private func progress(_ pointer: UnsafePointer<mrp_progress>) -> TrainingProgress {
+private func progress(_ pointer: UnsafePointer<mrp_progress>) -> any ReadableProgress {
     Unmanaged<ProgressHandle>.fromOpaque(UnsafeRawPointer(pointer)).takeUnretainedValue().progress
 }
 
-/// What is being done: "pretrain" or "finetune".
+/// What is being done: "pretrain" or "finetune"; in the laboratory "pretraining", "fine-tuning", "frozen probe", "supervised learning",
+/// "study", or "control " and the control's name.
 ///
 /// - Returns: a static text; "" when `progress` is NULL.
 ///
@@ -279,7 +289,8 @@ public func mrp_progress_fraction(_ progress: UnsafePointer<mrp_progress>?) -> D
 }
 
 /// A value of the run by name: "loss" (of the last step), "mean_loss" (over the current epoch), "learning_rate", "images_per_second",
-/// "seconds", "seconds_left", "epoch", "step", "steps".
+/// "seconds", "seconds_left", "epoch", "step", "steps". In the laboratory "seed" (from 0), "seeds", "step" and "steps" (of the phase),
+/// "loss", "captured" (features, at the last probe), "seconds", "seconds_left".
 ///
 /// - Parameter name: which value.
 /// - Returns: the value; NaN when it is unknown, not there yet, or `progress` is NULL.

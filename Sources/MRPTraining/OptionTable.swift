@@ -233,25 +233,8 @@ public enum OptionTable {
 
     static let byKey = Dictionary(uniqueKeysWithValues: all.map { ($0.key, $0) })
 
-    /// The key among all that is nearest to a misspelt one (Levenshtein distance).
-    static func nearest(to key: String) -> String {
-        all.map { ($0.key, distance($0.key, key)) }.min { ($0.1, $0.0) < ($1.1, $1.0) }?.0 ?? ""
-    }
-
-    static func distance(_ a: String, _ b: String) -> Int {
-        let (a, b) = (Array(a.utf8), Array(b.utf8))
-        var row = Array(0...b.count)
-        for i in 0..<a.count {
-            var diagonal = row[0]
-            row[0] = i + 1
-            for j in 0..<b.count {
-                let next = min(row[j + 1] + 1, row[j] + 1, diagonal + (a[i] == b[j] ? 0 : 1))
-                diagonal = row[j + 1]
-                row[j + 1] = next
-            }
-        }
-        return row[b.count]
-    }
+    /// The key among all that is nearest to a misspelt one.
+    static func nearest(to key: String) -> String { Spelling.nearest(to: key, among: all.map(\.key)) }
 }
 
 enum TransformerLimits {

@@ -36,9 +36,9 @@
  * Nothing is printed, no signal handler is installed, the library never exits or aborts.
  *
  * Threads. Different handles may be used by different threads at once, and options and datasets
- * may be shared. A model or a trainer is used by one thread at a time: a second one gets
- * MRP_ERR_BUSY. mrp_cancel is the exception and may be called from any thread. After fork, parent
- * and child both go on.
+ * may be shared. A model, a trainer or a laboratory is used by one thread at a time: a second one
+ * gets MRP_ERR_BUSY. mrp_cancel and mrp_lab_cancel are the exceptions and may be called from any
+ * thread. After fork, parent and child both go on.
  *
  * Strings are UTF-8 and end with a NUL; paths are passed to the system as they are. Sizes are
  * int64_t and checked. */
@@ -90,6 +90,7 @@ typedef struct mrp_dataset mrp_dataset;       /* images, with labels or without 
 typedef struct mrp_model mrp_model;           /* an encoder with its decoder or its head */
 typedef struct mrp_trainer mrp_trainer;       /* a training run that the caller steps through */
 typedef struct mrp_progress mrp_progress;     /* how far a run is; lives as long as the callback */
+typedef struct mrp_lab mrp_lab;               /* the paper's experiment with its options */
 typedef struct mrp_lab_report mrp_lab_report; /* what the laboratory found */
 
 /* Called by long functions, on the thread that called them, several times per second. Return 0 to
@@ -127,6 +128,9 @@ struct mrp_trainer {
     char opaque;
 };
 struct mrp_progress {
+    char opaque;
+};
+struct mrp_lab {
     char opaque;
 };
 struct mrp_lab_report {

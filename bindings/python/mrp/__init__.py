@@ -9,9 +9,11 @@
 Estimators: MaskedAutoencoder, Classifier, LinearProbe. Images: arrays or CPU tensors (uint8, uint16 or float32; NCHW or NHWC), Pillow
 images, the path of a folder, Dataset, ImageFolder.
 Below them the objects of the C interface: Config, Dataset, Model, Trainer. `options()` lists every option by name.
+`mrp.lab` is the experiment of the paper that explains why pretraining helps.
 The same seed gives the same bits, whatever the number of threads.
 """
 
+from mrp import lab
 from mrp._classifier import Classifier, LinearProbe, knn_score
 from mrp._config import Config, Option, Preset, options, presets
 from mrp._dataset import Dataset, ImageFolder
@@ -73,6 +75,7 @@ __all__ = [
     "VersionError",
     "build_info",
     "knn_score",
+    "lab",
     "load",
     "memory_in_use",
     "options",
