@@ -4,7 +4,7 @@ export SCRATCH
 SWIFT_BUILD = swift build -c release --scratch-path $(SCRATCH)
 venv = .venv/bin/python
 
-.PHONY: help setup build library demo test test-fast check header format bench sanitize coverage clean
+.PHONY: help setup build library install uninstall wheel demo test test-fast check header format bench sanitize coverage clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -19,6 +19,16 @@ library: setup
 	@tools/write_commit.sh $(SCRATCH)
 	$(SWIFT_BUILD) --product mrp
 	@tools/stage_library.sh $(SCRATCH)/release
+
+install: ## library, header, pkg-config, CMake and licence files under $(DESTDIR)$(PREFIX), by default /usr/local
+	@[ -e build/lib/libmrp.so.0 ] || $(MAKE) library
+	@DESTDIR="$(DESTDIR)" PREFIX="$(PREFIX)" tools/install.sh install
+
+uninstall: ## removes what install put there
+	@DESTDIR="$(DESTDIR)" PREFIX="$(PREFIX)" tools/install.sh uninstall
+
+wheel: build ## dist/libmrp-*.whl for every Python from 3.11 on, image libraries included
+	@tools/make_wheel.sh
 
 demo: build ## pretrains and fine-tunes a small network, from C and from Python
 	@mkdir -p build/demo

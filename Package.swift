@@ -24,7 +24,9 @@ let testableFlags = swiftFlags + [.unsafeFlags(["-enable-testing"])]
 let package = Package(
     name: "mrp",
     products: [
-        .library(name: "mrp", type: .dynamic, targets: ["MRP", "MRPLink"])
+        .library(name: "mrp", type: .dynamic, targets: ["MRP", "MRPLink"]),
+        // The modules for Swift programs; examples/swift uses them.
+        .library(name: "MRPModules", targets: ["MRPEngine", "MRPModels", "MRPObjectives", "MRPData", "MRPTraining", "MRPLab"]),
     ],
     targets: [
         .target(name: "CMRPKernels", cSettings: kernelFlags, linkerSettings: [.linkedLibrary("m")]),

@@ -37,9 +37,10 @@
  * line what was wrong and what would have been right. The process goes on, and so do the handles.
  * Nothing is printed, no signal handler is installed, the library never exits or aborts.
  *
- * Threads. Different handles may be used by different threads at once. One handle is used by one
- * thread at a time: a second one gets MRP_ERR_BUSY. mrp_cancel and mrp_lab_cancel are the exceptions
- * and may be called from any thread. After fork, parent and child both go on.
+ * Threads. Different handles may be used by different threads at once, and options and datasets
+ * may be shared. A model, a trainer or a laboratory is used by one thread at a time: a second one
+ * gets MRP_ERR_BUSY. mrp_cancel and mrp_lab_cancel are the exceptions and may be called from any
+ * thread. After fork, parent and child both go on.
  *
  * Strings are UTF-8 and end with a NUL; paths are passed to the system as they are. Sizes are
  * int64_t and checked. */
@@ -97,8 +98,16 @@ typedef struct mrp_lab_report mrp_lab_report; /* what the laboratory found */
 /* Called by long functions, on the thread that called them, several times per second. Return 0 to
  * go on; anything else stops the run, which then returns MRP_CANCELLED. `user` is the pointer that
  * was passed along with the function. The callback may read the progress and use other handles;
- * those of the running call give MRP_ERR_BUSY. */
+ * the model of the running call gives MRP_ERR_BUSY. */
 typedef int32_t (*mrp_progress_fn)(const mrp_progress *progress, void *user);
+
+/* How much of what happens is told to the function of mrp_set_log. */
+enum { MRP_LOG_NONE = 0, MRP_LOG_ERROR = 1, MRP_LOG_INFO = 2 };
+
+/* Receives one line of text without a newline, borrowed for the call: MRP_LOG_ERROR: what
+ * mrp_last_error() says too; MRP_LOG_INFO: what a run is going to do, and the files that it reads
+ * and writes. Called from any thread that is in a call of the library, which it must not call. */
+typedef void (*mrp_log_fn)(int32_t level, const char *text, void *user);
 
 /* An allocator for the library's large memory (mrp_set_allocator). `allocate` returns `bytes` of
  * memory aligned to `alignment` (a power of two), or NULL when there is none; `release` gets the
@@ -108,7 +117,8 @@ typedef void (*mrp_release_fn)(void *memory, size_t bytes, void *user);
 
 /* ---- 1. Library ---------------------------------------------------------------------------------
  *
- * The version that was loaded, the names of status codes, and the text of the last error.
+ * The version that was loaded, the names of status codes, the text of the last error, memory and
+ * log.
  */
 
 /**
@@ -170,6 +180,18 @@ const char *mrp_status_string(mrp_status status);
 mrp_status mrp_set_allocator(mrp_allocate_fn allocate, mrp_release_fn release, void *user);
 
 /**
+ * Tells a function of the caller what happens; the library is silent otherwise. One function serves
+ * the whole process.
+ *
+ *   level  MRP_LOG_NONE, MRP_LOG_ERROR, or MRP_LOG_INFO for both kinds of text.
+ *   log    receives the texts; NULL for none. It must not call the library.
+ *   user   passed to it.
+ * Errors: MRP_ERR_ARGUMENT (no such level).
+ * Since 0.1.
+ */
+mrp_status mrp_set_log(int32_t level, mrp_log_fn log, void *user);
+
+/**
  * Bytes of large memory that the library holds now.
  * Since 0.1.
  */
@@ -180,6 +202,7 @@ int64_t mrp_memory_in_use(void);
  * Every setting is a key with a text value: mrp_config_set(config, "mask_ratio", "0.75").
  * mrp_config_describe lists all keys with types, defaults, limits and meaning. Keys of training can
  * be set for one phase only, as "pretrain.epochs" or "finetune.epochs"; the plain key sets both.
+ * Several threads may share a set of options.
  */
 
 /**
@@ -199,7 +222,7 @@ mrp_status mrp_config_create(const char *preset, mrp_config **out);
  *   key    the option, such as "mask_ratio" or "finetune.epochs".
  *   value  its value as text; numbers with a point, flags as "true" or "false".
  * Errors: MRP_ERR_ARGUMENT (unknown key: the text names the nearest one; value outside its limits:
- *     the text names them; NULL), MRP_ERR_HANDLE, MRP_ERR_BUSY.
+ *     the text names them; NULL), MRP_ERR_HANDLE.
  * Since 0.1.
  */
 mrp_status mrp_config_set(mrp_config *config, const char *key, const char *value);
@@ -212,7 +235,7 @@ mrp_status mrp_config_set(mrp_config *config, const char *key, const char *value
  *   capacity  bytes in buffer.
  *   needed    receives the size of the text with its NUL; may be NULL.
  * Errors: MRP_ERR_ARGUMENT (unknown key, buffer too small: it then holds the beginning of the
- *     text), MRP_ERR_HANDLE, MRP_ERR_BUSY.
+ *     text), MRP_ERR_HANDLE.
  * Since 0.1.
  */
 mrp_status mrp_config_get(const mrp_config *config, const char *key, char *buffer, int64_t capacity,
@@ -295,7 +318,7 @@ mrp_status mrp_dataset_wrap_array(const void *pixels, int32_t type, int64_t coun
  *   options  "channels" and "cache_bytes" are read; NULL for the defaults.
  *   out      receives the handle.
  * Errors: MRP_ERR_IO (the folder cannot be read), MRP_ERR_FORMAT (it holds no images, or files that
- *     are none), MRP_ERR_ARGUMENT (NULL), MRP_ERR_MEMORY, MRP_ERR_HANDLE, MRP_ERR_BUSY.
+ *     are none), MRP_ERR_ARGUMENT (NULL), MRP_ERR_MEMORY, MRP_ERR_HANDLE.
  * Since 0.1.
  */
 mrp_status mrp_dataset_open_folder(const char *path, const mrp_config *options, mrp_dataset **out);
@@ -312,8 +335,7 @@ mrp_status mrp_dataset_open_folder(const char *path, const mrp_config *options, 
  *   seed     fixes the classes and the images; sets with the same seed that do not overlap (see
  *            "synthetic_first_image") are a training and a test set.
  *   out      receives the handle.
- * Errors: MRP_ERR_ARGUMENT (a number out of range, NULL), MRP_ERR_MEMORY, MRP_ERR_HANDLE,
- *     MRP_ERR_BUSY.
+ * Errors: MRP_ERR_ARGUMENT (a number out of range, NULL), MRP_ERR_MEMORY, MRP_ERR_HANDLE.
  * Since 0.1.
  */
 mrp_status mrp_dataset_generate(const mrp_config *options, int64_t count, uint64_t seed,
@@ -358,6 +380,33 @@ mrp_status mrp_dataset_shape(const mrp_dataset *dataset, int64_t *count, int64_t
  * Since 0.1.
  */
 mrp_status mrp_dataset_class_name(const mrp_dataset *dataset, int64_t index, char *buffer,
+                                  int64_t capacity, int64_t *needed);
+
+/**
+ * Makes a dataset with the same images and labels whose classes have names, as those of a folder
+ * have: a classifier keeps them in its file.
+ *
+ *   dataset  labelled images.
+ *   names    one name per line, in the order of the classes; there may be more names than classes.
+ *   out      receives the handle.
+ * Errors: MRP_ERR_ARGUMENT (too few names, an empty one, NULL), MRP_ERR_STATE (the dataset has no
+ *     labels), MRP_ERR_HANDLE.
+ * Since 0.1.
+ */
+mrp_status mrp_dataset_name_classes(const mrp_dataset *dataset, const char *names,
+                                    mrp_dataset **out);
+
+/**
+ * What an image is called: the path of its file, or "image 7" for one that has none.
+ *
+ *   index     the image, from 0.
+ *   buffer    receives the text; NULL with a capacity of 0 asks for the size only.
+ *   capacity  bytes in buffer.
+ *   needed    receives the size of the text with its NUL; may be NULL.
+ * Errors: MRP_ERR_ARGUMENT (no such image, buffer too small, NULL), MRP_ERR_HANDLE.
+ * Since 0.1.
+ */
+mrp_status mrp_dataset_image_name(const mrp_dataset *dataset, int64_t index, char *buffer,
                                   int64_t capacity, int64_t *needed);
 
 /**
@@ -408,7 +457,7 @@ void mrp_dataset_destroy(mrp_dataset *dataset);
  *   options  the section "network" and "seed" are read; NULL for the defaults.
  *   out      receives the handle.
  * Errors: MRP_ERR_ARGUMENT (sizes that do not fit together, such as an image size that is not a
- *     multiple of the patch size; NULL), MRP_ERR_MEMORY, MRP_ERR_HANDLE, MRP_ERR_BUSY.
+ *     multiple of the patch size; NULL), MRP_ERR_MEMORY, MRP_ERR_HANDLE.
  * Since 0.1.
  */
 mrp_status mrp_model_create(const mrp_config *options, mrp_model **out);
@@ -471,6 +520,21 @@ mrp_status mrp_model_describe(mrp_model *model, char *buffer, int64_t capacity, 
  */
 mrp_status mrp_model_parameter(mrp_model *model, const char *name, float *values, int64_t capacity,
                                int64_t *count);
+
+/**
+ * Describes a file of this library as JSON, without making anything of it: "kind" ("model",
+ * "checkpoint", or "tensors" for safetensors of other origin), "bytes", "configuration" and, of a
+ * checkpoint, "state", where there are such, and "tensors": every tensor's name, type and shape.
+ *
+ *   path      the file.
+ *   buffer    receives the text; NULL with a capacity of 0 asks for the size only.
+ *   capacity  bytes in buffer.
+ *   needed    receives the size of the text with its NUL; may be NULL.
+ * Errors: MRP_ERR_IO (cannot be read), MRP_ERR_FORMAT (not safetensors, or damaged),
+ *     MRP_ERR_MEMORY, MRP_ERR_ARGUMENT (buffer too small, NULL).
+ * Since 0.1.
+ */
+mrp_status mrp_file_describe(const char *path, char *buffer, int64_t capacity, int64_t *needed);
 
 /**
  * Stops the call that runs on a model, from any thread: it returns MRP_CANCELLED soon and the model
@@ -646,7 +710,8 @@ double mrp_progress_value(const mrp_progress *progress, const char *name);
  *
  * Features, class probabilities, reconstructions and accuracy, over whole datasets
  * (mrp_dataset_wrap_array makes one of an array without copying it). Images of another size are
- * resized and cropped at the centre.
+ * resized and cropped at the centre. These calls have no callback: to stop one, call mrp_cancel
+ * from another thread; to show progress, call them on parts of the images.
  */
 
 /**
@@ -691,22 +756,24 @@ mrp_status mrp_predict(mrp_model *model, const mrp_dataset *dataset, const mrp_c
  *                    the defaults.
  *   mask             count x patches, 1 = hidden, 0 = visible, the same number hidden in every
  *                    image; or NULL.
+ *   mask_capacity    elements in mask and in masks; not read when both are NULL.
  *   images           receives the images as the network sees them, count x channels x height x
  *                    width in 0 ... 1 (floats in their own units); may be NULL.
  *   reconstructions  receives the visible patches as they are and the hidden ones as predicted,
  *                    like images; may be NULL.
+ *   capacity         elements in images and in reconstructions; not read when both are NULL.
  *   masks            receives count x patches, 1 = hidden; may be NULL.
  *   loss             receives the mean loss over hidden patches; may be NULL.
  * Returns: MRP_CANCELLED when mrp_cancel stopped it.
  * Errors: MRP_ERR_STATE (the model has no decoder), MRP_ERR_ARGUMENT (a mask that hides all or
- *     nothing, or not the same number everywhere; NULL; images that do not fit the model),
- *     MRP_ERR_IO, MRP_ERR_FORMAT, MRP_ERR_MEMORY, MRP_ERR_UNSUPPORTED, MRP_ERR_HANDLE,
- *     MRP_ERR_BUSY.
+ *     nothing, or not the same number everywhere; a capacity that is too small; NULL; images that
+ *     do not fit the model), MRP_ERR_IO, MRP_ERR_FORMAT, MRP_ERR_MEMORY, MRP_ERR_UNSUPPORTED,
+ *     MRP_ERR_HANDLE, MRP_ERR_BUSY.
  * Since 0.1.
  */
 mrp_status mrp_reconstruct(mrp_model *model, const mrp_dataset *dataset, const mrp_config *options,
-                           const uint8_t *mask, float *images, float *reconstructions,
-                           uint8_t *masks, double *loss);
+                           const uint8_t *mask, int64_t mask_capacity, float *images,
+                           float *reconstructions, int64_t capacity, uint8_t *masks, double *loss);
 
 /**
  * Measures a model on a dataset.

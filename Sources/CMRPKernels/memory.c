@@ -23,7 +23,7 @@ _Static_assert(sizeof(header) <= MK_ALIGNMENT, "the header must fit in front of 
 
 /* Blocks of this size and more get huge pages where the system grants them: kernels walk hundreds of megabytes a step, and
  * with 4 KiB pages a good part of that time goes to address translation. */
-enum { HUGE_PAGE = 2 << 20, HUGE_BLOCK = 8 << 20 };
+enum { HUGE_PAGE = 2 << 20, HUGE_BLOCK = 4 << 20 };
 
 static void *default_allocate(size_t bytes, size_t alignment, void *user) {
     (void)user;

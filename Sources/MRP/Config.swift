@@ -2,7 +2,7 @@
 //
 // Every setting is a key with a text value: `mrp_config_set(config, "mask_ratio", "0.75")`. mrp_config_describe lists all keys
 // with types, defaults, limits and meaning. Keys of training can be set for one phase only, as "pretrain.epochs" or
-// "finetune.epochs"; the plain key sets both.
+// "finetune.epochs"; the plain key sets both. Several threads may share a set of options.
 
 import CMRPTypes
 import MRPEngine
@@ -14,10 +14,12 @@ final class ConfigHandle: Handle {
     init(_ options: Options) { self.options = options }
 }
 
-/// The options of a config that may be NULL: then the defaults.
+/// The options of a config that may be NULL: then the defaults. Reading and setting are short and locked, so that several threads may share
+/// a config: it is never busy.
 func options(_ config: UnsafePointer<mrp_config>?) throws -> Options {
     guard let config else { return Options() }
-    return try Registry.exclusively(config, ConfigHandle.self) { $0.options }
+    let handle = try Registry.find(config, ConfigHandle.self)
+    return Registry.locked { handle.options }
 }
 
 /// Makes a set of options: those of a preset, or the defaults.
@@ -45,7 +47,7 @@ public func mrp_config_create(_ preset: UnsafePointer<CChar>?, _ out: UnsafeMuta
 ///   - key: the option, such as "mask_ratio" or "finetune.epochs".
 ///   - value: its value as text; numbers with a point, flags as "true" or "false".
 /// - Errors: MRP_ERR_ARGUMENT (unknown key: the text names the nearest one; value outside its limits: the text names them; NULL),
-///   MRP_ERR_HANDLE, MRP_ERR_BUSY.
+///   MRP_ERR_HANDLE.
 ///
 /// Since 0.1.
 @_cdecl("mrp_config_set")
@@ -53,7 +55,9 @@ public func mrp_config_set(
     _ config: UnsafeMutablePointer<mrp_config>?, _ key: UnsafePointer<CChar>?, _ value: UnsafePointer<CChar>?
 ) -> mrp_status {
     boundary {
-        try Registry.exclusively(config, ConfigHandle.self) { try $0.options.set(string(key, "key"), string(value, "value")) }
+        let handle = try Registry.find(config, ConfigHandle.self)
+        let (key, value) = (try string(key, "key"), try string(value, "value"))
+        try Registry.locked { try handle.options.set(key, value) }
     }
 }
 
@@ -64,8 +68,7 @@ public func mrp_config_set(
 ///   - buffer: receives the text; NULL with a capacity of 0 asks for the size only.
 ///   - capacity: bytes in `buffer`.
 ///   - needed: receives the size of the text with its NUL; may be NULL.
-/// - Errors: MRP_ERR_ARGUMENT (unknown key, buffer too small: it then holds the beginning of the text), MRP_ERR_HANDLE,
-///   MRP_ERR_BUSY.
+/// - Errors: MRP_ERR_ARGUMENT (unknown key, buffer too small: it then holds the beginning of the text), MRP_ERR_HANDLE.
 ///
 /// Since 0.1.
 @_cdecl("mrp_config_get")
@@ -74,8 +77,9 @@ public func mrp_config_get(
     _ needed: UnsafeMutablePointer<Int64>?
 ) -> mrp_status {
     boundary {
-        let text = try Registry.exclusively(config, ConfigHandle.self) { try $0.options.text(string(key, "key")) }
-        try write(text, buffer, capacity, needed)
+        let handle = try Registry.find(config, ConfigHandle.self)
+        let key = try string(key, "key")
+        try write(Registry.locked { try handle.options.text(key) }, buffer, capacity, needed)
     }
 }
 

@@ -97,7 +97,8 @@ public func mrp_dataset_wrap_array(
 ///   - path: the folder.
 ///   - options: "channels" and "cache_bytes" are read; NULL for the defaults.
 ///   - out: receives the handle.
-/// - Errors: MRP_ERR_IO (the folder cannot be read), MRP_ERR_FORMAT (it holds no images, or files that are none), MRP_ERR_ARGUMENT (NULL), MRP_ERR_MEMORY, MRP_ERR_HANDLE, MRP_ERR_BUSY.
+/// - Errors: MRP_ERR_IO (the folder cannot be read), MRP_ERR_FORMAT (it holds no images, or files that are none), MRP_ERR_ARGUMENT (NULL), MRP_ERR_MEMORY,
+///   MRP_ERR_HANDLE.
 ///
 /// Since 0.1.
 @_cdecl("mrp_dataset_open_folder")
@@ -122,7 +123,7 @@ public func mrp_dataset_open_folder(
 ///   - seed: fixes the classes and the images; sets with the same seed that do not overlap (see "synthetic_first_image") are a
 ///     training and a test set.
 ///   - out: receives the handle.
-/// - Errors: MRP_ERR_ARGUMENT (a number out of range, NULL), MRP_ERR_MEMORY, MRP_ERR_HANDLE, MRP_ERR_BUSY.
+/// - Errors: MRP_ERR_ARGUMENT (a number out of range, NULL), MRP_ERR_MEMORY, MRP_ERR_HANDLE.
 ///
 /// Since 0.1.
 @_cdecl("mrp_dataset_generate")
@@ -205,6 +206,53 @@ public func mrp_dataset_class_name(
             throw MRPError(.argument, "class \(index) is outside 0 ..< \(names.count)")
         }
         try write(names[Int(index)], buffer, capacity, needed)
+    }
+}
+
+/// Makes a dataset with the same images and labels whose classes have names, as those of a folder have: a classifier keeps them in its file.
+///
+/// - Parameters:
+///   - dataset: labelled images.
+///   - names: one name per line, in the order of the classes; there may be more names than classes.
+///   - out: receives the handle.
+/// - Errors: MRP_ERR_ARGUMENT (too few names, an empty one, NULL), MRP_ERR_STATE (the dataset has no labels), MRP_ERR_HANDLE.
+///
+/// Since 0.1.
+@_cdecl("mrp_dataset_name_classes")
+public func mrp_dataset_name_classes(
+    _ dataset: UnsafePointer<mrp_dataset>?, _ names: UnsafePointer<CChar>?,
+    _ out: UnsafeMutablePointer<UnsafeMutablePointer<mrp_dataset>?>?
+) -> mrp_status {
+    boundary {
+        let out = try required(out, "out")
+        let base = try Registry.find(dataset, DatasetHandle.self).dataset
+        var lines = try string(names, "names").split(separator: "\n", omittingEmptySubsequences: false).map(String.init)
+        if lines.last?.isEmpty == true { lines.removeLast() }
+        publish(try NamedClassesDataset(base, names: lines), out)
+    }
+}
+
+/// What an image is called: the path of its file, or "image 7" for one that has none.
+///
+/// - Parameters:
+///   - index: the image, from 0.
+///   - buffer: receives the text; NULL with a capacity of 0 asks for the size only.
+///   - capacity: bytes in `buffer`.
+///   - needed: receives the size of the text with its NUL; may be NULL.
+/// - Errors: MRP_ERR_ARGUMENT (no such image, buffer too small, NULL), MRP_ERR_HANDLE.
+///
+/// Since 0.1.
+@_cdecl("mrp_dataset_image_name")
+public func mrp_dataset_image_name(
+    _ dataset: UnsafePointer<mrp_dataset>?, _ index: Int64, _ buffer: UnsafeMutablePointer<CChar>?, _ capacity: Int64,
+    _ needed: UnsafeMutablePointer<Int64>?
+) -> mrp_status {
+    boundary {
+        let dataset = try Registry.find(dataset, DatasetHandle.self).dataset
+        guard index >= 0, index < Int64(dataset.count) else {
+            throw MRPError(.argument, "image \(index) is outside 0 ..< \(dataset.count)")
+        }
+        try write(dataset.name(of: Int(index)), buffer, capacity, needed)
     }
 }
 

@@ -1,6 +1,6 @@
 // # 1. Library
 //
-// The version that was loaded, the names of status codes, and the text of the last error.
+// The version that was loaded, the names of status codes, the text of the last error, memory and log.
 
 import CMRPKernels
 import CMRPTypes
@@ -79,6 +79,25 @@ public func mrp_set_allocator(_ allocate: mrp_allocate_fn?, _ release: mrp_relea
     boundary {
         guard (allocate == nil) == (release == nil) else { throw MRPError(.argument, "allocate and release must be given together") }
         mk_set_allocator(allocate, release, user)
+    }
+}
+
+/// Tells a function of the caller what happens; the library is silent otherwise. One function serves the whole process.
+///
+/// - Parameters:
+///   - level: MRP_LOG_NONE, MRP_LOG_ERROR, or MRP_LOG_INFO for both kinds of text.
+///   - log: receives the texts; NULL for none. It must not call the library.
+///   - user: passed to it.
+/// - Errors: MRP_ERR_ARGUMENT (no such level).
+///
+/// Since 0.1.
+@_cdecl("mrp_set_log")
+public func mrp_set_log(_ level: Int32, _ log: mrp_log_fn?, _ user: UnsafeMutableRawPointer?) -> mrp_status {
+    boundary {
+        guard (Int32(MRP_LOG_NONE)...Int32(MRP_LOG_INFO)).contains(level) else {
+            throw MRPError(.argument, "log level \(level) is outside \(MRP_LOG_NONE) ... \(MRP_LOG_INFO)")
+        }
+        Log.set(level, log, user)
     }
 }
 

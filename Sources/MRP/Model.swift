@@ -30,7 +30,7 @@ final class ModelHandle: Handle {
 ///   - options: the section "network" and "seed" are read; NULL for the defaults.
 ///   - out: receives the handle.
 /// - Errors: MRP_ERR_ARGUMENT (sizes that do not fit together, such as an image size that is not a multiple of the patch size; NULL),
-///   MRP_ERR_MEMORY, MRP_ERR_HANDLE, MRP_ERR_BUSY.
+///   MRP_ERR_MEMORY, MRP_ERR_HANDLE.
 ///
 /// Since 0.1.
 @_cdecl("mrp_model_create")
@@ -60,7 +60,9 @@ public func mrp_model_load(
 ) -> mrp_status {
     boundary {
         let out = try required(out, "out")
-        out.pointee = Registry.add(try ModelHandle(ModelFile.load(string(path, "path"))), as: mrp_model.self)
+        let path = try string(path, "path")
+        out.pointee = Registry.add(try ModelHandle(ModelFile.load(path)), as: mrp_model.self)
+        Log.write(MRP_LOG_INFO, "read a model from '\(path)'")
     }
 }
 
@@ -75,7 +77,12 @@ public func mrp_model_load(
 @_cdecl("mrp_model_save")
 public func mrp_model_save(_ model: UnsafeMutablePointer<mrp_model>?, _ path: UnsafePointer<CChar>?) -> mrp_status {
     boundary {
-        try Registry.exclusively(model, ModelHandle.self) { try ModelFile.save($0.model, to: string(path, "path")) }
+        let name = try Registry.exclusively(model, ModelHandle.self) { handle in
+            let path = try string(path, "path")
+            try ModelFile.save(handle.model, to: path)
+            return path
+        }
+        Log.write(MRP_LOG_INFO, "wrote a model to '\(name)'")
     }
 }
 
@@ -141,6 +148,26 @@ public func mrp_model_parameter(
             _ = try output(values, capacity: capacity, needed: tensor.count, "values").update(fromContentsOf: tensor.float32)
         }
     }
+}
+
+/// Describes a file of this library as JSON, without making anything of it: "kind" ("model", "checkpoint", or "tensors" for safetensors of
+/// other origin), "bytes", "configuration" and, of a checkpoint, "state", where there are such, and "tensors": every tensor's name, type and
+/// shape.
+///
+/// - Parameters:
+///   - path: the file.
+///   - buffer: receives the text; NULL with a capacity of 0 asks for the size only.
+///   - capacity: bytes in `buffer`.
+///   - needed: receives the size of the text with its NUL; may be NULL.
+/// - Errors: MRP_ERR_IO (cannot be read), MRP_ERR_FORMAT (not safetensors, or damaged), MRP_ERR_MEMORY, MRP_ERR_ARGUMENT (buffer too small,
+///   NULL).
+///
+/// Since 0.1.
+@_cdecl("mrp_file_describe")
+public func mrp_file_describe(
+    _ path: UnsafePointer<CChar>?, _ buffer: UnsafeMutablePointer<CChar>?, _ capacity: Int64, _ needed: UnsafeMutablePointer<Int64>?
+) -> mrp_status {
+    boundary { try write(FileDescription.json(string(path, "path")).text(), buffer, capacity, needed) }
 }
 
 /// Stops the call that runs on a model, from any thread: it returns MRP_CANCELLED soon and the model keeps its last finished step.

@@ -64,6 +64,7 @@ private func train(
             let trainer = try Trainer(
                 handle.model, dataset, options, phase, cancel: handle.cancelFlag, poll: relay.call)
             relay.handle.progress = trainer.progress
+            Log.write(MRP_LOG_INFO, trainer.summary)
             relay.call()
             while true {
                 switch try trainer.step(cancel: handle.cancelFlag, poll: relay.call) {
@@ -160,6 +161,7 @@ public func mrp_trainer_create(
         let handle = try Registry.exclusively(model, ModelHandle.self) { model in
             TrainerHandle(try Trainer(model.model, dataset, options, phase), model)
         }
+        Log.write(MRP_LOG_INFO, handle.trainer.summary)
         out.pointee = Registry.add(handle, as: mrp_trainer.self)
     }
 }

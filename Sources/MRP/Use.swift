@@ -1,7 +1,8 @@
 // # 6. Using a model
 //
 // Features, class probabilities, reconstructions and accuracy, over whole datasets (mrp_dataset_wrap_array makes one of an array without
-// copying it). Images of another size are resized and cropped at the centre.
+// copying it). Images of another size are resized and cropped at the centre. These calls have no callback: to stop one, call mrp_cancel from
+// another thread; to show progress, call them on parts of the images.
 
 import CMRPKernels
 import CMRPTypes
@@ -70,30 +71,44 @@ public func mrp_predict(
     }
 }
 
+/// Refuses arrays that are too small for what is read or written.
+private func require(_ capacity: Int64, _ needed: Int, _ name: String) throws {
+    guard capacity >= Int64(needed) else {
+        throw MRPError(.argument, "\(name) \(capacity) is too small: \(needed) elements are needed")
+    }
+}
+
 /// Hides patches of each image and reconstructs them.
 ///
 /// - Parameters:
 ///   - dataset: the images.
 ///   - options: "mask_ratio" and "seed" choose the hidden patches when `mask` is NULL; NULL for the defaults.
 ///   - mask: count x patches, 1 = hidden, 0 = visible, the same number hidden in every image; or NULL.
+///   - mask_capacity: elements in `mask` and in `masks`; not read when both are NULL.
 ///   - images: receives the images as the network sees them, count x channels x height x width in 0 ... 1 (floats in their own units); may be
 ///     NULL.
 ///   - reconstructions: receives the visible patches as they are and the hidden ones as predicted, like `images`; may be NULL.
+///   - capacity: elements in `images` and in `reconstructions`; not read when both are NULL.
 ///   - masks: receives count x patches, 1 = hidden; may be NULL.
 ///   - loss: receives the mean loss over hidden patches; may be NULL.
 /// - Returns: MRP_CANCELLED when mrp_cancel stopped it.
-/// - Errors: MRP_ERR_STATE (the model has no decoder), MRP_ERR_ARGUMENT (a mask that hides all or nothing, or not the same number everywhere; NULL;
-///   images that do not fit the model), MRP_ERR_IO, MRP_ERR_FORMAT, MRP_ERR_MEMORY, MRP_ERR_UNSUPPORTED, MRP_ERR_HANDLE, MRP_ERR_BUSY.
+/// - Errors: MRP_ERR_STATE (the model has no decoder), MRP_ERR_ARGUMENT (a mask that hides all or nothing, or not the same number everywhere;
+///   a capacity that is too small; NULL; images that do not fit the model), MRP_ERR_IO, MRP_ERR_FORMAT, MRP_ERR_MEMORY, MRP_ERR_UNSUPPORTED, MRP_ERR_HANDLE, MRP_ERR_BUSY.
 ///
 /// Since 0.1.
 @_cdecl("mrp_reconstruct")
 public func mrp_reconstruct(
     _ model: UnsafeMutablePointer<mrp_model>?, _ dataset: UnsafePointer<mrp_dataset>?, _ options: UnsafePointer<mrp_config>?,
-    _ mask: UnsafePointer<UInt8>?, _ images: UnsafeMutablePointer<Float>?, _ reconstructions: UnsafeMutablePointer<Float>?,
-    _ masks: UnsafeMutablePointer<UInt8>?, _ loss: UnsafeMutablePointer<Double>?
+    _ mask: UnsafePointer<UInt8>?, _ mask_capacity: Int64, _ images: UnsafeMutablePointer<Float>?,
+    _ reconstructions: UnsafeMutablePointer<Float>?, _ capacity: Int64, _ masks: UnsafeMutablePointer<UInt8>?,
+    _ loss: UnsafeMutablePointer<Double>?
 ) -> mrp_status {
     infer(model, dataset, options) { inference, handle in
-        let count = try checkedCount([handle.dataset.count, inference.model.encoder.geometry.count], bytesEach: 1)
+        let geometry = inference.model.encoder.geometry
+        let count = try checkedCount([handle.dataset.count, geometry.count], bytesEach: 1)
+        let pixels = try checkedCount([handle.dataset.count, geometry.channels, geometry.height, geometry.width], bytesEach: 4)
+        if mask != nil || masks != nil { try require(mask_capacity, count, "mask_capacity") }
+        if images != nil || reconstructions != nil { try require(capacity, pixels, "capacity") }
         let result = try inference.reconstruct(
             handle.dataset, mask: mask.map { UnsafeBufferPointer(start: $0, count: count) },
             into: .init(images: images, reconstructions: reconstructions, masks: masks))

@@ -6,7 +6,7 @@ import MRPModels
 enum Checkpoint {
     static let version = 1
     private static let versionKey = "libmrp.checkpoint"
-    private static let stateKey = "libmrp.state"
+    static let stateKey = "libmrp.state"
 
     struct State {
         var phase: Phase

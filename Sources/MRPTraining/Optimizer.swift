@@ -12,10 +12,12 @@ public final class Optimizer {
         public var layerDecay: Double
         /// Whether the class and mask tokens are decayed: yes in MAE's pretraining, no in its fine-tuning.
         public var decaysTokens: Bool
+        /// Whether only the classifier head learns: a linear probe of a frozen encoder.
+        public var trainsHeadOnly: Bool
 
         public init(
             beta1: Double, beta2: Double, epsilon: Double = 1e-8, weightDecay: Double, layerDecay: Double = 1,
-            decaysTokens: Bool = true
+            decaysTokens: Bool = true, trainsHeadOnly: Bool = false
         ) {
             self.beta1 = beta1
             self.beta2 = beta2
@@ -23,6 +25,7 @@ public final class Optimizer {
             self.weightDecay = weightDecay
             self.layerDecay = layerDecay
             self.decaysTokens = decaysTokens
+            self.trainsHeadOnly = trainsHeadOnly
         }
     }
 
@@ -34,7 +37,11 @@ public final class Optimizer {
 
     /// Appends gradients and updates to the graph. Moments start at zero.
     public init(_ graph: Graph, loss: Value, model: Model, settings: Settings) throws {
-        let trained = model.parameters.specifications.filter { $0.isTrainable && graph.boundValue($0.name) != nil }
+        let head = Set(
+            model.head?.parameters(width: model.encoder.transformer.width, onPretrained: model.isPretrained).map(\.name) ?? [])
+        let trained = model.parameters.specifications.filter {
+            $0.isTrainable && graph.boundValue($0.name) != nil && (!settings.trainsHeadOnly || head.contains($0.name))
+        }
         let values = trained.compactMap { graph.boundValue($0.name) }
         let byValue = try graph.gradients(of: loss, withRespectTo: values)
         let depth = model.encoder.transformer.depth

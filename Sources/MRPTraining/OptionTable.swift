@@ -164,7 +164,7 @@ public enum OptionTable {
             "Peak learning rate; auto: base_learning_rate x batch size / 256.", perPhase: true),
         option(
             "base_learning_rate", positive(), "auto", "training",
-            "Peak learning rate per 256 images; auto: 1.5e-3 in pretraining, 2e-3 in fine-tuning (values for small networks and data; He et al. 2021: 1.5e-4 and 5e-4 for ViT-B on ImageNet).",
+            "Peak learning rate per 256 images; auto: 1.5e-3 in pretraining, 2e-3 in fine-tuning, 2e-2 with a frozen encoder (values for small networks and data; He et al. 2021: 1.5e-4 and 5e-4 for ViT-B on ImageNet).",
             perPhase: true),
         option("min_learning_rate", positive(), "0", "training", "Learning rate at the end of the cosine.", perPhase: true),
         option(
@@ -181,6 +181,9 @@ public enum OptionTable {
             "layer_decay", .number(minimum: 1e-3, maximum: 1, belowMaximum: false), "auto", "training",
             "Learning rate factor from each layer to the one below it; auto: 0.75 when fine-tuning a pretrained encoder, else 1.",
             perPhase: true),
+        option(
+            "frozen_encoder", .flag, "false", "training",
+            "Fine-tuning trains the classifier head alone and leaves the encoder as it is: a linear probe."),
     ]
 
     private static let data = [

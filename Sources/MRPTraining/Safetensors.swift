@@ -25,6 +25,8 @@ public struct SafetensorsFile {
     private let file: FileBytes
     private let dataStart: Int
 
+    public var byteCount: Int { file.bytes.count }
+
     /// Reads and checks a whole file. Every defect is `MRP_ERR_FORMAT` with the path, the tensor and what is wrong.
     public init(path: String) throws {
         file = try FileBytes(path: path)

@@ -18,6 +18,11 @@ public final class Trainer {
     /// Bytes that training needs: weights, moments, values of a step, scratch memory.
     public let plannedBytes: Int
 
+    /// What the run is going to do, in one line.
+    public var summary: String {
+        "\(phase.rawValue): \(progress.steps) steps of \(batch) images, \(plannedBytes >> 20) MiB, \(options.threads) threads"
+    }
+
     private let options: Options
     private let executor: Executor
     private let optimizer: Optimizer
@@ -89,12 +94,14 @@ public final class Trainer {
         let layerDecay = options.optionalNumber("layer_decay", phase) ?? (!pretraining && model.isPretrained ? 0.75 : 1)
         return Optimizer.Settings(
             beta1: options.number("beta1", phase), beta2: options.optionalNumber("beta2", phase) ?? (pretraining ? 0.95 : 0.999),
-            weightDecay: options.number("weight_decay", phase), layerDecay: layerDecay, decaysTokens: pretraining)
+            weightDecay: options.number("weight_decay", phase), layerDecay: layerDecay, decaysTokens: pretraining,
+            trainsHeadOnly: !pretraining && options.flag("frozen_encoder"))
     }
 
     private static func schedule(_ options: Options, _ phase: Phase, batch: Int, stepsPerEpoch: Int) -> LearningRateSchedule {
         let epochs = options.number("epochs", phase)
-        let base = options.optionalNumber("base_learning_rate", phase) ?? (phase == .pretrain ? 1.5e-3 : 2e-3)
+        let usual = phase == .pretrain ? 1.5e-3 : options.flag("frozen_encoder") ? 2e-2 : 2e-3
+        let base = options.optionalNumber("base_learning_rate", phase) ?? usual
         return LearningRateSchedule(
             peak: options.optionalNumber("learning_rate", phase) ?? base * Double(batch) / 256,
             minimum: options.number("min_learning_rate", phase),

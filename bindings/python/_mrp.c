@@ -269,6 +269,13 @@ static mrp_status read_lab_table(const void *object, const void *argument, char 
 static mrp_status read_class_name(const void *object, const void *argument, char *buffer, int64_t capacity, int64_t *needed) {
     return mrp_dataset_class_name(object, *(const int64_t *)argument, buffer, capacity, needed);
 }
+static mrp_status read_image_name(const void *object, const void *argument, char *buffer, int64_t capacity, int64_t *needed) {
+    return mrp_dataset_image_name(object, *(const int64_t *)argument, buffer, capacity, needed);
+}
+static mrp_status read_file(const void *object, const void *argument, char *buffer, int64_t capacity, int64_t *needed) {
+    (void)argument;
+    return mrp_file_describe(object, buffer, capacity, needed);
+}
 static mrp_status read_model(const void *object, const void *argument, char *buffer, int64_t capacity, int64_t *needed) {
     (void)argument;
     return mrp_model_describe((mrp_model *)(uintptr_t)object, buffer, capacity, needed);
@@ -684,15 +691,30 @@ static PyObject *py_dataset_shape(PyObject *module, PyObject *object) {
     return Py_BuildValue("LLLLL", (long long)count, (long long)channels, (long long)height, (long long)width, (long long)classes);
 }
 
-static PyObject *py_dataset_class_name(PyObject *module, PyObject *args) {
+static PyObject *read_name(PyObject *module, PyObject *args, text_reader reader) {
     PyObject *object;
     long long index;
     if (!PyArg_ParseTuple(args, "OL", &object, &index)) return NULL;
     module_state *state = state_of(module);
     mrp_dataset *dataset = handle_of(state, object, DATASET);
     if (!dataset) return NULL;
-    int64_t class_index = index;
-    return read_text(state, read_class_name, dataset, &class_index);
+    const int64_t number = index;
+    return read_text(state, reader, dataset, &number);
+}
+
+static PyObject *py_dataset_class_name(PyObject *module, PyObject *args) { return read_name(module, args, read_class_name); }
+
+static PyObject *py_dataset_image_name(PyObject *module, PyObject *args) { return read_name(module, args, read_image_name); }
+
+static PyObject *py_dataset_name_classes(PyObject *module, PyObject *args) {
+    PyObject *parent;
+    const char *names;
+    if (!PyArg_ParseTuple(args, "Os", &parent, &names)) return NULL;
+    module_state *state = state_of(module);
+    mrp_dataset *dataset = handle_of(state, parent, DATASET);
+    handle_object *object = dataset ? new_handle(state, DATASET, parent, NULL) : NULL;
+    if (!object) return NULL;
+    return handle_or_raise(state, object, mrp_dataset_name_classes(dataset, names, &object->handle.dataset));
 }
 
 static PyObject *py_dataset_labels(PyObject *module, PyObject *args) {
@@ -810,6 +832,15 @@ static PyObject *py_model_parameter(PyObject *module, PyObject *args) {
     return PyLong_FromLongLong(count);
 }
 
+static PyObject *py_file_describe(PyObject *module, PyObject *args) {
+    PyObject *path;
+    if (!PyArg_ParseTuple(args, "O&", PyUnicode_FSConverter, &path)) return NULL;
+    const char *bytes = PyBytes_AsString(path);
+    PyObject *text = bytes ? read_text(state_of(module), read_file, bytes, NULL) : NULL;
+    Py_DECREF(path);
+    return text;
+}
+
 static PyObject *py_cancel(PyObject *module, PyObject *object) {
     module_state *state = state_of(module);
     mrp_model *model = handle_of(state, object, MODEL);
@@ -907,8 +938,8 @@ static mrp_status call_predict(void *arguments) {
 }
 static mrp_status call_reconstruct(void *arguments) {
     use_arguments *use = arguments;
-    return mrp_reconstruct(use->model, use->dataset, use->options, use->mask.buf, use->out.buf, use->second.buf, use->masks.buf,
-                           &use->value);
+    return mrp_reconstruct(use->model, use->dataset, use->options, use->mask.buf, elements_in(&use->masks), use->out.buf, use->second.buf,
+                           elements_in(&use->out), use->masks.buf, &use->value);
 }
 
 /* Runs one of the four on its arguments, which it closes. Returns the value that it found (0 when it finds none), or NULL. */
@@ -959,26 +990,17 @@ static PyObject *py_predict(PyObject *module, PyObject *args) { return fill(modu
 
 static PyObject *py_reconstruct(PyObject *module, PyObject *args) {
     PyObject *model, *dataset, *options, *mask, *images, *reconstructions, *masks;
-    long long image_values, patches;
     use_arguments use = {0};
-    if (!PyArg_ParseTuple(args, "OOOOLLOOO", &model, &dataset, &options, &mask, &image_values, &patches, &images, &reconstructions,
-                          &masks)) {
-        return NULL;
-    }
+    if (!PyArg_ParseTuple(args, "OOOOOOO", &model, &dataset, &options, &mask, &images, &reconstructions, &masks)) return NULL;
     module_state *state = state_of(module);
     if (!use_handles(state, &use, model, dataset, options)) return NULL;
-    int64_t count = 0;
-    mrp_status status = mrp_dataset_shape(use.dataset, &count, NULL, NULL, NULL, NULL);
-    if (status != MRP_OK) return raise_status(state, status);
     if (!open_array(state, images, "images", "f", 0, 1, &use.out)) goto failed;
     if (!open_array(state, reconstructions, "reconstructions", "f", 0, 1, &use.second)) goto failed;
     if (!open_array(state, masks, "masks", "B", 0, 1, &use.masks)) goto failed;
     if (mask != Py_None && !open_array(state, mask, "mask", "B", 0, 0, &use.mask)) goto failed;
-    /* The C function takes these sizes on trust. */
-    if (image_values < 1 || patches < 1 || count > INT64_MAX / image_values || count > INT64_MAX / patches ||
-        elements_in(&use.out) != count * image_values || elements_in(&use.second) != count * image_values ||
-        elements_in(&use.masks) != count * patches || (use.mask.obj && elements_in(&use.mask) != count * patches)) {
-        raise_text(state, MRP_ERR_ARGUMENT, "the arrays of a reconstruction do not have the sizes that model and dataset imply");
+    /* The C function is told one size for each pair. */
+    if (elements_in(&use.second) != elements_in(&use.out) || (use.mask.obj && elements_in(&use.mask) != elements_in(&use.masks))) {
+        raise_text(state, MRP_ERR_ARGUMENT, "images and reconstructions, and mask and masks, must have the same number of elements");
         goto failed;
     }
     return use_model(state, &use, call_reconstruct);
@@ -1248,6 +1270,8 @@ static PyMethodDef functions[] = {
              "`count` images drawn at random, stratified when labelled; shares the images."),
     FUNCTION(dataset_shape, METH_O, "($module, dataset, /)", "(count, channels, height, width, classes)"),
     FUNCTION(dataset_class_name, METH_VARARGS, "($module, dataset, index, /)", "Name of a class."),
+    FUNCTION(dataset_image_name, METH_VARARGS, "($module, dataset, index, /)", "What an image is called: its file, or its number."),
+    FUNCTION(dataset_name_classes, METH_VARARGS, "($module, dataset, names, /)", "The same dataset with class names, one per line."),
     FUNCTION(dataset_labels, METH_VARARGS, "($module, dataset, out, /)", "Write the labels into an int32 array."),
     FUNCTION(dataset_images, METH_VARARGS, "($module, dataset, first, count, height, width, out, /)",
              "Write images as floats in 0 ... 1, NCHW, into a float32 array."),
@@ -1258,6 +1282,7 @@ static PyMethodDef functions[] = {
     FUNCTION(model_describe, METH_O, "($module, model, /)", "The model's facts, as JSON."),
     FUNCTION(model_parameter, METH_VARARGS, "($module, model, name, out, /)",
              "Write a weight into a float32 array (or nothing, for None); returns its number of elements."),
+    FUNCTION(file_describe, METH_VARARGS, "($module, path, /)", "What a file of the library holds, as JSON."),
     FUNCTION(cancel, METH_O, "($module, model, /)", "Stop the call that runs on this model, from any thread; False when none was running."),
     FUNCTION(pretrain, METH_VARARGS, "($module, model, dataset, config, callback, /)",
              "Pretrain by mask reconstruction. callback(progress) or None; a true answer stops. Returns False when stopped."),
@@ -1274,10 +1299,9 @@ static PyMethodDef functions[] = {
     FUNCTION(encode, METH_VARARGS, "($module, model, dataset, config, out, /)", "Write features into a float32 array."),
     FUNCTION(predict, METH_VARARGS, "($module, model, dataset, config, out, /)",
              "Write class probabilities [count, classes] into a float32 array."),
-    FUNCTION(reconstruct, METH_VARARGS, "($module, model, dataset, config, mask, image_values, patches, images, reconstructions, masks, /)",
+    FUNCTION(reconstruct, METH_VARARGS, "($module, model, dataset, config, mask, images, reconstructions, masks, /)",
              "Write images, reconstructions and masks; returns the mean loss. mask: uint8 [count, patches], 1 = hidden, or None for a "
-             "random one;\n"
-             "image_values = C H W and patches must be the model's."),
+             "random one."),
     FUNCTION(lab_create, METH_VARARGS, "($module, preset, /)", "A laboratory: the options of a preset, or the defaults for None."),
     FUNCTION(lab_set, METH_VARARGS, "($module, lab, key, value, /)", "Set an option, by its key or its symbol, from its text."),
     FUNCTION(lab_get, METH_VARARGS, "($module, lab, key, /)", "The text of an option."),

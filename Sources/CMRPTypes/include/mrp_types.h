@@ -35,9 +35,10 @@
  * line what was wrong and what would have been right. The process goes on, and so do the handles.
  * Nothing is printed, no signal handler is installed, the library never exits or aborts.
  *
- * Threads. Different handles may be used by different threads at once. One handle is used by one
- * thread at a time: a second one gets MRP_ERR_BUSY. mrp_cancel and mrp_lab_cancel are the exceptions
- * and may be called from any thread. After fork, parent and child both go on.
+ * Threads. Different handles may be used by different threads at once, and options and datasets
+ * may be shared. A model, a trainer or a laboratory is used by one thread at a time: a second one
+ * gets MRP_ERR_BUSY. mrp_cancel and mrp_lab_cancel are the exceptions and may be called from any
+ * thread. After fork, parent and child both go on.
  *
  * Strings are UTF-8 and end with a NUL; paths are passed to the system as they are. Sizes are
  * int64_t and checked. */
@@ -95,8 +96,16 @@ typedef struct mrp_lab_report mrp_lab_report; /* what the laboratory found */
 /* Called by long functions, on the thread that called them, several times per second. Return 0 to
  * go on; anything else stops the run, which then returns MRP_CANCELLED. `user` is the pointer that
  * was passed along with the function. The callback may read the progress and use other handles;
- * those of the running call give MRP_ERR_BUSY. */
+ * the model of the running call gives MRP_ERR_BUSY. */
 typedef int32_t (*mrp_progress_fn)(const mrp_progress *progress, void *user);
+
+/* How much of what happens is told to the function of mrp_set_log. */
+enum { MRP_LOG_NONE = 0, MRP_LOG_ERROR = 1, MRP_LOG_INFO = 2 };
+
+/* Receives one line of text without a newline, borrowed for the call: MRP_LOG_ERROR: what
+ * mrp_last_error() says too; MRP_LOG_INFO: what a run is going to do, and the files that it reads
+ * and writes. Called from any thread that is in a call of the library, which it must not call. */
+typedef void (*mrp_log_fn)(int32_t level, const char *text, void *user);
 
 /* An allocator for the library's large memory (mrp_set_allocator). `allocate` returns `bytes` of
  * memory aligned to `alignment` (a power of two), or NULL when there is none; `release` gets the

@@ -74,7 +74,7 @@ static mrp_status train_and_use(void) {
     double value;
     mrp_status status = mrp_model_create(options, &model);
     STEP(mrp_pretrain(model, dataset, options, NULL, NULL));
-    STEP(mrp_reconstruct(model, dataset, options, NULL, numbers, others, masks, &value));
+    STEP(mrp_reconstruct(model, dataset, options, NULL, COUNT * PATCHES, numbers, others, VALUES, masks, &value));
     STEP(mrp_model_clone(model, &copy));
     STEP(mrp_finetune(copy, dataset, options, NULL, NULL));
     STEP(mrp_evaluate(copy, dataset, options, "top1", &value));

@@ -257,15 +257,15 @@ static void test_use(void) {
     REFUSES(mrp_predict(NULL, plain, options, features, COUNT * WIDTH), "NULL");
     REFUSES(mrp_predict(model, NULL, options, features, COUNT * WIDTH), "NULL");
     FAILS(mrp_predict(model, plain, options, features, COUNT * WIDTH), MRP_ERR_STATE, "fine-tune");
-    REFUSES(mrp_reconstruct(NULL, plain, options, NULL, images, images, NULL, NULL), "NULL");
-    REFUSES(mrp_reconstruct(model, NULL, options, NULL, images, images, NULL, NULL), "NULL");
-    REFUSES(mrp_reconstruct(model, plain, options, mask, images, images, NULL, NULL), "hides 0 of 4");
+    REFUSES(mrp_reconstruct(NULL, plain, options, NULL, 0, images, images, VALUES, NULL, NULL), "NULL");
+    REFUSES(mrp_reconstruct(model, NULL, options, NULL, 0, images, images, VALUES, NULL, NULL), "NULL");
+    REFUSES(mrp_reconstruct(model, plain, options, mask, COUNT * PATCHES, images, images, VALUES, NULL, NULL), "hides 0 of 4");
     mask[5] = 7;
-    REFUSES(mrp_reconstruct(model, plain, options, mask, images, images, NULL, NULL), "");
+    REFUSES(mrp_reconstruct(model, plain, options, mask, COUNT * PATCHES, images, images, VALUES, NULL, NULL), "");
     for (int i = 0; i < COUNT * PATCHES; i++) mask[i] = i % PATCHES != 0;
     mask[1] = 0;
-    REFUSES(mrp_reconstruct(model, plain, options, mask, images, images, NULL, NULL), "image 1");
-    WORKS(mrp_reconstruct(model, plain, options, NULL, NULL, NULL, NULL, NULL));
+    REFUSES(mrp_reconstruct(model, plain, options, mask, COUNT * PATCHES, images, images, VALUES, NULL, NULL), "image 1");
+    WORKS(mrp_reconstruct(model, plain, options, NULL, 0, NULL, NULL, 0, NULL, NULL));
     REFUSES(mrp_evaluate(NULL, plain, options, "top1", &value), "NULL");
     REFUSES(mrp_evaluate(model, NULL, options, "top1", &value), "NULL");
     REFUSES(mrp_evaluate(model, plain, options, NULL, &value), "metric");
@@ -277,7 +277,7 @@ static void test_use(void) {
 
     mrp_model *classifier = NULL;
     WORKS(mrp_model_create(options, &classifier));
-    FAILS(mrp_reconstruct(classifier, plain, options, NULL, images, images, NULL, NULL), MRP_ERR_STATE, "decoder");
+    FAILS(mrp_reconstruct(classifier, plain, options, NULL, 0, images, images, VALUES, NULL, NULL), MRP_ERR_STATE, "decoder");
     WORKS(mrp_finetune(classifier, labelled, options, NULL, NULL));
     REFUSES(mrp_predict(classifier, plain, options, NULL, COUNT * CLASSES), "NULL");
     REFUSES(mrp_predict(classifier, plain, options, features, COUNT * CLASSES - 1), "63");

@@ -177,8 +177,6 @@ class Model:
             dataset._handle,
             handle_of(options, more),
             hidden,
-            channels * height * width,
-            rows * columns,
             images,
             reconstructions,
             masks,

@@ -1,0 +1,546 @@
+/* Each status that the header documents for a function is provoked here, where test_errors.c does not do it already: missing and damaged
+ * images under a running call, allocations that fail, models in use, cancelled calls, files of later versions, a forked trainer.
+ * Run from the root of the repository (it reads an image of Tests/fixtures). */
+#include <pthread.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "small.h"
+
+static mrp_config *options;
+static mrp_dataset *labelled, *folder, *gone;
+static mrp_model *mae, *classifier;
+static char root[64];
+static float numbers[4 * VALUES];
+
+/* ---- Files */
+
+static const char *in_root(const char *name) {
+    static char paths[4][256];
+    static int next;
+    char *path = paths[next++ % 4];
+    snprintf(path, sizeof paths[0], "%s/%s", root, name);
+    return path;
+}
+
+static long read_all(const char *path, char *buffer, size_t capacity) {
+    FILE *file = fopen(path, "rb");
+    const long size = file ? (long)fread(buffer, 1, capacity, file) : -1;
+    if (file) fclose(file);
+    return size;
+}
+
+static void write_all(const char *path, const char *bytes, size_t size) {
+    FILE *file = fopen(path, "wb");
+    EXPECT(file && fwrite(bytes, 1, size, file) == size);
+    if (file) fclose(file);
+}
+
+static void write_images(void) {
+    static char bytes[100000];
+    const long size = read_all("Tests/fixtures/images/rgb.png", bytes, sizeof bytes);
+    EXPECT(size > 0);
+    for (int i = 0; i < 4; i++) {
+        char name[32];
+        snprintf(name, sizeof name, "images/%d/a.png", i / 2);
+        name[9] = (char)('a' + i % 2);
+        write_all(in_root(name), bytes, (size_t)size);
+    }
+}
+
+/* One image of the folder is not what it was. */
+static void damage_image(void) { write_all(in_root("images/1/b.png"), "no image", 8); }
+static void remove_image(void) { remove(in_root("images/1/b.png")); }
+
+/* A file of the library in which `from` is replaced by `to`, of the same length. */
+static const char *patched(const char *path, const char *from, const char *to) {
+    static char bytes[1 << 20];
+    const long size = read_all(path, bytes, sizeof bytes);
+    const size_t length = strlen(from);
+    int found = 0;
+    for (long i = 0; i + (long)length <= size; i++) {
+        if (memcmp(bytes + i, from, length) == 0) {
+            memcpy(bytes + i, to, length);
+            found = 1;
+        }
+    }
+    EXPECT(found);
+    const char *copy = in_root("patched");
+    write_all(copy, bytes, (size_t)size);
+    return copy;
+}
+
+/* ---- Functions that take a model, images and options */
+
+typedef struct {
+    const char *name;
+    mrp_status (*call)(mrp_model *, const mrp_dataset *, const mrp_config *);
+    int classifies;
+} operation;
+
+static mrp_status pretrain(mrp_model *m, const mrp_dataset *d, const mrp_config *c) { return mrp_pretrain(m, d, c, NULL, NULL); }
+static mrp_status finetune(mrp_model *m, const mrp_dataset *d, const mrp_config *c) { return mrp_finetune(m, d, c, NULL, NULL); }
+static mrp_status encode(mrp_model *m, const mrp_dataset *d, const mrp_config *c) { return mrp_encode(m, d, c, numbers, 4 * VALUES); }
+static mrp_status predict(mrp_model *m, const mrp_dataset *d, const mrp_config *c) { return mrp_predict(m, d, c, numbers, 4 * VALUES); }
+static mrp_status evaluate(mrp_model *m, const mrp_dataset *d, const mrp_config *c) {
+    double value;
+    return mrp_evaluate(m, d, c, "reconstruction_loss", &value);
+}
+static mrp_status reconstruct(mrp_model *m, const mrp_dataset *d, const mrp_config *c) {
+    return mrp_reconstruct(m, d, c, NULL, 0, numbers, NULL, 4 * VALUES, NULL, NULL);
+}
+static mrp_status create_trainer(mrp_model *m, const mrp_dataset *d, const mrp_config *c) {
+    mrp_trainer *trainer = NULL;
+    const mrp_status status = mrp_trainer_create(m, d, c, "pretrain", &trainer);
+    mrp_trainer_destroy(trainer);
+    return status;
+}
+
+static const operation operations[] = {
+    {"mrp_pretrain", pretrain, 0},
+    {"mrp_finetune", finetune, 0},
+    {"mrp_encode", encode, 0},
+    {"mrp_predict", predict, 1},
+    {"mrp_evaluate", evaluate, 0},
+    {"mrp_reconstruct", reconstruct, 0},
+    {"mrp_trainer_create", create_trainer, 0},
+};
+enum { OPERATIONS = sizeof operations / sizeof operations[0] };
+
+/* A fresh copy of the model that the operation is for: the calls change what they work on. */
+static mrp_model *model_for(const operation *o) {
+    mrp_model *copy = NULL;
+    WORKS(mrp_model_clone(o->classifies ? classifier : mae, &copy));
+    return copy;
+}
+
+/* Every operation gives `wanted` on such images with such options. `fresh`: with a model that has measured no images yet. */
+static void all_give(mrp_status wanted, const mrp_dataset *images, const mrp_config *settings, int fresh) {
+    for (int i = 0; i < OPERATIONS; i++) {
+        const operation *o = &operations[i];
+        mrp_model *m = NULL;
+        if (fresh) {
+            if (o->call != create_trainer) continue;
+            WORKS(mrp_model_create(options, &m));
+        } else {
+            if (o->call == create_trainer && (wanted == MRP_ERR_IO || wanted == MRP_ERR_FORMAT)) continue;
+            m = model_for(o);
+        }
+        fails(o->call(m, images, settings), wanted, "", o->name, __LINE__);
+        mrp_model_destroy(m);
+    }
+}
+
+static void test_bad_images(void) {
+    mrp_config *plain = small_options();
+    WORKS(mrp_config_set(plain, "cache_bytes", "0"));
+    write_images();
+    WORKS(mrp_dataset_open_folder(in_root("images"), plain, &folder));
+    remove_image();
+    all_give(MRP_ERR_IO, folder, options, 0);
+    all_give(MRP_ERR_IO, folder, options, 1);
+    FAILS(mrp_dataset_images(folder, 0, 4, 8, 8, numbers, VALUES), MRP_ERR_IO, "b.png");
+    damage_image();
+    all_give(MRP_ERR_FORMAT, folder, options, 0);
+    all_give(MRP_ERR_FORMAT, folder, options, 1);
+    FAILS(mrp_dataset_images(folder, 0, 4, 8, 8, numbers, VALUES), MRP_ERR_FORMAT, "b.png");
+
+    mrp_trainer *trainer = NULL;
+    mrp_dataset *made = NULL;
+    WORKS(mrp_trainer_create(mae, folder, options, "pretrain", &trainer));
+    FAILS(mrp_trainer_step(trainer), MRP_ERR_FORMAT, "b.png");
+    mrp_trainer_destroy(trainer);
+    remove_image();
+    WORKS(mrp_trainer_create(mae, folder, options, "pretrain", &trainer));
+    FAILS(mrp_trainer_step(trainer), MRP_ERR_IO, "b.png");
+    mrp_trainer_destroy(trainer);
+    mkdir(in_root("empty"), 0777);
+    FAILS(mrp_dataset_open_folder(in_root("empty"), NULL, &made), MRP_ERR_FORMAT, "empty");
+    write_images();
+    mrp_config_destroy(plain);
+}
+
+/* ---- Memory */
+
+static int allocations_fail;
+
+static void *allocate(size_t bytes, size_t alignment, void *user) {
+    void *memory = NULL;
+    (void)user;
+    return !allocations_fail && posix_memalign(&memory, alignment, bytes ? bytes : 1) == 0 ? memory : NULL;
+}
+static void release(void *memory, size_t bytes, void *user) {
+    (void)bytes, (void)user;
+    free(memory);
+}
+
+#define FAILS_WITHOUT_MEMORY(call)                           \
+    do {                                                     \
+        allocations_fail = 1;                                \
+        const mrp_status status_ = (call);                   \
+        allocations_fail = 0;                                \
+        fails(status_, MRP_ERR_MEMORY, "", #call, __LINE__); \
+    } while (0)
+
+static void test_memory(void) {
+    mrp_config *no_threads = small_options();
+    mrp_dataset *made = NULL;
+    mrp_model *m = NULL;
+    mrp_trainer *trainer = NULL;
+    char text[8];
+    int64_t needed;
+    WORKS(mrp_config_set(no_threads, "loader_threads", "0"));
+    REFUSES(mrp_set_allocator(allocate, NULL, NULL), "together");
+    REFUSES(mrp_set_allocator(NULL, release, NULL), "together");
+    WORKS(mrp_set_allocator(allocate, release, NULL));
+    FAILS_WITHOUT_MEMORY(mrp_dataset_from_array(pixels, MRP_UINT8, COUNT, CHANNELS, SIDE, SIDE, MRP_NCHW, NULL, &made));
+    FAILS_WITHOUT_MEMORY(mrp_dataset_wrap_array(pixels, MRP_UINT8, COUNT, CHANNELS, SIDE, SIDE, MRP_NCHW, labels, &made));
+    FAILS_WITHOUT_MEMORY(mrp_dataset_generate(NULL, 4, 1, &made));
+    FAILS_WITHOUT_MEMORY(mrp_dataset_subset(labelled, 4, 1, &made));
+    FAILS_WITHOUT_MEMORY(mrp_dataset_open_folder(in_root("images"), NULL, &made));
+    FAILS_WITHOUT_MEMORY(mrp_dataset_images(labelled, 0, 4, 4, 4, numbers, VALUES));
+    FAILS_WITHOUT_MEMORY(mrp_model_create(options, &m));
+    FAILS_WITHOUT_MEMORY(mrp_model_clone(mae, &m));
+    FAILS_WITHOUT_MEMORY(mrp_model_load(in_root("model.safetensors"), &m));
+    FAILS_WITHOUT_MEMORY(mrp_file_describe(in_root("model.safetensors"), text, sizeof text, &needed));
+    for (int i = 0; i < OPERATIONS; i++) {
+        mrp_model *copy = model_for(&operations[i]);
+        allocations_fail = 1;
+        const mrp_status status = operations[i].call(copy, labelled, no_threads);
+        allocations_fail = 0;
+        fails(status, MRP_ERR_MEMORY, "", operations[i].name, __LINE__);
+        mrp_model_destroy(copy);
+    }
+    WORKS(mrp_trainer_create(mae, folder, no_threads, "pretrain", &trainer));
+    FAILS_WITHOUT_MEMORY(mrp_trainer_step(trainer));
+    WORKS(mrp_trainer_save(trainer, in_root("run.ckpt")));
+    FAILS_WITHOUT_MEMORY(mrp_trainer_resume(trainer, in_root("run.ckpt")));
+    mrp_trainer_destroy(trainer);
+    WORKS(mrp_set_allocator(NULL, NULL, NULL));
+    EXPECT(made == NULL && m == NULL);
+    mrp_config_destroy(no_threads);
+}
+
+/* ---- Models that are in use */
+
+typedef struct {
+    mrp_model *model;
+    mrp_trainer *trainer;
+    int calls;
+} busy_host;
+
+static int32_t call_from_within(const mrp_progress *progress, void *user) {
+    busy_host *host = user;
+    mrp_model *copy = NULL;
+    char text[8];
+    int64_t needed;
+    (void)progress;
+    if (host->calls++) return 1;
+    for (int i = 0; i < OPERATIONS; i++) {
+        fails(operations[i].call(host->model, labelled, options), MRP_ERR_BUSY, "model", operations[i].name, __LINE__);
+    }
+    FAILS(mrp_model_clone(host->model, &copy), MRP_ERR_BUSY, "model");
+    FAILS(mrp_model_save(host->model, "never"), MRP_ERR_BUSY, "model");
+    FAILS(mrp_model_describe(host->model, text, sizeof text, &needed), MRP_ERR_BUSY, "model");
+    FAILS(mrp_model_parameter(host->model, "cls_token", NULL, 0, &needed), MRP_ERR_BUSY, "model");
+    FAILS(mrp_trainer_step(host->trainer), MRP_ERR_BUSY, "model");
+    return 1;
+}
+
+typedef struct {
+    mrp_trainer *trainer;
+    volatile int stop;
+} stepper;
+
+static void *step_on(void *argument) {
+    stepper *s = argument;
+    while (!s->stop) (void)mrp_trainer_step(s->trainer);
+    return NULL;
+}
+
+static void test_busy(void) {
+    busy_host host = {NULL, NULL, 0};
+    mrp_config *endless = small_options();
+    stepper other = {NULL, 0};
+    pthread_t thread;
+    WORKS(mrp_config_set(endless, "epochs", "1000000"));
+    host.model = model_for(&operations[0]);
+    WORKS(mrp_trainer_create(host.model, labelled, endless, "pretrain", &host.trainer));
+    EXPECT(mrp_pretrain(host.model, labelled, endless, call_from_within, &host) == MRP_CANCELLED);
+    EXPECT(host.calls > 0);
+
+    /* A trainer has no callback: another thread steps on and on, and sooner or later it is met in a step. */
+    other.trainer = host.trainer;
+    EXPECT(pthread_create(&thread, NULL, step_on, &other) == 0);
+    mrp_status saved, resumed;
+    while ((saved = mrp_trainer_save(host.trainer, in_root("busy.ckpt"))) == MRP_OK) {}
+    fails(saved, MRP_ERR_BUSY, "trainer", "mrp_trainer_save", __LINE__);
+    while ((resumed = mrp_trainer_resume(host.trainer, in_root("busy.ckpt"))) == MRP_OK) {}
+    fails(resumed, MRP_ERR_BUSY, "trainer", "mrp_trainer_resume", __LINE__);
+    other.stop = 1;
+    pthread_join(thread, NULL);
+    mrp_trainer_destroy(host.trainer);
+    mrp_model_destroy(host.model);
+    mrp_config_destroy(endless);
+}
+
+/* ---- Cancelling */
+
+typedef struct {
+    mrp_model *model;
+    volatile int stop;
+} canceller;
+
+static void *cancel_on(void *argument) {
+    canceller *c = argument;
+    while (!c->stop) (void)mrp_cancel(c->model);
+    return NULL;
+}
+
+static void test_cancelled(void) {
+    mrp_dataset *many = NULL;
+    mrp_trainer *trainer = NULL;
+    mrp_config *endless = small_options();
+    static float features[2000 * 64];
+    WORKS(mrp_config_set(endless, "epochs", "1000000"));
+    WORKS(mrp_config_set(endless, "synthetic_classes", "4"));
+    WORKS(mrp_config_set(endless, "image_size", "32"));
+    WORKS(mrp_dataset_generate(endless, 2000, 1, &many));
+    WORKS(mrp_config_set(endless, "image_size", "8"));
+    for (int i = 0; i <= OPERATIONS; i++) {
+        const operation *o = i < OPERATIONS ? &operations[i] : NULL; /* the last one: a trainer's step */
+        if (o && o->call == create_trainer) continue;
+        canceller c = {model_for(o ? o : &operations[0]), 0};
+        pthread_t thread;
+        mrp_status status = MRP_OK;
+        if (!o) WORKS(mrp_trainer_create(c.model, many, endless, "pretrain", &trainer));
+        EXPECT(pthread_create(&thread, NULL, cancel_on, &c) == 0);
+        for (int attempt = 0; attempt < 10000 && status == MRP_OK; attempt++) {
+            if (!o) {
+                status = mrp_trainer_step(trainer);
+            } else if (o->call == encode) {
+                status = mrp_encode(c.model, many, endless, features, 2000 * 64);
+            } else if (o->call == predict) {
+                status = mrp_predict(c.model, many, endless, features, 2000 * 64);
+            } else if (o->call == reconstruct) {
+                status = mrp_reconstruct(c.model, many, endless, NULL, 0, NULL, NULL, 0, NULL, NULL);
+            } else {
+                status = o->call(c.model, many, endless);
+            }
+        }
+        fails(status, MRP_CANCELLED, "", o ? o->name : "mrp_trainer_step", __LINE__);
+        c.stop = 1;
+        pthread_join(thread, NULL);
+        mrp_trainer_destroy(trainer);
+        trainer = NULL;
+        mrp_model_destroy(c.model);
+    }
+    FAILS(mrp_cancel(mae), MRP_DONE, "");
+    mrp_dataset_destroy(many);
+    mrp_config_destroy(endless);
+}
+
+/* ---- What is not offered, not possible, not a number */
+
+static void test_unsupported(void) {
+    mrp_config *other = small_options();
+    const int is_x86 = !strstr(mrp_build_info(), "neon");
+    WORKS(mrp_config_set(other, "instructions", is_x86 ? "neon" : "avx2"));
+    all_give(MRP_ERR_UNSUPPORTED, labelled, other, 0);
+    mrp_config_destroy(other);
+}
+
+static void test_numbers(void) {
+    mrp_config *wild = small_options();
+    mrp_trainer *trainer = NULL;
+    WORKS(mrp_config_set(wild, "learning_rate", "1e30"));
+    WORKS(mrp_config_set(wild, "warmup_epochs", "0"));
+    WORKS(mrp_config_set(wild, "epochs", "50"));
+    for (int i = 0; i < 2; i++) {
+        mrp_model *m = model_for(&operations[i]);
+        fails(operations[i].call(m, labelled, wild), MRP_ERR_NUMERIC, "loss", operations[i].name, __LINE__);
+        mrp_model_destroy(m);
+    }
+    mrp_model *m = model_for(&operations[0]);
+    WORKS(mrp_trainer_create(m, labelled, wild, "pretrain", &trainer));
+    mrp_status status;
+    while ((status = mrp_trainer_step(trainer)) == MRP_OK) {}
+    fails(status, MRP_ERR_NUMERIC, "loss", "mrp_trainer_step", __LINE__);
+    mrp_trainer_destroy(trainer);
+    mrp_model_destroy(m);
+    mrp_config_destroy(wild);
+}
+
+static void test_files(void) {
+    static char bytes[1 << 20];
+    mrp_config *other = small_options();
+    mrp_model *made = NULL;
+    mrp_trainer *trainer = NULL;
+    char text[8];
+    int64_t needed;
+    const char *model_file = in_root("model.safetensors");
+    WORKS(mrp_model_save(mae, model_file));
+    FAILS(mrp_model_load(patched(model_file, "\\\"version\\\":1", "\\\"version\\\":9"), &made), MRP_ERR_VERSION, "version 9");
+    const long size = read_all(model_file, bytes, sizeof bytes);
+    memset(bytes + size - 4, 0xff, 4); /* the last weight becomes NaN */
+    write_all(in_root("nan.safetensors"), bytes, (size_t)size);
+    FAILS(mrp_model_load(in_root("nan.safetensors"), &made), MRP_ERR_NUMERIC, "nan");
+    FAILS(mrp_file_describe("/no/such/file", text, sizeof text, &needed), MRP_ERR_IO, "/no/such/file");
+    FAILS(mrp_file_describe("/proc/self/exe", text, sizeof text, &needed), MRP_ERR_FORMAT, "/proc/self/exe");
+    REFUSES(mrp_file_describe(NULL, text, sizeof text, &needed), "path");
+    REFUSES(mrp_file_describe(model_file, text, sizeof text, &needed), "8");
+    WORKS(mrp_file_describe(model_file, bytes, sizeof bytes, NULL));
+    EXPECT(strstr(bytes, "\"kind\":\"model\"") && strstr(bytes, "\"cls_token\"") == NULL);
+
+    WORKS(mrp_trainer_create(mae, labelled, options, "pretrain", &trainer));
+    WORKS(mrp_trainer_step(trainer));
+    WORKS(mrp_trainer_save(trainer, in_root("run.ckpt")));
+    WORKS(mrp_file_describe(in_root("run.ckpt"), bytes, sizeof bytes, NULL));
+    EXPECT(strstr(bytes, "\"kind\":\"checkpoint\"") && strstr(bytes, "\"step\":1"));
+    const char *later = patched(in_root("run.ckpt"), "\"libmrp.checkpoint\":\"1\"", "\"libmrp.checkpoint\":\"9\"");
+    FAILS(mrp_trainer_resume(trainer, later), MRP_ERR_VERSION, "version 9");
+    while (mrp_trainer_step(trainer) == MRP_OK) {}
+    FAILS(mrp_trainer_step(trainer), MRP_DONE, "");
+    mrp_trainer_destroy(trainer);
+    WORKS(mrp_config_set(other, "seed", "7"));
+    WORKS(mrp_trainer_create(mae, labelled, other, "pretrain", &trainer));
+    FAILS(mrp_trainer_resume(trainer, in_root("run.ckpt")), MRP_ERR_STATE, "seed");
+    mrp_trainer_destroy(trainer);
+    EXPECT(made == NULL);
+    mrp_config_destroy(other);
+}
+
+static void test_fork(void) {
+    mrp_trainer *trainer = NULL;
+    mrp_config *threaded = small_options();
+    int how = 0;
+    WORKS(mrp_config_set(threaded, "loader_threads", "1"));
+    WORKS(mrp_config_set(threaded, "epochs", "100"));
+    WORKS(mrp_trainer_create(mae, labelled, threaded, "pretrain", &trainer));
+    WORKS(mrp_trainer_step(trainer));
+    const pid_t child = fork();
+    if (child == 0) {
+        const long before = check_failures;
+        FAILS(mrp_trainer_step(trainer), MRP_ERR_FORKED, "");
+        WORKS(mrp_pretrain(mae, labelled, options, NULL, NULL)); /* new runs work */
+        _exit(check_failures != before);
+    }
+    EXPECT(child > 0 && waitpid(child, &how, 0) == child && WIFEXITED(how) && WEXITSTATUS(how) == 0);
+    WORKS(mrp_trainer_step(trainer));
+    mrp_trainer_destroy(trainer);
+    mrp_config_destroy(threaded);
+}
+
+/* ---- Handles of no use, the log, names of classes and images */
+
+static void test_handles(void) {
+    void *wrong = gone;
+    char text[64];
+    int64_t number;
+    mrp_model *m = NULL;
+    mrp_dataset *made = NULL;
+    mrp_trainer *trainer = NULL;
+    for (int i = 0; i < OPERATIONS; i++)
+        fails(operations[i].call(wrong, labelled, options), MRP_ERR_HANDLE, "model", operations[i].name, __LINE__);
+    FAILS(mrp_model_create(wrong, &m), MRP_ERR_HANDLE, "config");
+    FAILS(mrp_model_clone(wrong, &m), MRP_ERR_HANDLE, "model");
+    FAILS(mrp_model_parameter(wrong, "cls_token", NULL, 0, &number), MRP_ERR_HANDLE, "model");
+    FAILS(mrp_dataset_open_folder(in_root("images"), wrong, &made), MRP_ERR_HANDLE, "config");
+    FAILS(mrp_dataset_labels(wrong, labels, COUNT), MRP_ERR_HANDLE, "dataset");
+    FAILS(mrp_dataset_name_classes(wrong, "a", &made), MRP_ERR_HANDLE, "dataset");
+    FAILS(mrp_dataset_image_name(wrong, 0, text, sizeof text, NULL), MRP_ERR_HANDLE, "dataset");
+    FAILS(mrp_trainer_create(wrong, labelled, options, "pretrain", &trainer), MRP_ERR_HANDLE, "model");
+    FAILS(mrp_trainer_save(wrong, "never"), MRP_ERR_HANDLE, "trainer");
+    FAILS(mrp_trainer_resume(wrong, "never"), MRP_ERR_HANDLE, "trainer");
+    EXPECT(!m && !made && !trainer);
+}
+
+static void test_names(void) {
+    mrp_dataset *named = NULL, *unlabelled = NULL;
+    char text[256];
+    WORKS(mrp_dataset_wrap_array(pixels, MRP_UINT8, COUNT, CHANNELS, SIDE, SIDE, MRP_NCHW, NULL, &unlabelled));
+    FAILS(mrp_dataset_name_classes(unlabelled, "a", &named), MRP_ERR_STATE, "labels");
+    REFUSES(mrp_dataset_name_classes(labelled, "ant\nbee", &named), "2 names");
+    REFUSES(mrp_dataset_name_classes(labelled, "ant\n\nbee\ncat", &named), "class 1");
+    REFUSES(mrp_dataset_name_classes(labelled, NULL, &named), "names");
+    REFUSES(mrp_dataset_name_classes(labelled, "a", NULL), "out");
+    WORKS(mrp_dataset_name_classes(labelled, "ant\nbee\ncat\ndog wolf\n", &named));
+    WORKS(mrp_dataset_class_name(named, 3, text, sizeof text, NULL));
+    EXPECT(strcmp(text, "dog wolf") == 0);
+    WORKS(mrp_dataset_image_name(named, 7, text, sizeof text, NULL));
+    EXPECT(strcmp(text, "image 7") == 0);
+    WORKS(mrp_dataset_image_name(folder, 3, text, sizeof text, NULL));
+    EXPECT(strcmp(text, in_root("images/1/b.png")) == 0);
+    REFUSES(mrp_dataset_image_name(folder, 4, text, sizeof text, NULL), "4");
+    REFUSES(mrp_dataset_image_name(folder, -1, text, sizeof text, NULL), "-1");
+    REFUSES(mrp_dataset_image_name(folder, 0, text, 3, NULL), "3");
+    mrp_model *m = NULL;
+    WORKS(mrp_model_create(options, &m));
+    WORKS(mrp_finetune(m, named, options, NULL, NULL));
+    static char description[20000];
+    WORKS(mrp_model_describe(m, description, sizeof description, NULL));
+    EXPECT(strstr(description, "[\"ant\",\"bee\",\"cat\",\"dog wolf\"]") != NULL);
+    mrp_model_destroy(m);
+    mrp_dataset_destroy(named);
+    mrp_dataset_destroy(unlabelled);
+}
+
+static void keep_line(int32_t level, const char *text, void *user) { snprintf(user, 1000, "%d %s", (int)level, text); }
+
+static void test_log(void) {
+    char line[1000] = "";
+    REFUSES(mrp_set_log(3, keep_line, line), "3");
+    REFUSES(mrp_set_log(-1, keep_line, line), "-1");
+    WORKS(mrp_set_log(MRP_LOG_ERROR, keep_line, line));
+    EXPECT(mrp_config_set(options, "mask_rato", "1") == MRP_ERR_ARGUMENT);
+    EXPECT(strncmp(line, "1 unknown option 'mask_rato'", 28) == 0 && strcmp(line + 2, mrp_last_error()) == 0);
+    strcpy(line, "");
+    WORKS(mrp_pretrain(mae, labelled, options, NULL, NULL));
+    EXPECT(strcmp(line, "") == 0);
+    WORKS(mrp_set_log(MRP_LOG_INFO, keep_line, line));
+    WORKS(mrp_pretrain(mae, labelled, options, NULL, NULL));
+    EXPECT(strncmp(line, "2 pretrain: 2 steps of 8 images", 31) == 0);
+    WORKS(mrp_set_log(MRP_LOG_INFO, NULL, NULL));
+    strcpy(line, "");
+    EXPECT(mrp_config_set(options, "mask_rato", "1") == MRP_ERR_ARGUMENT);
+    EXPECT(strcmp(line, "") == 0);
+}
+
+int main(void) {
+    fill_images();
+    snprintf(root, sizeof root, "/tmp/mrp-pairs-XXXXXX");
+    EXPECT(mkdtemp(root) != NULL);
+    mkdir(in_root("images"), 0777);
+    mkdir(in_root("images/0"), 0777);
+    mkdir(in_root("images/1"), 0777);
+    options = small_options();
+    WORKS(mrp_config_set(options, "augmentation", "none"));
+    WORKS(mrp_dataset_wrap_array(pixels, MRP_UINT8, COUNT, CHANNELS, SIDE, SIDE, MRP_NCHW, labels, &labelled));
+    WORKS(mrp_dataset_generate(NULL, 4, 0, &gone));
+    mrp_dataset_destroy(gone);
+    WORKS(mrp_model_create(options, &mae));
+    WORKS(mrp_model_create(options, &classifier));
+    WORKS(mrp_pretrain(mae, labelled, options, NULL, NULL));
+    WORKS(mrp_finetune(classifier, labelled, options, NULL, NULL));
+    test_handles();
+    test_bad_images();
+    test_files();
+    test_memory();
+    test_busy();
+    test_cancelled();
+    test_unsupported();
+    test_numbers();
+    test_fork();
+    test_names();
+    test_log();
+    mrp_model_destroy(mae);
+    mrp_model_destroy(classifier);
+    mrp_dataset_destroy(folder);
+    mrp_dataset_destroy(labelled);
+    mrp_config_destroy(options);
+    char command[100];
+    snprintf(command, sizeof command, "rm -r '%s'", root);
+    EXPECT(system(command) == 0);
+    return check_result(__FILE__);
+}
