@@ -81,9 +81,8 @@ def main() -> None:
         config = mrp.Config(PRESET, threads=args.threads, epochs=args.epochs, seed=0)
         pretrained = mrp.Model(config)
         pretrained.pretrain(train, config)
-        print(
-            f"pretrained on {len(train)} images without labels, {args.epochs:g} epochs: {time.process_time() - start:.0f} s of processor time"
-        )
+        seconds = time.process_time() - start
+        print(f"pretrained on {len(train)} images without labels, {args.epochs:g} epochs: {seconds:.0f} s of processor time")
     first = next(iter(tests))
     rows: dict[str, list[dict[str, float]]] = {"pretrained, fine-tuned": [], "from scratch": []}
     for seed in range(args.seeds):
