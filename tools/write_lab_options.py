@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Writes the table of the laboratory's options into docs/laboratory.md, between its two markers, from the library's own table.
 
-    .venv/bin/python tools/write_lab_options.py
+.venv/bin/python tools/write_lab_options.py
 """
 
 from pathlib import Path
