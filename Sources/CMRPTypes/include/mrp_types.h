@@ -99,6 +99,13 @@ typedef struct mrp_lab_report mrp_lab_report; /* what the laboratory found */
  * the model of the running call gives MRP_ERR_BUSY. */
 typedef int32_t (*mrp_progress_fn)(const mrp_progress *progress, void *user);
 
+/* Chooses what pretraining hides (mrp_trainer_set_masking). `indices` are the numbers of a step's
+ * `count` images in their dataset; fill noise, count x patches: in each image the patches with the
+ * smallest values stay visible, as many as the mask ratio says. Noise of nothing but 0 and 1 is a
+ * mask: 1 hides, and the number must be right. Called once per step, on the thread that steps. Return
+ * 0 to go on; anything else stops the step, which then returns MRP_CANCELLED. */
+typedef int32_t (*mrp_masking_fn)(const int64_t *indices, int64_t count, int64_t patches, float *noise, void *user);
+
 /* How much of what happens is told to the function of mrp_set_log. */
 enum { MRP_LOG_NONE = 0, MRP_LOG_ERROR = 1, MRP_LOG_INFO = 2 };
 
