@@ -67,7 +67,7 @@ def _answer_with_the_nearest(parser: argparse.ArgumentParser) -> None:
             parser.error(_complaint(extra[0]))
         return found, extra
 
-    parser.parse_known_args = parse_known_args  # type: ignore[assignment]
+    parser.parse_known_args = parse_known_args  # type: ignore[method-assign]
 
 
 def _complaint(word: str) -> str:
@@ -82,7 +82,7 @@ def _complaint(word: str) -> str:
 
 def run(args: argparse.Namespace) -> int:
     """Does what the command says; returns the exit status."""
-    options = {name.removeprefix("option "): value for name, value in vars(args).items() if name.startswith("option ")}
+    options: dict[str, Any] = {name.removeprefix("option "): value for name, value in vars(args).items() if name.startswith("option ")}
     try:
         if args.plot:
             importlib.import_module("mrp._lab_plots")  # not after a run that took minutes
@@ -94,7 +94,7 @@ def run(args: argparse.Namespace) -> int:
         return 130
 
 
-def _report(args: argparse.Namespace, options: dict[str, str]) -> int:
+def _report(args: argparse.Namespace, options: dict[str, Any]) -> int:
     if args.csv:
         return _fail("--csv belongs to a study: give --sweep OPTION=A,B,... too")
     if args.json:
@@ -111,7 +111,7 @@ def _report(args: argparse.Namespace, options: dict[str, str]) -> int:
     return 0 if report.holds else 1
 
 
-def _study(args: argparse.Namespace, options: dict[str, str]) -> int:
+def _study(args: argparse.Namespace, options: dict[str, Any]) -> int:
     if args.json:
         return _fail("--json belongs to a report: a study writes --csv FILE")
     axes: dict[str, list[str]] = {}

@@ -156,11 +156,13 @@ class Report:
         rows, seeds, _, _ = _mrp.lab_report_summary(self._handle)
         result = []
         for row in range(rows):
-            texts = [_mrp.lab_report_row_text(self._handle, row, what) for what in ("claim", "statement", "quantity", "threshold")]
+            name, statement, quantity, threshold = (
+                _mrp.lab_report_row_text(self._handle, row, what) for what in ("claim", "statement", "quantity", "threshold")
+            )
             measured, low, high, holds, is_control = _mrp.lab_report_row(self._handle, row, -1)
             each = [_mrp.lab_report_row(self._handle, row, seed) for seed in range(seeds)]
             by_seed, holds_by_seed = tuple(one[0] for one in each), tuple(one[3] for one in each)
-            result.append(Claim(*texts, low, high, measured, holds, is_control, by_seed, holds_by_seed))
+            result.append(Claim(name, statement, quantity, threshold, low, high, measured, holds, is_control, by_seed, holds_by_seed))
         return result
 
     def table(self, seed: int | None = None) -> str:
