@@ -187,9 +187,10 @@ public func mrp_trainer_plan(
 
 /// Does one step.
 ///
-/// - Returns: MRP_OK, MRP_DONE when all steps were done before, MRP_CANCELLED when mrp_cancel stopped it (nothing changed; the next call
-///   tries the same step again).
-/// - Errors: MRP_ERR_NUMERIC, MRP_ERR_IO, MRP_ERR_FORMAT, MRP_ERR_MEMORY as for mrp_pretrain; MRP_ERR_ARGUMENT (NULL), MRP_ERR_FORKED (the
+/// - Returns: MRP_OK, MRP_DONE when all steps were done before, MRP_CANCELLED when mrp_cancel or the caller's masking stopped it (nothing
+///   changed; the next call tries the same step again).
+/// - Errors: MRP_ERR_NUMERIC, MRP_ERR_IO, MRP_ERR_FORMAT, MRP_ERR_MEMORY as for mrp_pretrain; MRP_ERR_ARGUMENT (NULL; noise that is
+///   NaN), MRP_ERR_FORKED (the
 ///   trainer's loader belongs to the parent process), MRP_ERR_HANDLE, MRP_ERR_BUSY.
 ///
 /// Since 0.1.
@@ -206,6 +207,34 @@ public func mrp_trainer_step(_ trainer: UnsafeMutablePointer<mrp_trainer>?) -> m
                 return mrp_status(MRP_OK)
             case .finished: return mrp_status(MRP_DONE)
             case .cancelled: return mrp_status(MRP_CANCELLED)
+            }
+        }
+    }
+}
+
+/// Lets the caller choose the hidden patches of each step of a pretraining run, image by image. A resumed run needs the same function to
+/// end with the same bits.
+///
+/// - Parameters:
+///   - masking: fills the noise of a step's images; NULL for random noise, which is what a new trainer has.
+///   - user: passed to it.
+/// - Errors: MRP_ERR_STATE (the run does not pretrain), MRP_ERR_HANDLE, MRP_ERR_BUSY, MRP_ERR_ARGUMENT (NULL).
+///
+/// Since 0.1.
+@_cdecl("mrp_trainer_set_masking")
+public func mrp_trainer_set_masking(
+    _ trainer: UnsafeMutablePointer<mrp_trainer>?, _ masking: mrp_masking_fn?, _ user: UnsafeMutableRawPointer?
+) -> mrp_status {
+    boundary {
+        try Registry.exclusively(trainer, TrainerHandle.self) { handle in
+            guard handle.trainer.phase == .pretrain else {
+                throw MRPError(.state, "masking belongs to pretraining, this trainer is made for \(handle.trainer.phase.rawValue)")
+            }
+            handle.trainer.masking = masking.map { function in
+                { indices, noise in
+                    let patches = indices.isEmpty ? 0 : noise.count / indices.count
+                    return function(indices.baseAddress, Int64(indices.count), Int64(patches), noise.baseAddress, user) == 0
+                }
             }
         }
     }

@@ -23,6 +23,10 @@ public final class Trainer {
         "\(phase.rawValue): \(progress.steps) steps of \(batch) images, \(plannedBytes >> 20) MiB, \(options.threads) threads"
     }
 
+    /// Fills noise [count, L] for the images of a step, given by their numbers in the dataset: the patches with the smallest values stay
+    /// visible. False stops the step. Nil: random noise. Only in pretraining.
+    public var masking: ((_ indices: UnsafeBufferPointer<Int64>, _ noise: UnsafeMutableBufferPointer<Float>) -> Bool)?
+
     private let options: Options
     private let executor: Executor
     private let optimizer: Optimizer
@@ -121,7 +125,10 @@ public final class Trainer {
         case .cancelled: return .cancelled
         case .end: return .finished
         }
-        try fill(batchData)
+        guard try fill(batchData) else {
+            try loader.seek(epoch: batchData.epoch, step: batchData.step)
+            return .cancelled
+        }
         optimizer.step.step = progress.step + 1
         optimizer.step.learningRate = schedule.rate(step: progress.step)
         let heartbeat = poll.map { Heartbeat($0) }
@@ -162,18 +169,42 @@ public final class Trainer {
         progress.epoch = Double(saved.step) / Double(loader.stepsPerEpoch)
     }
 
-    private func fill(_ data: Batch) throws {
-        guard let images = executor.input(MaskedAutoencoder.imagesInput) else { return }
+    /// Copies a batch and its masks into the graph's inputs; false when the caller's masking stops the run.
+    private func fill(_ data: Batch) throws -> Bool {
+        guard let images = executor.input(MaskedAutoencoder.imagesInput) else { return true }
         images.memory.copyMemory(from: data.images, byteCount: images.bytes)
         switch phase {
         case .pretrain:
-            try PatchMask.random(
-                batch: batch, count: model.encoder.geometry.count, visibleCount: visibleCount, seed: options.seed,
-                step: progress.step
-            ).fill(executor)
+            guard let mask = try mask(data) else { return false }
+            mask.fill(executor)
         case .finetune:
             executor.input(Classification.labelsInput)?.memory.copyMemory(from: data.labels, byteCount: 4 * batch)
         }
+        return true
+    }
+
+    private func mask(_ data: Batch) throws -> PatchMask? {
+        let count = model.encoder.geometry.count
+        guard let masking else {
+            return try PatchMask.random(batch: batch, count: count, visibleCount: visibleCount, seed: options.seed, step: progress.step)
+        }
+        let noise = try Tensor([batch, count])
+        guard masking(UnsafeBufferPointer(start: data.indices, count: batch), noise.float32) else { return nil }
+        if let bad = noise.float32.firstIndex(where: { $0.isNaN }) {
+            throw MRPError(.argument, "the noise of image \(data.indices[bad / count]) is NaN at patch \(bad % count)")
+        }
+        if noise.float32.allSatisfy({ $0 == 0 || $0 == 1 }) {  // masks: then nothing may be left to the ties
+            for image in 0..<batch {
+                let hidden = noise.float32[image * count..<(image + 1) * count].count { $0 == 1 }
+                guard hidden == count - visibleCount else {
+                    throw MRPError(
+                        .argument,
+                        "the mask of image \(data.indices[image]) hides \(hidden) of \(count) patches, mask_ratio \(model.maskRatio) hides \(count - visibleCount)"
+                    )
+                }
+            }
+        }
+        return PatchMask(noise: UnsafeBufferPointer(noise.float32), batch: batch, count: count, visibleCount: visibleCount)
     }
 
     private func record(_ data: Batch, seconds: Double) {

@@ -418,6 +418,7 @@ def test_the_command(tmp_path):
         assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_the_command_succeeds_when_the_claims_hold():
     done = command("--preset", "quick", "--quiet")
     assert done.returncode == 0, done.stdout + done.stderr

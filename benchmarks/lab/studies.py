@@ -4,7 +4,8 @@
     .venv/bin/python benchmarks/lab/studies.py [STUDY...] [--output build/studies] [--seeds N]
 
 Resumable: what a CSV file holds is not run again. The studies of one option run the default regime; the window of tau and theta a smaller
-one. With k the samples and the dimension grow (50 k labelled and 30 k unlabelled samples, d = max(64, 2.56 k)); all else stays.
+one. With k grow the samples (50 k labelled, 30 k unlabelled), the dimension (max(64, 2.56 k)) and the learning rates (a feature's share of
+the mean gradient falls as 1 / k); all else stays.
 """
 
 import argparse
@@ -58,6 +59,7 @@ def classes(args: argparse.Namespace) -> None:
     rows = mrp.lab.StudyTable()
     for k in CLASSES:
         sizes = {"d": max(64, round(2.56 * k)), "N": 50 * k, "N_pre": 30 * k}
+        sizes |= {"eta": 0.2 * k, "eta_u": 0.2 * k, "eta_w": 0.005 * k, "eta_SL": 0.2 * k}
         path = args.output / f"k_{k}.csv"
         table = mrp.lab.study({"k": [k]}, path=path, seeds=args.seeds or 1, frozen_probe=False, threads=args.threads, **sizes)
         rows.extend(table)

@@ -100,6 +100,8 @@ typedef struct {
     } handle;
     int kind;
     PyObject *first, *second; /* handles that this one borrows from, or NULL */
+    PyObject *masking;        /* a trainer's function, or NULL */
+    PyObject *raised[3];      /* the exception that it ended with, to be raised by the step */
     Py_buffer pixels;         /* the wrapped array; pixels.obj is NULL when there is none */
 } handle_object;
 
@@ -118,6 +120,8 @@ static int handle_clear(PyObject *self) {
     if (object->pixels.obj) PyBuffer_Release(&object->pixels);
     Py_CLEAR(object->first);
     Py_CLEAR(object->second);
+    Py_CLEAR(object->masking);
+    for (int i = 0; i < 3; i++) Py_CLEAR(object->raised[i]);
     return 0;
 }
 
@@ -126,6 +130,8 @@ static int handle_traverse(PyObject *self, visitproc visit, void *arg) {
     Py_VISIT(Py_TYPE(self));
     Py_VISIT(object->first);
     Py_VISIT(object->second);
+    Py_VISIT(object->masking);
+    for (int i = 0; i < 3; i++) Py_VISIT(object->raised[i]);
     Py_VISIT(object->pixels.obj);
     return 0;
 }
@@ -884,6 +890,46 @@ static PyObject *py_trainer_plan(PyObject *module, PyObject *object) {
 
 static mrp_status call_step(void *trainer) { return mrp_trainer_step(trainer); }
 
+/* Copies the float32 array that the caller's function returns for the images' numbers. On the thread of the step, without the GIL. */
+static int32_t call_masking(const int64_t *indices, int64_t count, int64_t patches, float *noise, void *user) {
+    handle_object *object = user;
+    const Py_ssize_t needed = (Py_ssize_t)(count * patches) * (Py_ssize_t)sizeof *noise;
+    const PyGILState_STATE gil = PyGILState_Ensure();
+    PyObject *numbers = PyBytes_FromStringAndSize((const char *)indices, (Py_ssize_t)count * (Py_ssize_t)sizeof *indices);
+    PyObject *answer = numbers ? PyObject_CallFunctionObjArgs(object->masking, numbers, NULL) : NULL;
+    Py_buffer view = {0};
+    if (answer && PyObject_GetBuffer(answer, &view, PyBUF_SIMPLE) == 0) {
+        if (view.len == needed)
+            memcpy(noise, view.buf, (size_t)needed);
+        else
+            PyErr_Format(PyExc_ValueError, "masking gave %zd values for %lld images of %lld patches", view.len / (Py_ssize_t)sizeof *noise,
+                         (long long)count, (long long)patches);
+        PyBuffer_Release(&view);
+    }
+    Py_XDECREF(numbers);
+    Py_XDECREF(answer);
+    const int failed = PyErr_Occurred() != NULL;
+    if (failed) PyErr_Fetch(&object->raised[0], &object->raised[1], &object->raised[2]);
+    PyGILState_Release(gil);
+    return failed;
+}
+
+static PyObject *py_trainer_set_masking(PyObject *module, PyObject *args) {
+    PyObject *object, *masking;
+    if (!PyArg_ParseTuple(args, "OO", &object, &masking)) return NULL;
+    module_state *state = state_of(module);
+    mrp_trainer *trainer = handle_of(state, object, TRAINER);
+    if (!trainer) return NULL;
+    const int none = masking == Py_None;
+    if (!none && !PyCallable_Check(masking)) return PyErr_Format(PyExc_TypeError, "masking is not callable: %R", masking);
+    const mrp_status status = mrp_trainer_set_masking(trainer, none ? NULL : call_masking, object);
+    if (status != MRP_OK) return raise_status(state, status);
+    PyObject *before = ((handle_object *)object)->masking;
+    ((handle_object *)object)->masking = none ? NULL : (Py_INCREF(masking), masking);
+    Py_XDECREF(before);
+    Py_RETURN_NONE;
+}
+
 static PyObject *py_trainer_step(PyObject *module, PyObject *object) {
     module_state *state = state_of(module);
     mrp_trainer *trainer = handle_of(state, object, TRAINER);
@@ -893,6 +939,12 @@ static PyObject *py_trainer_step(PyObject *module, PyObject *object) {
                             .cancel = cancel_model,
                             .target = handle_of(state, ((handle_object *)object)->first, MODEL)};
     if (!watched.target || !run_watched(state, &watched)) return NULL;
+    PyObject **raised = ((handle_object *)object)->raised;
+    if (raised[0]) {
+        PyErr_Restore(raised[0], raised[1], raised[2]);
+        raised[0] = raised[1] = raised[2] = NULL;
+        return NULL;
+    }
     return PyLong_FromLong(watched.status);
 }
 
@@ -1294,6 +1346,8 @@ static PyMethodDef functions[] = {
     FUNCTION(trainer_save, METH_VARARGS, "($module, trainer, path, /)", "Write the state of a run."),
     FUNCTION(trainer_resume, METH_VARARGS, "($module, trainer, path, /)", "Continue a saved run."),
     FUNCTION(trainer_step, METH_O, "($module, trainer, /)", "One step; returns 0, 1 when cancelled, 2 when the run is done."),
+    FUNCTION(trainer_set_masking, METH_VARARGS, "($module, trainer, masking, /)",
+             "masking(numbers) -> float32 noise [count, patches], numbers being int64 in bytes; None for random noise."),
     FUNCTION(trainer_progress, METH_O, "($module, trainer, /)", "How far the run is."),
     FUNCTION(evaluate, METH_VARARGS, "($module, model, dataset, config, metric, /)", "A number: 'top1', 'loss' or 'reconstruction_loss'."),
     FUNCTION(encode, METH_VARARGS, "($module, model, dataset, config, out, /)", "Write features into a float32 array."),

@@ -82,7 +82,7 @@ def _complaint(word: str) -> str:
 
 def run(args: argparse.Namespace) -> int:
     """Does what the command says; returns the exit status."""
-    options = {name.removeprefix("option "): value for name, value in vars(args).items() if name.startswith("option ")}
+    options: dict[str, Any] = {name.removeprefix("option "): value for name, value in vars(args).items() if name.startswith("option ")}
     try:
         if args.plot:
             importlib.import_module("mrp._lab_plots")  # not after a run that took minutes

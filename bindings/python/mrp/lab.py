@@ -162,8 +162,7 @@ class Report:
             measured, low, high, holds, is_control = _mrp.lab_report_row(self._handle, row, -1)
             each = [_mrp.lab_report_row(self._handle, row, seed) for seed in range(seeds)]
             by_seed, holds_by_seed = tuple(one[0] for one in each), tuple(one[3] for one in each)
-            texts = (name, statement, quantity, threshold)
-            result.append(Claim(*texts, low, high, measured, holds, is_control, by_seed, holds_by_seed))
+            result.append(Claim(name, statement, quantity, threshold, low, high, measured, holds, is_control, by_seed, holds_by_seed))
         return result
 
     def table(self, seed: int | None = None) -> str:
