@@ -63,18 +63,18 @@ extern "C" {
 typedef int32_t mrp_status;
 enum {
     MRP_OK = 0,
-    MRP_CANCELLED = 1,         /* stopped by the callback or by mrp_cancel; what was finished stays */
-    MRP_DONE = 2,              /* nothing is left to do */
-    MRP_ERR_ARGUMENT = -1,     /* a NULL pointer, or a value outside its range */
-    MRP_ERR_HANDLE = -2,       /* not a live handle of this type */
-    MRP_ERR_BUSY = -3,         /* the handle is in use by another call */
-    MRP_ERR_MEMORY = -4,       /* memory ran out */
-    MRP_ERR_IO = -5,           /* a file could not be opened, read or written */
-    MRP_ERR_FORMAT = -6,       /* a file or text is not what it should be */
-    MRP_ERR_VERSION = -7,      /* a file of a newer or unknown version */
-    MRP_ERR_STATE = -8,        /* not possible in the handle's present state */
-    MRP_ERR_NUMERIC = -9,      /* NaN or infinity in the data or in the loss */
-    MRP_ERR_FORKED = -10,      /* the handle was in use when the process forked */
+    MRP_CANCELLED = 1,     /* stopped by the callback or by mrp_cancel; what was finished stays */
+    MRP_DONE = 2,          /* nothing is left to do */
+    MRP_ERR_ARGUMENT = -1, /* a NULL pointer, or a value outside its range */
+    MRP_ERR_HANDLE = -2,   /* not a live handle of this type */
+    MRP_ERR_BUSY = -3,     /* the handle is in use by another call */
+    MRP_ERR_MEMORY = -4,   /* memory ran out */
+    MRP_ERR_IO = -5,       /* a file could not be opened, read or written */
+    MRP_ERR_FORMAT = -6,   /* a file or text is not what it should be */
+    MRP_ERR_VERSION = -7,  /* a file of a newer or unknown version */
+    MRP_ERR_STATE = -8,    /* not possible in the handle's present state */
+    MRP_ERR_NUMERIC = -9,  /* NaN or infinity in the data or in the loss */
+    MRP_ERR_FORKED = -10,  /* the handle was in use when the process forked */
     MRP_ERR_UNSUPPORTED = -11, /* correct, but not offered by this build or for this model */
     MRP_ERR_INTERNAL = -99     /* a defect of the library: please report it */
 };
@@ -106,8 +106,8 @@ typedef int32_t (*mrp_progress_fn)(const mrp_progress *progress, void *user);
  * smallest values stay visible, as many as the mask ratio says. Noise of nothing but 0 and 1 is a
  * mask: 1 hides, and the number must be right. Called once per step, on the thread that steps. Return
  * 0 to go on; anything else stops the step, which then returns MRP_CANCELLED. */
-typedef int32_t (*mrp_masking_fn)(const int64_t *indices, int64_t count, int64_t patches, float *noise,
-                                  void *user);
+typedef int32_t (*mrp_masking_fn)(const int64_t *indices, int64_t count, int64_t patches,
+                                  float *noise, void *user);
 
 /* How much of what happens is told to the function of mrp_set_log. */
 enum { MRP_LOG_NONE = 0, MRP_LOG_ERROR = 1, MRP_LOG_INFO = 2 };
@@ -211,6 +211,68 @@ int64_t mrp_memory_in_use(void);
  * mrp_config_describe lists all keys with types, defaults, limits and meaning. Keys of training can
  * be set for one phase only, as "pretrain.epochs" or "finetune.epochs"; the plain key sets both.
  * Several threads may share a set of options.
+ */
+
+/*
+ * Key, default and limits of every option; * = can be set for one phase:
+ *
+ * network:
+ *   encoder                vit_tiny    vit_mini, vit_tiny, vit_small, vit_base, vit_large, vit_huge
+ *   image_size             32          1 ... 65536
+ *   image_height           32          1 ... 65536
+ *   image_width            32          1 ... 65536
+ *   channels               3           1 ... 4096
+ *   patch_size             4           1 ... 65536
+ *   patch_height           4           1 ... 65536
+ *   patch_width            4           1 ... 65536
+ *   width                  auto        4 ... 65536
+ *   depth                  auto        1 ... 1024
+ *   heads                  auto        1 ... 65536
+ *   mlp_ratio              4           [0.01, 64.0]
+ *   layer_norm_eps         1e-6        [1e-12, 1.0]
+ *   decoder_width          128         4 ... 65536
+ *   decoder_depth          4           1 ... 1024
+ *   decoder_heads          4           1 ... 65536
+ *   pooling                mean        mean, cls
+ *   classes                auto        2 ... 16777216
+ *
+ * objective:
+ *   mask_ratio             auto        [0.0, 1.0)
+ *   norm_pix_loss          true        true or false
+ *   label_smoothing        0.1         [0.0, 1.0)
+ *
+ * training:
+ *   epochs*                20          [0.0, 1000000.0]
+ *   batch_size*            128         1 ... 1048576
+ *   learning_rate*         auto        >= 0.0
+ *   base_learning_rate*    auto        >= 0.0
+ *   min_learning_rate*     0           >= 0.0
+ *   warmup_epochs*         auto        >= 0.0
+ *   weight_decay*          0.05        >= 0.0
+ *   beta1*                 0.9         [0.0, 1.0)
+ *   beta2*                 auto        [0.0, 1.0)
+ *   layer_decay*           auto        [0.001, 1.0]
+ *   frozen_encoder         false       true or false
+ *
+ * data:
+ *   augmentation*          auto        none, flip, pad_crop_flip, random_resized_crop_flip
+ *   crop_padding*          4           0 ... 4096
+ *   crop_scale_min*        0.2         [0.01, 1.0]
+ *   crop_scale_max*        1           [0.01, 1.0]
+ *   mean                   auto        numbers separated by commas
+ *   std                    auto        numbers separated by commas
+ *   cache_bytes            536870912   0 ... 1099511627776
+ *   synthetic_classes      10          2 ... 1000
+ *   synthetic_single_view  0.5         [0.0, 1.0]
+ *   synthetic_first_image  0           0 ... 1099511627776
+ *   features               mean        mean, cls, tokens
+ *   layer                  0           0 ... 1024
+ *
+ * run:
+ *   seed                   0           0 ... 9223372036854775807
+ *   threads                auto        1 ... 1024
+ *   loader_threads         1           0 ... 256
+ *   instructions           auto        baseline, avx2, avx512, neon
  */
 
 /**

@@ -61,8 +61,8 @@ const char *mt_version(void) { return MRP_VERSION; }
 #define TEXT_OF(x) #x
 
 const char *mt_build(void) {
-    return "libmrp " MRP_VERSION ", commit " MRP_COMMIT
-           ", clang " TEXT(__clang_major__) "." TEXT(__clang_minor__) "." TEXT(__clang_patchlevel__);
+    return "libmrp " MRP_VERSION ", commit " MRP_COMMIT ", clang " TEXT(__clang_major__) "." TEXT(
+        __clang_minor__) "." TEXT(__clang_patchlevel__);
 }
 
 const char *mt_static_name(const char *phase) {

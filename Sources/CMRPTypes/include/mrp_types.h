@@ -61,18 +61,18 @@ extern "C" {
 typedef int32_t mrp_status;
 enum {
     MRP_OK = 0,
-    MRP_CANCELLED = 1,         /* stopped by the callback or by mrp_cancel; what was finished stays */
-    MRP_DONE = 2,              /* nothing is left to do */
-    MRP_ERR_ARGUMENT = -1,     /* a NULL pointer, or a value outside its range */
-    MRP_ERR_HANDLE = -2,       /* not a live handle of this type */
-    MRP_ERR_BUSY = -3,         /* the handle is in use by another call */
-    MRP_ERR_MEMORY = -4,       /* memory ran out */
-    MRP_ERR_IO = -5,           /* a file could not be opened, read or written */
-    MRP_ERR_FORMAT = -6,       /* a file or text is not what it should be */
-    MRP_ERR_VERSION = -7,      /* a file of a newer or unknown version */
-    MRP_ERR_STATE = -8,        /* not possible in the handle's present state */
-    MRP_ERR_NUMERIC = -9,      /* NaN or infinity in the data or in the loss */
-    MRP_ERR_FORKED = -10,      /* the handle was in use when the process forked */
+    MRP_CANCELLED = 1,     /* stopped by the callback or by mrp_cancel; what was finished stays */
+    MRP_DONE = 2,          /* nothing is left to do */
+    MRP_ERR_ARGUMENT = -1, /* a NULL pointer, or a value outside its range */
+    MRP_ERR_HANDLE = -2,   /* not a live handle of this type */
+    MRP_ERR_BUSY = -3,     /* the handle is in use by another call */
+    MRP_ERR_MEMORY = -4,   /* memory ran out */
+    MRP_ERR_IO = -5,       /* a file could not be opened, read or written */
+    MRP_ERR_FORMAT = -6,   /* a file or text is not what it should be */
+    MRP_ERR_VERSION = -7,  /* a file of a newer or unknown version */
+    MRP_ERR_STATE = -8,    /* not possible in the handle's present state */
+    MRP_ERR_NUMERIC = -9,  /* NaN or infinity in the data or in the loss */
+    MRP_ERR_FORKED = -10,  /* the handle was in use when the process forked */
     MRP_ERR_UNSUPPORTED = -11, /* correct, but not offered by this build or for this model */
     MRP_ERR_INTERNAL = -99     /* a defect of the library: please report it */
 };
@@ -104,7 +104,8 @@ typedef int32_t (*mrp_progress_fn)(const mrp_progress *progress, void *user);
  * smallest values stay visible, as many as the mask ratio says. Noise of nothing but 0 and 1 is a
  * mask: 1 hides, and the number must be right. Called once per step, on the thread that steps. Return
  * 0 to go on; anything else stops the step, which then returns MRP_CANCELLED. */
-typedef int32_t (*mrp_masking_fn)(const int64_t *indices, int64_t count, int64_t patches, float *noise, void *user);
+typedef int32_t (*mrp_masking_fn)(const int64_t *indices, int64_t count, int64_t patches,
+                                  float *noise, void *user);
 
 /* How much of what happens is told to the function of mrp_set_log. */
 enum { MRP_LOG_NONE = 0, MRP_LOG_ERROR = 1, MRP_LOG_INFO = 2 };

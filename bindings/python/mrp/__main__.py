@@ -1,6 +1,8 @@
-"""`python -m mrp`."""
+"""`python -m mrp` is the command `mrp`."""
 
-from mrp._lab_command import main
+import sys
+
+from mrp._command import main
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
