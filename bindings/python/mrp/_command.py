@@ -188,7 +188,9 @@ def _refuse_unknown(parser: argparse.ArgumentParser, unknown: list[str]) -> None
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """Arguments with the table's options, checked, as a dict in `table`. A wrong one ends the process with status 2."""
     parser = build_parser()
-    words = [re.sub(r"^--[\w.-]+", lambda m: m[0].replace("_", "-"), word) for word in (sys.argv[1:] if arguments is None else arguments)]
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if words[:1] != ["lab"]:  # whose options have symbols such as N_pre
+        words = [re.sub(r"^--[\w.-]+", lambda match: match[0].replace("_", "-"), word) for word in words]
     args, unknown = parser.parse_known_args(words)
     command = _subparser(parser, args.command)
     if unknown:
