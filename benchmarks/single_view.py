@@ -19,7 +19,7 @@ import mrp
 import numpy as np
 
 PRESET = "mae_vit_mini_32"
-FINETUNE = {"batch_size": 64, "label_smoothing": 0.1, "weight_decay": 0.05}
+FINETUNE = {"batch_size": 32, "label_smoothing": 0.1, "weight_decay": 0.05}
 Tests = dict[str, mrp.Dataset]
 
 

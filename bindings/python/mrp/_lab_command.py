@@ -3,7 +3,7 @@
 import argparse
 import importlib
 import sys
-from typing import Any, NoReturn
+from typing import Any
 
 from mrp import lab
 from mrp._mrp import ArgumentError, MrpError, lab_create, lab_set
@@ -43,9 +43,8 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     for option in lab.options().values():
         group = groups.get(option.section) or parser.add_argument_group(f"options: {option.section}")
         groups[option.section] = group
-        names = dict.fromkeys((f"--{option.key.replace('_', '-')}", f"--{option.key}"))
-        if option.symbol and option.symbol not in _OWN:
-            names[f"--{option.symbol}"] = None
+        words = [option.key, option.symbol] if option.symbol and option.symbol not in _OWN else [option.key]
+        names = dict.fromkeys(f"--{name}" for word in words for name in (word.replace("_", "-"), word))
         text = f"{option.summary} ({option.type}, {option.limits}; default {option.default})".replace("%", "%%")
         group.add_argument(*names, dest=f"option {option.key}", metavar="VALUE", default=argparse.SUPPRESS, help=text)
     _answer_with_the_nearest(parser)
@@ -89,9 +88,6 @@ def run(args: argparse.Namespace) -> int:
         return _study(args, options) if args.sweep else _report(args, options)
     except (MrpError, OSError, ImportError) as error:
         return _fail(str(error))
-    except KeyboardInterrupt:
-        print("mrp lab: interrupted", file=sys.stderr)
-        return 130
 
 
 def _report(args: argparse.Namespace, options: dict[str, Any]) -> int:
@@ -133,11 +129,3 @@ def _study(args: argparse.Namespace, options: dict[str, Any]) -> int:
 def _fail(text: str) -> int:
     print(f"mrp lab: {text}", file=sys.stderr)
     return 2
-
-
-def main(arguments: list[str] | None = None) -> NoReturn:
-    """`python -m mrp`, with the commands that there are."""
-    parser = argparse.ArgumentParser(prog="mrp", description="Mask-reconstruction pretraining of vision encoders.", allow_abbrev=False)
-    add_parser(parser.add_subparsers(dest="command", required=True, metavar="command"))
-    args = parser.parse_args(arguments)
-    sys.exit(args.run(args))
