@@ -244,13 +244,22 @@ int64_t mrp_memory_in_use(void);
  * training:
  *   epochs*                20          [0.0, 1000000.0]
  *   batch_size*            128         1 ... 1048576
+ *   optimizer*             adamw       adamw, sgd, lars, lamb
  *   learning_rate*         auto        >= 0.0
  *   base_learning_rate*    auto        >= 0.0
+ *   schedule*              cosine      cosine, constant, multistep
+ *   milestones*                        numbers separated by commas
+ *   decay_factor*          0.1         [0.0, 1.0)
  *   min_learning_rate*     0           >= 0.0
  *   warmup_epochs*         auto        >= 0.0
- *   weight_decay*          0.05        >= 0.0
+ *   weight_decay*          auto        >= 0.0
+ *   weight_decay_end*      auto        >= 0.0
+ *   clip_gradient*         0           >= 0.0
  *   beta1*                 0.9         [0.0, 1.0)
  *   beta2*                 auto        [0.0, 1.0)
+ *   momentum*              0.9         [0.0, 1.0)
+ *   nesterov*              false       true or false
+ *   trust_coefficient*     0.001       >= 0.0
  *   layer_decay*           auto        [0.001, 1.0]
  *   frozen_encoder         false       true or false
  *

@@ -197,7 +197,9 @@ public enum OptionTable {
             perPhase: true),
         option("momentum", fraction, "0.9", "training", "Momentum of sgd and lars.", perPhase: true),
         option("nesterov", .flag, "false", "training", "Nesterov's momentum in sgd.", perPhase: true),
-        option("trust_coefficient", positive(), "0.001", "training", "Of lars: the share of a weight's norm that a step may change.", perPhase: true),
+        option(
+            "trust_coefficient", positive(), "0.001", "training", "Of lars: the share of a weight's norm that a step may change.",
+            perPhase: true),
         option(
             "layer_decay", .number(minimum: 1e-3, maximum: 1, belowMaximum: false), "auto", "training",
             "Learning rate factor from each layer to the one below it; auto: 0.75 when fine-tuning a pretrained encoder, else 1.",

@@ -416,8 +416,8 @@ int main(void) {
         test_cross_entropy();
         test_mean_tokens();
         test_adamw();
-    test_sgd();
-    test_norm();
+        test_sgd();
+        test_norm();
         test_nan();
     }
     for (int i = 0; i < POOLS; i++) mk_pool_destroy(pools[i]);
