@@ -10,7 +10,7 @@ public final class Optimizer {
         public var weightDecay: Double
         /// Layer-wise learning-rate decay: a weight of layer id i learns at decay^(depth + 1 - i) of the rate (1: all alike).
         public var layerDecay: Double
-        /// Whether the class and mask tokens are decayed: yes in MAE's pretraining, no in its fine-tuning.
+        /// Whether the class and mask tokens, and learned positions, are decayed: yes in MAE's pretraining, no in its fine-tuning.
         public var decaysTokens: Bool
         /// Whether only the classifier head learns: a linear probe of a frozen encoder.
         public var trainsHeadOnly: Bool
@@ -49,7 +49,7 @@ public final class Optimizer {
             guard let gradient = byValue[value] else { continue }
             let name = specification.name
             gradients[name] = gradient
-            let isToken = name == "cls_token" || name == "mask_token"
+            let isToken = name == "cls_token" || name == "mask_token" || name == "pos_embed"
             let isDecayed = specification.isDecayed && (settings.decaysTokens || !isToken)
             var rateScale = 1.0
             for _ in model.encoder.layer(of: name)..<(depth + 1) { rateScale *= settings.layerDecay }

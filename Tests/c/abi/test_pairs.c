@@ -202,7 +202,7 @@ static void test_memory(void) {
     FAILS_WITHOUT_MEMORY(mrp_dataset_images(labelled, 0, 4, 4, 4, numbers, VALUES));
     FAILS_WITHOUT_MEMORY(mrp_model_create(options, &m));
     FAILS_WITHOUT_MEMORY(mrp_model_clone(mae, &m));
-    FAILS_WITHOUT_MEMORY(mrp_model_load(in_root("model.safetensors"), &m));
+    FAILS_WITHOUT_MEMORY(mrp_model_load(in_root("model.safetensors"), NULL, &m));
     FAILS_WITHOUT_MEMORY(mrp_file_describe(in_root("model.safetensors"), text, sizeof text, &needed));
     for (int i = 0; i < OPERATIONS; i++) {
         mrp_model *copy = model_for(&operations[i]);
@@ -241,7 +241,7 @@ static int32_t call_from_within(const mrp_progress *progress, void *user) {
         fails(operations[i].call(host->model, labelled, options), MRP_ERR_BUSY, "model", operations[i].name, __LINE__);
     }
     FAILS(mrp_model_clone(host->model, &copy), MRP_ERR_BUSY, "model");
-    FAILS(mrp_model_save(host->model, "never"), MRP_ERR_BUSY, "model");
+    FAILS(mrp_model_save(host->model, "never", NULL), MRP_ERR_BUSY, "model");
     FAILS(mrp_model_describe(host->model, text, sizeof text, &needed), MRP_ERR_BUSY, "model");
     FAILS(mrp_model_parameter(host->model, "cls_token", NULL, 0, &needed), MRP_ERR_BUSY, "model");
     FAILS(mrp_trainer_step(host->trainer), MRP_ERR_BUSY, "model");
@@ -380,12 +380,12 @@ static void test_files(void) {
     char text[8];
     int64_t needed;
     const char *model_file = in_root("model.safetensors");
-    WORKS(mrp_model_save(mae, model_file));
-    FAILS(mrp_model_load(patched(model_file, "\\\"version\\\":1", "\\\"version\\\":9"), &made), MRP_ERR_VERSION, "version 9");
+    WORKS(mrp_model_save(mae, model_file, NULL));
+    FAILS(mrp_model_load(patched(model_file, "\\\"version\\\":1", "\\\"version\\\":9"), NULL, &made), MRP_ERR_VERSION, "version 9");
     const long size = read_all(model_file, bytes, sizeof bytes);
     memset(bytes + size - 4, 0xff, 4); /* the last weight becomes NaN */
     write_all(in_root("nan.safetensors"), bytes, (size_t)size);
-    FAILS(mrp_model_load(in_root("nan.safetensors"), &made), MRP_ERR_NUMERIC, "nan");
+    FAILS(mrp_model_load(in_root("nan.safetensors"), NULL, &made), MRP_ERR_NUMERIC, "nan");
     FAILS(mrp_file_describe("/no/such/file", text, sizeof text, &needed), MRP_ERR_IO, "/no/such/file");
     FAILS(mrp_file_describe("/proc/self/exe", text, sizeof text, &needed), MRP_ERR_FORMAT, "/proc/self/exe");
     REFUSES(mrp_file_describe(NULL, text, sizeof text, &needed), "path");

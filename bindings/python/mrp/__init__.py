@@ -8,6 +8,7 @@
 
 Estimators: MaskedAutoencoder, Classifier. Images: arrays (uint8, uint16 or float32; NCHW or NHWC), Dataset, ImageFolder.
 Below them the objects of the C interface: Config, Dataset, Model, Trainer. `options()` lists every option by name.
+Weights of others: load() reads timm's and transformers' files, to_torch_state_dict() and from_torch() exchange them with PyTorch.
 The same seed gives the same bits, whatever the number of threads.
 """
 
@@ -37,6 +38,7 @@ from mrp._mrp import (
     memory_in_use,
 )
 from mrp._mrp import version as _version
+from mrp._torch import from_torch, to_torch_state_dict
 from mrp._trainer import Plan, Trainer
 
 __version__ = _version()
@@ -70,8 +72,10 @@ __all__ = [
     "UnsupportedError",
     "VersionError",
     "build_info",
+    "from_torch",
     "load",
     "memory_in_use",
     "options",
     "presets",
+    "to_torch_state_dict",
 ]
