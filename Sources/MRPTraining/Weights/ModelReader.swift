@@ -99,7 +99,9 @@ struct ModelReader {
             let name = specification.name
             expected.insert(name)
             guard let parts = weights.weights[name] else {
-                if isOptional(name, description, lacksBias: lacksBias) || adaptation.recomputes(name) {
+                if (lacksBias && name.hasSuffix("attn.qkv.bias")) || (adaptation.lacksNorm && Self.encoderNorm.contains(name))
+                    || adaptation.recomputes(name)
+                {
                     absent.insert(name)
                 } else {
                     problems += weights.names.pieces(of: specification).map { "'\($0.name)' is missing" }
@@ -131,13 +133,11 @@ struct ModelReader {
                 "'\(source.path)' does not fit its configuration: \(problems.prefix(Self.shownProblems).joined(separator: ", "))\(more)")
         }
         var notes: [String] = []
-        if absent.contains(Self.encoderNorm[0]) { notes.append("the file has no norm of the encoder: the classifier does not use it") }
+        if absent.contains(Self.encoderNorm[0]) {
+            notes.append("the file has no norm of the encoder, which its classifier does not use: it scales by 1")
+        }
         if lacksBias { notes.append("the file has no bias of query, key and value: it is zero") }
         return (absent, notes)
-    }
-
-    private func isOptional(_ name: String, _ description: ModelDescription, lacksBias: Bool) -> Bool {
-        (lacksBias && name.hasSuffix("attn.qkv.bias")) || (description.head?.pooling == .mean && Self.encoderNorm.contains(name))
     }
 
     // MARK: Numbers

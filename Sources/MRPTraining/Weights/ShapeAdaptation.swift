@@ -15,9 +15,14 @@ struct ShapeAdaptation {
     private let channels: String
     private let sourceByName: [String: ParameterSpecification]
     private let freshNames: Set<String>
+    /// Whether the file's classifier uses the encoder's norm not at all, so that the file may lack it.
+    let lacksNorm: Bool
+    private let leavesClassifierOut: Bool
 
     init(_ description: ModelDescription, _ options: Options) throws {
         target = description
+        lacksNorm = description.head?.pooling == .mean
+        leavesClassifierOut = options.choice("classifier") == "new"
         positions = options.choice("positions")
         channels = options.choice("channel_weights")
         var source = description
@@ -35,7 +40,7 @@ struct ShapeAdaptation {
             target.decoder = nil
             target.notes.append("the decoder is left out: it predicts patches of another size")
         }
-        if options.choice("classifier") == "new", let head = description.head {
+        if leavesClassifierOut, let head = description.head {
             // Its tensors may have any shape: none is read.
             source.head = nil
             target.head = nil
@@ -43,7 +48,7 @@ struct ShapeAdaptation {
             target.notes.append("the classifier of \(head.classes) classes is left out")
         }
         if let classes = options.isSet("classes") ? options.optionalInteger("classes") : nil, classes != target.head?.classes {
-            guard options.choice("classifier") == "new" else {
+            guard leavesClassifierOut else {
                 throw MRPError(
                     .argument,
                     "the file has \(description.head.map { "\($0.classes)" } ?? "no") classes, option classes is \(classes): set classifier=new"
@@ -115,8 +120,7 @@ struct ShapeAdaptation {
 
     /// Whether a weight of the file belongs to what is left out.
     func dropsFromFile(_ name: String) -> Bool {
-        source.head == nil && target.notes.contains { $0.hasPrefix("the classifier of") }
-            && (name.hasPrefix("head.") || name.hasPrefix("fc_norm."))
+        leavesClassifierOut && (name.hasPrefix("head.") || name.hasPrefix("fc_norm."))
     }
 
     func recomputes(_ name: String) -> Bool { positions == "recompute" && (name == "pos_embed" || name == "decoder_pos_embed") }
