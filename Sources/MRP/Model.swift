@@ -204,8 +204,7 @@ public func mrp_model_parameter(
 ///   - buffer: receives the text; NULL with a capacity of 0 asks for the size only.
 ///   - capacity: bytes in `buffer`.
 ///   - needed: receives the size of the text with its NUL; may be NULL.
-/// - Errors: MRP_ERR_IO (cannot be read), MRP_ERR_FORMAT (not safetensors, or damaged), MRP_ERR_MEMORY, MRP_ERR_ARGUMENT (buffer too small,
-///   NULL).
+/// - Errors: MRP_ERR_IO (cannot be read), MRP_ERR_FORMAT (not safetensors, or damaged), MRP_ERR_ARGUMENT (buffer too small, NULL).
 ///
 /// Since 0.1.
 @_cdecl("mrp_file_describe")

@@ -159,6 +159,9 @@ static void test_models(void) {
     REFUSES(mrp_model_save(model, NULL, NULL), "path");
     FAILS(mrp_model_save(model, "/no/such/folder/m.safetensors", NULL), MRP_ERR_IO, "/no/such/folder");
     FAILS(mrp_model_save(model, "/proc/self/exe/m.safetensors", NULL), MRP_ERR_IO, "/proc/self/exe");
+    REFUSES(mrp_model_export_onnx(NULL, "x", NULL), "NULL");
+    REFUSES(mrp_model_export_onnx(model, NULL, NULL), "path");
+    FAILS(mrp_model_export_onnx(model, "/no/such/folder/m.onnx", NULL), MRP_ERR_IO, "/no/such/folder");
     REFUSES(mrp_model_clone(NULL, &made), "NULL");
     REFUSES(mrp_model_clone(model, NULL), "out");
     REFUSES(mrp_model_describe(NULL, text, sizeof text, &needed), "NULL");
@@ -294,6 +297,7 @@ static void test_handles(void) {
     float values[4];
     mrp_dataset *gone = NULL;
     mrp_dataset *made = NULL;
+    mrp_model *loaded = NULL;
     WORKS(mrp_dataset_generate(NULL, 4, 0, &gone));
     mrp_dataset_destroy(gone);
     mrp_dataset_destroy(gone);
@@ -306,6 +310,8 @@ static void test_handles(void) {
         FAILS(mrp_config_set(wrong, "epochs", "1"), MRP_ERR_HANDLE, "config");
         FAILS(mrp_config_get(wrong, "epochs", text, sizeof text, &number), MRP_ERR_HANDLE, "config");
         FAILS(mrp_dataset_generate(wrong, 4, 0, &made), MRP_ERR_HANDLE, "config");
+        FAILS(mrp_model_load("never", wrong, &loaded), MRP_ERR_HANDLE, "config");
+        FAILS(mrp_model_export_onnx(model, "never", wrong), MRP_ERR_HANDLE, "config");
         FAILS(mrp_dataset_subset(wrong, 1, 0, &made), MRP_ERR_HANDLE, "dataset");
         FAILS(mrp_dataset_shape(wrong, &number, NULL, NULL, NULL, NULL), MRP_ERR_HANDLE, "dataset");
         FAILS(mrp_dataset_class_name(wrong, 0, text, sizeof text, NULL), MRP_ERR_HANDLE, "dataset");
@@ -320,6 +326,7 @@ static void test_handles(void) {
         if (i == 2) break;
         FAILS(mrp_model_describe(wrong, text, sizeof text, &number), MRP_ERR_HANDLE, "model");
         FAILS(mrp_model_save(wrong, "never", NULL), MRP_ERR_HANDLE, "model");
+        FAILS(mrp_model_export_onnx(wrong, "never", NULL), MRP_ERR_HANDLE, "model");
         FAILS(mrp_pretrain(wrong, plain, NULL, NULL, NULL), MRP_ERR_HANDLE, "model");
         FAILS(mrp_evaluate(wrong, plain, NULL, "loss", &value), MRP_ERR_HANDLE, "model");
         FAILS(mrp_cancel(wrong), MRP_ERR_HANDLE, "model");
