@@ -562,7 +562,7 @@ mrp_status mrp_model_parameter(mrp_model *model, const char *name, float *values
  *   capacity  bytes in buffer.
  *   needed    receives the size of the text with its NUL; may be NULL.
  * Errors: MRP_ERR_IO (cannot be read), MRP_ERR_FORMAT (not safetensors, or damaged),
- *     MRP_ERR_MEMORY, MRP_ERR_ARGUMENT (buffer too small, NULL).
+ *     MRP_ERR_ARGUMENT (buffer too small, NULL).
  * Since 0.1.
  */
 mrp_status mrp_file_describe(const char *path, char *buffer, int64_t capacity, int64_t *needed);
@@ -688,8 +688,8 @@ mrp_status mrp_trainer_save(mrp_trainer *trainer, const char *path);
  *   path  the file that mrp_trainer_save wrote.
  * Errors: MRP_ERR_IO (cannot be read), MRP_ERR_FORMAT (not a checkpoint, damaged, or of another
  *     model), MRP_ERR_STATE (of a run with another phase, seed, batch size or number of steps),
- *     MRP_ERR_VERSION, MRP_ERR_MEMORY, MRP_ERR_ARGUMENT (NULL), MRP_ERR_HANDLE, MRP_ERR_BUSY. After
- *     an error the trainer is as it was.
+ *     MRP_ERR_VERSION, MRP_ERR_ARGUMENT (NULL), MRP_ERR_HANDLE, MRP_ERR_BUSY. After an error the
+ *     trainer is as it was.
  * Since 0.1.
  */
 mrp_status mrp_trainer_resume(mrp_trainer *trainer, const char *path);

@@ -177,7 +177,7 @@ def test_timm_in_ours(size, pool, tmp_path):
 
 @pytest.mark.parametrize("size", [BASE, WIDE, GRAY], ids=["base", "wide", "gray"])
 def test_the_definition_of_mae_in_ours_and_back(size):
-    width, depth, heads, mlp, height, image_width, patch_height, patch_width, channels = size
+    width, depth, heads, _, height, image_width, patch_height, patch_width, channels = size
     config = MAEConfig(
         channels, (height, image_width), (patch_height, patch_width), width, depth, heads, 4, 32, 2, 4, mask_ratio=0.6, norm_pix_loss=False
     )

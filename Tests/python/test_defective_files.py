@@ -1,4 +1,4 @@
-"""Every defect of a file has its own message and code; nothing that is done to a header crashes the reader."""
+"""Every defect of a file has its own message and code. (Tests/c/abi/test_weights.c flips every bit of a header.)"""
 
 import sys
 from pathlib import Path
@@ -62,24 +62,3 @@ def test_every_truncation_is_refused(tmp_path):
             file.truncate(length)
             with pytest.raises(mrp.FormatError):
                 mrp.Model.load(path)
-
-
-@pytest.mark.slow
-def test_every_flipped_bit_of_the_header_is_survived(tmp_path):
-    path = tmp_path / "model.safetensors"
-    whole = model()
-    end = 8 + int.from_bytes(whole[:8], "little")
-    path.write_bytes(whole)
-    refused = 0
-    with path.open("r+b", buffering=0) as file:
-        for place in range(end):
-            for bit in range(8):
-                file.seek(place)
-                file.write(bytes([whole[place] ^ (1 << bit)]))
-                try:
-                    mrp.Model.load(path)
-                except mrp.MrpError:
-                    refused += 1
-            file.seek(place)
-            file.write(whole[place : place + 1])
-    assert refused > 7 * end  # few flips leave a model: in the configuration's numbers, in unused metadata

@@ -1,4 +1,4 @@
-"""Weights of others: stored models of transformers and timm, every spelling written and read, other shapes, ONNX's bytes, PyTorch's names."""
+"""Weights of others: stored models of transformers and timm, every spelling, other shapes, ONNX's bytes, state dicts."""
 
 import json
 import shutil
@@ -182,6 +182,13 @@ def test_channels_are_averaged(adaptation):
     model = mrp.Model.load(folder, heads=3, channels=5, channel_weights="average")
     expected = np.repeat(stored["patches"].mean(1, keepdims=True) * 3 / 5, 5, axis=1)
     assert deviation(model.parameter("patch_embed.proj.weight"), expected) < 1e-6
+
+
+def test_statistics_of_other_channels_are_left_out():
+    model, expected = load("timm_token", channels=1, channel_weights="repeat")
+    assert "mean" not in model.info["libmrp"]
+    assert any("mean and deviation of the file's 3 channels are left out" in note for note in model.notes)
+    assert model.predict_proba(expected["images"][:, :1]).shape == (2, 4)
 
 
 def test_positions_are_recomputed():

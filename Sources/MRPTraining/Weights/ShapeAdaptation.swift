@@ -36,6 +36,10 @@ struct ShapeAdaptation {
                 geometry: new, transformer: description.encoder.transformer, epsilon: description.encoder.epsilon, positions: kind)
             target.notes += Self.notes(old, new, positions: positions, channels: channels)
         }
+        if new.channels != old.channels, description.normalization != nil {
+            target.normalization = nil
+            target.notes.append("the mean and deviation of the file's \(old.channels) channels are left out")
+        }
         if description.decoder != nil, new.patchValues != old.patchValues || new.patchHeight != old.patchHeight {
             target.decoder = nil
             target.notes.append("the decoder is left out: it predicts patches of another size")

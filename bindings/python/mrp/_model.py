@@ -68,13 +68,13 @@ class Model:
     def save(self, path: str | os.PathLike[str], options: Options = None, **more: Any) -> None:
         """Write a safetensors file that holds everything, and its configuration as JSON beside it.
 
-        names='hub', 'timm', 'transformers5' or 'transformers5_saved'; weights_type='F32', 'F16' or 'BF16'. A folder gets model.safetensors and
-        config.json, which transformers' from_pretrained reads.
+        names='hub', 'timm', 'transformers5' or 'transformers5_saved'; weights_type='F32', 'F16' or 'BF16'. A folder gets
+        model.safetensors and config.json, which transformers' from_pretrained reads.
         """
         _mrp.model_save(self._handle, path, handle_of(options, more))
 
     def export_onnx(self, path: str | os.PathLike[str], options: Options = None, **more: Any) -> None:
-        """Write an ONNX file for any batch size: input 'images' (pixels in 0 ... 1), outputs 'logits' and 'probabilities', or 'features'."""
+        """Write an ONNX file for any batch size: 'images' (pixels in 0 ... 1) to 'logits' and 'probabilities', or to 'features'."""
         _mrp.model_export_onnx(self._handle, path, handle_of(options, more))
 
     def copy(self) -> "Model":
