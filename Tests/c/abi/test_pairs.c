@@ -379,7 +379,8 @@ static void test_files(void) {
     mrp_trainer *trainer = NULL;
     char text[8];
     int64_t needed;
-    const char *model_file = in_root("model.safetensors");
+    char model_file[256]; /* in_root's own texts do not last */
+    snprintf(model_file, sizeof model_file, "%s", in_root("model.safetensors"));
     WORKS(mrp_model_save(mae, model_file, NULL));
     FAILS(mrp_model_load(patched(model_file, "\\\"version\\\":1", "\\\"version\\\":9"), NULL, &made), MRP_ERR_VERSION, "version 9");
     const long size = read_all(model_file, bytes, sizeof bytes);
