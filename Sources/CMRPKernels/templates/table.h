@@ -2,7 +2,6 @@
 #ifndef MK_TABLE_H
 #define MK_TABLE_H
 
-#include "adamw.h"
 #include "attention.h"
 #include "elementwise.h"
 #include "gather.h"
@@ -10,6 +9,7 @@
 #include "layer_norm.h"
 #include "losses.h"
 #include "patches.h"
+#include "updates.h"
 
 const mk_kernels MK_NAME(table) = {
     .name = MK_TABLE_NAME,
@@ -40,7 +40,10 @@ const mk_kernels MK_NAME(table) = {
     .mean_tokens_gradient = MK_NAME(mean_tokens_gradient),
     .add = MK_NAME(add),
     .scale = MK_NAME(scale),
+    .norm = MK_NAME(norm),
+    .update_scratch = MK_NAME(update_scratch),
     .adamw = MK_NAME(adamw),
+    .sgd = MK_NAME(sgd),
 };
 
 #endif

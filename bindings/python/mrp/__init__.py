@@ -6,13 +6,16 @@
     classifier = mrp.Classifier(encoder=mae, epochs=50).fit(few_images, few_labels)
     classifier.score(test_images, test_labels)
 
-Estimators: MaskedAutoencoder, Classifier. Images: arrays (uint8, uint16 or float32; NCHW or NHWC), Dataset, ImageFolder.
+Estimators: MaskedAutoencoder, Classifier, LinearProbe. Images: arrays or CPU tensors (uint8, uint16 or float32; NCHW or NHWC), Pillow
+images, the path of a folder, Dataset, ImageFolder.
 Below them the objects of the C interface: Config, Dataset, Model, Trainer. `options()` lists every option by name.
 Weights of others: load() reads timm's and transformers' files, to_torch_state_dict() and from_torch() exchange them with PyTorch.
+`mrp.lab` is the experiment of the paper that explains why pretraining helps.
 The same seed gives the same bits, whatever the number of threads.
 """
 
-from mrp._classifier import Classifier
+from mrp import lab
+from mrp._classifier import Classifier, LinearProbe, knn_score
 from mrp._config import Config, Option, Preset, options, presets
 from mrp._dataset import Dataset, ImageFolder
 from mrp._estimator import NotFittedError
@@ -55,6 +58,7 @@ __all__ = [
     "HandleError",
     "ImageFolder",
     "InternalError",
+    "LinearProbe",
     "MaskedAutoencoder",
     "Model",
     "MrpError",
@@ -73,6 +77,8 @@ __all__ = [
     "VersionError",
     "build_info",
     "from_torch",
+    "knn_score",
+    "lab",
     "load",
     "memory_in_use",
     "options",
