@@ -34,7 +34,9 @@ import Testing
         let batch = 8
         let graph = Graph()
         let loss = try Classification(model, smoothing: 0.1).loss(model.builder(graph), batch: batch).loss
-        let settings = Optimizer.Settings(beta1: 0.9, beta2: 0.999, weightDecay: 0.05, layerDecay: layerDecay, decaysTokens: false)
+        var settings = Optimizer.Settings()
+        settings.layerDecay = layerDecay
+        settings.decaysTokens = false
         let optimizer = try Optimizer(graph, loss: loss, model: model, settings: settings)
         #expect((optimizer.gradients["pos_embed"] != nil) == (pooling == .cls))
         let executor = try Executor(
