@@ -297,7 +297,7 @@ static void test_gemm_forms(void) {
 static void test_adamw(void) {
     double p = 1, m = 0, v = 0, gradient = 4, expected = 1, first = 0, second = 0;
     for (int step = 1; step <= 2; step++) {
-        mk_adamw a = {1, &p, &m, &v, &gradient, 0.1, 0.9, 0.99, 1e-3, 0.01, step, 0.5};
+        mk_adamw a = {1, &p, &m, &v, &gradient, 0.1, 0.9, 0.99, 1e-3, 0.01, step, 0.5, 0};
         k->adamw(pool, &a);
         first = 0.9 * first + 0.1 * 2;
         second = 0.99 * second + 0.01 * 4;

@@ -36,6 +36,8 @@ def test_every_public_name_has_help():
 
 def test_every_option_is_documented_where_it_is_taken():
     for option in mrp.options().values():
+        if option.section == "files":  # of reading and writing models
+            continue
         assert f"{option.key} : " in mrp.Classifier.__doc__, option.key
         assert option.summary in mrp.MaskedAutoencoder.__doc__
 
@@ -110,6 +112,7 @@ except TypeError:
 
 def run_with(monkeypatch, images, stream, **options):
     monkeypatch.setattr(sys, "stderr", stream)
+    monkeypatch.delitem(sys.modules, "ipykernel", raising=False)  # other tests run notebooks
     mrp.MaskedAutoencoder(**TINY | options).fit(images)
     return stream.getvalue()
 
