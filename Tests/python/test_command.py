@@ -98,7 +98,12 @@ def test_time_budget_and_resume_end_with_the_same_bytes(tmp_path):
 def test_interruption_keeps_the_state(tmp_path, number, status):
     words = ["pretrain", "generated:256", *SMALL, "--batch-size", "8", "--epochs", "100000", "--progress"]
     process = subprocess.Popen(
-        [sys.executable, "-m", "mrp", *words], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-m", "mrp", *words],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # jobs in the background inherit "ignore"
     )
     seen = ""
     while "step" not in seen and (more := process.stderr.read(1)):  # the bar moves: the run has begun
