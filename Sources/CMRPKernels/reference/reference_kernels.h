@@ -499,6 +499,8 @@ static void MK(adamw)(mk_pool *pool, const mk_adamw *a) {
     }
 }
 
+#include "reference_convolution.h"
+
 static const mk_kernels MK(table) = {
     .name = MK_NAME,
     .element_bytes = sizeof(REAL),
@@ -528,5 +530,15 @@ static const mk_kernels MK(table) = {
     .mean_tokens_gradient = MK(mean_tokens_gradient),
     .add = MK(add),
     .scale = MK(scale),
+    .conv2d_scratch = MK(conv2d_scratch),
+    .conv2d = MK(conv2d),
+    .column_moments_scratch = MK(column_moments_scratch),
+    .column_moments = MK(column_moments),
+    .batch_norm_scratch = MK(batch_norm_scratch),
+    .batch_norm_forward = MK(batch_norm_forward),
+    .batch_norm_backward = MK(batch_norm_backward),
+    .pool2d_forward = MK(pool2d_forward),
+    .pool2d_backward = MK(pool2d_backward),
+    .running_average = MK(running_average),
     .adamw = MK(adamw),
 };
