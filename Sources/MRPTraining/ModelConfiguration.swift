@@ -6,16 +6,8 @@ enum ModelConfiguration {
     static let version = 1
 
     static func json(_ model: Model) -> JSON {
-        let (geometry, transformer) = (model.encoder.geometry, model.encoder.transformer)
-        var members: [(key: String, value: JSON)] = [
-            ("model_type", .string(model.head == nil ? "vit_mae" : "vit")),
-            ("hidden_size", .integer(transformer.width)), ("num_hidden_layers", .integer(transformer.depth)),
-            ("num_attention_heads", .integer(transformer.heads)), ("intermediate_size", .integer(transformer.hidden)),
-            ("hidden_act", .string("gelu")), ("layer_norm_eps", .number(model.encoder.epsilon)),
-            ("image_size", pair(geometry.height, geometry.width)), ("patch_size", pair(geometry.patchHeight, geometry.patchWidth)),
-            ("num_channels", .integer(geometry.channels)), ("qkv_bias", .bool(true)), ("mask_ratio", .number(model.maskRatio)),
-            ("norm_pix_loss", .bool(model.normalizesTargets)),
-        ]
+        var members = (model.encoder as? ResidualNetwork).map(members) ?? []
+        if let encoder = model.encoder as? VisionTransformer { members = self.members(encoder, model) }
         if let decoder = model.decoder?.transformer {
             members += [
                 ("decoder_hidden_size", .integer(decoder.width)), ("decoder_num_hidden_layers", .integer(decoder.depth)),
@@ -34,6 +26,19 @@ enum ModelConfiguration {
         }
         members.append(("libmrp", .object(ours)))
         return .object(members)
+    }
+
+    private static func members(_ encoder: VisionTransformer, _ model: Model) -> [(key: String, value: JSON)] {
+        let (geometry, transformer) = (encoder.geometry, encoder.transformer)
+        return [
+            ("model_type", .string(model.head == nil ? "vit_mae" : "vit")),
+            ("hidden_size", .integer(transformer.width)), ("num_hidden_layers", .integer(transformer.depth)),
+            ("num_attention_heads", .integer(transformer.heads)), ("intermediate_size", .integer(transformer.hidden)),
+            ("hidden_act", .string("gelu")), ("layer_norm_eps", .number(encoder.epsilon)),
+            ("image_size", pair(geometry.height, geometry.width)), ("patch_size", pair(geometry.patchHeight, geometry.patchWidth)),
+            ("num_channels", .integer(geometry.channels)), ("qkv_bias", .bool(true)), ("mask_ratio", .number(model.maskRatio)),
+            ("norm_pix_loss", .bool(model.normalizesTargets)),
+        ]
     }
 
     private static func pair(_ height: Int, _ width: Int) -> JSON {
@@ -57,6 +62,11 @@ enum ModelConfiguration {
         if let found = ours["version"]?.integer, found > version {
             throw MRPError(.version, "the file has format version \(found), this library reads up to \(version)")
         }
+        if json["model_type"]?.string == residualType {
+            let model = try Model(encoder: residualNetwork(json), head: head(ours), seed: 0)
+            try restore(model, json, ours)
+            return model
+        }
         let ((height, width), (patchHeight, patchWidth)) = (try pair("image_size"), try pair("patch_size"))
         let geometry = try PatchGeometry(
             channels: integer("num_channels"), height: height, width: width, patchHeight: patchHeight, patchWidth: patchWidth)
@@ -72,13 +82,22 @@ enum ModelConfiguration {
                     width: integer("decoder_hidden_size"), depth: integer("decoder_num_hidden_layers"),
                     heads: integer("decoder_num_attention_heads"), hidden: integer("decoder_intermediate_size"), role: "decoder"))
         }
-        var head: ClassifierHead?
-        if let classes = ours["classes"]?.integer {
-            head = try ClassifierHead(classes: classes, pooling: Pooling(rawValue: ours["pooling"]?.string ?? "") ?? .mean)
-        }
         let model = try Model(
             encoder: VisionTransformer(geometry: geometry, transformer: transformer, epsilon: epsilon), decoder: decoder,
-            head: head, seed: 0)
+            head: head(ours), seed: 0)
+        try restore(model, json, ours)
+        return model
+    }
+
+    private static func head(_ ours: JSON) throws -> ClassifierHead? {
+        try ours["classes"]?.integer.map {
+            try ClassifierHead(classes: $0, pooling: Pooling(rawValue: ours["pooling"]?.string ?? "") ?? .mean)
+        }
+    }
+
+    /// What a model knows beside its networks.
+    private static func restore(_ model: Model, _ json: JSON, _ ours: JSON) throws {
+        let geometry = model.encoder.geometry
         model.isPretrained = ours["is_pretrained"]?.bool ?? true
         model.classNames = ours["class_names"]?.array?.compactMap(\.string) ?? []
         if let mean = ours["mean"]?.array?.compactMap(\.number), let deviation = ours["std"]?.array?.compactMap(\.number) {
@@ -89,6 +108,5 @@ enum ModelConfiguration {
         }
         model.maskRatio = json["mask_ratio"]?.number ?? 0.75
         model.normalizesTargets = json["norm_pix_loss"]?.bool ?? false
-        return model
     }
 }

@@ -66,6 +66,9 @@ public enum ModelFile {
         return try JSON.parse(UnsafeRawBufferPointer(bytes.bytes).bindMemory(to: UInt8.self))
     }
 
+    /// torch counts the batches that a batch norm has seen; nothing that it computes with the default momentum depends on it.
+    private static func isCounter(_ name: String) -> Bool { name.hasSuffix(".num_batches_tracked") }
+
     private static func fill(_ model: Model, from file: SafetensorsFile, _ path: String) throws {
         var problems: [String] = []
         var expected = Set<String>()
@@ -85,7 +88,7 @@ public enum ModelFile {
                 }
             }
         }
-        problems += file.entries.keys.filter { !expected.contains($0) }.sorted().map { "'\($0)' is unexpected" }
+        problems += file.entries.keys.filter { !expected.contains($0) && !isCounter($0) }.sorted().map { "'\($0)' is unexpected" }
         guard problems.isEmpty else {
             let more = problems.count > 5 ? " and \(problems.count - 5) more" : ""
             throw MRPError(.format, "'\(path)' does not fit its configuration: \(problems.prefix(5).joined(separator: ", "))\(more)")

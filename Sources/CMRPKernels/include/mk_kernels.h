@@ -122,6 +122,7 @@ typedef struct mk_conv2d {
     int64_t batch, channels, out_channels, groups;
     mk_window rows, columns;
     mk_places in, out;
+    int32_t direct;     /* 1: never by Winograd's method, whose rounding errors are some ten times larger */
     void *x;            /* in.count x channels */
     void *weight;       /* out_channels x channels / groups x rows.kernel x columns.kernel */
     void *y;            /* out.count x out_channels */
@@ -142,7 +143,7 @@ typedef struct mk_batch_norm {
     int32_t relu, frozen;
     void *y; /* written by forward (it may be x), read by backward where relu is 1 */
     const void *y_gradient;
-    void *x_gradient; /* may be y_gradient */
+    void *x_gradient;        /* may be y_gradient */
     void *residual_gradient; /* or NULL */
     void *gamma_gradient, *beta_gradient;
 } mk_batch_norm;

@@ -56,7 +56,8 @@ static void MK_NAME(column_moments)(mk_pool *pool, int64_t rows, int64_t width, 
         double mean = 0, squares = 0, count = 0;
         for (int64_t block = 0; block < blocks; block++) {
             const float *partial = job.partial + block * 3 * width + c;
-            const double n = (double)mk_least(size, rows - block * size), shifted = partial[width] / n, difference = partial[0] + shifted - mean;
+            const double n = (double)mk_least(size, rows - block * size), shifted = partial[width] / n,
+                         difference = partial[0] + shifted - mean;
             squares += partial[2 * width] - shifted * shifted * n + difference * difference * count * n / (count + n);
             mean += difference * n / (count + n);
             count += n;
@@ -165,7 +166,8 @@ static void MK_NAME(batch_norm_gradient_task)(void *context, int64_t index, int3
         MK_EACH_VECTOR(c, n, width, {
             vf dz = MK_NAME(relu_gradient)(b, r * width + c, n);
             if (dresidual) vf_store_part(dresidual + c, dz, n);
-            vf v = vf_fma(vf_load_part(mean + c, n) - vf_load_part(x + c, n), vf_load_part(slope + c, n), dz - vf_load_part(average + c, n));
+            vf v =
+                vf_fma(vf_load_part(mean + c, n) - vf_load_part(x + c, n), vf_load_part(slope + c, n), dz - vf_load_part(average + c, n));
             vf_store_part(dx + c, v * vf_load_part(job->scale + c, n), n);
         });
     }

@@ -1,5 +1,5 @@
 /* Convolution: forward and gradient to the input as implicit GEMM (conv_view.h) with the tiles of the matrix product, the gradient to
- * the weights in conv_weights.h, channels apart ("depthwise") in conv_depthwise.h. A kernel of 1 x 1 with stride 1 is a matrix product.
+ * the weights in conv_weights.h, 3 x 3 by Winograd's method in winograd.h, channels apart ("depthwise") in conv_depthwise.h. A kernel of 1 x 1 with stride 1 is a matrix product.
  *
  * Weights stand as the field stores them, [out][in][row][column]; they are packed anew into panels each time, which costs little beside
  * the product. Within a task k is cut into passes; in each, a panel of MK_TILE_ROWS rows of the view is gathered into the first cache
@@ -30,7 +30,7 @@ typedef struct MK_NAME(conv_product) {
     int64_t row_tasks, column_tasks;
     float *to; /* at the group's first channel */
     const float *bias, *addend;
-    int64_t stride; /* of a row of `to` */
+    int64_t stride;  /* of a row of `to` */
     int32_t scatter; /* target rows are not in order: sums are kept apart and copied at the end */
     float *packed;
     mk_pool *pool;
@@ -116,7 +116,9 @@ MK_INLINE int64_t MK_NAME(conv_packed_floats)(const MK_NAME(conv_product) *p) {
 }
 
 /* Floats of the gathered panel, and of the sums kept apart. */
-MK_INLINE int64_t MK_NAME(conv_panel_floats)(const MK_NAME(conv_product) *p) { return MK_TILE_ROWS * (p->pass_k + MK_CONV_ODD) + MK_CONV_ODD; }
+MK_INLINE int64_t MK_NAME(conv_panel_floats)(const MK_NAME(conv_product) *p) {
+    return MK_TILE_ROWS * (p->pass_k + MK_CONV_ODD) + MK_CONV_ODD;
+}
 
 MK_INLINE int64_t MK_NAME(conv_sum_floats)(const MK_NAME(conv_product) *p) {
     if (!p->scatter || p->row_tasks == 0) return 0;
@@ -145,8 +147,7 @@ static void MK_NAME(conv_pack_task)(void *context, int64_t panel, int32_t worker
                 const float *from = weight + j * column_stride + c * channel_stride;
                 float *at = to + c * lanes + j;
                 for (int64_t tr = 0; tr < rows->taps; ++tr) {
-                    const float *line =
-                        from + (rows->kernel_first + tr * rows->kernel_step) * p->kernel_columns + columns->kernel_first;
+                    const float *line = from + (rows->kernel_first + tr * rows->kernel_step) * p->kernel_columns + columns->kernel_first;
                     for (int64_t tc = 0; tc < columns->taps; ++tc, at += channels * lanes) *at = line[tc * columns->kernel_step];
                 }
             }
@@ -259,6 +260,7 @@ static void MK_NAME(conv_classes)(mk_pool *pool, const mk_conv2d *v, int64_t gro
 
 #include "conv_depthwise.h"
 #include "conv_weights.h"
+#include "winograd.h"
 
 static mk_scratch MK_NAME(conv2d_scratch)(const mk_conv2d *v, int32_t pass) {
     if (MK_NAME(conv_is_product)(v)) {
@@ -266,6 +268,7 @@ static mk_scratch MK_NAME(conv2d_scratch)(const mk_conv2d *v, int32_t pass) {
         return MK_NAME(gemm_scratch)(&g);
     }
     if (MK_NAME(conv_is_depthwise)(v)) return MK_NAME(depthwise_scratch)(v, pass);
+    if (MK_NAME(winograd_fits)(v, pass)) return MK_NAME(winograd_scratch)(v, pass);
     if (pass == MK_CONV2D_WEIGHT_GRADIENT) return MK_NAME(conv_weights_scratch)(v);
     /* The largest class; with a list, any class may hold nearly all rows or few, so each size is bounded by itself. */
     mk_scratch need = {0, 0};
@@ -290,6 +293,10 @@ static void MK_NAME(conv2d)(mk_pool *pool, const mk_conv2d *v, int32_t pass) {
     }
     if (MK_NAME(conv_is_depthwise)(v)) {
         MK_NAME(depthwise)(pool, v, pass);
+        return;
+    }
+    if (MK_NAME(winograd_fits)(v, pass)) {
+        MK_NAME(conv_winograd)(pool, v, pass);
         return;
     }
     for (int64_t group = 0; group < v->groups; ++group) {

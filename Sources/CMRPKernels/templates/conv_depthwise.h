@@ -69,7 +69,8 @@ static void MK_NAME(depthwise_weights_task)(void *context, int64_t block, int32_
     mk_zero(sums, job->taps * channels);
     for (int64_t row = first; row < last; ++row) {
         const int64_t position = v->out.positions ? v->out.positions[row] : row;
-        const int64_t x = position % v->columns.out, y = position / v->columns.out % v->rows.out, image = position / v->columns.out / v->rows.out;
+        const int64_t x = position % v->columns.out, y = position / v->columns.out % v->rows.out,
+                      image = position / v->columns.out / v->rows.out;
         const float *dy = (const float *)v->y + row * channels;
         for (int64_t i = 0; i < v->rows.kernel; ++i)
             for (int64_t j = 0; j < v->columns.kernel; ++j) {
