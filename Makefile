@@ -47,12 +47,13 @@ test-fast: build ## every test not marked slow
 	tools/run_c_tests.sh
 	$(venv) -m pytest -m "not slow"
 
-check: library ## formatting, header, symbols, what the library depends on; under a minute
+check: build ## formatting, header, symbols, what the library depends on; under a minute
 	@tools/check.sh
 
-header: setup ## regenerates include/mrp.h and packaging/symbols.txt
+header: setup ## regenerates include/mrp.h, docs/options.md and packaging/symbols.txt
 	$(SWIFT_BUILD) --product mrp
 	$(venv) tools/generate_header.py --build $(SCRATCH)/release --header include/mrp.h --symbols packaging/symbols.txt
+	$(venv) tools/option_table.py --library $(SCRATCH)/release/libmrp.so --output docs/options.md
 
 format: setup ## formats Swift, C and Python sources
 	@tools/format.sh

@@ -203,7 +203,7 @@ static void classes_of(int64_t rows, int64_t classes) {
 
 static void adamw(int64_t count) {
     float *p = numbers(count), *m = numbers(count), *v = mk_allocate_zeroed(count * 4), *g = numbers(count);
-    mk_adamw a = {count, p, m, v, g, 1e-3, 0.9, 0.95, 1e-8, 0.05, 10, 1};
+    mk_adamw a = {count, p, m, v, g, 1e-3, 0.9, 0.95, 1e-8, 0.05, 10, 1, 0};
     char size[64];
     snprintf(size, sizeof size, "%ld", (long)count);
     TIME("adamw", size, 28 * count, 0, k->adamw(pool, &a))

@@ -38,9 +38,9 @@
  * Nothing is printed, no signal handler is installed, the library never exits or aborts.
  *
  * Threads. Different handles may be used by different threads at once, and options and datasets
- * may be shared. A model or a trainer is used by one thread at a time: a second one gets
- * MRP_ERR_BUSY. mrp_cancel is the exception and may be called from any thread. After fork, parent
- * and child both go on.
+ * may be shared. A model, a trainer or a laboratory is used by one thread at a time: a second one
+ * gets MRP_ERR_BUSY. mrp_cancel and mrp_lab_cancel are the exceptions and may be called from any
+ * thread. After fork, parent and child both go on.
  *
  * Strings are UTF-8 and end with a NUL; paths are passed to the system as they are. Sizes are
  * int64_t and checked. */
@@ -63,18 +63,18 @@ extern "C" {
 typedef int32_t mrp_status;
 enum {
     MRP_OK = 0,
-    MRP_CANCELLED = 1,         /* stopped by the callback or by mrp_cancel; what was finished stays */
-    MRP_DONE = 2,              /* nothing is left to do */
-    MRP_ERR_ARGUMENT = -1,     /* a NULL pointer, or a value outside its range */
-    MRP_ERR_HANDLE = -2,       /* not a live handle of this type */
-    MRP_ERR_BUSY = -3,         /* the handle is in use by another call */
-    MRP_ERR_MEMORY = -4,       /* memory ran out */
-    MRP_ERR_IO = -5,           /* a file could not be opened, read or written */
-    MRP_ERR_FORMAT = -6,       /* a file or text is not what it should be */
-    MRP_ERR_VERSION = -7,      /* a file of a newer or unknown version */
-    MRP_ERR_STATE = -8,        /* not possible in the handle's present state */
-    MRP_ERR_NUMERIC = -9,      /* NaN or infinity in the data or in the loss */
-    MRP_ERR_FORKED = -10,      /* the handle was in use when the process forked */
+    MRP_CANCELLED = 1,     /* stopped by the callback or by mrp_cancel; what was finished stays */
+    MRP_DONE = 2,          /* nothing is left to do */
+    MRP_ERR_ARGUMENT = -1, /* a NULL pointer, or a value outside its range */
+    MRP_ERR_HANDLE = -2,   /* not a live handle of this type */
+    MRP_ERR_BUSY = -3,     /* the handle is in use by another call */
+    MRP_ERR_MEMORY = -4,   /* memory ran out */
+    MRP_ERR_IO = -5,       /* a file could not be opened, read or written */
+    MRP_ERR_FORMAT = -6,   /* a file or text is not what it should be */
+    MRP_ERR_VERSION = -7,  /* a file of a newer or unknown version */
+    MRP_ERR_STATE = -8,    /* not possible in the handle's present state */
+    MRP_ERR_NUMERIC = -9,  /* NaN or infinity in the data or in the loss */
+    MRP_ERR_FORKED = -10,  /* the handle was in use when the process forked */
     MRP_ERR_UNSUPPORTED = -11, /* correct, but not offered by this build or for this model */
     MRP_ERR_INTERNAL = -99     /* a defect of the library: please report it */
 };
@@ -92,6 +92,7 @@ typedef struct mrp_dataset mrp_dataset;       /* images, with labels or without 
 typedef struct mrp_model mrp_model;           /* an encoder with its decoder or its head */
 typedef struct mrp_trainer mrp_trainer;       /* a training run that the caller steps through */
 typedef struct mrp_progress mrp_progress;     /* how far a run is; lives as long as the callback */
+typedef struct mrp_lab mrp_lab;               /* the paper's experiment with its options */
 typedef struct mrp_lab_report mrp_lab_report; /* what the laboratory found */
 
 /* Called by long functions, on the thread that called them, several times per second. Return 0 to
@@ -99,6 +100,14 @@ typedef struct mrp_lab_report mrp_lab_report; /* what the laboratory found */
  * was passed along with the function. The callback may read the progress and use other handles;
  * the model of the running call gives MRP_ERR_BUSY. */
 typedef int32_t (*mrp_progress_fn)(const mrp_progress *progress, void *user);
+
+/* Chooses what pretraining hides (mrp_trainer_set_masking). `indices` are the numbers of a step's
+ * `count` images in their dataset; fill noise, count x patches: in each image the patches with the
+ * smallest values stay visible, as many as the mask ratio says. Noise of nothing but 0 and 1 is a
+ * mask: 1 hides, and the number must be right. Called once per step, on the thread that steps. Return
+ * 0 to go on; anything else stops the step, which then returns MRP_CANCELLED. */
+typedef int32_t (*mrp_masking_fn)(const int64_t *indices, int64_t count, int64_t patches,
+                                  float *noise, void *user);
 
 /* How much of what happens is told to the function of mrp_set_log. */
 enum { MRP_LOG_NONE = 0, MRP_LOG_ERROR = 1, MRP_LOG_INFO = 2 };
@@ -202,6 +211,77 @@ int64_t mrp_memory_in_use(void);
  * mrp_config_describe lists all keys with types, defaults, limits and meaning. Keys of training can
  * be set for one phase only, as "pretrain.epochs" or "finetune.epochs"; the plain key sets both.
  * Several threads may share a set of options.
+ */
+
+/*
+ * Key, default and limits of every option; * = can be set for one phase:
+ *
+ * network:
+ *   encoder                vit_tiny    vit_mini, vit_tiny, vit_small, vit_base, vit_large, vit_huge
+ *   image_size             32          1 ... 65536
+ *   image_height           32          1 ... 65536
+ *   image_width            32          1 ... 65536
+ *   channels               3           1 ... 4096
+ *   patch_size             4           1 ... 65536
+ *   patch_height           4           1 ... 65536
+ *   patch_width            4           1 ... 65536
+ *   width                  auto        4 ... 65536
+ *   depth                  auto        1 ... 1024
+ *   heads                  auto        1 ... 65536
+ *   mlp_ratio              4           [0.01, 64.0]
+ *   layer_norm_eps         1e-6        [1e-12, 1.0]
+ *   decoder_width          128         4 ... 65536
+ *   decoder_depth          4           1 ... 1024
+ *   decoder_heads          4           1 ... 65536
+ *   pooling                mean        mean, cls
+ *   classes                auto        2 ... 16777216
+ *
+ * objective:
+ *   mask_ratio             auto        [0.0, 1.0)
+ *   norm_pix_loss          true        true or false
+ *   label_smoothing        0.1         [0.0, 1.0)
+ *
+ * training:
+ *   epochs*                20          [0.0, 1000000.0]
+ *   batch_size*            128         1 ... 1048576
+ *   optimizer*             adamw       adamw, sgd, lars, lamb
+ *   learning_rate*         auto        >= 0.0
+ *   base_learning_rate*    auto        >= 0.0
+ *   schedule*              cosine      cosine, constant, multistep
+ *   milestones*                        numbers separated by commas
+ *   decay_factor*          0.1         [0.0, 1.0)
+ *   min_learning_rate*     0           >= 0.0
+ *   warmup_epochs*         auto        >= 0.0
+ *   weight_decay*          auto        >= 0.0
+ *   weight_decay_end*      auto        >= 0.0
+ *   clip_gradient*         0           >= 0.0
+ *   beta1*                 0.9         [0.0, 1.0)
+ *   beta2*                 auto        [0.0, 1.0)
+ *   momentum*              0.9         [0.0, 1.0)
+ *   nesterov*              false       true or false
+ *   trust_coefficient*     0.001       >= 0.0
+ *   layer_decay*           auto        [0.001, 1.0]
+ *   frozen_encoder         false       true or false
+ *
+ * data:
+ *   augmentation*          auto        none, flip, pad_crop_flip, random_resized_crop_flip
+ *   crop_padding*          4           0 ... 4096
+ *   crop_scale_min*        0.2         [0.01, 1.0]
+ *   crop_scale_max*        1           [0.01, 1.0]
+ *   mean                   auto        numbers separated by commas
+ *   std                    auto        numbers separated by commas
+ *   cache_bytes            536870912   0 ... 1099511627776
+ *   synthetic_classes      10          2 ... 1000
+ *   synthetic_single_view  0.5         [0.0, 1.0]
+ *   synthetic_first_image  0           0 ... 1099511627776
+ *   features               mean        mean, cls, tokens
+ *   layer                  0           0 ... 1024
+ *
+ * run:
+ *   seed                   0           0 ... 9223372036854775807
+ *   threads                auto        1 ... 1024
+ *   loader_threads         1           0 ... 256
+ *   instructions           auto        baseline, avx2, avx512, neon
  */
 
 /**
@@ -630,14 +710,27 @@ mrp_status mrp_trainer_plan(const mrp_trainer *trainer, int64_t *bytes, int64_t 
 /**
  * Does one step.
  *
- * Returns: MRP_OK, MRP_DONE when all steps were done before, MRP_CANCELLED when mrp_cancel stopped
- *     it (nothing changed; the next call tries the same step again).
+ * Returns: MRP_OK, MRP_DONE when all steps were done before, MRP_CANCELLED when mrp_cancel or the
+ *     caller's masking stopped it (nothing changed; the next call tries the same step again).
  * Errors: MRP_ERR_NUMERIC, MRP_ERR_IO, MRP_ERR_FORMAT, MRP_ERR_MEMORY as for mrp_pretrain;
- *     MRP_ERR_ARGUMENT (NULL), MRP_ERR_FORKED (the trainer's loader belongs to the parent process),
- *     MRP_ERR_HANDLE, MRP_ERR_BUSY.
+ *     MRP_ERR_ARGUMENT (NULL; noise that is NaN), MRP_ERR_FORKED (the trainer's loader belongs to
+ *     the parent process), MRP_ERR_HANDLE, MRP_ERR_BUSY.
  * Since 0.1.
  */
 mrp_status mrp_trainer_step(mrp_trainer *trainer);
+
+/**
+ * Lets the caller choose the hidden patches of each step of a pretraining run, image by image. A
+ * resumed run needs the same function to end with the same bits.
+ *
+ *   masking  fills the noise of a step's images; NULL for random noise, which is what a new trainer
+ *            has.
+ *   user     passed to it.
+ * Errors: MRP_ERR_STATE (the run does not pretrain), MRP_ERR_HANDLE, MRP_ERR_BUSY, MRP_ERR_ARGUMENT
+ *     (NULL).
+ * Since 0.1.
+ */
+mrp_status mrp_trainer_set_masking(mrp_trainer *trainer, mrp_masking_fn masking, void *user);
 
 /**
  * Writes the state of a run to a file that mrp_trainer_resume reads: weights, optimiser, position.
@@ -677,7 +770,8 @@ const mrp_progress *mrp_trainer_progress(const mrp_trainer *trainer);
 void mrp_trainer_destroy(mrp_trainer *trainer);
 
 /**
- * What is being done: "pretrain" or "finetune".
+ * What is being done: "pretrain" or "finetune"; in the laboratory "pretraining", "fine-tuning",
+ * "frozen probe", "supervised learning", "study", or "control " and the control's name.
  *
  * Returns: a static text; "" when progress is NULL.
  * Since 0.1.
@@ -694,7 +788,9 @@ double mrp_progress_fraction(const mrp_progress *progress);
 
 /**
  * A value of the run by name: "loss" (of the last step), "mean_loss" (over the current epoch),
- * "learning_rate", "images_per_second", "seconds", "seconds_left", "epoch", "step", "steps".
+ * "learning_rate", "images_per_second", "seconds", "seconds_left", "epoch", "step", "steps". In the
+ * laboratory "seed" (from 0), "seeds", "step" and "steps" (of the phase), "loss", "captured"
+ * (features, at the last probe), "seconds", "seconds_left".
  *
  *   name  which value.
  * Returns: the value; NaN when it is unknown, not there yet, or progress is NULL.
@@ -788,6 +884,256 @@ mrp_status mrp_reconstruct(mrp_model *model, const mrp_dataset *dataset, const m
  */
 mrp_status mrp_evaluate(mrp_model *model, const mrp_dataset *dataset, const mrp_config *options,
                         const char *metric, double *value);
+
+/* ---- 7. Laboratory ------------------------------------------------------------------------------
+ *
+ * The experiment of the paper that explains why mask-reconstruction pretraining helps (arXiv
+ * 2206.03826): a two-layer network on data with two discriminative features per class, pretrained
+ * without labels and fine-tuned, against supervised learning. A run measures what the paper's
+ * theorems claim, with controls beside them: it shows the mechanism at finite size and proves
+ * nothing. Every quantity is an option with the paper's symbol (mrp_lab_describe). Same options,
+ * same bits, whatever the number of threads.
+ */
+
+/**
+ * Sets up a laboratory: the options of a preset, or the defaults.
+ *
+ *   preset  a name that mrp_lab_describe lists, such as "multiview"; NULL for the defaults.
+ *   out     receives the handle.
+ * Errors: MRP_ERR_ARGUMENT (unknown preset: the text lists all; out is NULL), MRP_ERR_MEMORY.
+ * Since 0.1.
+ */
+mrp_status mrp_lab_create(const char *preset, mrp_lab **out);
+
+/**
+ * Sets one option. On an error nothing changes.
+ *
+ *   key    the option, or the paper's symbol for it: "noise" and "sigma_p" are the same.
+ *   value  its value as text.
+ * Errors: MRP_ERR_ARGUMENT (unknown option: the text names the nearest one; value outside its
+ *     limits: the text names symbol, value and limits; NULL), MRP_ERR_HANDLE, MRP_ERR_BUSY.
+ * Since 0.1.
+ */
+mrp_status mrp_lab_set(mrp_lab *lab, const char *key, const char *value);
+
+/**
+ * Reads one option: what was set, or its default.
+ *
+ *   key       the option, or its symbol.
+ *   buffer    receives the text; NULL with a capacity of 0 asks for the size only.
+ *   capacity  bytes in buffer.
+ *   needed    receives the size of the text with its NUL; may be NULL.
+ * Errors: MRP_ERR_ARGUMENT (unknown option, buffer too small), MRP_ERR_HANDLE, MRP_ERR_BUSY.
+ * Since 0.1.
+ */
+mrp_status mrp_lab_get(const mrp_lab *lab, const char *key, char *buffer, int64_t capacity,
+                       int64_t *needed);
+
+/**
+ * Describes all options and presets as JSON: {"options": [{"key", "symbol", "type", "default",
+ * "limits", "section", "summary"}, ...], "presets": [{"name", "summary", "values"}, ...]}.
+ *
+ *   buffer    receives the text; NULL with a capacity of 0 asks for the size only.
+ *   capacity  bytes in buffer.
+ *   needed    receives the size of the text with its NUL; may be NULL.
+ * Errors: MRP_ERR_ARGUMENT (buffer too small).
+ * Since 0.1.
+ */
+mrp_status mrp_lab_describe(char *buffer, int64_t capacity, int64_t *needed);
+
+/**
+ * Runs the experiment: for every seed pretraining, fine-tuning, the supervised baseline and the
+ * controls; then judges the claims. A run that diverges is a result, not an error.
+ *
+ *   callback  called after each step; NULL for none.
+ *   user      passed to the callback.
+ *   out       receives the report.
+ * Returns: MRP_CANCELLED when the callback or mrp_lab_cancel stopped the run; there is no report
+ *     then.
+ * Errors: MRP_ERR_ARGUMENT (options that do not fit each other; NULL), MRP_ERR_MEMORY,
+ *     MRP_ERR_UNSUPPORTED (this machine lacks the wanted instructions), MRP_ERR_HANDLE,
+ *     MRP_ERR_BUSY.
+ * Since 0.1.
+ */
+mrp_status mrp_lab_run(mrp_lab *lab, mrp_progress_fn callback, void *user, mrp_lab_report **out);
+
+/**
+ * Sweeps one or two options, with the seeds that the options "seeds" and "first_seed" name in every
+ * cell, without controls; cells run in parallel. One row per cell and seed is appended to a CSV
+ * file, in the order of the grid. Called again with the same arguments it goes on where it was
+ * stopped, and ends with the same file.
+ *
+ *   axes      the options with their values, such as "tau=1.05,1.1,1.15; theta=0.3,0.4,0.5".
+ *   path      the CSV file; made when it is not there.
+ *   callback  called after each group of cells with the finished rows as "step" and all rows as
+ *             "steps"; NULL for none.
+ *   user      passed to the callback.
+ * Returns: MRP_CANCELLED when the callback or mrp_lab_cancel stopped it; the rows that were
+ *     finished stay in the file.
+ * Errors: MRP_ERR_ARGUMENT (axes that cannot be read, an unknown option, a value outside its limits
+ *     or that does not fit the others; NULL), MRP_ERR_IO (the file cannot be read or written),
+ *     MRP_ERR_FORMAT (the file belongs to another study), MRP_ERR_MEMORY, MRP_ERR_UNSUPPORTED, as
+ *     for mrp_lab_run, MRP_ERR_HANDLE, MRP_ERR_BUSY.
+ * Since 0.1.
+ */
+mrp_status mrp_lab_study(mrp_lab *lab, const char *axes, const char *path, mrp_progress_fn callback,
+                         void *user);
+
+/**
+ * Stops the run or the study of a laboratory, from any thread: it returns MRP_CANCELLED soon.
+ *
+ * Returns: MRP_OK when one was running, MRP_DONE when none was.
+ * Errors: MRP_ERR_ARGUMENT (NULL), MRP_ERR_HANDLE.
+ * Since 0.1.
+ */
+mrp_status mrp_lab_cancel(mrp_lab *lab);
+
+/**
+ * Draws samples of the data of the experiment, with where each patch came from: sample i of a seed
+ * is the same whenever it is drawn. Arrays that are NULL are left out.
+ *
+ *   seed              fixes the features and the samples; that of a run gives the run's features,
+ *                     and samples which the run does not use.
+ *   kind              "multi_view", "single_view", or "mixed" (single-view with probability mu).
+ *   first             number of the first sample.
+ *   count             how many samples.
+ *   patches           receives count x P x d values.
+ *   capacity          elements in patches.
+ *   labels            receives the class of each sample.
+ *   single_view       receives for each sample 1 for single-view, 0 for multi-view.
+ *   shown_view        receives for each sample the view (0 or 1) that a single-view sample shows,
+ *                     or -1.
+ *   origins           receives count x P numbers: the feature 2 class + view that a patch carries,
+ *                     or -1.
+ *   origins_capacity  elements in origins.
+ * Errors: MRP_ERR_ARGUMENT (options that do not fit each other, unknown kind, a number out of
+ *     range, too small, NULL), MRP_ERR_MEMORY, MRP_ERR_UNSUPPORTED, MRP_ERR_HANDLE, MRP_ERR_BUSY.
+ * Since 0.1.
+ */
+mrp_status mrp_lab_samples(const mrp_lab *lab, uint64_t seed, const char *kind, int64_t first,
+                           int64_t count, float *patches, int64_t capacity, int32_t *labels,
+                           int32_t *single_view, int32_t *shown_view, int32_t *origins,
+                           int64_t origins_capacity);
+
+/**
+ * Copies the features of a seed: 2 k orthonormal vectors of length d; feature 2 class + view
+ * belongs to that class.
+ *
+ *   seed      which features.
+ *   features  receives 2 k x d values; NULL with a capacity of 0 asks for the count only.
+ *   capacity  elements in features.
+ *   count     receives the number of elements; may be NULL.
+ * Errors: MRP_ERR_ARGUMENT (options that do not fit each other, a number out of range, too small,
+ *     NULL), MRP_ERR_MEMORY, MRP_ERR_HANDLE, MRP_ERR_BUSY.
+ * Since 0.1.
+ */
+mrp_status mrp_lab_features(const mrp_lab *lab, uint64_t seed, double *features, int64_t capacity,
+                            int64_t *count);
+
+/**
+ * Destroys a laboratory; its reports stay. NULL is allowed.
+ * Since 0.1.
+ */
+void mrp_lab_destroy(mrp_lab *lab);
+
+/**
+ * Tells what a report holds; each pointer may be NULL.
+ *
+ *   rows           receives the number of rows of the table: a claim has one row per measured
+ *                  quantity; then come the controls.
+ *   seeds          receives the number of seeds.
+ *   claims_hold    receives 1 when every claim holds, else 0.
+ *   controls_hold  receives 1 when every control behaves as expected (or none was run), else 0.
+ * Errors: MRP_ERR_ARGUMENT (report is NULL), MRP_ERR_HANDLE.
+ * Since 0.1.
+ */
+mrp_status mrp_lab_report_summary(const mrp_lab_report *report, int64_t *rows, int64_t *seeds,
+                                  int32_t *claims_hold, int32_t *controls_hold);
+
+/**
+ * Reads the numbers of one row of the table; each pointer may be NULL.
+ *
+ *   row         the row, from 0.
+ *   seed        counts the seeds from 0; -1 for all: the mean, and the verdict over all.
+ *   measured    receives what was measured; NaN when there was nothing to measure, which never
+ *               holds.
+ *   low         receives the least value that is allowed; -INFINITY without such a limit.
+ *   high        receives the greatest value that is allowed; INFINITY without such a limit.
+ *   holds       receives 1 when the value is allowed (over all seeds: on every one, or their mean
+ *               for quantities judged by it), else 0.
+ *   is_control  receives 1 for a control, 0 for a claim.
+ * Errors: MRP_ERR_ARGUMENT (no such row or seed, report is NULL), MRP_ERR_HANDLE.
+ * Since 0.1.
+ */
+mrp_status mrp_lab_report_row(const mrp_lab_report *report, int64_t row, int64_t seed,
+                              double *measured, double *low, double *high, int32_t *holds,
+                              int32_t *is_control);
+
+/**
+ * Reads a text of one row of the table.
+ *
+ *   row       the row, from 0.
+ *   what      "claim" (its name, such as "all_semantics_captured"), "statement" (what the paper
+ *             states, in a sentence), "quantity" (what is measured) or "threshold" (its limits in
+ *             words).
+ *   buffer    receives the text; NULL with a capacity of 0 asks for the size only.
+ *   capacity  bytes in buffer.
+ *   needed    receives the size of the text with its NUL; may be NULL.
+ * Errors: MRP_ERR_ARGUMENT (no such row or text, buffer too small, NULL), MRP_ERR_HANDLE.
+ * Since 0.1.
+ */
+mrp_status mrp_lab_report_row_text(const mrp_lab_report *report, int64_t row, const char *what,
+                                   char *buffer, int64_t capacity, int64_t *needed);
+
+/**
+ * Writes the table "claim | quantity | threshold | measured | verdict", a line per row.
+ *
+ *   seed      counts the seeds from 0; -1 for all: means, with the range where seeds differ.
+ *   buffer    receives the text; NULL with a capacity of 0 asks for the size only.
+ *   capacity  bytes in buffer.
+ *   needed    receives the size of the text with its NUL; may be NULL.
+ * Errors: MRP_ERR_ARGUMENT (no such seed, buffer too small, NULL), MRP_ERR_HANDLE.
+ * Since 0.1.
+ */
+mrp_status mrp_lab_report_table(const mrp_lab_report *report, int64_t seed, char *buffer,
+                                int64_t capacity, int64_t *needed);
+
+/**
+ * Writes the whole report as JSON: claims and controls with their verdicts, and per seed the
+ * features captured over time, losses, accuracies by kind of view and margins, with the options and
+ * the provenance. NaN is null.
+ *
+ *   buffer    receives the text; NULL with a capacity of 0 asks for the size only.
+ *   capacity  bytes in buffer.
+ *   needed    receives the size of the text with its NUL; may be NULL.
+ * Errors: MRP_ERR_ARGUMENT (buffer too small, NULL), MRP_ERR_HANDLE.
+ * Since 0.1.
+ */
+mrp_status mrp_lab_report_json(const mrp_lab_report *report, char *buffer, int64_t capacity,
+                               int64_t *needed);
+
+/**
+ * Copies the correlations <w_r, v_j> of all kernels with all features, K x 2 k values.
+ *
+ *   seed      counts the seeds from 0.
+ *   moment    "initial", "pretrained" or "supervised" (after supervised learning from scratch).
+ *   values    receives the values; NULL with a capacity of 0 asks for the sizes only.
+ *   capacity  elements in values.
+ *   kernels   receives K; may be NULL.
+ *   features  receives 2 k; may be NULL.
+ * Errors: MRP_ERR_ARGUMENT (no such seed or moment, too small, NULL), MRP_ERR_STATE (there was no
+ *     supervised learning), MRP_ERR_HANDLE.
+ * Since 0.1.
+ */
+mrp_status mrp_lab_report_correlations(const mrp_lab_report *report, int64_t seed,
+                                       const char *moment, double *values, int64_t capacity,
+                                       int64_t *kernels, int64_t *features);
+
+/**
+ * Destroys a report. NULL is allowed.
+ * Since 0.1.
+ */
+void mrp_lab_report_destroy(mrp_lab_report *report);
 
 #ifdef __cplusplus
 }

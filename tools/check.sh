@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The checks that need no test run: formatting, the header and what it promises, the library's symbols and dependencies, words that
-# library code must not contain. Expects `make library` to have run. Each line is one check; the last one counts them.
+# The checks that need no test run: formatting, types, the header and what it promises, the library's symbols and dependencies, words
+# that library code must not contain. Expects `make build` to have run. Each line is one check; the last one counts them.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
@@ -36,6 +36,9 @@ step "swift format" format_swift
 step "clang-format" format_c
 step "ruff" format_python
 step "shell syntax" shell_syntax
+stubs() { (cd bindings/python && "../../$venv/stubtest" mrp._mrp --mypy-config-file ../../pyproject.toml); }
+step "types: mypy --strict" "$venv/mypy"
+step "types: the stub is what the extension has" stubs
 
 # ---- Words
 
@@ -60,7 +63,8 @@ step "no -Ounchecked, no OpenMP" absent 'Ounchecked|fopenmp|omp\.h' Package.swif
 
 regenerated() {
     python3 tools/generate_header.py --build "$release" --header "$work/mrp.h" --symbols "$work/symbols.txt" &&
-        diff -u include/mrp.h "$work/mrp.h" && diff -u packaging/symbols.txt "$work/symbols.txt" || { echo 'run `make header`'; return 1; }
+        python3 tools/option_table.py --library "$release/libmrp.so" --output "$work/options.md" &&
+        diff -u include/mrp.h "$work/mrp.h" && diff -u packaging/symbols.txt "$work/symbols.txt" && diff -u docs/options.md "$work/options.md" || { echo 'run `make header`'; return 1; }
 }
 symbols() { # exported == listed == declared, where the declarations are a C compiler's reading of the header
     nm -D --defined-only "$library" | awk '{sub(/@.*/, "", $3); print $3}' | LC_ALL=C sort >"$work/exported"
@@ -103,7 +107,7 @@ self_contained() {
     grep -q 'FLAGS_1.*NODELETE' "$work/dynamic" || { echo "lacks -z nodelete" && return 1; }
     ! readelf -lW "$library" | grep -E 'GNU_STACK.*RWE' || { echo "executable stack" && return 1; }
 }
-step "header and symbol list are what the sources give" regenerated
+step "header, symbol list and docs/options.md are what the sources give" regenerated
 step "symbols: exported, listed and declared are the same" symbols
 step "the compiler's prototypes agree with the header" redeclared
 step "the header's opening example compiles and links" opening_example

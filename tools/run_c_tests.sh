@@ -2,6 +2,7 @@
 # Compiles and runs the C tests; each program is one test, which passes when it exits with 0.
 #   Tests/c/test_*.c      the internals: linked with the objects of CMRPKernels and CMRPImage
 #   Tests/c/abi/test_*.c  the library as its users have it: build/include/mrp.h and build/lib/libmrp.so
+#   Tests/c/abi/*.sh      builds an example as the program to be run
 # Usage: run_c_tests.sh [--sanitize] [NAME...]    --sanitize: the internals only, compiled anew with ASan and UBSan
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -58,6 +59,7 @@ if [ $sanitize -eq 0 ]; then
         run "abi_$(basename "$source" .c)" cc -std=c99 -O1 -g -Wall -Wextra -Wpedantic -Werror -D_XOPEN_SOURCE=700 -Ibuild/include \
             -ITests/c "$source" -Lbuild/lib -lmrp -lm -lpthread -Wl,-rpath,"$PWD/build/lib"
     done
+    run example_lab Tests/c/abi/example_lab.sh
 fi
 echo "$passed passed, ${#failed[@]} failed"
 [ ${#failed[@]} -eq 0 ] && [ $passed -gt 0 ]

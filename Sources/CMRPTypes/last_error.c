@@ -61,12 +61,27 @@ const char *mt_version(void) { return MRP_VERSION; }
 #define TEXT_OF(x) #x
 
 const char *mt_build(void) {
-    return "libmrp " MRP_VERSION ", commit " MRP_COMMIT
-           ", clang " TEXT(__clang_major__) "." TEXT(__clang_minor__) "." TEXT(__clang_patchlevel__);
+    return "libmrp " MRP_VERSION ", commit " MRP_COMMIT ", clang " TEXT(__clang_major__) "." TEXT(
+        __clang_minor__) "." TEXT(__clang_patchlevel__);
 }
 
 const char *mt_static_name(const char *phase) {
-    static const char *const names[] = {"pretrain", "finetune", "lab"};
+    static const char *const names[] = {
+        "pretrain",
+        "finetune",
+        "pretraining",
+        "fine-tuning",
+        "frozen probe",
+        "supervised learning",
+        "study",
+        "control tau_one",
+        "control ema_teacher",
+        "control fixed_teacher",
+        "control theta_below_window",
+        "control theta_above_window",
+        "control random_encoder",
+        "control random_encoder_converged",
+    };
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (strcmp(names[i], phase) == 0) return names[i];
     return "";

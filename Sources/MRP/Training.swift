@@ -11,11 +11,20 @@ import MRPEngine
 import MRPModels
 import MRPTraining
 
+/// What a run tells of itself.
+protocol ReadableProgress {
+    var phase: String { get }
+    var fraction: Double { get }
+    func value(_ name: String) -> Double?
+}
+
+extension TrainingProgress: ReadableProgress {}
+
 /// What a callback or a caller reads of a run.
 final class ProgressHandle: Handle {
     override class var kind: String { "progress" }
-    var progress: TrainingProgress
-    init(_ progress: TrainingProgress) { self.progress = progress }
+    var progress: any ReadableProgress
+    init(_ progress: any ReadableProgress) { self.progress = progress }
 
     var pointer: UnsafePointer<mrp_progress> {
         UnsafePointer(Unmanaged.passUnretained(self).toOpaque().assumingMemoryBound(to: mrp_progress.self))
@@ -178,9 +187,10 @@ public func mrp_trainer_plan(
 
 /// Does one step.
 ///
-/// - Returns: MRP_OK, MRP_DONE when all steps were done before, MRP_CANCELLED when mrp_cancel stopped it (nothing changed; the next call
-///   tries the same step again).
-/// - Errors: MRP_ERR_NUMERIC, MRP_ERR_IO, MRP_ERR_FORMAT, MRP_ERR_MEMORY as for mrp_pretrain; MRP_ERR_ARGUMENT (NULL), MRP_ERR_FORKED (the
+/// - Returns: MRP_OK, MRP_DONE when all steps were done before, MRP_CANCELLED when mrp_cancel or the caller's masking stopped it (nothing
+///   changed; the next call tries the same step again).
+/// - Errors: MRP_ERR_NUMERIC, MRP_ERR_IO, MRP_ERR_FORMAT, MRP_ERR_MEMORY as for mrp_pretrain; MRP_ERR_ARGUMENT (NULL; noise that is
+///   NaN), MRP_ERR_FORKED (the
 ///   trainer's loader belongs to the parent process), MRP_ERR_HANDLE, MRP_ERR_BUSY.
 ///
 /// Since 0.1.
@@ -197,6 +207,34 @@ public func mrp_trainer_step(_ trainer: UnsafeMutablePointer<mrp_trainer>?) -> m
                 return mrp_status(MRP_OK)
             case .finished: return mrp_status(MRP_DONE)
             case .cancelled: return mrp_status(MRP_CANCELLED)
+            }
+        }
+    }
+}
+
+/// Lets the caller choose the hidden patches of each step of a pretraining run, image by image. A resumed run needs the same function to
+/// end with the same bits.
+///
+/// - Parameters:
+///   - masking: fills the noise of a step's images; NULL for random noise, which is what a new trainer has.
+///   - user: passed to it.
+/// - Errors: MRP_ERR_STATE (the run does not pretrain), MRP_ERR_HANDLE, MRP_ERR_BUSY, MRP_ERR_ARGUMENT (NULL).
+///
+/// Since 0.1.
+@_cdecl("mrp_trainer_set_masking")
+public func mrp_trainer_set_masking(
+    _ trainer: UnsafeMutablePointer<mrp_trainer>?, _ masking: mrp_masking_fn?, _ user: UnsafeMutableRawPointer?
+) -> mrp_status {
+    boundary {
+        try Registry.exclusively(trainer, TrainerHandle.self) { handle in
+            guard handle.trainer.phase == .pretrain else {
+                throw MRPError(.state, "masking belongs to pretraining, this trainer is made for \(handle.trainer.phase.rawValue)")
+            }
+            handle.trainer.masking = masking.map { function in
+                { indices, noise in
+                    let patches = indices.isEmpty ? 0 : noise.count / indices.count
+                    return function(indices.baseAddress, Int64(indices.count), Int64(patches), noise.baseAddress, user) == 0
+                }
             }
         }
     }
@@ -252,11 +290,12 @@ public func mrp_trainer_destroy(_ trainer: UnsafeMutablePointer<mrp_trainer>?) {
     Registry.remove(trainer)
 }
 
-private func progress(_ pointer: UnsafePointer<mrp_progress>) -> TrainingProgress {
+private func progress(_ pointer: UnsafePointer<mrp_progress>) -> any ReadableProgress {
     Unmanaged<ProgressHandle>.fromOpaque(UnsafeRawPointer(pointer)).takeUnretainedValue().progress
 }
 
-/// What is being done: "pretrain" or "finetune".
+/// What is being done: "pretrain" or "finetune"; in the laboratory "pretraining", "fine-tuning", "frozen probe", "supervised learning",
+/// "study", or "control " and the control's name.
 ///
 /// - Returns: a static text; "" when `progress` is NULL.
 ///
@@ -279,7 +318,8 @@ public func mrp_progress_fraction(_ progress: UnsafePointer<mrp_progress>?) -> D
 }
 
 /// A value of the run by name: "loss" (of the last step), "mean_loss" (over the current epoch), "learning_rate", "images_per_second",
-/// "seconds", "seconds_left", "epoch", "step", "steps".
+/// "seconds", "seconds_left", "epoch", "step", "steps". In the laboratory "seed" (from 0), "seeds", "step" and "steps" (of the phase),
+/// "loss", "captured" (features, at the last probe), "seconds", "seconds_left".
 ///
 /// - Parameter name: which value.
 /// - Returns: the value; NaN when it is unknown, not there yet, or `progress` is NULL.

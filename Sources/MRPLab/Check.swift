@@ -13,6 +13,15 @@ public enum Threshold: Sendable, Equatable {
         }
     }
 
+    /// Infinite where there is no limit.
+    public var limits: (low: Double, high: Double) {
+        switch self {
+        case .atLeast(let limit): return (limit, .infinity)
+        case .atMost(let limit): return (-.infinity, limit)
+        case .between(let low, let high): return (low, high)
+        }
+    }
+
     public var text: String {
         switch self {
         case .atLeast(let limit): return ">= \(Text.number(limit))"
@@ -53,11 +62,22 @@ enum Text {
     static func number(_ value: Double) -> String {
         guard value.isFinite else { return value.isNaN ? "-" : value < 0 ? "-inf" : "inf" }
         guard abs(value) < 1e9 else { return "\(value)" }
-        guard value == 0 || abs(value) >= 1e-4 else { return "\(value)" }
+        guard value == 0 || abs(value) >= 1e-4 else { return scientific(value) }
         let scaled = Int((abs(value) * 10_000).rounded())
         var fraction = String(scaled % 10_000 + 10_000).dropFirst()
         while fraction.last == "0" { fraction.removeLast() }
         return (value < 0 ? "-" : "") + String(scaled / 10_000) + (fraction.isEmpty ? "" : "." + fraction)
+    }
+
+    /// "8.66e-06": three digits of a number below 1.
+    private static func scientific(_ value: Double) -> String {
+        guard value.magnitude >= 1e-300 else { return "0" }
+        var (mantissa, exponent) = (value, 0)
+        while mantissa.magnitude < 0.9995 {
+            mantissa *= 10
+            exponent += 1
+        }
+        return number((mantissa * 100).rounded() / 100) + "e-" + (exponent < 10 ? "0" : "") + String(exponent)
     }
 
     static func pad(_ text: String, _ width: Int) -> String {

@@ -15,7 +15,7 @@ extension LabOptions {
 
     static func definition(_ key: String) throws -> LabOptionDefinition {
         if let option = LabOptionTable.byName[key] { return option }
-        let nearest = LabOptionTable.byName.keys.sorted().map { (distance($0, key), $0) }.min { $0.0 < $1.0 }?.1 ?? ""
+        let nearest = Spelling.nearest(to: key, among: LabOptionTable.byName.keys)
         throw MRPError(.argument, "unknown laboratory option '\(key)': the nearest is '\(nearest)'")
     }
 
@@ -80,21 +80,6 @@ extension LabOptions {
         }
         for (key, value) in preset.values { try set(key, value) }
     }
-
-    private static func distance(_ a: String, _ b: String) -> Int {
-        let (a, b) = (Array(a.utf8.prefix(64)), Array(b.utf8.prefix(64)))
-        var row = Array(0...b.count)
-        for i in a.indices {
-            var diagonal = row[0]
-            row[0] = i + 1
-            for j in b.indices {
-                let next = min(row[j + 1] + 1, row[j] + 1, diagonal + (a[i] == b[j] ? 0 : 1))
-                diagonal = row[j + 1]
-                row[j + 1] = next
-            }
-        }
-        return row[b.count]
-    }
 }
 
 /// Named sets of values.
@@ -105,12 +90,10 @@ public struct LabPreset: Sendable {
 
     public static let all = [
         LabPreset(
-            name: "multiview", summary: "The default regime: k 10, d 64, P 24, 200 kernels; a few seconds a seed.", values: []),
+            name: "multiview", summary: "The default regime: k 10, d 64, P 24, 200 kernels; five seeds with controls, a minute.", values: []
+        ),
         LabPreset(
-            name: "small", summary: "100 kernels; about a second a seed, a feature may be missed.",
-            values: [
-                ("kernels_per_class", "10"), ("initial_deviation", "0.1"), ("pretrain_steps", "110"), ("train_samples", "300"),
-                ("finetune_steps", "60"),
-            ]),
+            name: "quick", summary: "One seed of the default regime, without controls and frozen probe; a few seconds.",
+            values: [("seeds", "1"), ("controls", "false"), ("frozen_probe", "false")]),
     ]
 }

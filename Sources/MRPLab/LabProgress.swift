@@ -1,3 +1,5 @@
+import MRPEngine
+
 /// Where a run stands; passed to the progress callback after every step, on the calling thread.
 public struct LabProgress: Sendable {
     /// The seed being run, counted from 0, and the number of seeds.
@@ -13,8 +15,28 @@ public struct LabProgress: Sendable {
     public internal(set) var captured = 0
     /// Done share of the whole run by arithmetic, 0 ... 1.
     public internal(set) var fraction = 0.0
+    /// Since the run began.
+    public internal(set) var seconds = 0.0
 
     public init() {}
+
+    /// Estimated from the speed so far; NaN before the first step.
+    public var secondsLeft: Double { fraction > 0 ? seconds * (1 - fraction) / fraction : .nan }
+
+    /// A value by name; nil for an unknown one.
+    public func value(_ name: String) -> Double? {
+        switch name {
+        case "seed": return Double(seedIndex)
+        case "seeds": return Double(seeds)
+        case "step": return Double(step)
+        case "steps": return Double(steps)
+        case "loss": return loss
+        case "captured": return Double(captured)
+        case "seconds": return seconds
+        case "seconds_left": return secondsLeft
+        default: return nil
+        }
+    }
 }
 
 /// Counts work and passes progress on.
@@ -22,6 +44,7 @@ final class ProgressReporter {
     private(set) var progress = LabProgress()
     private let callback: (LabProgress) -> Bool
     private let total: Double
+    private let start = monotonicSeconds()
     private var done = 0.0
     private var costPerStep = 0.0
 
@@ -51,6 +74,7 @@ final class ProgressReporter {
         progress.loss = loss
         done += costPerStep
         progress.fraction = min(1, done / total)
+        progress.seconds = monotonicSeconds() - start
         if !callback(progress) { throw LabCancelled() }
     }
 

@@ -55,6 +55,11 @@ public struct LabReport: Sendable {
 // MARK: Text
 
 extension LabReport {
+    /// What a claim or a control states; "" for an unknown one.
+    public func statement(of claim: String) -> String {
+        Claims.all.first { $0.id == claim }?.statement ?? seeds.first?.controls.first { $0.id == claim }?.statement ?? ""
+    }
+
     /// "claim | threshold | measured | verdict" over all seeds: mean, and the range when seeds differ.
     public var table: String {
         let rows = summaries.map { summary -> [String] in

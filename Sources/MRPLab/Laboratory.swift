@@ -22,7 +22,7 @@ public enum Laboratory {
         _ options: LabOptions, cancel: UnsafePointer<Int32>? = nil, progress: @escaping (LabProgress) -> Bool = { _ in true }
     ) throws -> LabReport {
         try options.validate()
-        let start = LabClock.now
+        let start = monotonicSeconds()
         let compute = try LabCompute(options, cancel: cancel)
         let reporter = ProgressReporter(total: SeedRun.cost(options) * Double(options.seeds), seeds: options.seeds, progress)
         var results: [SeedResult] = []
@@ -35,6 +35,6 @@ public enum Laboratory {
         }
         return LabReport(
             options: options, seeds: results, instructions: compute.kernelName, threads: compute.threads, bytes: Int(bytes),
-            seconds: LabClock.now - start)
+            seconds: monotonicSeconds() - start)
     }
 }

@@ -29,7 +29,7 @@ public final class MultiViewDistribution {
         let made = mk_orthonormal(
             Int64(2 * options.classes), Int64(options.dimension), UInt64(seed), LabStream.features.value,
             featureMemory.typed(Double.self).baseAddress, scratch.typed(Float.self).baseAddress)
-        guard made == 0 else { throw MRPError(.numeric, "cannot orthonormalise \(2 * options.classes) features") }
+        guard made == 0 else { throw MRPError(.internalError, "cannot orthonormalise \(2 * options.classes) features") }
     }
 
     func description(_ kind: Kind, _ stream: LabStream) -> mk_multi_view {
@@ -66,9 +66,7 @@ public final class MultiViewSamples {
     /// Errors: `argument`, `memory`.
     public init(_ distribution: MultiViewDistribution, kind: MultiViewDistribution.Kind = .mixed, first: Int = 0, count: Int) throws {
         let options = distribution.options
-        guard count >= 0, first >= 0, first <= Int(Int32.max) - min(count, Int(Int32.max)) else {
-            throw MRPError(.argument, "samples \(first) ..< \(first) + \(count) are outside 0 ... \(Int32.max)")
-        }
+        try Self.check(first: first, count: count)
         self.count = count
         patches = options.patches
         dimension = options.dimension
@@ -78,14 +76,33 @@ public final class MultiViewSamples {
             LabMemory(count, elementBytes: 4, for: "view kinds"), LabMemory(count, elementBytes: 4, for: "shown views"),
             LabMemory(count * patches, elementBytes: 4, for: "origins"),
         ]
-        var serial = options
-        serial.precision = .float32
-        let compute = try LabCompute(serial)
+        let pointers = memory.dropFirst().map { $0.typed(Int32.self).baseAddress }
+        try Self.write(
+            distribution, kind: kind, first: first, count: count, x: memory[0].typed(Float.self).baseAddress, labels: pointers[0],
+            isSingleView: pointers[1], shownView: pointers[2], origin: pointers[3])
+    }
+
+    /// Writes the same samples into arrays that have the sizes of the properties; nil where they are not wanted.
+    /// Errors: `argument`, `memory`.
+    public static func write(
+        _ distribution: MultiViewDistribution, kind: MultiViewDistribution.Kind = .mixed, first: Int = 0, count: Int,
+        x: UnsafeMutablePointer<Float>?, labels: UnsafeMutablePointer<Int32>?, isSingleView: UnsafeMutablePointer<Int32>?,
+        shownView: UnsafeMutablePointer<Int32>?, origin: UnsafeMutablePointer<Int32>?
+    ) throws {
+        try check(first: first, count: count)
+        var options = distribution.options
+        options.precision = .float32
+        let compute = try LabCompute(options)
         var description = distribution.description(kind, .ownData)
         try compute.reserve(mk_multi_view_scratch(&description))
-        let pointers = memory.dropFirst().map { $0.typed(Int32.self).baseAddress }
         mk_multi_view_generate(
-            compute.pool, 4, &description, Int64(first), nil, Int64(count), memory[0].base, pointers[0], pointers[1], pointers[2],
-            pointers[3])
+            compute.pool, 4, &description, Int64(first), nil, Int64(count), x, labels, isSingleView, shownView, origin)
+    }
+
+    /// Errors: `argument`, when there are no such samples.
+    public static func check(first: Int, count: Int) throws {
+        guard count >= 0, first >= 0, count <= Int(Int32.max), first <= Int(Int32.max) - count else {
+            throw MRPError(.argument, "samples \(first) ..< \(first) + \(count) are outside 0 ... \(Int32.max)")
+        }
     }
 }

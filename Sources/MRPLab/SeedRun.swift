@@ -23,7 +23,7 @@ final class SeedRun {
     }
 
     func run() throws -> SeedResult {
-        let start = LabClock.now
+        let start = monotonicSeconds()
         let initial = try FeatureProbe(distribution, kernels: options.kernels, radius: options.radius)
         let probe = try FeatureProbe(distribution, kernels: options.kernels, radius: options.radius)
         let source = try SampleSource(
@@ -56,7 +56,7 @@ final class SeedRun {
         }
         if options.controls { result.controls = try Controls.run(self, source: source) }
         result.checks = Claims.all.flatMap { $0.checks(result, options) } + result.controls.flatMap(\.checks)
-        result.seconds = LabClock.now - start
+        result.seconds = monotonicSeconds() - start
         return result
     }
 
@@ -64,7 +64,7 @@ final class SeedRun {
         _ network: PatchNetwork, _ source: SampleSource, _ options: LabOptions, initial: FeatureState, initialProbe: FeatureProbe,
         probe: FeatureProbe, phase: String
     ) throws -> PretrainingResult {
-        let start = LabClock.now
+        let start = monotonicSeconds()
         let steps = options.pretrainSteps
         let training = try Pretraining(network, source, options, seed: seed)
         reporter.begin(phase, steps: steps, costPerStep: Self.pretrainingCost(options))
@@ -86,7 +86,7 @@ final class SeedRun {
         return PretrainingResult(
             initial: initial, final: final, leadersThatWon: probe.leadersThatWon(initial: initialProbe),
             kernelsThatKept: probe.kernelsThatKeptTheirFeature(initial: initialProbe), loss: training.loss,
-            divergedAt: training.divergedAt, series: series, seconds: LabClock.now - start)
+            divergedAt: training.divergedAt, series: series, seconds: monotonicSeconds() - start)
     }
 
     /// Trains on the labelled samples and tests on fresh ones.
@@ -94,7 +94,7 @@ final class SeedRun {
         _ network: PatchNetwork, head kind: LabOptions.HeadKind, rates: ClassifierTraining.Rates, steps: Int, probe: FeatureProbe,
         phase: String, withSeries: Bool = true
     ) throws -> ClassifierResult {
-        let start = LabClock.now
+        let start = monotonicSeconds()
         let (source, evaluation) = try labelledData()
         let head =
             try kind == .block
@@ -124,7 +124,7 @@ final class SeedRun {
         let measured = try training.measure()
         return ClassifierResult(
             features: state, loss: measured.loss, trainAccuracy: measured.accuracy, test: series.last?.test ?? TestResult(),
-            divergedAt: training.divergedAt, series: series, seconds: LabClock.now - start)
+            divergedAt: training.divergedAt, series: series, seconds: monotonicSeconds() - start)
     }
 
     private func labelledData() throws -> (SampleSource, Evaluation) {

@@ -13,13 +13,30 @@ public struct Study: Sendable {
             self.key = key
             self.values = values
         }
+
+        /// The axes in a text such as "tau=1.05,1.1,1.15; theta=0.3,0.5". Errors: `argument`.
+        public static func parse(_ text: String) throws -> [Axis] {
+            try text.split(separator: ";", omittingEmptySubsequences: false).map { part in
+                let sides = part.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
+                guard sides.count == 2 else {
+                    throw MRPError(.argument, "'\(part)' is not an option to sweep with its values, such as tau=1.05,1.1")
+                }
+                let values = sides[1].split(separator: ",", omittingEmptySubsequences: false).map(trimmed)
+                return Axis(trimmed(sides[0]), sides[1].allSatisfy { $0 == " " } ? [] : values)
+            }
+        }
+
+        private static func trimmed(_ text: Substring) -> String {
+            String(text.drop { $0 == " " }.reversed().drop { $0 == " " }.reversed())
+        }
     }
 
     public let options: LabOptions
     public let axes: [Axis]
 
     /// `options` holds what is not swept; its `seeds` run in every cell, without controls. Errors (`argument`): no axis or more
-    /// than two, an axis without values, an unknown key, a value out of range, more than 1,000,000 cells.
+    /// than two, an axis without values, an unknown key, a value out of range or that does not fit the others, more than 1,000,000
+    /// cells.
     public init(_ options: LabOptions, axes: [Axis]) throws {
         guard axes.count == 1 || axes.count == 2 else {
             throw MRPError(.argument, "a study has 1 or 2 options to sweep, not \(axes.count)")
@@ -42,6 +59,7 @@ public struct Study: Sendable {
         var options = options
         options.controls = false
         self.options = options
+        for index in stride(from: 0, to: cells, by: options.seeds) { try cell(index).validate() }
     }
 
     /// The number of rows of the finished file.
@@ -87,7 +105,7 @@ public struct Study: Sendable {
         }
         let threads = try LabCompute(options).threads
         while rows.count < count {
-            if let cancel, cancel.pointee != 0 { return false }
+            if let cancel, mk_flag_load(cancel) != 0 { return false }
             guard progress(rows.count, count) else { return false }
             let group = rows.count..<min(rows.count + threads, count)
             guard let new = try StudyGroup(self, group, cancel: cancel).run(threads: threads) else { return false }

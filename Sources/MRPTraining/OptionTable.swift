@@ -166,22 +166,45 @@ public enum OptionTable {
             "batch_size", .integer(1...(1 << 20)), "128", "training", "Images per step; smaller when the dataset has fewer.", perPhase: true
         ),
         option(
+            "optimizer", .choice(Optimizer.Method.allCases.map(\.rawValue)), "adamw", "training",
+            "AdamW (Loshchilov & Hutter 2019), SGD with momentum, LARS (You et al. 2017), LAMB (You et al. 2020).", perPhase: true),
+        option(
             "learning_rate", positive(), "auto", "training",
             "Peak learning rate; auto: base_learning_rate x batch size / 256.", perPhase: true),
         option(
             "base_learning_rate", positive(), "auto", "training",
-            "Peak learning rate per 256 images; auto: 1.5e-3 in pretraining, 2e-3 in fine-tuning, 2e-2 with a frozen encoder (values for small networks and data; He et al. 2021: 1.5e-4 and 5e-4 for ViT-B on ImageNet).",
+            "Peak learning rate per 256 images; auto: 1.5e-3 in pretraining, 2e-3 in fine-tuning, 2e-2 with a frozen encoder, 0.1 with sgd and lars (values for small networks and data; He et al. 2021: 1.5e-4 and 5e-4 for ViT-B on ImageNet).",
             perPhase: true),
+        option(
+            "schedule", .choice(["cosine", "constant", "multistep"]), "cosine", "training",
+            "Course of the learning rate after the warm-up, per step.", perPhase: true),
+        option(
+            "milestones", .numbers, "", "training", "Epochs at which schedule multistep multiplies the rate by decay_factor.",
+            perPhase: true),
+        option("decay_factor", fraction, "0.1", "training", "What schedule multistep multiplies the rate by.", perPhase: true),
         option("min_learning_rate", positive(), "0", "training", "Learning rate at the end of the cosine.", perPhase: true),
         option(
             "warmup_epochs", positive(), "auto", "training",
             "Epochs of linear warm-up; auto: 5 % of the epochs in pretraining, 10 % in fine-tuning.", perPhase: true),
         option(
-            "weight_decay", positive(), "0.05", "training", "Decoupled weight decay of AdamW; not applied to biases and norms.",
+            "weight_decay", positive(), "auto", "training",
+            "Weight decay, not applied to biases and norms; auto: 0.05 with adamw and lamb (decoupled), 1e-4 with sgd, 0 with lars (added to the gradient).",
             perPhase: true),
-        option("beta1", fraction, "0.9", "training", "AdamW's decay of the first moment.", perPhase: true),
         option(
-            "beta2", fraction, "auto", "training", "AdamW's decay of the second moment; auto: 0.95 in pretraining, 0.999 in fine-tuning.",
+            "weight_decay_end", positive(), "auto", "training",
+            "Weight decay at the end of a cosine course per step; auto: weight_decay all along.", perPhase: true),
+        option(
+            "clip_gradient", positive(), "0", "training",
+            "The gradients of a step are scaled so that their common norm is at most this; 0: not clipped.", perPhase: true),
+        option("beta1", fraction, "0.9", "training", "Decay of the first moment in adamw and lamb.", perPhase: true),
+        option(
+            "beta2", fraction, "auto", "training",
+            "Decay of the second moment in adamw and lamb; auto: 0.95 in pretraining, 0.999 in fine-tuning.",
+            perPhase: true),
+        option("momentum", fraction, "0.9", "training", "Momentum of sgd and lars.", perPhase: true),
+        option("nesterov", .flag, "false", "training", "Nesterov's momentum in sgd.", perPhase: true),
+        option(
+            "trust_coefficient", positive(), "0.001", "training", "Of lars: the share of a weight's norm that a step may change.",
             perPhase: true),
         option(
             "layer_decay", .number(minimum: 1e-3, maximum: 1, belowMaximum: false), "auto", "training",
@@ -239,25 +262,8 @@ public enum OptionTable {
 
     static let byKey = Dictionary(uniqueKeysWithValues: all.map { ($0.key, $0) })
 
-    /// The key among all that is nearest to a misspelt one (Levenshtein distance).
-    static func nearest(to key: String) -> String {
-        all.map { ($0.key, distance($0.key, key)) }.min { ($0.1, $0.0) < ($1.1, $1.0) }?.0 ?? ""
-    }
-
-    static func distance(_ a: String, _ b: String) -> Int {
-        let (a, b) = (Array(a.utf8), Array(b.utf8))
-        var row = Array(0...b.count)
-        for i in 0..<a.count {
-            var diagonal = row[0]
-            row[0] = i + 1
-            for j in 0..<b.count {
-                let next = min(row[j + 1] + 1, row[j] + 1, diagonal + (a[i] == b[j] ? 0 : 1))
-                diagonal = row[j + 1]
-                row[j + 1] = next
-            }
-        }
-        return row[b.count]
-    }
+    /// The key among all that is nearest to a misspelt one.
+    static func nearest(to key: String) -> String { Spelling.nearest(to: key, among: all.map(\.key)) }
 }
 
 enum TransformerLimits {

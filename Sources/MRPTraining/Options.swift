@@ -82,8 +82,8 @@ public struct Options: Sendable {
     /// nil for `auto`.
     func optionalInteger(_ key: String, _ phase: Phase? = nil) -> Int? { Int(value(key, phase)) }
     func optionalNumber(_ key: String, _ phase: Phase? = nil) -> Double? { Double(value(key, phase)) }
-    func optionalNumbers(_ key: String) -> [Double]? {
-        let text = value(key, nil)
+    func optionalNumbers(_ key: String, _ phase: Phase? = nil) -> [Double]? {
+        let text = value(key, phase)
         return text == "auto" ? nil : text.split(separator: ",").compactMap { Double($0.trimmed) }
     }
 

@@ -23,11 +23,17 @@ public final class Trainer {
         "\(phase.rawValue): \(progress.steps) steps of \(batch) images, \(plannedBytes >> 20) MiB, \(options.threads) threads"
     }
 
+    /// Fills noise [count, L] for the images of a step, given by their numbers in the dataset: the patches with the smallest values stay
+    /// visible. False stops the step. Nil: random noise. Only in pretraining.
+    public var masking: ((_ indices: UnsafeBufferPointer<Int64>, _ noise: UnsafeMutableBufferPointer<Float>) -> Bool)?
+
     private let options: Options
     private let executor: Executor
     private let optimizer: Optimizer
     private let loader: BatchLoader
     private let schedule: LearningRateSchedule
+    private let weightDecay: Double
+    private let clipLimit: Double
     private let loss: Value
     private let visibleCount: Int
     private var epochLosses = (sum: 0.0, count: 0)
@@ -58,14 +64,17 @@ public final class Trainer {
             visibleCount = 0
             loss = try Classification(model, smoothing: options.number("label_smoothing")).loss(builder, batch: batch).loss
         }
-        optimizer = try Optimizer(graph, loss: loss, model: model, settings: Self.settings(options, phase, model))
+        let settings = try Self.settings(options, phase, model)
+        weightDecay = settings.weightDecay
+        clipLimit = options.number("clip_gradient", phase)
+        optimizer = try Optimizer(graph, loss: loss, model: model, settings: settings)
         let bound = model.parameters.tensors.merging(optimizer.moments) { first, _ in first }
-        executor = try Executor(graph, outputs: [loss], bound: bound, compute: options.compute())
+        executor = try Executor(graph, outputs: [loss] + optimizer.norms.map(\.value), bound: bound, compute: options.compute())
         plannedBytes = executor.bytes + model.parameters.bytes + optimizer.bytes
 
         let epochs = options.number("epochs", phase)
         let steps = Int((epochs * Double(loader.stepsPerEpoch)).rounded())
-        schedule = Self.schedule(options, phase, batch: batch, stepsPerEpoch: loader.stepsPerEpoch)
+        schedule = Self.schedule(options, phase, method: settings.method, batch: batch, stepsPerEpoch: loader.stepsPerEpoch)
         progress = TrainingProgress(phase: phase.rawValue, steps: max(steps, 0))
     }
 
@@ -90,24 +99,55 @@ public final class Trainer {
         }
     }
 
-    private static func settings(_ options: Options, _ phase: Phase, _ model: Model) -> Optimizer.Settings {
+    private static func settings(_ options: Options, _ phase: Phase, _ model: Model) throws -> Optimizer.Settings {
         let pretraining = phase == .pretrain
-        let layerDecay = options.optionalNumber("layer_decay", phase) ?? (!pretraining && model.isPretrained ? 0.75 : 1)
-        return Optimizer.Settings(
-            beta1: options.number("beta1", phase), beta2: options.optionalNumber("beta2", phase) ?? (pretraining ? 0.95 : 0.999),
-            weightDecay: options.number("weight_decay", phase), layerDecay: layerDecay, decaysTokens: pretraining,
-            trainsHeadOnly: !pretraining && options.flag("frozen_encoder"))
+        var settings = Optimizer.Settings()
+        settings.method = Optimizer.Method(rawValue: options.choice("optimizer", phase)) ?? .adamw
+        settings.beta1 = options.number("beta1", phase)
+        settings.beta2 = options.optionalNumber("beta2", phase) ?? (pretraining ? 0.95 : 0.999)
+        settings.momentum = options.number("momentum", phase)
+        settings.nesterov = options.flag("nesterov", phase)
+        settings.trust = options.number("trust_coefficient", phase)
+        let usualDecay = settings.method == .sgd ? 1e-4 : settings.method == .lars ? 0 : 0.05
+        settings.weightDecay = options.optionalNumber("weight_decay", phase) ?? usualDecay
+        settings.layerDecay = options.optionalNumber("layer_decay", phase) ?? (!pretraining && model.isPretrained ? 0.75 : 1)
+        settings.decaysTokens = pretraining
+        settings.trainsHeadOnly = !pretraining && options.flag("frozen_encoder")
+        settings.measuresGradients = options.number("clip_gradient", phase) > 0
+        guard settings.weightDecay > 0 || (options.optionalNumber("weight_decay_end", phase) ?? 0) == 0 else {
+            throw MRPError(.argument, "weight_decay_end needs a weight_decay above 0 to begin with")
+        }
+        return settings
     }
 
-    private static func schedule(_ options: Options, _ phase: Phase, batch: Int, stepsPerEpoch: Int) -> LearningRateSchedule {
+    private static func schedule(
+        _ options: Options, _ phase: Phase, method: Optimizer.Method, batch: Int, stepsPerEpoch: Int
+    ) -> LearningRateSchedule {
         let epochs = options.number("epochs", phase)
-        let usual = phase == .pretrain ? 1.5e-3 : options.flag("frozen_encoder") ? 2e-2 : 2e-3
+        let frozen = phase == .finetune && options.flag("frozen_encoder")
+        let usual = method.usesMomentumOnly ? 0.1 : phase == .pretrain ? 1.5e-3 : frozen ? 2e-2 : 2e-3
         let base = options.optionalNumber("base_learning_rate", phase) ?? usual
+        let course: LearningRateSchedule.Course
+        switch options.choice("schedule", phase) {
+        case "constant": course = .constant
+        case "multistep":
+            course = .multistep(
+                milestones: options.optionalNumbers("milestones", phase) ?? [], factor: options.number("decay_factor", phase))
+        default: course = .cosine
+        }
         return LearningRateSchedule(
             peak: options.optionalNumber("learning_rate", phase) ?? base * Double(batch) / 256,
             minimum: options.number("min_learning_rate", phase),
             warmupEpochs: options.optionalNumber("warmup_epochs", phase) ?? epochs * (phase == .pretrain ? 0.05 : 0.1),
-            epochs: epochs, stepsPerEpoch: stepsPerEpoch)
+            epochs: epochs, stepsPerEpoch: stepsPerEpoch, course: course)
+    }
+
+    /// What weight decay is multiplied by at a step: 1, or half a cosine from 1 to weight_decay_end / weight_decay.
+    private func decayScale(step: Int) -> Double {
+        guard let end = options.optionalNumber("weight_decay_end", phase), weightDecay > 0 else { return 1 }
+        return LearningRateSchedule(
+            peak: 1, minimum: end / weightDecay, warmupEpochs: 0, epochs: Double(max(progress.steps, 1)), stepsPerEpoch: 1
+        ).rate(step: step)
     }
 
     /// One step. Throws `MRP_ERR_NUMERIC` when the loss is not finite, and the loader's errors.
@@ -122,9 +162,13 @@ public final class Trainer {
         case .cancelled: return .cancelled
         case .end: return .finished
         }
-        try fill(batchData)
+        guard try fill(batchData) else {
+            try loader.seek(epoch: batchData.epoch, step: batchData.step)
+            return .cancelled
+        }
         optimizer.step.step = progress.step + 1
         optimizer.step.learningRate = schedule.rate(step: progress.step)
+        optimizer.step.decayScale = decayScale(step: progress.step)
         let heartbeat = poll.map { Heartbeat($0) }
         let finished = try executor.run(cancel: cancel, poll: heartbeat?.beat) {
             guard executor.scalar(loss).isFinite else {
@@ -133,6 +177,7 @@ public final class Trainer {
                     "the loss of step \(progress.step) is \(executor.scalar(loss)); the model keeps the step before: lower learning_rate \(optimizer.step.learningRate)"
                 )
             }
+            if clipLimit > 0 { try optimizer.clip(executor, to: clipLimit) }
             return true
         }
         guard finished else {
@@ -163,18 +208,42 @@ public final class Trainer {
         progress.epoch = Double(saved.step) / Double(loader.stepsPerEpoch)
     }
 
-    private func fill(_ data: Batch) throws {
-        guard let images = executor.input(MaskedAutoencoder.imagesInput) else { return }
+    /// Copies a batch and its masks into the graph's inputs; false when the caller's masking stops the run.
+    private func fill(_ data: Batch) throws -> Bool {
+        guard let images = executor.input(MaskedAutoencoder.imagesInput) else { return true }
         images.memory.copyMemory(from: data.images, byteCount: images.bytes)
         switch phase {
         case .pretrain:
-            try PatchMask.random(
-                batch: batch, count: model.encoder.geometry.count, visibleCount: visibleCount, seed: options.seed,
-                step: progress.step
-            ).fill(executor)
+            guard let mask = try mask(data) else { return false }
+            mask.fill(executor)
         case .finetune:
             executor.input(Classification.labelsInput)?.memory.copyMemory(from: data.labels, byteCount: 4 * batch)
         }
+        return true
+    }
+
+    private func mask(_ data: Batch) throws -> PatchMask? {
+        let count = model.encoder.geometry.count
+        guard let masking else {
+            return try PatchMask.random(batch: batch, count: count, visibleCount: visibleCount, seed: options.seed, step: progress.step)
+        }
+        let noise = try Tensor([batch, count])
+        guard masking(UnsafeBufferPointer(start: data.indices, count: batch), noise.float32) else { return nil }
+        if let bad = noise.float32.firstIndex(where: { $0.isNaN }) {
+            throw MRPError(.argument, "the noise of image \(data.indices[bad / count]) is NaN at patch \(bad % count)")
+        }
+        if noise.float32.allSatisfy({ $0 == 0 || $0 == 1 }) {  // masks: then nothing may be left to the ties
+            for image in 0..<batch {
+                let hidden = noise.float32[image * count..<(image + 1) * count].count { $0 == 1 }
+                guard hidden == count - visibleCount else {
+                    throw MRPError(
+                        .argument,
+                        "the mask of image \(data.indices[image]) hides \(hidden) of \(count) patches, mask_ratio \(model.maskRatio) hides \(count - visibleCount)"
+                    )
+                }
+            }
+        }
+        return PatchMask(noise: UnsafeBufferPointer(noise.float32), batch: batch, count: count, visibleCount: visibleCount)
     }
 
     private func record(_ data: Batch, seconds: Double) {

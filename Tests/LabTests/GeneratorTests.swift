@@ -131,4 +131,18 @@ import Testing
         options.dataBytes = 10 * 24 * 64 * 8
         if batch > 10 { #expect(throws: MRPError.self) { try Laboratory.run(options) } }
     }
+
+    @Test func samplesGoIntoTheCallersArrays() throws {
+        let distribution = try MultiViewDistribution(LabOptions(), seed: 4)
+        let samples = try MultiViewSamples(distribution, count: 5)
+        var labels = [Int32](repeating: -1, count: 2)
+        var x = [Float](repeating: .nan, count: 2 * samples.patches * samples.dimension)
+        try MultiViewSamples.write(
+            distribution, first: 3, count: 2, x: &x, labels: &labels, isSingleView: nil, shownView: nil, origin: nil)
+        #expect(labels == Array(samples.labels[3...]))
+        #expect(x == Array(samples.x[(3 * samples.patches * samples.dimension)...]))
+        for (first, count) in [(-1, 1), (0, -1), (0, Int.max), (Int.max, 1), (Int(Int32.max), 1)] {
+            #expect(throws: MRPError.self) { try MultiViewSamples.check(first: first, count: count) }
+        }
+    }
 }

@@ -159,6 +159,36 @@ private func withoutTimes(_ value: JSON) -> JSON {
         #expect(map.values.max() == report.seeds[0].pretraining.initial.lambda.max())
     }
 
+    @Test func progressHasNames() throws {
+        var last = LabProgress()
+        #expect(last.secondsLeft.isNaN)
+        _ = try Laboratory.run(small()) {
+            last = $0
+            return true
+        }
+        #expect(last.fraction == 1)
+        #expect(last.value("step") == Double(last.steps))
+        #expect(last.value("seeds") == 1)
+        #expect(last.value("seed") == 0)
+        #expect(last.value("seconds_left") == 0)
+        #expect(last.value("seconds") == last.seconds && last.seconds > 0)
+        #expect(last.value("epoch") == nil)
+    }
+
+    @Test func everyRowHasAStatement() throws {
+        let report = try Laboratory.run(small())
+        for row in report.summaries {
+            #expect(!report.statement(of: row.claim).isEmpty)
+            #expect(row.threshold.admits(row.threshold.limits.low) || row.threshold.limits.low == -.infinity)
+            #expect(row.threshold.admits(row.threshold.limits.high) || row.threshold.limits.high == .infinity)
+        }
+        #expect(report.statement(of: "nothing") == "")
+    }
+
+    @Test func presetsAreValid() throws {
+        for preset in LabPreset.all { try LabOptions(preset: preset.name).validate() }
+    }
+
     @Test func thresholdsRefuseNaN() {
         for threshold in [Threshold.atLeast(0), .atMost(1), .between(0, 1)] {
             #expect(threshold.admits(0.5))

@@ -69,6 +69,6 @@ private func message(_ body: () throws -> Void) -> String? {
     }
 
     @Test func unknownPresetListsAll() {
-        #expect(message { _ = try LabOptions(preset: "big") } == "unknown laboratory preset 'big': there are multiview, small")
+        #expect(message { _ = try LabOptions(preset: "big") } == "unknown laboratory preset 'big': there are multiview, quick")
     }
 }

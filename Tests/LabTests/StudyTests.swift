@@ -83,4 +83,17 @@ private func readLine(_ file: UnsafeMutablePointer<FILE>) -> String? {
         #expect(throws: MRPError.self) { try Study(options, axes: [.init("threads", ["1"])]) }
         #expect(throws: MRPError.self) { try Study(options, axes: [.init("mu", ["0.1"]), .init("single_fraction", ["0.2"])]) }
     }
+
+    @Test func axesAreReadFromText() throws {
+        let axes = try Study.Axis.parse(" tau = 1.0 ,1.1;theta=0.4")
+        #expect(axes.map(\.key) == ["tau", "theta"])
+        #expect(axes.map(\.values) == [["1.0", "1.1"], ["0.4"]])
+        #expect(try Study.Axis.parse("tau= ").map(\.values) == [[]])
+        #expect(try Study.Axis.parse("tau=1,,2").map(\.values) == [["1", "", "2"]])
+        for text in ["", "tau", "tau=1;", ";"] { #expect(throws: MRPError.self) { try Study.Axis.parse(text) } }
+    }
+
+    @Test func valuesThatDoNotFitTheOthersAreRefusedAtOnce() {
+        #expect(throws: MRPError.self) { try Study(LabOptions(), axes: [.init("k", ["10", "50"])]) }
+    }
 }

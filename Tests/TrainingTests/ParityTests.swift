@@ -96,10 +96,13 @@ import Testing
                 model, maskRatio: fixture.number("mask_ratio"), normalizesTargets: fixture.flag("norm_pix_loss")
             ).loss(model.builder(graph), batch: batch)
         }
-        let settings = Optimizer.Settings(
-            beta1: try fixture.number("beta1"), beta2: try fixture.number("beta2"), epsilon: try fixture.number("eps"),
-            weightDecay: try fixture.number("weight_decay"),
-            layerDecay: fixture.isClassifier ? try fixture.number("layer_decay") : 1, decaysTokens: !fixture.isClassifier)
+        var settings = Optimizer.Settings()
+        settings.beta1 = try fixture.number("beta1")
+        settings.beta2 = try fixture.number("beta2")
+        settings.epsilon = try fixture.number("eps")
+        settings.weightDecay = try fixture.number("weight_decay")
+        settings.layerDecay = fixture.isClassifier ? try fixture.number("layer_decay") : 1
+        settings.decaysTokens = !fixture.isClassifier
         let optimizer = try Optimizer(graph, loss: loss, model: model, settings: settings)
         let bound = model.parameters.tensors.merging(optimizer.moments) { first, _ in first }
         let executor = try Executor(graph, outputs: [loss], bound: bound, compute: Compute())

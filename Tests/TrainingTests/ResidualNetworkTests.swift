@@ -93,9 +93,11 @@ import Testing
         let batch = try fixture.integer("batch")
         let objective = try Classification(model, smoothing: fixture.number("label_smoothing"))
         let loss = try objective.loss(model.builder(graph, training: true), batch: batch).loss
-        let settings = Optimizer.Settings(
-            beta1: try fixture.number("beta1"), beta2: try fixture.number("beta2"), epsilon: try fixture.number("eps"),
-            weightDecay: try fixture.number("weight_decay"))
+        var settings = Optimizer.Settings()
+        settings.beta1 = try fixture.number("beta1")
+        settings.beta2 = try fixture.number("beta2")
+        settings.epsilon = try fixture.number("eps")
+        settings.weightDecay = try fixture.number("weight_decay")
         let optimizer = try Optimizer(graph, loss: loss, model: model, settings: settings)
         let bound = model.parameters.tensors.merging(optimizer.moments) { first, _ in first }
         let executor = try Executor(graph, outputs: [loss], bound: bound, compute: Compute())

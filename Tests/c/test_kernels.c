@@ -291,16 +291,18 @@ static void test_mean_tokens(void) {
     }
 }
 
+/* AdamW and LAMB. */
 static void test_adamw(void) {
     static const int64_t counts[] = {0, 1, 31, 16384, 40001};
-    for (int i = 0; i < 5; i++) {
-        int64_t n = counts[i];
+    for (int i = 0; i < 10; i++) {
+        int64_t n = counts[i / 2];
         array p0 = input(n), m0 = array_make(n, 0.1, 0), v0 = array_make(n, 0.01, 0.01), g = input(n);
         array parameter = input(n), m = input(n), v = input(n);
         memcpy(parameter.d, p0.d, (size_t)n * 8), memcpy(m.d, m0.d, (size_t)n * 8), memcpy(v.d, v0.d, (size_t)n * 8);
-        mk_adamw a = {n, parameter.d, m.d, v.d, g.d, 1e-3, 0.9, 0.95, 1e-8, 0.05, 0, 0.25};
+        mk_adamw a = {n, parameter.d, m.d, v.d, g.d, 1e-3, 0.9, 0.95, 1e-8, 0.05, 0, 0.25, i % 2};
         mk_adamw b = a;
         b.parameter = parameter.f, b.first_moment = m.f, b.second_moment = v.f, b.gradient = g.f;
+        need(fast->update_scratch(n), reference->update_scratch(n));
         for (a.step = 1; a.step <= 3; a.step++) reference->adamw(reference_pool, &a);
         ON_EACH_POOL(p, {
             memcpy(parameter.f, p0.f, (size_t)n * 4), memcpy(m.f, m0.f, (size_t)n * 4), memcpy(v.f, v0.f, (size_t)n * 4);
@@ -310,6 +312,42 @@ static void test_adamw(void) {
             check_array("adamw", "second_moment", &v, 1e-6);
         })
         FREE(&p0, &m0, &v0, &g, &parameter, &m, &v);
+    }
+}
+
+/* SGD, with Nesterov's momentum, and LARS. */
+static void test_sgd(void) {
+    static const int64_t counts[] = {0, 1, 31, 16384, 40001};
+    for (int i = 0; i < 20; i++) {
+        int64_t n = counts[i / 4];
+        array p0 = input(n), b0 = array_make(n, 0.1, 0), g = input(n), parameter = input(n), buffer = input(n);
+        memcpy(parameter.d, p0.d, (size_t)n * 8), memcpy(buffer.d, b0.d, (size_t)n * 8);
+        mk_sgd a = {n, parameter.d, buffer.d, g.d, 1e-2, 0.9, 1e-2, i & 2 ? 1e-3 : 0, 0.25, i & 1};
+        mk_sgd b = a;
+        b.parameter = parameter.f, b.buffer = buffer.f, b.gradient = g.f;
+        need(fast->update_scratch(n), reference->update_scratch(n));
+        for (int step = 0; step < 3; step++) reference->sgd(reference_pool, &a);
+        ON_EACH_POOL(p, {
+            memcpy(parameter.f, p0.f, (size_t)n * 4), memcpy(buffer.f, b0.f, (size_t)n * 4);
+            for (int step = 0; step < 3; step++) fast->sgd(p, &b);
+            check_array("sgd", "parameter", &parameter, 1e-6);
+            check_array("sgd", "buffer", &buffer, 1e-6);
+        })
+        FREE(&p0, &b0, &g, &parameter, &buffer);
+    }
+}
+
+static void test_norm(void) {
+    static const int64_t counts[] = {0, 1, 31, 16384, 100001};
+    for (int i = 0; i < 5; i++) {
+        array x = input(counts[i]), out = input(1);
+        need(fast->update_scratch(counts[i]), reference->update_scratch(counts[i]));
+        reference->norm(reference_pool, counts[i], x.d, out.d);
+        ON_EACH_POOL(p, {
+            fast->norm(p, counts[i], x.f, out.f);
+            check_array("norm", "out", &out, 1e-6);
+        })
+        FREE(&x, &out);
     }
 }
 
@@ -343,7 +381,7 @@ static void test_nan(void) {
         CHECK(isnan(y.f[at]));
         fast->column_sum(p, ROWS, WIDTH, x.f, column.f);
         CHECK(isnan(column.f[at % WIDTH]));
-        mk_adamw a = {COUNT, y.f, zero.f, zero.f, x.f, 1e-3, 0.9, 0.95, 1e-8, 0.05, 1, 1};
+        mk_adamw a = {COUNT, y.f, zero.f, zero.f, x.f, 1e-3, 0.9, 0.95, 1e-8, 0.05, 1, 1, 0};
         memset(y.f, 0, COUNT * 4);
         fast->adamw(p, &a);
         CHECK(isnan(y.f[at]));
@@ -378,6 +416,8 @@ int main(void) {
         test_cross_entropy();
         test_mean_tokens();
         test_adamw();
+        test_sgd();
+        test_norm();
         test_nan();
     }
     for (int i = 0; i < POOLS; i++) mk_pool_destroy(pools[i]);

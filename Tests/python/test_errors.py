@@ -341,7 +341,7 @@ def test_wrong_types(mae, images):
         mrp.Trainer(model, images, phase="play")
     with pytest.raises(TypeError):
         mrp.Trainer("model", images)
-    with pytest.raises(mrp.ArgumentError, match="ImageFolder"):
-        mae.transform("folder")
+    with pytest.raises(mrp.MrpIOError, match="no such folder"):
+        mae.transform("no such folder")
     with pytest.raises(mrp.ArgumentError, match="encoder"):
         mrp.Classifier(encoder=3).fit(images, [0, 1] * 20)

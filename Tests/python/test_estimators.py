@@ -153,7 +153,7 @@ def test_layouts_give_the_same_model(images):
 
 def test_parameters():
     mae = mrp.MaskedAutoencoder(epochs=3, mask_ratio=0.5, random_state=1)
-    assert mae.get_params() == {"preset": None, "random_state": 1, "progress": None, "epochs": 3, "mask_ratio": 0.5}
+    assert mae.get_params() == {"preset": None, "random_state": 1, "progress": None, "image_shape": None, "epochs": 3, "mask_ratio": 0.5}
     assert mae.mask_ratio == 0.5
     assert mae.norm_pix_loss is True  # the default
     assert mae.set_params(epochs=4, patch_size=8) is mae

@@ -291,6 +291,56 @@ def test_trainer(images, tmp_path):
     assert (tmp_path / "m.safetensors").read_bytes() == file_of(mrp.MaskedAutoencoder(**TINY).fit(images), tmp_path, "n")
 
 
+def masked_trainer(images, masking, **more):
+    model = mrp.Model(image_size=8, **NETWORK)
+    return mrp.Trainer(model, images, masking=masking, augmentation="none", threads=1, batch_size=8, epochs=2, **more)
+
+
+def test_the_caller_chooses_the_masks(images):
+    seen = []
+
+    def hide_all_but_the_third(numbers):
+        seen.append(numbers)
+        mask = np.ones((len(numbers), 4), bool)
+        mask[:, 2] = False
+        return mask
+
+    def features(masking):
+        trainer = masked_trainer(images, masking)
+        assert sum(1 for _ in trainer) == 10
+        return trainer.model.encode(images)
+
+    masked = features(hide_all_but_the_third)
+    assert sorted(np.concatenate(seen[:5])) == list(range(40))  # an epoch of 5 steps
+    # As noise: the hidden patches come in another order, so sums round differently.
+    np.testing.assert_allclose(features(lambda numbers: np.tile([1.0, 2.0, 0.5, 3.0], (len(numbers), 1))), masked, atol=2e-3)
+    assert not np.allclose(features(None), masked, atol=2e-3)
+
+
+@pytest.mark.parametrize(
+    ("answer", "error", "words"),
+    [
+        (lambda n: np.zeros((len(n), 4), bool), ValueError, "hides 0 of 4 patches, mask_ratio 0.75 hides 3"),
+        (lambda n: np.full((len(n), 4), np.nan), ValueError, "is NaN at patch 0"),
+        (lambda n: np.zeros((len(n), 5)), ValueError, "40 values for 8 images of 4 patches"),
+        (lambda n: np.zeros(4), ValueError, r"shape \(4,\)"),
+        (lambda n: 1 / 0, ZeroDivisionError, "division"),
+    ],
+)
+def test_wrong_masks_stop_the_step_only(images, answer, error, words):
+    trainer = masked_trainer(images, answer)
+    before = trainer.model.encode(images)
+    with pytest.raises(error, match=words):
+        trainer.step()
+    assert trainer.progress.step == 0
+    assert np.array_equal(trainer.model.encode(images), before)
+
+
+def test_masking_belongs_to_pretraining(images, labels):
+    with pytest.raises(mrp.StateError, match="pretraining"):
+        masked_trainer(mrp.Dataset(images, labels), lambda numbers: None, phase="finetune")
+
+
 def test_a_trainer_resumes_exactly(images, labels, tmp_path):
     options = {key: value for key, value in TINY.items() if key not in ("progress", "random_state")}
     dataset = mrp.Dataset(images, labels)

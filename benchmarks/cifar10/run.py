@@ -67,7 +67,7 @@ def pretrain(args: argparse.Namespace) -> None:
 def classify(args: argparse.Namespace, kind: str, rate: float, seed: int, epochs: float) -> None:
     same = {"labels": args.labels, "epochs": epochs, "rate": rate, "seed": seed}
     if any(line.items() >= same.items() for line in recorded(args, kind)):
-        return None
+        return
     for line in recorded(args, "sweep") if kind == "scratch" else []:
         if line.items() >= same.items():  # the rate was chosen by this very run
             record(args, **{**line, "kind": kind})

@@ -21,9 +21,10 @@
 
 /* ---- Module state ---- */
 
-enum kind { CONFIG, DATASET, MODEL, TRAINER, KINDS };
+enum kind { CONFIG, DATASET, MODEL, TRAINER, LAB, LAB_REPORT, KINDS };
 
-static const char *const kind_names[KINDS] = {"mrp._mrp.Config", "mrp._mrp.Dataset", "mrp._mrp.Model", "mrp._mrp.Trainer"};
+static const char *const kind_names[KINDS] = {"mrp._mrp.Config",  "mrp._mrp.Dataset", "mrp._mrp.Model",
+                                              "mrp._mrp.Trainer", "mrp._mrp.Lab",     "mrp._mrp.LabReport"};
 
 typedef struct {
     const char *name;
@@ -51,7 +52,7 @@ enum { EXCEPTIONS = sizeof exception_specs / sizeof exception_specs[0] };
 
 typedef struct {
     PyTypeObject *types[KINDS];
-    PyTypeObject *progress;
+    PyTypeObject *progress, *lab_progress;
     PyObject *error; /* mrp.MrpError, the base of all */
     PyObject *exceptions[EXCEPTIONS];
 } module_state;
@@ -94,9 +95,13 @@ typedef struct {
         mrp_dataset *dataset;
         mrp_model *model;
         mrp_trainer *trainer;
+        mrp_lab *lab;
+        mrp_lab_report *report;
     } handle;
     int kind;
     PyObject *first, *second; /* handles that this one borrows from, or NULL */
+    PyObject *masking;        /* a trainer's function, or NULL */
+    PyObject *raised[3];      /* the exception that it ended with, to be raised by the step */
     Py_buffer pixels;         /* the wrapped array; pixels.obj is NULL when there is none */
 } handle_object;
 
@@ -107,12 +112,16 @@ static int handle_clear(PyObject *self) {
     case CONFIG: mrp_config_destroy(object->handle.config); break;
     case DATASET: mrp_dataset_destroy(object->handle.dataset); break;
     case MODEL: mrp_model_destroy(object->handle.model); break;
-    default: mrp_trainer_destroy(object->handle.trainer); break;
+    case TRAINER: mrp_trainer_destroy(object->handle.trainer); break;
+    case LAB: mrp_lab_destroy(object->handle.lab); break;
+    default: mrp_lab_report_destroy(object->handle.report); break;
     }
     object->handle.any = NULL;
     if (object->pixels.obj) PyBuffer_Release(&object->pixels);
     Py_CLEAR(object->first);
     Py_CLEAR(object->second);
+    Py_CLEAR(object->masking);
+    for (int i = 0; i < 3; i++) Py_CLEAR(object->raised[i]);
     return 0;
 }
 
@@ -121,6 +130,8 @@ static int handle_traverse(PyObject *self, visitproc visit, void *arg) {
     Py_VISIT(Py_TYPE(self));
     Py_VISIT(object->first);
     Py_VISIT(object->second);
+    Py_VISIT(object->masking);
+    for (int i = 0; i < 3; i++) Py_VISIT(object->raised[i]);
     Py_VISIT(object->pixels.obj);
     return 0;
 }
@@ -254,6 +265,13 @@ static mrp_status read_table(const void *object, const void *argument, char *buf
     (void)object, (void)argument;
     return mrp_config_describe(buffer, capacity, needed);
 }
+static mrp_status read_lab_option(const void *object, const void *argument, char *buffer, int64_t capacity, int64_t *needed) {
+    return mrp_lab_get(object, argument, buffer, capacity, needed);
+}
+static mrp_status read_lab_table(const void *object, const void *argument, char *buffer, int64_t capacity, int64_t *needed) {
+    (void)object, (void)argument;
+    return mrp_lab_describe(buffer, capacity, needed);
+}
 static mrp_status read_class_name(const void *object, const void *argument, char *buffer, int64_t capacity, int64_t *needed) {
     return mrp_dataset_class_name(object, *(const int64_t *)argument, buffer, capacity, needed);
 }
@@ -271,6 +289,8 @@ static mrp_status read_model(const void *object, const void *argument, char *buf
 
 /* ---- Progress and interruption ---- */
 
+enum { MOST_FIELDS = 12 };
+
 static PyStructSequence_Field progress_fields[] = {
     {"phase", "what runs: 'pretrain' or 'finetune'"},
     {"fraction", "share of the run that is done, 0 ... 1"},
@@ -285,34 +305,68 @@ static PyStructSequence_Field progress_fields[] = {
     {"seconds_left", "seconds until it ends, estimated"},
     {NULL, NULL},
 };
-enum { PROGRESS_FIELDS = sizeof progress_fields / sizeof progress_fields[0] - 1 };
+static PyStructSequence_Field lab_progress_fields[] = {
+    {"phase", "what runs, such as 'pretraining' or 'supervised learning'; 'study' in a study"},
+    {"fraction", "share of the whole run that is done, 0 ... 1"},
+    {"step", "steps of the phase done; in a study, rows"},
+    {"steps", "steps of the phase; in a study, rows"},
+    {"seed", "the seed that runs, from 0"},
+    {"seeds", "number of seeds"},
+    {"loss", "loss of the last step"},
+    {"captured", "features captured at the last probe"},
+    {"seconds", "seconds since the run began"},
+    {"seconds_left", "seconds until it ends, estimated"},
+    {NULL, NULL},
+};
+#define FIELDS_OF(fields) ((int)(sizeof(fields) / sizeof(fields)[0]) - 1)
 static PyStructSequence_Desc progress_description = {
     "mrp.Progress", "How far a training run is; a value that is not known yet is NaN (None where it is a count).", progress_fields,
-    PROGRESS_FIELDS};
+    FIELDS_OF(progress_fields)};
+static PyStructSequence_Desc lab_progress_description = {
+    "mrp.LabProgress", "How far a run of the laboratory is; a value that is not known yet is NaN (None where it is a count).",
+    lab_progress_fields, FIELDS_OF(lab_progress_fields)};
 
-static PyObject *count_or_none(double value) {
-    if (value != value) Py_RETURN_NONE;
-    return PyLong_FromDouble(value);
+/* What a progress says, read at once: it may change afterwards. */
+typedef struct {
+    const char *phase; /* static */
+    double values[MOST_FIELDS];
+} progress_values;
+
+static void read_progress(const PyStructSequence_Desc *description, const mrp_progress *progress, progress_values *read) {
+    read->phase = mrp_progress_phase(progress);
+    read->values[1] = mrp_progress_fraction(progress);
+    for (int i = 2; i < description->n_in_sequence; i++) read->values[i] = mrp_progress_value(progress, description->fields[i].name);
 }
 
-static PyObject *progress_snapshot(module_state *state, const mrp_progress *progress) {
-    PyObject *values[PROGRESS_FIELDS] = {
-        PyUnicode_FromString(mrp_progress_phase(progress)), PyFloat_FromDouble(mrp_progress_fraction(progress)),
-        count_or_none(mrp_progress_value(progress, "step")), count_or_none(mrp_progress_value(progress, "steps"))};
-    for (int i = 4; i < PROGRESS_FIELDS; i++) values[i] = PyFloat_FromDouble(mrp_progress_value(progress, progress_fields[i].name));
-    PyObject *result = PyStructSequence_New(state->progress);
+static int is_count(const char *name) {
+    static const char *const counts[] = {"step", "steps", "seed", "seeds", "captured"};
+    for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++)
+        if (strcmp(counts[i], name) == 0) return 1;
+    return 0;
+}
+
+static PyObject *progress_object(PyTypeObject *type, const PyStructSequence_Desc *description, const progress_values *read) {
+    PyObject *result = PyStructSequence_New(type);
     int complete = result != NULL;
-    for (int i = 0; i < PROGRESS_FIELDS; i++) {
-        if (!values[i]) complete = 0;
-        if (result) {
-            PyStructSequence_SetItem(result, i, values[i]);
-        } else {
-            Py_XDECREF(values[i]);
-        }
+    for (int i = 0; i < description->n_in_sequence && result; i++) {
+        const double value = read->values[i];
+        const int counts = is_count(description->fields[i].name);
+        PyObject *item = i == 0           ? PyUnicode_FromString(read->phase)
+                         : !counts        ? PyFloat_FromDouble(value)
+                         : value == value ? PyLong_FromDouble(value)
+                                          : Py_NewRef(Py_None);
+        if (!item) complete = 0;
+        PyStructSequence_SetItem(result, i, item);
     }
     if (complete) return result;
     Py_XDECREF(result);
     return NULL;
+}
+
+static PyObject *progress_snapshot(module_state *state, const mrp_progress *progress) {
+    progress_values values;
+    read_progress(&progress_description, progress, &values);
+    return progress_object(state->progress, &progress_description, &values);
 }
 
 typedef struct {
@@ -373,15 +427,18 @@ static PyObject *train(PyObject *module, PyObject *args, training_function funct
     return PyBool_FromLong(status != MRP_CANCELLED);
 }
 
-/* A call without a callback, so that Ctrl-C reaches it too: it runs on a helper thread, while this one looks at the signals and
- * cancels the model's call when a handler raised. */
+/* A call that reports seldom or never, so that Ctrl-C reaches it too: it runs on a helper thread, while this one looks at the signals
+ * and hands out what the call last reported; it cancels the call when a handler or the caller's function says so. */
 typedef struct {
     mrp_status (*call)(void *arguments);
     void *arguments;
-    mrp_model *model;
+    mrp_status (*cancel)(void *target);
+    void *target;
+    PyObject *callback; /* called with what note_progress wrote, on the thread of the caller; NULL for none */
     mrp_status status;
     char message[2048]; /* mrp_last_error() of the helper thread */
-    int finished;
+    int finished, has_progress;
+    progress_values progress;
     pthread_mutex_t lock;
     pthread_cond_t done;
 } watched_call;
@@ -400,6 +457,38 @@ static void *run_on_thread(void *argument) {
     pthread_mutex_unlock(&watched->lock);
     return NULL;
 }
+
+/* The progress function of calls of the laboratory on a helper thread; `user` is the watched call. */
+static int32_t note_progress(const mrp_progress *progress, void *user) {
+    watched_call *watched = user;
+    pthread_mutex_lock(&watched->lock);
+    read_progress(&lab_progress_description, progress, &watched->progress);
+    watched->has_progress = 1;
+    pthread_mutex_unlock(&watched->lock);
+    return 0;
+}
+
+/* With the GIL: signals, and the caller's function. Returns 1 when one of them wants to stop. */
+static int attend(module_state *state, watched_call *watched) {
+    if (PyErr_CheckSignals() != 0) return 1;
+    if (!watched->callback) return 0;
+    pthread_mutex_lock(&watched->lock);
+    const progress_values progress = watched->progress;
+    const int has_progress = watched->has_progress;
+    watched->has_progress = 0;
+    pthread_mutex_unlock(&watched->lock);
+    if (!has_progress) return 0;
+    PyObject *object = progress_object(state->lab_progress, &lab_progress_description, &progress);
+    PyObject *answer = object ? PyObject_CallFunctionObjArgs(watched->callback, object, NULL) : NULL;
+    Py_XDECREF(object);
+    const int stops = answer ? PyObject_IsTrue(answer) != 0 : 1;
+    Py_XDECREF(answer);
+    return stops;
+}
+
+static mrp_status cancel_model(void *model) { return mrp_cancel(model); }
+
+static mrp_status cancel_lab(void *lab) { return mrp_lab_cancel(lab); }
 
 static int start_thread(pthread_t *thread, watched_call *watched) {
     sigset_t all, before;
@@ -429,25 +518,26 @@ static int wait_a_little(watched_call *watched) {
 /* Runs `call` without the GIL. Returns 0 with an exception set when it failed or was interrupted. */
 static int run_watched(module_state *state, watched_call *watched) {
     pthread_t thread;
-    int interrupted = 0;
+    int stopped = 0;
     pthread_mutex_init(&watched->lock, NULL);
     pthread_cond_init(&watched->done, NULL);
     PyThreadState *saved = PyEval_SaveThread();
     if (start_thread(&thread, watched)) {
         while (!wait_a_little(watched)) {
             PyEval_RestoreThread(saved);
-            if (!interrupted) interrupted = PyErr_CheckSignals() != 0;
+            if (!stopped) stopped = attend(state, watched);
             saved = PyEval_SaveThread();
-            if (interrupted) mrp_cancel(watched->model); /* again and again: the call may not have begun yet */
+            if (stopped) watched->cancel(watched->target); /* again and again: the call may not have begun yet */
         }
         pthread_join(thread, NULL);
     } else {
         run_here(watched); /* no thread to be had: then without interruption */
     }
     PyEval_RestoreThread(saved);
+    if (!stopped && watched->status >= 0) attend(state, watched); /* how it ended */
     pthread_cond_destroy(&watched->done);
     pthread_mutex_destroy(&watched->lock);
-    if (interrupted || PyErr_Occurred()) return 0;
+    if (PyErr_Occurred()) return 0;
     if (watched->status < 0) {
         raise_text(state, watched->status, watched->message[0] ? watched->message : mrp_status_string(watched->status));
         return 0;
@@ -800,12 +890,61 @@ static PyObject *py_trainer_plan(PyObject *module, PyObject *object) {
 
 static mrp_status call_step(void *trainer) { return mrp_trainer_step(trainer); }
 
+/* Copies the float32 array that the caller's function returns for the images' numbers. On the thread of the step, without the GIL. */
+static int32_t call_masking(const int64_t *indices, int64_t count, int64_t patches, float *noise, void *user) {
+    handle_object *object = user;
+    const Py_ssize_t needed = (Py_ssize_t)(count * patches) * (Py_ssize_t)sizeof *noise;
+    const PyGILState_STATE gil = PyGILState_Ensure();
+    PyObject *numbers = PyBytes_FromStringAndSize((const char *)indices, (Py_ssize_t)count * (Py_ssize_t)sizeof *indices);
+    PyObject *answer = numbers ? PyObject_CallFunctionObjArgs(object->masking, numbers, NULL) : NULL;
+    Py_buffer view = {0};
+    if (answer && PyObject_GetBuffer(answer, &view, PyBUF_SIMPLE) == 0) {
+        if (view.len == needed)
+            memcpy(noise, view.buf, (size_t)needed);
+        else
+            PyErr_Format(PyExc_ValueError, "masking gave %zd values for %lld images of %lld patches", view.len / (Py_ssize_t)sizeof *noise,
+                         (long long)count, (long long)patches);
+        PyBuffer_Release(&view);
+    }
+    Py_XDECREF(numbers);
+    Py_XDECREF(answer);
+    const int failed = PyErr_Occurred() != NULL;
+    if (failed) PyErr_Fetch(&object->raised[0], &object->raised[1], &object->raised[2]);
+    PyGILState_Release(gil);
+    return failed;
+}
+
+static PyObject *py_trainer_set_masking(PyObject *module, PyObject *args) {
+    PyObject *object, *masking;
+    if (!PyArg_ParseTuple(args, "OO", &object, &masking)) return NULL;
+    module_state *state = state_of(module);
+    mrp_trainer *trainer = handle_of(state, object, TRAINER);
+    if (!trainer) return NULL;
+    const int none = masking == Py_None;
+    if (!none && !PyCallable_Check(masking)) return PyErr_Format(PyExc_TypeError, "masking is not callable: %R", masking);
+    const mrp_status status = mrp_trainer_set_masking(trainer, none ? NULL : call_masking, object);
+    if (status != MRP_OK) return raise_status(state, status);
+    PyObject *before = ((handle_object *)object)->masking;
+    ((handle_object *)object)->masking = none ? NULL : (Py_INCREF(masking), masking);
+    Py_XDECREF(before);
+    Py_RETURN_NONE;
+}
+
 static PyObject *py_trainer_step(PyObject *module, PyObject *object) {
     module_state *state = state_of(module);
     mrp_trainer *trainer = handle_of(state, object, TRAINER);
     if (!trainer) return NULL;
-    watched_call watched = {.call = call_step, .arguments = trainer, .model = handle_of(state, ((handle_object *)object)->first, MODEL)};
-    if (!watched.model || !run_watched(state, &watched)) return NULL;
+    watched_call watched = {.call = call_step,
+                            .arguments = trainer,
+                            .cancel = cancel_model,
+                            .target = handle_of(state, ((handle_object *)object)->first, MODEL)};
+    if (!watched.target || !run_watched(state, &watched)) return NULL;
+    PyObject **raised = ((handle_object *)object)->raised;
+    if (raised[0]) {
+        PyErr_Restore(raised[0], raised[1], raised[2]);
+        raised[0] = raised[1] = raised[2] = NULL;
+        return NULL;
+    }
     return PyLong_FromLong(watched.status);
 }
 
@@ -857,7 +996,7 @@ static mrp_status call_reconstruct(void *arguments) {
 
 /* Runs one of the four on its arguments, which it closes. Returns the value that it found (0 when it finds none), or NULL. */
 static PyObject *use_model(module_state *state, use_arguments *use, mrp_status (*call)(void *)) {
-    watched_call watched = {.call = call, .arguments = use, .model = use->model};
+    watched_call watched = {.call = call, .arguments = use, .cancel = cancel_model, .target = use->model};
     int ok = run_watched(state, &watched);
     if (use->out.obj) PyBuffer_Release(&use->out);
     if (use->second.obj) PyBuffer_Release(&use->second);
@@ -925,6 +1064,243 @@ failed:
     return NULL;
 }
 
+/* ---- Laboratory ---- */
+
+static PyObject *py_lab_create(PyObject *module, PyObject *args) {
+    const char *preset;
+    if (!PyArg_ParseTuple(args, "z", &preset)) return NULL;
+    module_state *state = state_of(module);
+    handle_object *object = new_handle(state, LAB, NULL, NULL);
+    if (!object) return NULL;
+    return handle_or_raise(state, object, mrp_lab_create(preset, &object->handle.lab));
+}
+
+static PyObject *py_lab_set(PyObject *module, PyObject *args) {
+    PyObject *object;
+    const char *key, *value;
+    if (!PyArg_ParseTuple(args, "Oss", &object, &key, &value)) return NULL;
+    module_state *state = state_of(module);
+    mrp_lab *lab = handle_of(state, object, LAB);
+    return lab ? none_or_raise(state, mrp_lab_set(lab, key, value)) : NULL;
+}
+
+static PyObject *py_lab_get(PyObject *module, PyObject *args) {
+    PyObject *object;
+    const char *key;
+    if (!PyArg_ParseTuple(args, "Os", &object, &key)) return NULL;
+    module_state *state = state_of(module);
+    mrp_lab *lab = handle_of(state, object, LAB);
+    return lab ? read_text(state, read_lab_option, lab, key) : NULL;
+}
+
+static PyObject *py_lab_describe(PyObject *module, PyObject *unused) {
+    (void)unused;
+    return read_text(state_of(module), read_lab_table, NULL, NULL);
+}
+
+static PyObject *py_lab_cancel(PyObject *module, PyObject *object) {
+    module_state *state = state_of(module);
+    mrp_lab *lab = handle_of(state, object, LAB);
+    if (!lab) return NULL;
+    mrp_status status = mrp_lab_cancel(lab);
+    if (status < 0) return raise_status(state, status);
+    return PyBool_FromLong(status == MRP_OK);
+}
+
+typedef struct {
+    mrp_lab *lab;
+    const char *axes, *path;
+    mrp_lab_report **report;
+    watched_call *watched;
+} lab_arguments;
+
+static mrp_status call_lab_run(void *arguments) {
+    lab_arguments *lab = arguments;
+    return mrp_lab_run(lab->lab, note_progress, lab->watched, lab->report);
+}
+static mrp_status call_lab_study(void *arguments) {
+    lab_arguments *lab = arguments;
+    return mrp_lab_study(lab->lab, lab->axes, lab->path, note_progress, lab->watched);
+}
+
+/* Returns 0 with an exception set, else 1 with the call's status in `status`. */
+static int run_lab(module_state *state, lab_arguments *lab, mrp_status (*call)(void *), PyObject *callback, mrp_status *status) {
+    if (callback != Py_None && !PyCallable_Check(callback)) {
+        PyErr_Format(PyExc_TypeError, "callback is not callable: %R", callback);
+        return 0;
+    }
+    watched_call watched = {.call = call, .arguments = lab, .cancel = cancel_lab, .target = lab->lab};
+    watched.callback = callback == Py_None ? NULL : callback;
+    lab->watched = &watched;
+    if (!run_watched(state, &watched)) return 0;
+    *status = watched.status;
+    return 1;
+}
+
+static PyObject *py_lab_run(PyObject *module, PyObject *args) {
+    PyObject *object, *callback;
+    if (!PyArg_ParseTuple(args, "OO", &object, &callback)) return NULL;
+    module_state *state = state_of(module);
+    mrp_lab *lab = handle_of(state, object, LAB);
+    handle_object *report = lab ? new_handle(state, LAB_REPORT, NULL, NULL) : NULL;
+    if (!report) return NULL;
+    lab_arguments arguments = {.lab = lab, .report = &report->handle.report};
+    mrp_status status;
+    if (!run_lab(state, &arguments, call_lab_run, callback, &status)) {
+        Py_DECREF((PyObject *)report);
+        return NULL;
+    }
+    return handle_or_raise(state, report, status);
+}
+
+static PyObject *py_lab_study(PyObject *module, PyObject *args) {
+    PyObject *object, *path, *callback;
+    lab_arguments arguments = {0};
+    if (!PyArg_ParseTuple(args, "OsO&O", &object, &arguments.axes, PyUnicode_FSConverter, &path, &callback)) return NULL;
+    module_state *state = state_of(module);
+    arguments.lab = handle_of(state, object, LAB);
+    arguments.path = arguments.lab ? PyBytes_AsString(path) : NULL;
+    mrp_status status = MRP_OK;
+    const int ran = arguments.path && run_lab(state, &arguments, call_lab_study, callback, &status);
+    Py_DECREF(path);
+    return ran ? PyBool_FromLong(status != MRP_CANCELLED) : NULL;
+}
+
+static PyObject *py_lab_samples(PyObject *module, PyObject *args) {
+    PyObject *object, *out[5];
+    const char *kind;
+    uint64_t seed;
+    long long first, count;
+    if (!PyArg_ParseTuple(args, "OO&sLLOOOOO", &object, seed_converter, &seed, &kind, &first, &count, &out[0], &out[1], &out[2], &out[3],
+                          &out[4])) {
+        return NULL;
+    }
+    module_state *state = state_of(module);
+    mrp_lab *lab = handle_of(state, object, LAB);
+    if (!lab) return NULL;
+    static const char *const names[5] = {"patches", "labels", "single_view", "shown_view", "origins"};
+    Py_buffer views[5];
+    memset(views, 0, sizeof views);
+    int ok = 1;
+    for (int i = 0; i < 5 && ok; i++) ok = open_array(state, out[i], names[i], i == 0 ? "f" : "i", 0, 1, &views[i]);
+    for (int i = 1; i < 4 && ok; i++) {
+        if (elements_in(&views[i]) < count) {
+            raise_text(state, MRP_ERR_ARGUMENT, "labels, single_view or shown_view are too small");
+            ok = 0;
+        }
+    }
+    mrp_status status = MRP_OK;
+    if (ok) {
+        Py_BEGIN_ALLOW_THREADS status = mrp_lab_samples(lab, seed, kind, first, count, views[0].buf, elements_in(&views[0]), views[1].buf,
+                                                        views[2].buf, views[3].buf, views[4].buf, elements_in(&views[4]));
+        Py_END_ALLOW_THREADS
+    }
+    for (int i = 0; i < 5; i++)
+        if (views[i].obj) PyBuffer_Release(&views[i]);
+    return ok ? none_or_raise(state, status) : NULL;
+}
+
+static PyObject *py_lab_features(PyObject *module, PyObject *args) {
+    PyObject *object, *out;
+    uint64_t seed;
+    if (!PyArg_ParseTuple(args, "OO&O", &object, seed_converter, &seed, &out)) return NULL;
+    module_state *state = state_of(module);
+    mrp_lab *lab = handle_of(state, object, LAB);
+    Py_buffer values = {0};
+    if (!lab || (out != Py_None && !open_array(state, out, "features", "d", 0, 1, &values))) return NULL;
+    int64_t count = 0;
+    mrp_status status;
+    Py_BEGIN_ALLOW_THREADS status = mrp_lab_features(lab, seed, values.buf, values.buf ? elements_in(&values) : 0, &count);
+    Py_END_ALLOW_THREADS if (values.obj) PyBuffer_Release(&values);
+    return status == MRP_OK ? PyLong_FromLongLong(count) : raise_status(state, status);
+}
+
+static PyObject *py_lab_report_summary(PyObject *module, PyObject *object) {
+    module_state *state = state_of(module);
+    mrp_lab_report *report = handle_of(state, object, LAB_REPORT);
+    if (!report) return NULL;
+    int64_t rows, seeds;
+    int32_t claims, controls;
+    mrp_status status = mrp_lab_report_summary(report, &rows, &seeds, &claims, &controls);
+    if (status != MRP_OK) return raise_status(state, status);
+    return Py_BuildValue("LLNN", (long long)rows, (long long)seeds, PyBool_FromLong(claims), PyBool_FromLong(controls));
+}
+
+static PyObject *py_lab_report_row(PyObject *module, PyObject *args) {
+    PyObject *object;
+    long long row, seed;
+    if (!PyArg_ParseTuple(args, "OLL", &object, &row, &seed)) return NULL;
+    module_state *state = state_of(module);
+    mrp_lab_report *report = handle_of(state, object, LAB_REPORT);
+    if (!report) return NULL;
+    double measured, low, high;
+    int32_t holds, control;
+    mrp_status status = mrp_lab_report_row(report, row, seed, &measured, &low, &high, &holds, &control);
+    if (status != MRP_OK) return raise_status(state, status);
+    return Py_BuildValue("dddNN", measured, low, high, PyBool_FromLong(holds), PyBool_FromLong(control));
+}
+
+typedef struct {
+    int64_t index;
+    const char *what;
+} row_text;
+
+static mrp_status read_row_text(const void *object, const void *argument, char *buffer, int64_t capacity, int64_t *needed) {
+    const row_text *wanted = argument;
+    return mrp_lab_report_row_text(object, wanted->index, wanted->what, buffer, capacity, needed);
+}
+static mrp_status read_report_table(const void *object, const void *argument, char *buffer, int64_t capacity, int64_t *needed) {
+    return mrp_lab_report_table(object, *(const int64_t *)argument, buffer, capacity, needed);
+}
+static mrp_status read_report_json(const void *object, const void *argument, char *buffer, int64_t capacity, int64_t *needed) {
+    (void)argument;
+    return mrp_lab_report_json(object, buffer, capacity, needed);
+}
+
+static PyObject *py_lab_report_row_text(PyObject *module, PyObject *args) {
+    PyObject *object;
+    long long row;
+    row_text wanted;
+    if (!PyArg_ParseTuple(args, "OLs", &object, &row, &wanted.what)) return NULL;
+    wanted.index = row;
+    module_state *state = state_of(module);
+    mrp_lab_report *report = handle_of(state, object, LAB_REPORT);
+    return report ? read_text(state, read_row_text, report, &wanted) : NULL;
+}
+
+static PyObject *py_lab_report_table(PyObject *module, PyObject *args) {
+    PyObject *object;
+    long long seed;
+    if (!PyArg_ParseTuple(args, "OL", &object, &seed)) return NULL;
+    const int64_t index = seed;
+    module_state *state = state_of(module);
+    mrp_lab_report *report = handle_of(state, object, LAB_REPORT);
+    return report ? read_text(state, read_report_table, report, &index) : NULL;
+}
+
+static PyObject *py_lab_report_json(PyObject *module, PyObject *object) {
+    module_state *state = state_of(module);
+    mrp_lab_report *report = handle_of(state, object, LAB_REPORT);
+    return report ? read_text(state, read_report_json, report, NULL) : NULL;
+}
+
+static PyObject *py_lab_report_correlations(PyObject *module, PyObject *args) {
+    PyObject *object, *out;
+    long long seed;
+    const char *moment;
+    if (!PyArg_ParseTuple(args, "OLsO", &object, &seed, &moment, &out)) return NULL;
+    module_state *state = state_of(module);
+    mrp_lab_report *report = handle_of(state, object, LAB_REPORT);
+    Py_buffer values = {0};
+    if (!report || (out != Py_None && !open_array(state, out, "correlations", "d", 0, 1, &values))) return NULL;
+    int64_t kernels = 0, features = 0;
+    mrp_status status =
+        mrp_lab_report_correlations(report, seed, moment, values.buf, values.buf ? elements_in(&values) : 0, &kernels, &features);
+    if (values.obj) PyBuffer_Release(&values);
+    if (status != MRP_OK) return raise_status(state, status);
+    return Py_BuildValue("LL", (long long)kernels, (long long)features);
+}
+
 /* ---- Module ---- */
 
 #define FUNCTION(name, flags, signature, doc) {#name, py_##name, flags, #name signature "\n--\n\n" doc}
@@ -970,6 +1346,8 @@ static PyMethodDef functions[] = {
     FUNCTION(trainer_save, METH_VARARGS, "($module, trainer, path, /)", "Write the state of a run."),
     FUNCTION(trainer_resume, METH_VARARGS, "($module, trainer, path, /)", "Continue a saved run."),
     FUNCTION(trainer_step, METH_O, "($module, trainer, /)", "One step; returns 0, 1 when cancelled, 2 when the run is done."),
+    FUNCTION(trainer_set_masking, METH_VARARGS, "($module, trainer, masking, /)",
+             "masking(numbers) -> float32 noise [count, patches], numbers being int64 in bytes; None for random noise."),
     FUNCTION(trainer_progress, METH_O, "($module, trainer, /)", "How far the run is."),
     FUNCTION(evaluate, METH_VARARGS, "($module, model, dataset, config, metric, /)", "A number: 'top1', 'loss' or 'reconstruction_loss'."),
     FUNCTION(encode, METH_VARARGS, "($module, model, dataset, config, out, /)", "Write features into a float32 array."),
@@ -978,6 +1356,30 @@ static PyMethodDef functions[] = {
     FUNCTION(reconstruct, METH_VARARGS, "($module, model, dataset, config, mask, images, reconstructions, masks, /)",
              "Write images, reconstructions and masks; returns the mean loss. mask: uint8 [count, patches], 1 = hidden, or None for a "
              "random one."),
+    FUNCTION(lab_create, METH_VARARGS, "($module, preset, /)", "A laboratory: the options of a preset, or the defaults for None."),
+    FUNCTION(lab_set, METH_VARARGS, "($module, lab, key, value, /)", "Set an option, by its key or its symbol, from its text."),
+    FUNCTION(lab_get, METH_VARARGS, "($module, lab, key, /)", "The text of an option."),
+    FUNCTION(lab_describe, METH_NOARGS, "($module, /)", "The table of the laboratory's options and presets, as JSON."),
+    FUNCTION(lab_cancel, METH_O, "($module, lab, /)",
+             "Stop what runs in this laboratory, from any thread; False when nothing was running."),
+    FUNCTION(lab_run, METH_VARARGS, "($module, lab, callback, /)",
+             "Run the experiment. callback(progress) or None; a true answer stops, and Cancelled is raised."),
+    FUNCTION(lab_study, METH_VARARGS, "($module, lab, axes, path, callback, /)",
+             "Sweep options into a CSV file. callback(progress) or None; a true answer stops. Returns False when stopped."),
+    FUNCTION(lab_samples, METH_VARARGS, "($module, lab, seed, kind, first, count, patches, labels, single_view, shown_view, origins, /)",
+             "Write samples into a float32 and four int32 arrays."),
+    FUNCTION(lab_features, METH_VARARGS, "($module, lab, seed, out, /)",
+             "Write the features of a seed into a float64 array (or nothing, for None); returns the number of elements."),
+    FUNCTION(lab_report_summary, METH_O, "($module, report, /)", "(rows, seeds, claims_hold, controls_hold)"),
+    FUNCTION(lab_report_row, METH_VARARGS, "($module, report, row, seed, /)",
+             "(measured, low, high, holds, is_control) of a row of the table; seed -1: over all."),
+    FUNCTION(lab_report_row_text, METH_VARARGS, "($module, report, row, what, /)",
+             "A text of a row: its 'claim', 'statement', 'quantity' or 'threshold'."),
+    FUNCTION(lab_report_table, METH_VARARGS, "($module, report, seed, /)", "The table as text; seed -1: over all."),
+    FUNCTION(lab_report_json, METH_O, "($module, report, /)", "The whole report as JSON."),
+    FUNCTION(lab_report_correlations, METH_VARARGS, "($module, report, seed, moment, out, /)",
+             "Write correlations into a float64 array (or nothing, for None); returns (kernels, features).\n\n"
+             "moment: 'initial', 'pretrained' or 'supervised'."),
     {NULL, NULL, 0, NULL},
 };
 
@@ -1020,6 +1422,8 @@ static int module_exec(PyObject *module) {
     }
     state->progress = PyStructSequence_NewType(&progress_description);
     if (!state->progress || PyModule_AddType(module, state->progress) != 0) return -1;
+    state->lab_progress = PyStructSequence_NewType(&lab_progress_description);
+    if (!state->lab_progress || PyModule_AddType(module, state->lab_progress) != 0) return -1;
     state->error = make_exception(NULL, "MrpError", NULL,
                                   "What the library reports: the base of its exceptions. `code` is the status code of the C interface.", 0);
     if (!state->error || PyModule_AddObjectRef(module, "MrpError", state->error) != 0) return -1;
@@ -1035,6 +1439,7 @@ static int module_traverse(PyObject *module, visitproc visit, void *arg) {
     module_state *state = state_of(module);
     for (int i = 0; i < KINDS; i++) Py_VISIT(state->types[i]);
     Py_VISIT(state->progress);
+    Py_VISIT(state->lab_progress);
     Py_VISIT(state->error);
     for (int i = 0; i < EXCEPTIONS; i++) Py_VISIT(state->exceptions[i]);
     return 0;
@@ -1044,6 +1449,7 @@ static int module_clear(PyObject *module) {
     module_state *state = state_of(module);
     for (int i = 0; i < KINDS; i++) Py_CLEAR(state->types[i]);
     Py_CLEAR(state->progress);
+    Py_CLEAR(state->lab_progress);
     Py_CLEAR(state->error);
     for (int i = 0; i < EXCEPTIONS; i++) Py_CLEAR(state->exceptions[i]);
     return 0;

@@ -167,7 +167,18 @@ typedef struct mk_adamw {
     double learning_rate, beta1, beta2, epsilon, weight_decay;
     int64_t step;          /* 1 at the first update, for the bias correction */
     double gradient_scale; /* multiplies the gradient first */
+    int32_t layer_wise;    /* LAMB: the whole step is scaled by |parameter| / |update| */
 } mk_adamw;
+
+typedef struct mk_sgd {
+    int64_t count;
+    void *parameter, *buffer; /* buffer: the momentum's, zero before the first step */
+    const void *gradient;
+    double learning_rate, momentum, weight_decay;
+    double trust;          /* LARS: the gradient is scaled by trust |parameter| / |gradient + decay|; 0: plain SGD */
+    double gradient_scale; /* multiplies the gradient first */
+    int32_t nesterov;
+} mk_sgd;
 
 typedef struct mk_kernels {
     const char *name; /* "baseline", "avx2", "avx512", "neon", "reference_float32", "reference_float64" */
@@ -245,9 +256,16 @@ typedef struct mk_kernels {
     /* y = (1 - momentum) y + momentum factor x: running statistics. */
     void (*running_average)(mk_pool *, int64_t count, double momentum, double factor, const void *x, void *y);
 
+    /* sqrt of the sum of squares of `count` values; scratch as for an update. */
+    void (*norm)(mk_pool *, int64_t count, const void *x, void *out);
+
+    mk_scratch (*update_scratch)(int64_t count); /* for updates with a trust ratio */
     /* AdamW (Loshchilov & Hutter 2019), the order of torch.optim.AdamW: p *= 1 - lr wd; then m, v, bias corrections,
-     * p -= lr / (1 - beta1^t) * m / (sqrt(v) / sqrt(1 - beta2^t) + epsilon). */
+     * p -= lr / (1 - beta1^t) * m / (sqrt(v) / sqrt(1 - beta2^t) + epsilon). With layer_wise: LAMB (You et al. 2020) as in timm. */
     void (*adamw)(mk_pool *, const mk_adamw *);
+    /* torch.optim.SGD: g += wd p; buffer = momentum buffer + g; p -= lr buffer, or lr (g + momentum buffer) with nesterov. With trust:
+     * LARS (You et al. 2017) as in the reference implementation of MAE. */
+    void (*sgd)(mk_pool *, const mk_sgd *);
 } mk_kernels;
 
 /* Instruction sets, in rising order. mk_isa_best() is the best that this CPU and this build can run. */

@@ -482,20 +482,64 @@ static void MK(softmax_rows)(mk_pool *pool, int64_t rows, int64_t width, const v
 /* One step of AdamW (Loshchilov & Hutter 2019) on `count` parameters p with moments m, v; t = step, g = gradient_scale dp:
  *   p *= 1 - lr wd;  m = beta1 m + (1 - beta1) g;  v = beta2 v + (1 - beta2) g^2;
  *   p -= lr / (1 - beta1^t) m / (sqrt(v) / sqrt(1 - beta2^t) + epsilon). */
+static void MK(norm)(mk_pool *pool, int64_t count, const void *x, void *out) {
+    double sum = 0;
+    (void)pool;
+    for (int64_t i = 0; i < count; i++) sum += (double)((const REAL *)x)[i] * ((const REAL *)x)[i];
+    *(REAL *)out = (REAL)sqrt(sum);
+}
+
+static mk_scratch MK(update_scratch)(int64_t count) {
+    (void)count;
+    return (mk_scratch){0, 0};
+}
+
+/* m and v are new, p is old. */
+static double MK(adamw_step)(const mk_adamw *a, double m, double v) {
+    return m / (1 - pow(a->beta1, (double)a->step)) / (sqrt(v) / sqrt(1 - pow(a->beta2, (double)a->step)) + a->epsilon);
+}
+
 static void MK(adamw)(mk_pool *pool, const mk_adamw *a) {
     (void)pool;
     REAL *parameter = a->parameter, *first_moment = a->first_moment, *second_moment = a->second_moment;
     const REAL *gradient = a->gradient;
-    double rate = a->learning_rate / (1 - pow(a->beta1, (double)a->step));
-    double correction = sqrt(1 - pow(a->beta2, (double)a->step));
+    double parameters = 0, updates = 0;
     for (int64_t i = 0; i < a->count; i++) {
-        double g = a->gradient_scale * gradient[i];
+        double g = a->gradient_scale * gradient[i], p = parameter[i];
         double m = a->beta1 * first_moment[i] + (1 - a->beta1) * g;
         double v = a->beta2 * second_moment[i] + (1 - a->beta2) * g * g;
-        double p = parameter[i] * (1 - a->learning_rate * a->weight_decay);
         first_moment[i] = (REAL)m;
         second_moment[i] = (REAL)v;
-        parameter[i] = (REAL)(p - rate * m / (sqrt(v) / correction + a->epsilon));
+        if (a->layer_wise) {
+            double u = MK(adamw_step)(a, m, v) + a->weight_decay * p;
+            parameters += p * p;
+            updates += u * u;
+        } else
+            parameter[i] = (REAL)(p * (1 - a->learning_rate * a->weight_decay) - a->learning_rate * MK(adamw_step)(a, m, v));
+    }
+    const double trust = parameters > 0 && updates > 0 ? sqrt(parameters) / sqrt(updates) : 1;
+    for (int64_t i = 0; a->layer_wise && i < a->count; i++) {
+        double u = MK(adamw_step)(a, first_moment[i], second_moment[i]) + a->weight_decay * parameter[i];
+        parameter[i] = (REAL)(parameter[i] - a->learning_rate * trust * u);
+    }
+}
+
+static void MK(sgd)(mk_pool *pool, const mk_sgd *s) {
+    (void)pool;
+    REAL *parameter = s->parameter, *buffer = s->buffer;
+    const REAL *gradient = s->gradient;
+    double parameters = 0, updates = 0, ratio = 1;
+    for (int64_t i = 0; s->trust > 0 && i < s->count; i++) {
+        double p = parameter[i], g = s->gradient_scale * gradient[i] + s->weight_decay * p;
+        parameters += p * p;
+        updates += g * g;
+    }
+    if (parameters > 0 && updates > 0) ratio = s->trust * sqrt(parameters) / sqrt(updates);
+    for (int64_t i = 0; i < s->count; i++) {
+        double p = parameter[i], g = ratio * (s->gradient_scale * gradient[i] + s->weight_decay * p);
+        double b = s->momentum * buffer[i] + g;
+        buffer[i] = (REAL)b;
+        parameter[i] = (REAL)(p - s->learning_rate * (s->nesterov ? g + s->momentum * b : b));
     }
 }
 
@@ -540,5 +584,8 @@ static const mk_kernels MK(table) = {
     .pool2d_forward = MK(pool2d_forward),
     .pool2d_backward = MK(pool2d_backward),
     .running_average = MK(running_average),
+    .norm = MK(norm),
+    .update_scratch = MK(update_scratch),
     .adamw = MK(adamw),
+    .sgd = MK(sgd),
 };

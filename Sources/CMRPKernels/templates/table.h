@@ -2,7 +2,6 @@
 #ifndef MK_TABLE_H
 #define MK_TABLE_H
 
-#include "adamw.h"
 #include "attention.h"
 #include "batch_norm.h"
 #include "conv2d.h"
@@ -13,6 +12,7 @@
 #include "losses.h"
 #include "patches.h"
 #include "pool2d.h"
+#include "updates.h"
 
 const mk_kernels MK_NAME(table) = {
     .name = MK_TABLE_NAME,
@@ -53,7 +53,10 @@ const mk_kernels MK_NAME(table) = {
     .pool2d_forward = MK_NAME(pool2d_forward),
     .pool2d_backward = MK_NAME(pool2d_backward),
     .running_average = MK_NAME(running_average),
+    .norm = MK_NAME(norm),
+    .update_scratch = MK_NAME(update_scratch),
     .adamw = MK_NAME(adamw),
+    .sgd = MK_NAME(sgd),
 };
 
 #endif

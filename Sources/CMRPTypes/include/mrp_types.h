@@ -36,9 +36,9 @@
  * Nothing is printed, no signal handler is installed, the library never exits or aborts.
  *
  * Threads. Different handles may be used by different threads at once, and options and datasets
- * may be shared. A model or a trainer is used by one thread at a time: a second one gets
- * MRP_ERR_BUSY. mrp_cancel is the exception and may be called from any thread. After fork, parent
- * and child both go on.
+ * may be shared. A model, a trainer or a laboratory is used by one thread at a time: a second one
+ * gets MRP_ERR_BUSY. mrp_cancel and mrp_lab_cancel are the exceptions and may be called from any
+ * thread. After fork, parent and child both go on.
  *
  * Strings are UTF-8 and end with a NUL; paths are passed to the system as they are. Sizes are
  * int64_t and checked. */
@@ -61,18 +61,18 @@ extern "C" {
 typedef int32_t mrp_status;
 enum {
     MRP_OK = 0,
-    MRP_CANCELLED = 1,         /* stopped by the callback or by mrp_cancel; what was finished stays */
-    MRP_DONE = 2,              /* nothing is left to do */
-    MRP_ERR_ARGUMENT = -1,     /* a NULL pointer, or a value outside its range */
-    MRP_ERR_HANDLE = -2,       /* not a live handle of this type */
-    MRP_ERR_BUSY = -3,         /* the handle is in use by another call */
-    MRP_ERR_MEMORY = -4,       /* memory ran out */
-    MRP_ERR_IO = -5,           /* a file could not be opened, read or written */
-    MRP_ERR_FORMAT = -6,       /* a file or text is not what it should be */
-    MRP_ERR_VERSION = -7,      /* a file of a newer or unknown version */
-    MRP_ERR_STATE = -8,        /* not possible in the handle's present state */
-    MRP_ERR_NUMERIC = -9,      /* NaN or infinity in the data or in the loss */
-    MRP_ERR_FORKED = -10,      /* the handle was in use when the process forked */
+    MRP_CANCELLED = 1,     /* stopped by the callback or by mrp_cancel; what was finished stays */
+    MRP_DONE = 2,          /* nothing is left to do */
+    MRP_ERR_ARGUMENT = -1, /* a NULL pointer, or a value outside its range */
+    MRP_ERR_HANDLE = -2,   /* not a live handle of this type */
+    MRP_ERR_BUSY = -3,     /* the handle is in use by another call */
+    MRP_ERR_MEMORY = -4,   /* memory ran out */
+    MRP_ERR_IO = -5,       /* a file could not be opened, read or written */
+    MRP_ERR_FORMAT = -6,   /* a file or text is not what it should be */
+    MRP_ERR_VERSION = -7,  /* a file of a newer or unknown version */
+    MRP_ERR_STATE = -8,    /* not possible in the handle's present state */
+    MRP_ERR_NUMERIC = -9,  /* NaN or infinity in the data or in the loss */
+    MRP_ERR_FORKED = -10,  /* the handle was in use when the process forked */
     MRP_ERR_UNSUPPORTED = -11, /* correct, but not offered by this build or for this model */
     MRP_ERR_INTERNAL = -99     /* a defect of the library: please report it */
 };
@@ -90,6 +90,7 @@ typedef struct mrp_dataset mrp_dataset;       /* images, with labels or without 
 typedef struct mrp_model mrp_model;           /* an encoder with its decoder or its head */
 typedef struct mrp_trainer mrp_trainer;       /* a training run that the caller steps through */
 typedef struct mrp_progress mrp_progress;     /* how far a run is; lives as long as the callback */
+typedef struct mrp_lab mrp_lab;               /* the paper's experiment with its options */
 typedef struct mrp_lab_report mrp_lab_report; /* what the laboratory found */
 
 /* Called by long functions, on the thread that called them, several times per second. Return 0 to
@@ -97,6 +98,14 @@ typedef struct mrp_lab_report mrp_lab_report; /* what the laboratory found */
  * was passed along with the function. The callback may read the progress and use other handles;
  * the model of the running call gives MRP_ERR_BUSY. */
 typedef int32_t (*mrp_progress_fn)(const mrp_progress *progress, void *user);
+
+/* Chooses what pretraining hides (mrp_trainer_set_masking). `indices` are the numbers of a step's
+ * `count` images in their dataset; fill noise, count x patches: in each image the patches with the
+ * smallest values stay visible, as many as the mask ratio says. Noise of nothing but 0 and 1 is a
+ * mask: 1 hides, and the number must be right. Called once per step, on the thread that steps. Return
+ * 0 to go on; anything else stops the step, which then returns MRP_CANCELLED. */
+typedef int32_t (*mrp_masking_fn)(const int64_t *indices, int64_t count, int64_t patches,
+                                  float *noise, void *user);
 
 /* How much of what happens is told to the function of mrp_set_log. */
 enum { MRP_LOG_NONE = 0, MRP_LOG_ERROR = 1, MRP_LOG_INFO = 2 };
@@ -127,6 +136,9 @@ struct mrp_trainer {
     char opaque;
 };
 struct mrp_progress {
+    char opaque;
+};
+struct mrp_lab {
     char opaque;
 };
 struct mrp_lab_report {

@@ -42,7 +42,7 @@ static inline void fill_images(void) {
  * them with the header. `call` begins with the function's name. */
 static inline void record_pair(const char *call, mrp_status status) {
     const char *path = getenv("MRP_PAIRS");
-    FILE *file = path ? fopen(path, "a") : NULL;
+    FILE *file = path && status != MRP_OK ? fopen(path, "a") : NULL;
     if (!file) return;
     fprintf(file, "%.*s %s\n", (int)strcspn(call, "("), call, mrp_status_string(status));
     fclose(file);

@@ -276,6 +276,9 @@ static void test_busy(void) {
     mrp_status saved, resumed;
     while ((saved = mrp_trainer_save(host.trainer, in_root("busy.ckpt"))) == MRP_OK) {}
     fails(saved, MRP_ERR_BUSY, "trainer", "mrp_trainer_save", __LINE__);
+    mrp_status masking;
+    while ((masking = mrp_trainer_set_masking(host.trainer, NULL, NULL)) == MRP_OK) {}
+    fails(masking, MRP_ERR_BUSY, "trainer", "mrp_trainer_set_masking", __LINE__);
     while ((resumed = mrp_trainer_resume(host.trainer, in_root("busy.ckpt"))) == MRP_OK) {}
     fails(resumed, MRP_ERR_BUSY, "trainer", "mrp_trainer_resume", __LINE__);
     other.stop = 1;
@@ -283,6 +286,45 @@ static void test_busy(void) {
     mrp_trainer_destroy(host.trainer);
     mrp_model_destroy(host.model);
     mrp_config_destroy(endless);
+}
+
+/* ---- The caller's masks */
+
+typedef struct {
+    int calls, hidden, stop;
+} masker;
+
+static int32_t mask_first(const int64_t *indices, int64_t count, int64_t patches, float *noise, void *user) {
+    masker *m = user;
+    m->calls++;
+    EXPECT(patches == PATCHES);
+    for (int64_t i = 0; i < count; i++) {
+        EXPECT(indices[i] >= 0 && indices[i] < COUNT);
+        for (int64_t p = 0; p < patches; p++) noise[i * patches + p] = p < m->hidden;
+    }
+    return m->stop;
+}
+
+static void test_masking(void) {
+    mrp_trainer *trainer = NULL;
+    masker m = {0, 3, 0};
+    WORKS(mrp_trainer_create(classifier, labelled, options, "finetune", &trainer));
+    FAILS(mrp_trainer_set_masking(trainer, mask_first, &m), MRP_ERR_STATE, "pretraining");
+    mrp_trainer_destroy(trainer);
+    FAILS(mrp_trainer_set_masking(trainer, mask_first, &m), MRP_ERR_HANDLE, "trainer");
+    FAILS(mrp_trainer_set_masking(NULL, mask_first, &m), MRP_ERR_ARGUMENT, "NULL");
+    WORKS(mrp_trainer_create(mae, labelled, options, "pretrain", &trainer));
+    WORKS(mrp_trainer_set_masking(trainer, mask_first, &m));
+    WORKS(mrp_trainer_step(trainer));
+    m.hidden = 2;
+    FAILS(mrp_trainer_step(trainer), MRP_ERR_ARGUMENT, "hides 2 of 4 patches, mask_ratio 0.75 hides 3");
+    m = (masker){m.calls, 3, 1};
+    FAILS(mrp_trainer_step(trainer), MRP_CANCELLED, "");
+    EXPECT(m.calls == 3 && mrp_progress_value(mrp_trainer_progress(trainer), "step") == 1);
+    WORKS(mrp_trainer_set_masking(trainer, NULL, NULL));
+    WORKS(mrp_trainer_step(trainer));
+    EXPECT(m.calls == 3);
+    mrp_trainer_destroy(trainer);
 }
 
 /* ---- Cancelling */
@@ -528,6 +570,7 @@ int main(void) {
     test_files();
     test_memory();
     test_busy();
+    test_masking();
     test_cancelled();
     test_unsupported();
     test_numbers();

@@ -6,12 +6,15 @@
     classifier = mrp.Classifier(encoder=mae, epochs=50).fit(few_images, few_labels)
     classifier.score(test_images, test_labels)
 
-Estimators: MaskedAutoencoder, Classifier. Images: arrays (uint8, uint16 or float32; NCHW or NHWC), Dataset, ImageFolder.
+Estimators: MaskedAutoencoder, Classifier, LinearProbe. Images: arrays or CPU tensors (uint8, uint16 or float32; NCHW or NHWC), Pillow
+images, the path of a folder, Dataset, ImageFolder.
 Below them the objects of the C interface: Config, Dataset, Model, Trainer. `options()` lists every option by name.
+`mrp.lab` is the experiment of the paper that explains why pretraining helps.
 The same seed gives the same bits, whatever the number of threads.
 """
 
-from mrp._classifier import Classifier
+from mrp import lab
+from mrp._classifier import Classifier, LinearProbe, knn_score
 from mrp._config import Config, Option, Preset, options, presets
 from mrp._dataset import Dataset, ImageFolder
 from mrp._estimator import NotFittedError
@@ -53,6 +56,7 @@ __all__ = [
     "HandleError",
     "ImageFolder",
     "InternalError",
+    "LinearProbe",
     "MaskedAutoencoder",
     "Model",
     "MrpError",
@@ -70,6 +74,8 @@ __all__ = [
     "UnsupportedError",
     "VersionError",
     "build_info",
+    "knn_score",
+    "lab",
     "load",
     "memory_in_use",
     "options",

@@ -7,8 +7,8 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import numpy.typing as npt
 
-from mrp._config import option_of
-from mrp._dataset import Dataset, as_dataset
+from mrp._config import Config, option_of
+from mrp._dataset import Dataset, array_of, as_dataset
 from mrp._estimator import Estimator, document
 from mrp._model import FloatArray, Model
 from mrp._mrp import ArgumentError, Progress
@@ -24,7 +24,8 @@ class Classifier(Estimator):
         mrp.Classifier(encoder="encoder.safetensors").fit(images, labels)
         mrp.Classifier(encoder="vit_mini", epochs=50).fit(images, labels)     # the same network from scratch
 
-    Images are arrays (uint8, uint16 or float; NCHW or NHWC) with one label each, a labelled Dataset, or an ImageFolder.
+    Images are arrays or CPU tensors (uint8, uint16 or float; NCHW or NHWC; flat with image_shape) or Pillow images with one label
+    each, the path of an image folder with a folder per class, or a labelled Dataset.
 
     Parameters
     ----------
@@ -53,11 +54,13 @@ class Classifier(Estimator):
         callback(progress) is called after each step; a true answer ends the run early.
         """
         if y is None:
-            dataset = as_dataset(X)
+            dataset = self._dataset(X)
             classes = _classes_of(dataset)
         else:
-            classes, numbers = np.unique(np.asarray(y), return_inverse=True)
-            dataset = as_dataset(X, numbers)
+            classes, numbers = np.unique(array_of(y), return_inverse=True)
+            dataset = self._dataset(X, numbers)
+            if classes.dtype.kind not in "iu" or not np.array_equal(classes, np.arange(len(classes))):
+                dataset = dataset.with_class_names([str(name) for name in classes])
         pretrained = self._pretrained()
         config = self._config(dataset)
         if pretrained is None and self.encoder is not None:
@@ -89,7 +92,7 @@ class Classifier(Estimator):
 
     def predict_proba(self, X: Any) -> FloatArray:
         """Class probabilities (count, classes), columns in the order of `classes_`."""
-        return self.model_.predict_proba(X, self._config())
+        return self.model_.predict_proba(self._dataset(X), self._config())
 
     def predict(self, X: Any) -> npt.NDArray[Any]:
         """The most probable class of each image."""
@@ -98,13 +101,13 @@ class Classifier(Estimator):
 
     def score(self, X: Any, y: Any = None) -> float:
         """Accuracy, 0 ... 1, on images and their labels; y stays None for a labelled dataset."""
-        dataset = as_dataset(X)
+        dataset = self._dataset(X)
         if y is None:
             labels = dataset.labels
             if labels is None:
                 raise ArgumentError("labels are missing: pass y, or a labelled dataset")
             y = _classes_of(dataset)[labels]
-        truth = np.asarray(y)
+        truth = array_of(y)
         if truth.shape != (len(dataset),):
             raise ArgumentError(f"labels have the shape {truth.shape}, expected ({len(dataset)},)")
         return float(np.mean(self.predict(dataset) == truth))
@@ -119,9 +122,7 @@ class Classifier(Estimator):
         if not model.classes:
             raise ArgumentError("the file holds no classifier: load it with MaskedAutoencoder.load, or pass its path as encoder")
         estimator = super()._of_model(model)
-        names = model.info["libmrp"].get("class_names") or []
-        numbered = names == [str(index) for index in range(len(names))]
-        estimator.classes_ = np.arange(model.classes) if numbered else np.asarray(names)
+        estimator.classes_ = _labels_named(model.info["libmrp"].get("class_names") or [str(index) for index in range(model.classes)])
         return estimator
 
     def __sklearn_clone__(self) -> Self:
@@ -129,9 +130,93 @@ class Classifier(Estimator):
         return type(self)(**self.get_params(deep=False))
 
 
+def _labels_named(names: list[str]) -> npt.NDArray[Any]:
+    """The labels behind the names in a file: integers or flags where the names are their texts."""
+    if names == ["False", "True"]:
+        return np.array([False, True])
+    try:
+        numbers = [int(name) for name in names]
+    except ValueError:
+        return np.asarray(names)
+    return np.asarray(numbers) if [str(number) for number in numbers] == names else np.asarray(names)
+
+
 def _classes_of(dataset: Dataset) -> npt.NDArray[Any]:
     names = dataset.class_names
     return np.arange(dataset.classes) if names is None else np.asarray(names)
 
 
+class LinearProbe(Classifier):
+    """How good are an encoder's features? A linear classifier on top of the encoder, which stays as it is.
+
+        mrp.LinearProbe(mae, epochs=20).fit(images, labels).score(test_images, test_labels)
+
+    Everything else is as in a Classifier, with the option frozen_encoder set; see also `mrp.knn_score`, which needs no training.
+
+    Parameters
+    ----------
+    encoder : a fitted MaskedAutoencoder, a Model, or the path of a safetensors file
+    {parameters}
+
+    Attributes
+    ----------
+    model_ : Model, a copy of the encoder with its classifier
+    classes_ : array of the classes, in the order of predict_proba's columns
+    history_ : list of dicts, one per epoch: epoch, step, loss (mean), learning_rate, images_per_second, seconds
+    """
+
+    def _config(self, dataset: Dataset | None = None) -> Config:
+        config = super()._config(dataset)
+        config["frozen_encoder"] = True
+        return config
+
+    def _pretrained(self) -> Model:
+        model = super()._pretrained()
+        if model is None:
+            raise ArgumentError(f"encoder {self.encoder!r} is no pretrained encoder: a probe measures one")
+        return model
+
+
+def knn_score(encoder: Any, X: Any, y: Any, X_test: Any, y_test: Any, *, k: int = 20, temperature: float = 0.07, **options: Any) -> float:
+    """Accuracy of a weighted nearest-neighbour classifier on an encoder's features: a measure without training.
+
+    The k images of (X, y) with the largest cosine similarity s to a test image vote for their class with the weight
+    exp(s / temperature) (Wu et al. 2018; Caron et al. 2021 use k = 20 and 0.07). encoder: a fitted estimator or a Model; `options`
+    are those of its `encode`, such as features="cls". y and y_test stay None for labelled datasets.
+    """
+    model = encoder.model_ if isinstance(encoder, Estimator) else encoder
+    convert = encoder._dataset if isinstance(encoder, Estimator) else as_dataset
+    known, wanted = convert(X), convert(X_test)
+    labels, truth = _truth_of(known, y), _truth_of(wanted, y_test)
+    if not 1 <= k <= len(known):
+        raise ArgumentError(f"k {k} is outside 1 ... {len(known)}")
+    classes, numbers = np.unique(labels, return_inverse=True)
+    reference, queries = (_normalised(model.encode(dataset, **options).reshape(len(dataset), -1)) for dataset in (known, wanted))
+    correct = 0
+    for start in range(0, len(queries), 1024):
+        similarity = queries[start : start + 1024] @ reference.T
+        nearest = np.argpartition(-similarity, k - 1, axis=1)[:, :k]
+        weights = np.exp((np.take_along_axis(similarity, nearest, axis=1) - 1) / temperature)
+        votes = np.zeros((len(nearest), len(classes)))
+        np.add.at(votes, (np.arange(len(nearest))[:, None], numbers[nearest]), weights)
+        correct += int(np.sum(classes[votes.argmax(1)] == truth[start : start + 1024]))
+    return correct / len(queries)
+
+
+def _truth_of(dataset: Dataset, y: Any) -> npt.NDArray[Any]:
+    labels = dataset.labels if y is None else array_of(y)
+    if labels is None:
+        raise ArgumentError("labels are missing: pass y, or a labelled dataset")
+    if labels.shape != (len(dataset),):
+        raise ArgumentError(f"labels have the shape {labels.shape}, expected ({len(dataset)},)")
+    return labels
+
+
+def _normalised(features: FloatArray) -> FloatArray:
+    length = np.linalg.norm(features, axis=1, keepdims=True)
+    result: FloatArray = features / np.maximum(length, 1e-12)
+    return result
+
+
 document(Classifier, "network", "objective", "training", "data", "run")
+document(LinearProbe, "objective", "training", "data", "run")

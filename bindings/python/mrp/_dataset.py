@@ -1,7 +1,7 @@
 """Images with or without labels: arrays, folders, and images that the library generates."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -26,9 +26,47 @@ def _layout_of(shape: tuple[int, ...]) -> Layout:
     raise ArgumentError(f"images of shape {shape} may be NCHW or NHWC: pass layout='NCHW' or layout='NHWC'")
 
 
-def _pixels_of(images: Any, layout: Layout | None) -> tuple[np.ndarray, Layout]:
+def array_of(values: Any) -> npt.NDArray[Any]:
+    """An array of anything that holds numbers: sequences, buffers, tensors on the CPU, lists of Pillow images; copied only where needed."""
+    if isinstance(values, np.ndarray):
+        return values
+    if hasattr(values, "__dlpack__"):
+        array: npt.NDArray[Any] = np.from_dlpack(values.detach() if hasattr(values, "detach") else values)
+        return array
+    if _are_pictures(values):
+        return _array_of_pictures(values)
+    return np.asarray(values)
+
+
+def _are_pictures(values: Any) -> bool:
+    """Whether these are Pillow images; Pillow need not be installed."""
+    return isinstance(values, list | tuple) and bool(values) and all(hasattr(value, "convert") for value in values)
+
+
+def _array_of_pictures(pictures: Sequence[Any]) -> npt.NDArray[Any]:
+    """Pillow images as (count, 1, height, width) when all are gray, else as (count, height, width, 3); transparency is left out."""
+    sizes = {picture.size for picture in pictures}
+    if len(sizes) > 1:
+        raise ArgumentError(f"the pictures have {len(sizes)} sizes, such as {' and '.join(map(str, sorted(sizes)[:2]))}: resize them first")
+    modes = {picture.mode for picture in pictures}
+    if modes <= {"I;16"}:
+        return np.stack([np.asarray(picture) for picture in pictures])[:, None]
+    mode = "L" if modes <= {"1", "L", "LA"} else "RGB"
+    array = np.stack([np.asarray(picture.convert(mode)) for picture in pictures])
+    return array[:, None] if mode == "L" else array.transpose(0, 3, 1, 2)
+
+
+def _pixels_of(images: Any, layout: Layout | None, image_shape: Sequence[int] | None = None) -> tuple[np.ndarray, Layout]:
     """Images as a C-contiguous 4-D array of uint8, uint16 or float32, copied only where needed."""
-    array = np.asarray(images)
+    array = array_of(images)
+    if _are_pictures(images):
+        layout = "NCHW"
+    if image_shape is not None and array.ndim == 2:
+        shape = tuple(int(side) for side in image_shape)
+        if len(shape) not in (2, 3) or min(shape) < 1 or int(np.prod(shape)) != array.shape[1]:
+            raise ArgumentError(f"image_shape {shape} does not hold the {array.shape[1]} values of each image")
+        array = array.reshape(-1, *(shape if len(shape) == 3 else (1, *shape)))
+        layout = layout or ("NCHW" if len(shape) == 2 else None)
     if layout not in (None, "NCHW", "NHWC"):
         raise ArgumentError(f"layout {layout!r} is neither 'NCHW' nor 'NHWC'")
     if array.ndim == 3 and layout is None:
@@ -51,7 +89,7 @@ def _pixels_of(images: Any, layout: Layout | None) -> tuple[np.ndarray, Layout]:
 
 def _labels_of(labels: Any) -> np.ndarray:
     """Labels as a contiguous int32 array."""
-    array = np.asarray(labels)
+    array = array_of(labels)
     if array.ndim != 1:
         raise ArgumentError(f"labels have the shape {array.shape}, expected one per image")
     if array.dtype.kind not in "iu":
@@ -71,8 +109,10 @@ class Dataset:
         Dataset.generate(1000)                              # the built-in two-part images
 
     images: (count, channels, height, width) or (count, height, width, channels); `layout` names which where the shape leaves a
-    doubt; (count, height, width) is gray. The array is used where it lies when it is C-contiguous uint8, uint16 or float32 in
-    native byte order, and must not change then; otherwise one copy is made. labels: integers 0, 1, ..., one per image.
+    doubt; (count, height, width) is gray. (count, values) is flat: `image_shape` then says (height, width) or the three sizes of an
+    image. A list of Pillow images of one size, and tensors on the CPU (through DLPack), are arrays too. The array is used where it
+    lies when it is C-contiguous uint8, uint16 or float32 in native byte order, and must not change then; otherwise one copy is made.
+    labels: integers 0, 1, ..., one per image.
 
     Attributes
     ----------
@@ -82,8 +122,8 @@ class Dataset:
     labels : int32 array, or None
     """
 
-    def __init__(self, images: Any, labels: Any = None, *, layout: Layout | None = None) -> None:
-        pixels, found = _pixels_of(images, layout)
+    def __init__(self, images: Any, labels: Any = None, *, layout: Layout | None = None, image_shape: Sequence[int] | None = None) -> None:
+        pixels, found = _pixels_of(images, layout, image_shape)
         numbers = None if labels is None else _labels_of(labels)
         self._open(_mrp.dataset_wrap_array(pixels, _mrp.NCHW if found == "NCHW" else _mrp.NHWC, numbers))
 
@@ -122,6 +162,16 @@ class Dataset:
         if not self._named:
             return None
         return [_mrp.dataset_class_name(self._handle, index) for index in range(self.classes)]
+
+    def with_class_names(self, names: Sequence[str]) -> "Dataset":
+        """The same images and labels with names for the classes, which a classifier keeps in its file."""
+        if bad := [name for name in names if "\n" in name]:
+            raise ArgumentError(f"the class name {bad[0]!r} has a line break")
+        return Dataset._adopt(_mrp.dataset_name_classes(self._handle, "\n".join(names)), named=True)
+
+    def image_name(self, index: int) -> str:
+        """What an image is called: the path of its file, or its number."""
+        return _mrp.dataset_image_name(self._handle, range(len(self))[index])
 
     def images(self, start: int = 0, stop: int | None = None, *, size: int | tuple[int, int] | None = None) -> npt.NDArray[np.float32]:
         """Images start ... stop - 1 as float32 (count, channels, height, width), integers as fractions of their range.
@@ -185,12 +235,14 @@ class ImageFolder(Dataset):
         return super().__repr__().replace("(", f"({self.path!r}, ", 1)
 
 
-def as_dataset(images: Any, labels: Any = None, layout: Layout | None = None) -> Dataset:
-    """A dataset as it is, or one made of arrays."""
+def as_dataset(
+    images: Any, labels: Any = None, layout: Layout | None = None, image_shape: Sequence[int] | None = None, **options: Any
+) -> Dataset:
+    """A dataset as it is, or one made of arrays, or the folder at a path; `options` are those of an ImageFolder."""
+    if isinstance(images, str | os.PathLike):
+        images = ImageFolder(images, **options)
     if isinstance(images, Dataset):
         if labels is not None:
             raise ArgumentError("labels were given, but a dataset brings its own")
         return images
-    if isinstance(images, str | os.PathLike):
-        raise ArgumentError(f"{os.fspath(images)!r} is a path: pass mrp.ImageFolder(path)")
-    return Dataset(images, labels, layout=layout)
+    return Dataset(images, labels, layout=layout, image_shape=image_shape)

@@ -1,16 +1,19 @@
 """What the estimators have in common: parameters by keyword, in the manner of scikit-learn and without importing it."""
 
 import numbers
-from collections.abc import Callable
-from typing import Any, ClassVar, Self
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
 from mrp._config import Config, check_keys, documented, option_of, presets
-from mrp._dataset import Dataset
+from mrp._dataset import Dataset, as_dataset
 from mrp._model import Model, pair
 from mrp._mrp import ArgumentError, Progress, StateError
 from mrp._progress import ProgressSetting, Reporter
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 class NotFittedError(StateError, ValueError, AttributeError):
@@ -54,7 +57,7 @@ def _parameters_of(info: dict[str, Any]) -> dict[str, Any]:
 class Estimator:
     """Parameters are `_own` ones and the library's options; both are attributes, and what was not given has its default."""
 
-    _own: ClassVar[dict[str, Any]] = {"preset": None, "random_state": None, "progress": None}
+    _own: ClassVar[dict[str, Any]] = {"preset": None, "random_state": None, "progress": None, "image_shape": None}
 
     model_: Model
     history_: list[dict[str, Any]]
@@ -62,6 +65,7 @@ class Estimator:
     preset: str | None
     random_state: Any
     progress: ProgressSetting
+    image_shape: Sequence[int] | None
 
     def __init__(self, **parameters: Any) -> None:
         for name, default in self._own.items():
@@ -108,6 +112,10 @@ class Estimator:
             target.set_params(**{inner: parameters[name]})
         return self
 
+    def _dataset(self, X: Any, labels: Any = None) -> Dataset:
+        folder = {name: value for name, value in self._options().items() if name in ("channels", "cache_bytes")}
+        return as_dataset(X, labels, image_shape=self.image_shape, **folder)
+
     def _config(self, dataset: Dataset | None = None) -> Config:
         """The options of a run. The images' own channels and size are used where none were given."""
         config = Config(self.preset, **self._options())
@@ -142,6 +150,25 @@ class Estimator:
         given = ", ".join(f"{name}={value!r}" for name, value in (own | self._options()).items())
         return f"{type(self).__name__}({given})"
 
+    def plot_history(self) -> "Figure":
+        """A matplotlib figure of the loss and the learning rate, epoch by epoch."""
+        from mrp._plots import plot_history
+
+        return plot_history(self.history_)
+
+    def plot_attention(self, X: Any, *, layer: int = 0) -> "Figure":
+        """A matplotlib figure that shows, for each image and head, where the class token looks in a block (0: the last)."""
+        from mrp._plots import plot_attention
+
+        dataset = self._dataset(X)
+        pictures = dataset.images(size=self.model_.image_shape[1:])
+        return plot_attention(pictures, self.model_.attention(dataset, layer=layer), self.model_.grid)
+
+    def _repr_html_(self) -> str:
+        from mrp._html import estimator_html
+
+        return estimator_html(self)
+
     _kind: ClassVar[str] = "transformer"
 
     def __sklearn_tags__(self) -> Any:
@@ -167,7 +194,8 @@ class Estimator:
 PARAMETERS = """
     preset : name of a set of option values ({presets}), or None
     random_state : int or numpy generator; fixes weights, masks, order and augmentation; None: 0
-    progress : True, False, or a callable that is given every progress; None: a bar on terminals and in notebooks""".strip("\n")
+    progress : True, False, or a callable that is given every progress; None: a bar on terminals and in notebooks
+    image_shape : (height, width), or the three sizes of an image, for images that come flat: (count, values)""".strip("\n")
 
 
 def document(cls: type, *sections: str) -> None:

@@ -4,7 +4,6 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Self
 
-from mrp._dataset import as_dataset
 from mrp._estimator import Estimator, document
 from mrp._model import FloatArray, Model, Reconstruction
 from mrp._mrp import Progress
@@ -21,7 +20,8 @@ class MaskedAutoencoder(Estimator):
         mae = mrp.MaskedAutoencoder(encoder="vit_mini", epochs=20, random_state=0).fit(images)
         features = mae.transform(images)
 
-    Images are arrays (uint8, uint16 or float; NCHW or NHWC), a Dataset, or an ImageFolder. Labels are never read.
+    Images are arrays or CPU tensors (uint8, uint16 or float; NCHW or NHWC; flat with image_shape), a list of Pillow images, the path of
+    an image folder, or a Dataset. Labels are never read.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ class MaskedAutoencoder(Estimator):
 
         callback(progress) is called after each step; a true answer ends the run early. y is ignored.
         """
-        dataset = as_dataset(X)
+        dataset = self._dataset(X)
         config = self._config(dataset)
         self.model_ = Model(config)
         self.history_ = []
@@ -50,13 +50,13 @@ class MaskedAutoencoder(Estimator):
 
     def transform(self, X: Any) -> FloatArray:
         """Features (count, width) of images, as the options `features` and `layer` say."""
-        return self.model_.encode(X, self._config())
+        return self.model_.encode(self._dataset(X), self._config())
 
     def encode(self, X: Any, **options: Any) -> FloatArray:
         """Features with other options than the estimator's: features='mean', 'cls' or 'tokens', layer=0 (the last), 1, 2, ..."""
         config = self._config()
         config.update(options)
-        return self.model_.encode(X, config)
+        return self.model_.encode(self._dataset(X), config)
 
     def fit_transform(self, X: Any, y: Any = None, *, callback: Callable[[Progress], Any] | None = None) -> FloatArray:
         """Pretrain on images and return their features."""
@@ -64,11 +64,11 @@ class MaskedAutoencoder(Estimator):
 
     def reconstruct(self, X: Any, *, mask: Any = None) -> Reconstruction:
         """Hide patches of images, at random or as `mask` says (True = hidden), and reconstruct them."""
-        return self.model_.reconstruct(X, self._config(), mask=mask)
+        return self.model_.reconstruct(self._dataset(X), self._config(), mask=mask)
 
     def score(self, X: Any, y: Any = None) -> float:
         """Minus the reconstruction loss over hidden patches: larger is better."""
-        return -self.model_.evaluate(X, "reconstruction_loss", self._config())
+        return -self.model_.evaluate(self._dataset(X), "reconstruction_loss", self._config())
 
     def plot_reconstructions(self, X: Any, *, mask: Any = None) -> "Figure":
         """A matplotlib figure with the original, the masked and the reconstructed form of each image."""

@@ -11,7 +11,7 @@ from mrp._mrp import Progress
 ProgressSetting = bool | Callable[[Progress], Any] | None
 
 
-def _wanted(setting: ProgressSetting) -> bool:
+def is_wanted(setting: object) -> bool:
     """None: on a terminal and in notebooks."""
     if isinstance(setting, bool):
         return setting
@@ -66,7 +66,8 @@ class _Bar:
             self._bar.close()
 
 
-def _display() -> _Bar | _Line:
+def find_tqdm() -> Any:
+    """tqdm's class for this place, or None when it is not installed."""
     try:
         import warnings
 
@@ -74,8 +75,13 @@ def _display() -> _Bar | _Line:
             warnings.simplefilter("ignore")  # tqdm.auto warns in notebooks without widgets, and shows text then
             from tqdm.auto import tqdm
     except ImportError:
-        return _Line(sys.stderr)
-    return _Bar(tqdm)
+        return None
+    return tqdm
+
+
+def _display() -> _Bar | _Line:
+    tqdm = find_tqdm()
+    return _Bar(tqdm) if tqdm else _Line(sys.stderr)
 
 
 class Reporter:
@@ -87,7 +93,7 @@ class Reporter:
     def __init__(self, history: list[dict[str, Any]], setting: ProgressSetting, callback: Callable[[Progress], Any] | None) -> None:
         self._history = history
         self._callbacks = [call for call in (setting if callable(setting) else None, callback) if call]
-        self._display = _display() if _wanted(setting) else None
+        self._display = _display() if is_wanted(setting) else None
         self._step = 0
         self._start = len(history)
 

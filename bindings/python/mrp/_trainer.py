@@ -1,8 +1,10 @@
 """Training runs whose loop the caller owns."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Literal, NamedTuple
+
+import numpy as np
 
 from mrp import _mrp
 from mrp._config import handle_of
@@ -33,10 +35,21 @@ class Trainer:
 
     phase: 'pretrain' (labels are not read) or 'finetune'. All memory is taken when the trainer is made. Between steps the model may
     be saved, evaluated or used.
+
+    masking: chooses what pretraining hides. It gets the numbers of a step's images in the dataset, int64 (count,), and returns
+    (count, patches): a mask of bool or integers, 1 = hidden, as many in each image as mask_ratio says; or noise of floats, of which
+    the smallest stay visible. None: random.
     """
 
     def __init__(
-        self, model: Model, dataset: Any, options: Options = None, *, phase: Literal["pretrain", "finetune"] = "pretrain", **more: Any
+        self,
+        model: Model,
+        dataset: Any,
+        options: Options = None,
+        *,
+        phase: Literal["pretrain", "finetune"] = "pretrain",
+        masking: Callable[[np.ndarray], Any] | None = None,
+        **more: Any,
     ) -> None:
         if not isinstance(model, Model):
             model = getattr(model, "model_", model)
@@ -46,6 +59,8 @@ class Trainer:
         self.dataset = as_dataset(dataset)
         self.phase = phase
         self._handle = _mrp.trainer_create(model._handle, self.dataset._handle, handle_of(options, more), phase)
+        if masking is not None:
+            _mrp.trainer_set_masking(self._handle, lambda numbers: _noise(masking, np.frombuffer(numbers, np.int64)))
 
     @property
     def plan(self) -> Plan:
@@ -76,3 +91,10 @@ class Trainer:
     def __repr__(self) -> str:
         progress = self.progress
         return f"Trainer({self.phase}, step {progress.step} of {progress.steps})"
+
+
+def _noise(masking: Callable[[np.ndarray], Any], numbers: np.ndarray) -> np.ndarray:
+    noise = np.ascontiguousarray(masking(numbers), dtype=np.float32)
+    if noise.ndim != 2 or len(noise) != len(numbers):
+        raise ValueError(f"masking gave an array of shape {noise.shape} for {len(numbers)} images: (count, patches) is expected")
+    return noise

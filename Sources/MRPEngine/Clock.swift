@@ -5,24 +5,24 @@
 #endif
 
 /// Seconds of the monotonic clock.
-func monotonicSeconds() -> Double {
+public func monotonicSeconds() -> Double {
     var time = timespec()
     clock_gettime(CLOCK_MONOTONIC, &time)
     return Double(time.tv_sec) + Double(time.tv_nsec) * 1e-9
 }
 
 /// Calls back at most every `interval` seconds, however often it is asked.
-final class Heartbeat {
+public final class Heartbeat {
     private let interval: Double
     private let action: () -> Void
     private var last = monotonicSeconds()
 
-    init(interval: Double = 0.02, _ action: @escaping () -> Void) {
+    public init(interval: Double = 0.02, _ action: @escaping () -> Void) {
         self.interval = interval
         self.action = action
     }
 
-    func beat() {
+    public func beat() {
         let now = monotonicSeconds()
         guard now - last >= interval else { return }
         last = now

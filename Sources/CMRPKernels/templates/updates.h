@@ -1,0 +1,222 @@
+/* Updates of weights: AdamW and SGD with momentum, each also with a trust ratio per tensor (LAMB, LARS). Bound by memory: one pass,
+ * and one more where norms of the whole tensor are needed first. */
+#include "loops.h"
+
+/* Values whose squares lanes add in float before they go over to double. */
+enum { MK_SQUARES_RUN = 64 * MK_WIDTH };
+
+typedef struct {
+    int64_t count;
+    float *parameter, *first_moment, *second_moment;
+    const float *gradient;
+    float keep1, new1, keep2, new2, gradient_scale, decay, rate, inverse_correction, epsilon;
+    float correction1, weight_decay; /* of the update that the trust ratio scales */
+    double *partial;                 /* per task: squares of the parameter, of the update */
+} MK_NAME(adamw_job);
+
+MK_INLINE vf MK_NAME(adamw_moments)(const MK_NAME(adamw_job) *job, int64_t at, int64_t n, vf *second) {
+    vf g = vf_load_part(job->gradient + at, n) * job->gradient_scale;
+    vf m = vf_fma(vf_load_part(job->first_moment + at, n), vf_splat(job->keep1), g * job->new1);
+    vf v = vf_fma(vf_load_part(job->second_moment + at, n), vf_splat(job->keep2), g * g * job->new2);
+    vf_store_part(job->first_moment + at, m, n);
+    vf_store_part(job->second_moment + at, v, n);
+    *second = v;
+    return m;
+}
+
+MK_INLINE vf MK_NAME(adamw_denominator)(const MK_NAME(adamw_job) *job, vf second) {
+    return vf_fma(vf_sqrt(second), vf_splat(job->inverse_correction), vf_splat(job->epsilon));
+}
+
+static void MK_NAME(adamw_task)(void *context, int64_t index, int32_t worker) {
+    const MK_NAME(adamw_job) *job = context;
+    const int64_t start = index * MK_TASK_VALUES;
+    (void)worker;
+    MK_EACH_VECTOR(i, n, mk_least(MK_TASK_VALUES, job->count - start), {
+        vf v;
+        vf m = MK_NAME(adamw_moments)(job, start + i, n, &v);
+        vf p = vf_load_part(job->parameter + start + i, n) * job->decay;
+        vf_store_part(job->parameter + start + i, p - job->rate * m / MK_NAME(adamw_denominator)(job, v), n);
+    });
+}
+
+/* m^ / (sqrt(v^) + epsilon) + weight_decay p */
+MK_INLINE vf MK_NAME(lamb_update)(const MK_NAME(adamw_job) *job, vf m, vf v, vf p) {
+    return job->correction1 * m / MK_NAME(adamw_denominator)(job, v) + job->weight_decay * p;
+}
+
+static void MK_NAME(lamb_measure_task)(void *context, int64_t index, int32_t worker) {
+    const MK_NAME(adamw_job) *job = context;
+    int64_t start = index * MK_TASK_VALUES;
+    const int64_t end = mk_least(job->count, start + MK_TASK_VALUES);
+    double of_parameter = 0, of_update = 0;
+    (void)worker;
+    for (; start < end; start += MK_SQUARES_RUN) {
+        vf parameters = vf_splat(0), updates = vf_splat(0);
+        MK_EACH_VECTOR(i, n, mk_least(MK_SQUARES_RUN, end - start), {
+            vf v;
+            vf m = MK_NAME(adamw_moments)(job, start + i, n, &v), p = vf_load_part(job->parameter + start + i, n);
+            vf u = vf_keep_first(MK_NAME(lamb_update)(job, m, v, p), n, 0);
+            parameters = vf_fma(p, p, parameters);
+            updates = vf_fma(u, u, updates);
+        });
+        of_parameter += vf_reduce_add(parameters);
+        of_update += vf_reduce_add(updates);
+    }
+    job->partial[2 * index] = of_parameter;
+    job->partial[2 * index + 1] = of_update;
+}
+
+static void MK_NAME(lamb_apply_task)(void *context, int64_t index, int32_t worker) {
+    const MK_NAME(adamw_job) *job = context;
+    const int64_t start = index * MK_TASK_VALUES;
+    (void)worker;
+    MK_EACH_VECTOR(i, n, mk_least(MK_TASK_VALUES, job->count - start), {
+        vf m = vf_load_part(job->first_moment + start + i, n), v = vf_load_part(job->second_moment + start + i, n);
+        vf p = vf_load_part(job->parameter + start + i, n);
+        vf_store_part(job->parameter + start + i, p - job->rate * MK_NAME(lamb_update)(job, m, v, p), n);
+    });
+}
+
+/* sqrt of the sum of what lies at even (odd) places, in order. */
+MK_INLINE double mk_partial_norm(const double *partial, int64_t tasks, int odd) {
+    double sum = 0;
+    for (int64_t task = 0; task < tasks; task++) sum += partial[2 * task + odd];
+    return sqrt(sum);
+}
+
+static mk_scratch MK_NAME(update_scratch)(int64_t count) {
+    return (mk_scratch){0, 2 * mk_ceil_divide(count, MK_TASK_VALUES) * (int64_t)sizeof(double)};
+}
+
+static void MK_NAME(adamw)(mk_pool *pool, const mk_adamw *a) {
+    const double step = (double)a->step, correction1 = 1 / (1 - pow(a->beta1, step));
+    const int64_t tasks = mk_ceil_divide(a->count, MK_TASK_VALUES);
+    MK_NAME(adamw_job) job = {
+        .count = a->count,
+        .parameter = a->parameter,
+        .first_moment = a->first_moment,
+        .second_moment = a->second_moment,
+        .gradient = a->gradient,
+        .keep1 = (float)a->beta1,
+        .new1 = (float)(1 - a->beta1),
+        .keep2 = (float)a->beta2,
+        .new2 = (float)(1 - a->beta2),
+        .gradient_scale = (float)a->gradient_scale,
+        .decay = (float)(1 - a->learning_rate * a->weight_decay),
+        .rate = (float)(a->learning_rate * correction1),
+        .inverse_correction = (float)(1 / sqrt(1 - pow(a->beta2, step))),
+        .epsilon = (float)a->epsilon,
+        .correction1 = (float)correction1,
+        .weight_decay = (float)a->weight_decay,
+    };
+    if (!a->layer_wise) {
+        mk_pool_run(pool, tasks, MK_NAME(adamw_task), &job);
+        return;
+    }
+    job.partial = mk_pool_shared(pool);
+    mk_pool_run(pool, tasks, MK_NAME(lamb_measure_task), &job);
+    const double parameter = mk_partial_norm(job.partial, tasks, 0), update = mk_partial_norm(job.partial, tasks, 1);
+    job.rate = (float)(a->learning_rate * (parameter > 0 && update > 0 ? parameter / update : 1));
+    mk_pool_run(pool, tasks, MK_NAME(lamb_apply_task), &job);
+}
+
+typedef struct {
+    int64_t count;
+    float *parameter, *buffer;
+    const float *gradient;
+    float gradient_scale, weight_decay, momentum, rate, ratio;
+    int32_t nesterov;
+    double *partial;
+} MK_NAME(sgd_job);
+
+MK_INLINE vf MK_NAME(sgd_gradient)(const MK_NAME(sgd_job) *job, int64_t at, int64_t n, vf parameter) {
+    return vf_fma(vf_load_part(job->gradient + at, n), vf_splat(job->gradient_scale), job->weight_decay * parameter);
+}
+
+static void MK_NAME(lars_measure_task)(void *context, int64_t index, int32_t worker) {
+    const MK_NAME(sgd_job) *job = context;
+    int64_t start = index * MK_TASK_VALUES;
+    const int64_t end = mk_least(job->count, start + MK_TASK_VALUES);
+    double of_parameter = 0, of_update = 0;
+    (void)worker;
+    for (; start < end; start += MK_SQUARES_RUN) {
+        vf parameters = vf_splat(0), updates = vf_splat(0);
+        MK_EACH_VECTOR(i, n, mk_least(MK_SQUARES_RUN, end - start), {
+            vf p = vf_load_part(job->parameter + start + i, n), g = MK_NAME(sgd_gradient)(job, start + i, n, p);
+            parameters = vf_fma(p, p, parameters);
+            updates = vf_fma(g, g, updates);
+        });
+        of_parameter += vf_reduce_add(parameters);
+        of_update += vf_reduce_add(updates);
+    }
+    job->partial[2 * index] = of_parameter;
+    job->partial[2 * index + 1] = of_update;
+}
+
+static void MK_NAME(sgd_task)(void *context, int64_t index, int32_t worker) {
+    const MK_NAME(sgd_job) *job = context;
+    const int64_t start = index * MK_TASK_VALUES;
+    (void)worker;
+    MK_EACH_VECTOR(i, n, mk_least(MK_TASK_VALUES, job->count - start), {
+        vf p = vf_load_part(job->parameter + start + i, n);
+        vf g = MK_NAME(sgd_gradient)(job, start + i, n, p) * job->ratio;
+        vf buffer = vf_fma(vf_load_part(job->buffer + start + i, n), vf_splat(job->momentum), g);
+        vf_store_part(job->buffer + start + i, buffer, n);
+        vf step = job->nesterov ? vf_fma(buffer, vf_splat(job->momentum), g) : buffer;
+        vf_store_part(job->parameter + start + i, p - job->rate * step, n);
+    });
+}
+
+static void MK_NAME(sgd)(mk_pool *pool, const mk_sgd *s) {
+    const int64_t tasks = mk_ceil_divide(s->count, MK_TASK_VALUES);
+    MK_NAME(sgd_job) job = {
+        .count = s->count,
+        .parameter = s->parameter,
+        .buffer = s->buffer,
+        .gradient = s->gradient,
+        .gradient_scale = (float)s->gradient_scale,
+        .weight_decay = (float)s->weight_decay,
+        .momentum = (float)s->momentum,
+        .rate = (float)s->learning_rate,
+        .ratio = 1,
+        .nesterov = s->nesterov,
+        .partial = mk_pool_shared(pool),
+    };
+    if (s->trust > 0) {
+        mk_pool_run(pool, tasks, MK_NAME(lars_measure_task), &job);
+        const double parameter = mk_partial_norm(job.partial, tasks, 0), update = mk_partial_norm(job.partial, tasks, 1);
+        if (parameter > 0 && update > 0) job.ratio = (float)(s->trust * parameter / update);
+    }
+    mk_pool_run(pool, tasks, MK_NAME(sgd_task), &job);
+}
+
+typedef struct {
+    int64_t count;
+    const float *x;
+    double *partial;
+} MK_NAME(squares_job);
+
+static void MK_NAME(squares_task)(void *context, int64_t index, int32_t worker) {
+    const MK_NAME(squares_job) *job = context;
+    int64_t start = index * MK_TASK_VALUES;
+    const int64_t end = mk_least(job->count, start + MK_TASK_VALUES);
+    double sum = 0;
+    (void)worker;
+    for (; start < end; start += MK_SQUARES_RUN) {
+        vf squares = vf_splat(0);
+        MK_EACH_VECTOR(i, n, mk_least(MK_SQUARES_RUN, end - start), {
+            vf x = vf_load_part(job->x + start + i, n);
+            squares = vf_fma(x, x, squares);
+        });
+        sum += vf_reduce_add(squares);
+    }
+    job->partial[2 * index] = sum;
+}
+
+static void MK_NAME(norm)(mk_pool *pool, int64_t count, const void *x, void *out) {
+    const int64_t tasks = mk_ceil_divide(count, MK_TASK_VALUES);
+    MK_NAME(squares_job) job = {count, x, mk_pool_shared(pool)};
+    mk_pool_run(pool, tasks, MK_NAME(squares_task), &job);
+    *(float *)out = (float)mk_partial_norm(job.partial, tasks, 0);
+}

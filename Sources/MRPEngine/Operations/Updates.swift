@@ -1,0 +1,143 @@
+import CMRPKernels
+
+/// What an optimiser reads anew at each step: the host sets it before the step runs.
+public final class StepSettings {
+    public var learningRate = 0.0
+    /// 1 at the first update (for the bias corrections).
+    public var step = 1
+    /// Multiplies every gradient first (clipping).
+    public var gradientScale = 1.0
+    /// Multiplies every weight decay (its schedule).
+    public var decayScale = 1.0
+
+    public init() {}
+}
+
+/// One AdamW update (Loshchilov & Hutter 2019, decoupled weight decay, in torch.optim.AdamW's order) of one bound parameter; with
+/// `layerWise` LAMB (You et al. 2020, as in timm).
+/// Inputs: parameter, gradient, first moment, second moment (all bound but the gradient). No outputs.
+public struct AdamW: Operation {
+    public struct Hyperparameters {
+        public var beta1 = 0.9
+        public var beta2 = 0.999
+        public var epsilon = 1e-8
+        public var weightDecay = 0.05
+        /// Multiplies the learning rate (layer-wise decay).
+        public var rateScale = 1.0
+        /// Scales the whole step by |parameter| / |update|.
+        public var layerWise = false
+
+        public init(
+            beta1: Double = 0.9, beta2: Double = 0.999, epsilon: Double = 1e-8, weightDecay: Double = 0.05,
+            rateScale: Double = 1, layerWise: Bool = false
+        ) {
+            self.beta1 = beta1
+            self.beta2 = beta2
+            self.epsilon = epsilon
+            self.weightDecay = weightDecay
+            self.rateScale = rateScale
+            self.layerWise = layerWise
+        }
+    }
+
+    let hyperparameters: Hyperparameters
+    let settings: StepSettings
+
+    public init(_ hyperparameters: Hyperparameters, settings: StepSettings) {
+        self.hyperparameters = hyperparameters
+        self.settings = settings
+    }
+
+    public var name: String { "adamw" }
+    public var hasSideEffects: Bool { true }
+
+    public func outputTypes(_ inputs: [TensorType?]) throws -> [TensorType] { try updateTypes(name, inputs, count: 4) }
+
+    public func kernel(_ call: KernelCall) -> Kernel {
+        let (values, settings) = (hyperparameters, self.settings)
+        let (pool, run, count) = (call.pool, call.kernels.adamw, Int64(call.type(0).count))
+        let (parameter, gradient, first, second) = (call.input(0), call.input(1), call.input(2), call.input(3))
+        return Kernel(scratch: call.kernels.update_scratch(count)) {
+            var update = mk_adamw(
+                count: count, parameter: parameter, first_moment: first, second_moment: second, gradient: gradient,
+                learning_rate: settings.learningRate * values.rateScale, beta1: values.beta1, beta2: values.beta2,
+                epsilon: values.epsilon, weight_decay: values.weightDecay * settings.decayScale, step: Int64(settings.step),
+                gradient_scale: settings.gradientScale, layer_wise: values.layerWise ? 1 : 0)
+            run?(pool, &update)
+        }
+    }
+}
+
+/// One update by gradient descent with momentum, in torch.optim.SGD's order; with `trust` LARS (You et al. 2017, as MAE's linear probe
+/// uses it). Inputs: parameter, gradient, momentum buffer (all bound but the gradient). No outputs.
+public struct SGD: Operation {
+    public struct Hyperparameters {
+        public var momentum: Double
+        public var nesterov: Bool
+        public var weightDecay: Double
+        /// Multiplies the learning rate (layer-wise decay).
+        public var rateScale: Double
+        /// The gradient is scaled by trust |parameter| / |gradient|; 0: not at all.
+        public var trust: Double
+
+        public init(momentum: Double = 0.9, nesterov: Bool = false, weightDecay: Double = 0, rateScale: Double = 1, trust: Double = 0) {
+            self.momentum = momentum
+            self.nesterov = nesterov
+            self.weightDecay = weightDecay
+            self.rateScale = rateScale
+            self.trust = trust
+        }
+    }
+
+    let hyperparameters: Hyperparameters
+    let settings: StepSettings
+
+    public init(_ hyperparameters: Hyperparameters, settings: StepSettings) {
+        self.hyperparameters = hyperparameters
+        self.settings = settings
+    }
+
+    public var name: String { "sgd" }
+    public var hasSideEffects: Bool { true }
+
+    public func outputTypes(_ inputs: [TensorType?]) throws -> [TensorType] { try updateTypes(name, inputs, count: 3) }
+
+    public func kernel(_ call: KernelCall) -> Kernel {
+        let (values, settings) = (hyperparameters, self.settings)
+        let (pool, run, count) = (call.pool, call.kernels.sgd, Int64(call.type(0).count))
+        let (parameter, gradient, buffer) = (call.input(0), call.input(1), call.input(2))
+        return Kernel(scratch: call.kernels.update_scratch(count)) {
+            var update = mk_sgd(
+                count: count, parameter: parameter, buffer: buffer, gradient: gradient,
+                learning_rate: settings.learningRate * values.rateScale, momentum: values.momentum,
+                weight_decay: values.weightDecay * settings.decayScale, trust: values.trust, gradient_scale: settings.gradientScale,
+                nesterov: values.nesterov ? 1 : 0)
+            run?(pool, &update)
+        }
+    }
+}
+
+private func updateTypes(_ name: String, _ inputs: [TensorType?], count: Int) throws -> [TensorType] {
+    guard inputs.count == count, let parameter = inputs[0], inputs.allSatisfy({ $0?.count == parameter.count }) else {
+        throw shapeError(name, "parameter, gradient and moments must have the same shape")
+    }
+    return []
+}
+
+/// The square root of the sum of squares of all elements, as one number. Not differentiable: it serves clipping and reports.
+public struct Norm: Operation {
+    public init() {}
+
+    public var name: String { "norm" }
+
+    public func outputTypes(_ inputs: [TensorType?]) throws -> [TensorType] {
+        guard inputs.count == 1, inputs[0] != nil else { throw shapeError(name, "takes one tensor") }
+        return [TensorType([])]
+    }
+
+    public func kernel(_ call: KernelCall) -> Kernel {
+        let (pool, run, count) = (call.pool, call.kernels.norm, Int64(call.type(0).count))
+        let (x, out) = (call.input(0), call.outputs[0])
+        return Kernel(scratch: call.kernels.update_scratch(count)) { run?(pool, count, x, out) }
+    }
+}

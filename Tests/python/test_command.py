@@ -1,0 +1,320 @@
+"""The command `mrp` as people have it: a process, its output, its files and its exit status."""
+
+import contextlib
+import csv
+import io
+import json
+import os
+import signal
+import struct
+import subprocess
+import sys
+import time
+from typing import NamedTuple
+
+import mrp
+import numpy as np
+import pytest
+from mrp import _command, _command_work
+
+SMALL = (
+    "--width 16 --depth 1 --heads 2 --mlp-ratio 2 --decoder-width 16 --decoder-depth 1 --decoder-heads 2 --patch-size 8 --image-size 16 "
+    "--threads 1"
+).split()
+RUN = "--batch-size 8 --threads 1".split()
+
+
+class Done(NamedTuple):
+    stdout: str
+    stderr: str
+
+
+def command(*words, folder, status=0):
+    """Runs the command line in this process, which saves the seconds of starting one."""
+    output, errors, before = io.StringIO(), io.StringIO(), signal.getsignal(signal.SIGTERM)
+    with contextlib.chdir(folder), contextlib.redirect_stdout(output), contextlib.redirect_stderr(errors):
+        try:
+            code = _command.main([str(word) for word in words])
+        except SystemExit as exit:
+            code = exit.code or 0
+        finally:
+            signal.signal(signal.SIGTERM, before)
+    assert code == status, output.getvalue() + errors.getvalue()
+    return Done(output.getvalue(), errors.getvalue())
+
+
+def answer(*words, folder):
+    return json.loads(command(*words, "--json", folder=folder).stdout)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A folder with an encoder and a classifier that the command line made."""
+    folder = tmp_path_factory.mktemp("made")
+    command("pretrain", "generated:64", *SMALL, "--batch-size", 8, "--epochs", 2, folder=folder)
+    command("finetune", "generated:64", "--from", "encoder.safetensors", *RUN, "--epochs", 1, folder=folder)
+    return folder
+
+
+# ---- Training
+
+
+def test_pretrain_is_the_packages_pretraining(made):
+    options = {"width": 16, "depth": 1, "heads": 2, "mlp_ratio": 2, "decoder_width": 16, "decoder_depth": 1, "decoder_heads": 2}
+    mae = mrp.MaskedAutoencoder(**options, patch_size=8, image_size=16, threads=1, batch_size=8, epochs=2, progress=False)
+    mae.fit(mrp.Dataset.generate(64, image_size=16))
+    images = mrp.Dataset.generate(8, image_size=16)
+    np.testing.assert_array_equal(mae.transform(images), mrp.load(made / "encoder.safetensors").transform(images))
+    assert (made / "encoder.json").exists()
+    assert not (made / "encoder.ckpt").exists()
+
+
+def test_json_of_a_run(tmp_path):
+    result = answer("pretrain", "generated:32", *SMALL, "--batch-size", 8, "--epochs", 2, "-o", "my.safetensors", folder=tmp_path)
+    assert result["finished"] is True
+    assert (result["step"], result["steps"]) == (8, 8)
+    assert np.isfinite(result["loss"])
+    assert [row["epoch"] for row in result["history"]] == [1, 2]
+    assert result["output"] == "my.safetensors"
+    assert sorted(os.listdir(tmp_path)) == ["my.json", "my.safetensors"]
+
+
+def test_time_budget_and_resume_end_with_the_same_bytes(tmp_path):
+    words = ("pretrain", "generated:256", *SMALL, "--batch-size", 8, "--epochs", 12)
+    command(*words, "-o", "whole.safetensors", folder=tmp_path)
+    stopped = answer(*words, "-o", "parts.safetensors", "--time-budget", "0.02s", folder=tmp_path)
+    assert stopped["stopped"] == "time budget"
+    assert 0 < stopped["step"] < stopped["steps"]
+    assert mrp.load(tmp_path / "parts.safetensors")  # what was learned so far
+    assert json.loads(command("info", "parts.ckpt", "--json", folder=tmp_path).stdout)["state"]["step"] == stopped["step"]
+    resumed = answer(*words, "-o", "parts.safetensors", "--resume", folder=tmp_path)
+    assert resumed["finished"] is True
+    assert (tmp_path / "parts.safetensors").read_bytes() == (tmp_path / "whole.safetensors").read_bytes()
+    assert not (tmp_path / "parts.ckpt").exists()
+    assert "nothing to resume" in command(*words, "-o", "parts.safetensors", "--resume", folder=tmp_path, status=1).stderr
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_interruption_keeps_the_state(tmp_path, number, status):
+    words = ["pretrain", "generated:256", *SMALL, "--batch-size", "8", "--epochs", "100000", "--progress"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "mrp", *words], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    seen = ""
+    while "step" not in seen and (more := process.stderr.read(1)):  # the bar moves: the run has begun
+        seen += more
+    assert "step" in seen, seen
+    time.sleep(0.2)
+    process.send_signal(number)
+    text = process.communicate(timeout=60)[0]
+    assert process.returncode == status
+    assert "stopped: interrupted; go on with --resume ('encoder.ckpt')" in text
+    assert (tmp_path / "encoder.ckpt").exists()
+    assert mrp.load(tmp_path / "encoder.safetensors")
+
+
+def test_finetune_from_an_encoder_and_from_scratch(made, tmp_path):
+    encoder = made / "encoder.safetensors"
+    test = ("--test", "generated:20:64", "--image-size", 16)
+    words = ("finetune", "generated:64", "--labels", 20, *RUN, "--epochs", 1, "-o", "c.safetensors")
+    result = answer(*words, "--from", encoder, "--test", "generated:20:64", folder=tmp_path)
+    assert result["step"] == 2  # 20 images in whole batches of 8
+    assert 0 <= result["top1"] <= 1
+    loaded = mrp.load(tmp_path / "c.safetensors")
+    assert loaded.model_.info["hidden_size"] == 16
+    scratch = answer(*words, *SMALL[:-4], *test, folder=tmp_path)
+    assert 0 <= scratch["top1"] <= 1
+    assert "--width cannot be given" in command(*words, "--from", encoder, "--width", 16, folder=tmp_path, status=1).stderr
+
+
+def test_probe(made, tmp_path):
+    encoder = made / "encoder.safetensors"
+    words = ("probe", "generated:64", "--from", encoder, "--test", "generated:20:64", *RUN, "--epochs", 1)
+    result = answer(*words, "--knn", 3, "-o", "probe.safetensors", folder=tmp_path)
+    assert 0 <= result["top1"] <= 1
+    assert 0 <= result["knn_top1"] <= 1
+    before, after = mrp.load(encoder).model_, mrp.load(tmp_path / "probe.safetensors").model_
+    np.testing.assert_array_equal(before.parameter("blocks.0.mlp.fc1.weight"), after.parameter("blocks.0.mlp.fc1.weight"))
+    assert "nearest neighbours: " in command(*words, "--knn", 3, folder=tmp_path).stdout
+    assert "--from" in command("probe", "generated:64", folder=tmp_path, status=1).stderr
+
+
+# ---- Images of every kind
+
+
+def test_arrays(made, tmp_path, images, labels):
+    encoder = made / "encoder.safetensors"
+    np.save(tmp_path / "images.npy", images)
+    np.save(tmp_path / "flat.npy", images.reshape(40, -1))
+    np.save(tmp_path / "labels.npy", labels)
+    np.savez(tmp_path / "both.npz", images=images, labels=np.array(["ant", "bee", "cat", "dog"])[labels])
+    expected = mrp.load(encoder).transform(images)
+    for words in (("images.npy",), ("flat.npy", "--image-shape", "3,8,8"), ("both.npz",), ("images.npy", "--layout", "NCHW")):
+        assert answer("encode", *words, "--model", encoder, "-o", "f.npy", folder=tmp_path)["shape"] == [40, 16]
+        np.testing.assert_array_equal(np.load(tmp_path / "f.npy"), expected)
+    words = ("--from", encoder, *RUN, "--epochs", 1)
+    assert answer("finetune", "images.npy", "--targets", "labels.npy", *words, folder=tmp_path)["finished"]
+    assert answer("finetune", "both.npz", *words, "-o", "named.safetensors", folder=tmp_path)["finished"]
+    assert list(mrp.load(tmp_path / "named.safetensors").classes_) == ["ant", "bee", "cat", "dog"]
+    assert "labels" in command("finetune", "images.npy", *words, folder=tmp_path, status=1).stderr
+    assert "channels" in command("encode", "both.npz", "--model", encoder, "--layout", "NHWC", folder=tmp_path, status=1).stderr
+    np.savez(tmp_path / "other.npz", pixels=images)
+    assert "an array named images is needed" in command("encode", "other.npz", "--model", encoder, folder=tmp_path, status=1).stderr
+
+
+def test_folders(made, folder, tmp_path):
+    result = answer("finetune", folder, "--from", made / "encoder.safetensors", *RUN, "--epochs", 1, "--test", folder, folder=tmp_path)
+    assert 0 <= result["top1"] <= 1
+    done = command("predict", folder, "--model", "classifier.safetensors", folder=tmp_path)
+    rows = list(csv.DictReader(io.StringIO(done.stdout)))
+    assert [row["image"] for row in rows] == [str(path) for path in sorted(folder.glob("*/*"))]
+    assert {row["class"] for row in rows} <= {"cat", "dog"}
+    assert f"10 images, {100 * result['top1']:.2f} % correct by their labels" in done.stderr
+    assert (
+        "belongs to a .npy file"
+        in command("predict", folder, "--targets", "x.npy", "--model", "classifier.safetensors", folder=tmp_path, status=1).stderr
+    )
+
+
+# ---- Use
+
+
+def test_predict(made, tmp_path):
+    model = made / "classifier.safetensors"
+    command("predict", "generated:12", "--model", model, "-o", "out.csv", folder=tmp_path)
+    rows = list(csv.DictReader((tmp_path / "out.csv").open()))
+    command("predict", "generated:12", "--model", model, "-o", "out.npy", folder=tmp_path)
+    probabilities = np.load(tmp_path / "out.npy")
+    loaded = mrp.load(model)
+    np.testing.assert_array_equal(probabilities, loaded.predict_proba(mrp.Dataset.generate(12)))
+    assert [row["class"] for row in rows] == list(loaded.classes_[probabilities.argmax(1)])
+    assert [row["image"] for row in rows] == [f"image {index}" for index in range(12)]
+    result = answer("predict", "generated:12", "--model", model, folder=tmp_path)
+    assert [entry["class"] for entry in result["predictions"]] == [row["class"] for row in rows]
+    assert 0 <= result["top1"] <= 1
+    assert "no classifier" in command("predict", "generated:12", "--model", made / "encoder.safetensors", folder=tmp_path, status=1).stderr
+
+
+def test_encode_takes_the_tables_options(made, tmp_path):
+    model = made / "encoder.safetensors"
+    assert answer("encode", "generated:5", "--model", model, "--features", "tokens", "-o", "t", folder=tmp_path) == {
+        "command": "encode",
+        "output": "t.npy",
+        "shape": [5, 5, 16],
+    }
+    np.testing.assert_array_equal(np.load(tmp_path / "t.npy"), mrp.load(model).encode(mrp.Dataset.generate(5), features="tokens"))
+
+
+def test_reconstruct(made, tmp_path):
+    model = made / "encoder.safetensors"
+    result = answer("reconstruct", "generated:5", "--model", model, "--count", 3, "--mask-ratio", 0.5, "-o", "pictures", folder=tmp_path)
+    assert result["images"] == 3
+    assert np.isfinite(result["loss"])
+    assert sorted(os.listdir(tmp_path / "pictures")) == ["00000.png", "00001.png", "00002.png"]
+    picture = (tmp_path / "pictures/00000.png").read_bytes()
+    assert struct.unpack(">II", picture[16:24]) == (3 * 16 + 4, 16)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3])
+def test_pictures_are_what_pillow_reads(channels):
+    image = pytest.importorskip("PIL.Image", reason="Pillow is not installed")
+    pixels = np.random.default_rng(0).random((channels, 5, 7), dtype=np.float32) * 1.2 - 0.1
+    read = np.asarray(image.open(io.BytesIO(_command_work.png(pixels))))
+    shown = pixels.transpose(1, 2, 0) if channels == 3 else pixels[0]
+    np.testing.assert_array_equal(read, np.clip(np.rint(255 * shown), 0, 255).astype(np.uint8))
+
+
+# ---- Information
+
+
+def test_info_of_every_kind_of_file(made, folder, tmp_path):
+    text = command("info", made / "encoder.safetensors", folder=tmp_path).stdout
+    assert "encoder: width 16, depth 1, 2 heads" in text
+    assert "images: 3 x 16 x 16, patches 8 x 8" in text
+    assert "pretrained: yes" in text
+    assert "classifier: 10 classes: class0" in command("info", made / "classifier.safetensors", folder=tmp_path).stdout
+    assert "model configuration" in command("info", made / "encoder.json", folder=tmp_path).stdout
+    assert "classes: cat, dog" in command("info", folder, folder=tmp_path).stdout
+    np.save(tmp_path / "a.npy", np.zeros((3, 4), np.float32))
+    np.savez(tmp_path / "a.npz", images=np.zeros((2, 5), np.uint8))
+    assert "3 x 4 float32" in command("info", "a.npy", folder=tmp_path).stdout
+    assert "images: 2 x 5 uint8" in command("info", "a.npz", folder=tmp_path).stdout
+    described = json.loads(command("info", made / "encoder.safetensors", "--json", folder=tmp_path).stdout)
+    assert described["kind"] == "model"
+    assert described["bytes"] == (made / "encoder.safetensors").stat().st_size
+    (tmp_path / "bad.json").write_text("{")
+    (tmp_path / "bad.bin").write_bytes(b"no file of ours")
+    for bad in ("bad.json", "bad.bin", "missing.safetensors"):
+        assert bad in command("info", bad, folder=tmp_path, status=1).stderr
+
+
+def test_options_as_json(tmp_path):
+    table = json.loads(command("options", "--json", folder=tmp_path).stdout)
+    assert [option["key"] for option in table["options"]] == list(mrp.options())
+    assert [option["key"] for option in json.loads(command("options", "seed", "--json", folder=tmp_path).stdout)["options"]] == ["seed"]
+
+
+# ---- Wrong usage
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["pretrain", "generated:8", "--mask-rato", "0.5"], "unknown option '--mask-rato': the nearest is '--mask-ratio'"),
+        (["pretrain", "generated:8", "--epoch=3"], "unknown option '--epoch': the nearest is '--epochs'"),
+        (["predict", "generated:8", "--modell", "x", "--model", "y"], "unknown option '--modell': the nearest is '--model'"),
+        (["pretrain", "generated:8", "--mask-ratio", "1.5"], "mask_ratio 1.5 is outside [0.0, 1.0)"),
+        (["pretrain", "generated:8", "--encoder", "resnet"], "encoder 'resnet' is not one of"),
+        (["pretrain", "generated:8", "--time-budget", "soon"], "'soon' is not a duration"),
+        (["pretrain", "generated:8", "more"], "unexpected argument 'more'"),
+        (["pretrain"], "DATA"),
+        (["pretend"], "invalid choice: 'pretend'"),
+        ([], "COMMAND"),
+    ],
+)
+def test_wrong_usage_is_one_line_and_status_2(tmp_path, words, message):
+    done = command(*words, folder=tmp_path, status=2)
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert done.stdout == ""
+
+
+@pytest.mark.parametrize("data", ["missing", "missing.npy", "generated:x", "generated:0"])
+def test_errors_are_one_line_and_status_1(tmp_path, data):
+    done = command("pretrain", data, *SMALL, folder=tmp_path, status=1)
+    assert done.stderr.startswith("mrp: ")
+    assert done.stderr.count("\n") == 1
+
+
+def test_underscores_are_dashes(tmp_path):
+    assert _command.parse(["pretrain", "generated:8", "--mask_ratio", "0.5"]).table == {"mask_ratio": "0.5"}
+    assert _command.parse(["pretrain", "generated:8", "--batch_size=4"]).table == {"batch_size": "4"}
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("90", 90), ("90s", 90), ("10m", 600), ("1h30m", 5400), ("0.5h", 1800), ("1m30s", 90)])
+def test_durations(text, seconds):
+    assert _command.seconds_of(text) == seconds
+
+
+def test_help_and_version(tmp_path):
+    text = command("--help", folder=tmp_path).stdout
+    for name in _command_work.COMMANDS:
+        assert name in text
+        assert "exit status" in command(name, "--help", folder=tmp_path).stdout
+    assert mrp.__version__ in command("--version", folder=tmp_path).stdout
+
+
+def test_the_process(tmp_path):
+    """`python -m mrp` with its streams and statuses."""
+
+    def run(*words):
+        return subprocess.run([sys.executable, "-m", "mrp", *words], cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    done = run("pretrain", "generated:32", *SMALL, "--epochs", "1", "--json")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout)["finished"]
+    assert run("info", "nothing").returncode == 1
+    assert run("infos", "nothing").returncode == 2
+    reader = subprocess.Popen([sys.executable, "-m", "mrp", "options"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    reader.stdout.close()  # as `mrp options | head -0` does
+    assert reader.stderr.read() == b""

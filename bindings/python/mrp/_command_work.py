@@ -1,0 +1,392 @@
+"""The command `mrp`: what its commands do, by means of the package alone."""
+
+import argparse
+import csv
+import json
+import math
+import os
+import struct
+import sys
+import time
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from mrp import _mrp
+from mrp._classifier import knn_score
+from mrp._command import INTERRUPTED, TERMINATED, Terminated
+from mrp._config import Config, check_keys, option_of, options, presets
+from mrp._dataset import Dataset, ImageFolder
+from mrp._masked_autoencoder import MaskedAutoencoder
+from mrp._model import Model
+from mrp._mrp import ArgumentError, StateError
+from mrp._progress import Reporter
+from mrp._trainer import Trainer
+
+CHECKPOINT_SECONDS = 300.0
+
+
+def open_data(args: argparse.Namespace, data: str, targets: str | None) -> Dataset:
+    """The dataset that a DATA argument names."""
+    if data.startswith("generated:"):
+        return _generated(args, data)
+    path = Path(data)
+    if path.suffix == ".npz":
+        with np.load(path, allow_pickle=False) as arrays:
+            if "images" not in arrays:
+                raise ArgumentError(f"'{path}' holds {', '.join(arrays)}: an array named images is needed, and labels where there are any")
+            images, labels = arrays["images"], arrays.get("labels")
+    elif path.suffix == ".npy":
+        images, labels = np.load(path, mmap_mode="r", allow_pickle=False), None
+    else:
+        if targets:
+            raise ArgumentError(f"--targets belongs to a .npy file: the classes of '{path}' are its folders")
+        folder = {key: value for key, value in args.table.items() if key in ("channels", "cache_bytes")}
+        return ImageFolder(path, **folder)
+    if targets:
+        labels = np.load(targets, allow_pickle=False)
+    if labels is None or labels.dtype.kind in "iu":
+        return Dataset(images, labels, layout=args.layout, image_shape=args.image_shape)
+    names, numbers = np.unique(labels, return_inverse=True)
+    return Dataset(images, numbers, layout=args.layout, image_shape=args.image_shape).with_class_names([str(name) for name in names])
+
+
+def _generated(args: argparse.Namespace, data: str) -> Dataset:
+    try:
+        count, first = ([int(part) for part in data.split(":")[1:]] + [0])[:2]
+    except ValueError:
+        raise ArgumentError(f"'{data}' is not generated:COUNT or generated:COUNT:FIRST") from None
+    names = ("image_size", "image_height", "image_width", "channels", "synthetic_classes", "synthetic_single_view")
+    given = {key: value for key, value in args.table.items() if key in names}
+    return Dataset.generate(count, random_state=int(args.table.get("seed", 0)), **{"synthetic_first_image": first, **given})
+
+
+def config_of(args: argparse.Namespace, dataset: Dataset | None = None, **more: Any) -> Config:
+    """The options that were given, on top of the preset; the images' own size and channels where none were given."""
+    table = {key: value for key, value in args.table.items() if key != "seed"} | more
+    config = MaskedAutoencoder(preset=getattr(args, "preset", None), **table)._config(dataset)
+    if "seed" in args.table:
+        config["seed"] = args.table["seed"]
+    return config
+
+
+def report(args: argparse.Namespace, result: dict[str, Any], lines: list[str]) -> None:
+    """The result as JSON, or as lines for people."""
+    print(json.dumps({key: _plain(value) for key, value in result.items()}) if args.json else "\n".join(lines))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, dict):
+        return {key: _plain(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_plain(inner) for inner in value]
+    return value
+
+
+# ---- Training
+
+
+def train(
+    args: argparse.Namespace, model: Model, dataset: Dataset, config: Config, phase: Literal["pretrain", "finetune"]
+) -> dict[str, Any]:
+    """Runs to the end, to the end of the time budget, or until it is interrupted: then the state is saved for --resume."""
+    start = time.monotonic()
+    checkpoint = Path(args.output).with_suffix(".ckpt") if args.output else None
+    if args.resume and (checkpoint is None or not checkpoint.exists()):
+        raise ArgumentError(f"there is nothing to resume: '{checkpoint}' does not exist" if checkpoint else "--resume needs --output")
+    trainer = Trainer(model, dataset, config, phase=phase)
+    if args.resume:
+        trainer.resume(checkpoint)  # type: ignore[arg-type]
+    stopped, signal_status, next_save = None, 0, start + CHECKPOINT_SECONDS
+    history: list[dict[str, Any]] = []
+    with Reporter(history, args.progress, None) as reporter:
+        try:
+            for progress in trainer:
+                reporter(progress)
+                now = time.monotonic()
+                if args.time_budget and now - start >= args.time_budget and progress.step < progress.steps:
+                    stopped = "time budget"
+                    break
+                if checkpoint and now >= next_save:
+                    trainer.save(checkpoint)
+                    next_save = now + CHECKPOINT_SECONDS
+        except KeyboardInterrupt as interrupt:
+            stopped, signal_status = "interrupted", TERMINATED if isinstance(interrupt, Terminated) else INTERRUPTED
+    progress = trainer.progress
+    if checkpoint and stopped:
+        trainer.save(checkpoint)
+    if args.output:
+        model.save(args.output)
+    if checkpoint and not stopped:
+        checkpoint.unlink(missing_ok=True)
+    return {
+        "command": args.command,
+        "output": args.output,
+        "finished": stopped is None,
+        "stopped": stopped,
+        "checkpoint": str(checkpoint) if checkpoint and stopped else None,
+        "step": progress.step,
+        "steps": progress.steps,
+        "loss": progress.loss,
+        "seconds": round(time.monotonic() - start, 2),
+        "images_per_second": progress.images_per_second,
+        "plan_bytes": trainer.plan.bytes,
+        "history": history,
+        "status": signal_status,
+    }
+
+
+def _lines(result: dict[str, Any]) -> list[str]:
+    share = f"step {result['step']} of {result['steps']}"
+    lines = [f"{result['command']}: {share}, loss {result['loss']:.4f}, {result['seconds']:.1f} s"]
+    if result["stopped"]:
+        where = f"; go on with --resume ('{result['checkpoint']}')" if result["checkpoint"] else ""
+        lines.append(f"stopped: {result['stopped']}{where}")
+    if "top1" in result:
+        lines.append(f"test images: {100 * result['top1']:.2f} % correct, loss {result['test_loss']:.4f}")
+    if "knn_top1" in result:
+        lines.append(f"nearest neighbours: {100 * result['knn_top1']:.2f} % correct")
+    if result["output"]:
+        lines.append(f"wrote {result['output']}")
+    return lines
+
+
+def pretrain(args: argparse.Namespace) -> int:
+    dataset = open_data(args, args.data, args.targets)
+    config = config_of(args, None if args.source else dataset)
+    model = _source(args) if args.source else Model(config)
+    result = train(args, model, dataset, config, "pretrain")
+    report(args, result, _lines(result))
+    return int(result["status"])
+
+
+def _source(args: argparse.Namespace) -> Model:
+    """The model of --from; its network is what it is."""
+    for key in args.table:
+        option = option_of(key)
+        if option and option.section == "network" and key not in ("pooling", "classes"):
+            raise ArgumentError(f"--{key.replace('_', '-')} cannot be given: the model of --from has it already")
+    return Model.load(args.source)
+
+
+def finetune(args: argparse.Namespace, **more: Any) -> int:
+    dataset = open_data(args, args.data, args.targets)
+    test = open_data(args, args.test, args.test_targets) if args.test else None
+    seed = int(args.table.get("seed", 0))
+    few = dataset if args.labels is None else dataset.subset(args.labels, random_state=seed)
+    config = config_of(args, None if args.source else dataset, **more)
+    model = _source(args) if args.source else Model(config)
+    encoder = model.copy() if getattr(args, "knn", None) else None
+    result = train(args, model, few, config, "finetune")
+    if test is not None and not result["status"]:
+        result |= {"top1": model.evaluate(test, "top1", config), "test_loss": model.evaluate(test, "loss", config)}
+        if encoder:
+            result["knn_top1"] = knn_score(encoder, few, None, test, None, k=args.knn)
+    report(args, result, _lines(result))
+    return int(result["status"])
+
+
+def probe(args: argparse.Namespace) -> int:
+    if not args.source:
+        raise ArgumentError("probe measures an encoder: name it with --from FILE")
+    if args.knn and not args.test:
+        raise ArgumentError("--knn measures on test images: name them with --test DATA")
+    return finetune(args, frozen_encoder=True)
+
+
+# ---- Use
+
+
+def predict(args: argparse.Namespace) -> int:
+    model = Model.load(args.model)
+    if not model.classes:
+        raise StateError(f"'{args.model}' has no classifier: fine-tune it first")
+    dataset = open_data(args, args.data, args.targets)
+    probabilities = model.predict_proba(dataset, config_of(args))
+    names = model.info["libmrp"].get("class_names") or [str(index) for index in range(model.classes)]
+    best = probabilities.argmax(1)
+    rows = [(dataset.image_name(i), names[label], float(probabilities[i, label])) for i, label in enumerate(best)]
+    if args.output and args.output.endswith(".npy"):
+        np.save(args.output, probabilities)
+    elif args.output:
+        with open(args.output, "w", newline="") as file:
+            _write_rows(file, rows)
+    result: dict[str, Any] = {"command": "predict", "model": args.model, "images": len(rows), "output": args.output}
+    accuracy = _accuracy(dataset, names, best)
+    if accuracy is not None:
+        result["top1"] = accuracy
+    if args.json:
+        result["predictions"] = [{"image": image, "class": name, "probability": round(share, 6)} for image, name, share in rows]
+        report(args, result, [])
+        return 0
+    if not args.output:
+        _write_rows(sys.stdout, rows)
+    said = f"{len(rows)} images" + ("" if accuracy is None else f", {100 * accuracy:.2f} % correct by their labels")
+    print(said + (f": wrote {args.output}" if args.output else ""), file=sys.stderr)
+    return 0
+
+
+def _write_rows(file: Any, rows: list[tuple[str, str, float]]) -> None:
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(["image", "class", "probability"])
+    writer.writerows((image, name, f"{share:.4f}") for image, name, share in rows)
+
+
+def _accuracy(dataset: Dataset, names: list[str], best: npt.NDArray[np.intp]) -> float | None:
+    """Share of images whose predicted class has the name of their label's; None where the names say nothing about each other."""
+    labels = dataset.labels
+    if labels is None:
+        return None
+    own = [_mrp.dataset_class_name(dataset._handle, index) for index in range(dataset.classes)]
+    if not set(own) <= set(names):
+        return None
+    return float(np.mean([own[label] == names[guess] for label, guess in zip(labels, best)]))
+
+
+def encode(args: argparse.Namespace) -> int:
+    features = Model.load(args.model).encode(open_data(args, args.data, args.targets), config_of(args))
+    np.save(args.output, features)
+    output = args.output if args.output.endswith(".npy") else f"{args.output}.npy"
+    shape = " x ".join(map(str, features.shape))
+    report(args, {"command": "encode", "output": output, "shape": list(features.shape)}, [f"wrote {output}: {shape} float32"])
+    return 0
+
+
+def reconstruct(args: argparse.Namespace) -> int:
+    model, dataset = Model.load(args.model), open_data(args, args.data, args.targets)
+    count = min(args.count, len(dataset)) if args.count > 0 else len(dataset)
+    images = dataset.images(0, count, size=model.image_shape[1:])
+    result = model.reconstruct(Dataset(images, layout="NCHW"), config_of(args))
+    (rows, columns), (_, height, width) = model.grid, model.image_shape
+    hidden = result.masks.reshape(count, 1, rows, columns).repeat(height // rows, axis=2).repeat(width // columns, axis=3)
+    masked = np.where(hidden, np.float32(0.5), result.images)
+    folder = Path(args.output)
+    folder.mkdir(parents=True, exist_ok=True)
+    gap = np.ones((images.shape[1], height, 2), np.float32)
+    for index in range(count):
+        parts = (result.images[index], gap, masked[index], gap, result.reconstructions[index])
+        (folder / f"{index:05d}.png").write_bytes(png(np.concatenate(parts, axis=2)))
+    lines = [f"loss over hidden patches {result.loss:.4f}", f"wrote {count} pictures to {folder}: original, masked, reconstructed"]
+    report(args, {"command": "reconstruct", "output": str(folder), "images": count, "loss": result.loss}, lines)
+    return 0
+
+
+def png(image: npt.NDArray[np.float32]) -> bytes:
+    """An image (channels, height, width) in 0 ... 1 as a PNG file: three channels in colour, else the first one in gray."""
+    pixels = np.clip(np.rint(255 * (image if image.shape[0] == 3 else image[:1])), 0, 255).astype(np.uint8)
+    channels, height, width = pixels.shape
+    lines = np.concatenate([np.zeros((height, 1), np.uint8), pixels.transpose(1, 2, 0).reshape(height, -1)], axis=1)
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2 if channels == 3 else 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(lines.tobytes())) + chunk(b"IEND", b"")
+
+
+# ---- Information
+
+
+def info(args: argparse.Namespace) -> int:
+    path = Path(args.file)
+    if path.is_dir():
+        folder = ImageFolder(path)
+        description: dict[str, Any] = {"kind": "image folder", "shape": list(folder.shape), "classes": folder.class_names}
+        lines = [repr(folder)] + ([f"classes: {', '.join(folder.class_names)}"] if folder.class_names else [])
+    elif path.suffix in (".npy", ".npz"):
+        loaded = np.load(path, mmap_mode="r", allow_pickle=False)
+        arrays = {"array": loaded} if path.suffix == ".npy" else {name: loaded[name] for name in loaded}
+        description = {"kind": "arrays", "arrays": {name: {"shape": list(a.shape), "type": str(a.dtype)} for name, a in arrays.items()}}
+        lines = [f"{name}: {' x '.join(map(str, a.shape)) or 'a number'} {a.dtype}" for name, a in arrays.items()]
+    elif path.suffix == ".json":
+        description = _json_info(path)
+        lines = [f"{description['kind']}"] + [f"  {key}: {_short(value)}" for key, value in description["contents"].items()]
+    else:
+        description = json.loads(_mrp.file_describe(os.fspath(path)))
+        lines = _file_lines(description)
+    report(args, {"file": os.fspath(path), **description}, [f"{path}", *lines])
+    return 0
+
+
+def _json_info(path: Path) -> dict[str, Any]:
+    try:
+        contents = json.loads(path.read_text())
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise _mrp.FormatError(f"'{path}' is not JSON: {error}") from None
+    if not isinstance(contents, dict):
+        raise _mrp.FormatError(f"'{path}' is JSON, but none of this library's")
+    kind = "model configuration" if "hidden_size" in contents else "laboratory report" if "claims" in contents else "JSON"
+    return {"kind": kind, "contents": contents}
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def _file_lines(description: dict[str, Any]) -> list[str]:
+    tensors, network = description["tensors"], description.get("configuration")
+    count = sum(math.prod(tensor["shape"]) for tensor in tensors)
+    lines = [f"{description['kind']}, {description['bytes']:,} bytes, {len(tensors)} tensors, {count:,} numbers"]
+    if network:
+        image, patch = (
+            f"{value} x {value}" if isinstance(value, int) else " x ".join(map(str, value))
+            for value in (network["image_size"], network["patch_size"])
+        )
+        lines.append(
+            f"encoder: width {network['hidden_size']}, depth {network['num_hidden_layers']}, {network['num_attention_heads']} heads"
+        )
+        lines.append(f"images: {network['num_channels']} x {image}, patches {patch}")
+        ours = network.get("libmrp", {})
+        if "decoder_hidden_size" in network:
+            lines.append(f"decoder: width {network['decoder_hidden_size']}, depth {network['decoder_num_hidden_layers']}")
+        if "classes" in ours:
+            names = ours.get("class_names") or []
+            lines.append(
+                f"classifier: {ours['classes']} classes"
+                + (f": {', '.join(names[:12])}{', ...' if len(names) > 12 else ''}" if names else "")
+            )
+        lines.append(f"pretrained: {'yes' if ours.get('is_pretrained') else 'no'}")
+    if state := description.get("state"):
+        lines.append(f"run: {state['phase']}, step {state['step']} of {state['steps']}, batches of {state['batch']}, seed {state['seed']}")
+    return lines
+
+
+def list_options(args: argparse.Namespace) -> int:
+    check_keys(dict.fromkeys(args.key))
+    chosen = [option for option in options().values() if not args.key or option.key in args.key]
+    if args.json:
+        table: dict[str, Any] = {"options": [option._asdict() for option in chosen]}
+        if not args.key:
+            table["presets"] = [preset._asdict() for preset in presets().values()]
+        print(json.dumps(table))
+        return 0
+    section = ""
+    for option in chosen:
+        if option.section != section:
+            section = option.section
+            print(f"{section}:")
+        print(f"  --{option.key.replace('_', '-')}  {option.type}, {option.limits}; default {option.default}\n      {option.summary}")
+    if not args.key:
+        print("presets:")
+        for preset in presets().values():
+            print(f"  {preset.name}  {preset.summary}\n      {', '.join(f'{key} {value}' for key, value in preset.values.items())}")
+    return 0
+
+
+COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
+    "pretrain": pretrain,
+    "finetune": finetune,
+    "probe": probe,
+    "predict": predict,
+    "encode": encode,
+    "reconstruct": reconstruct,
+    "info": info,
+    "options": list_options,
+}
