@@ -4,7 +4,7 @@ export SCRATCH
 SWIFT_BUILD = swift build -c release --scratch-path $(SCRATCH)
 venv = .venv/bin/python
 
-.PHONY: help setup build library install uninstall wheel demo test test-fast check header format bench sanitize coverage clean
+.PHONY: help setup build library install uninstall wheel demo test test-fast test-interop check header format bench sanitize coverage clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -46,6 +46,9 @@ test-fast: build ## every test not marked slow
 	tools/run_swift_tests.sh --skip Slow
 	tools/run_c_tests.sh
 	$(venv) -m pytest -m "not slow"
+
+test-interop: build ## weights and outputs against transformers, timm and onnxruntime, which are installed into build/peers
+	"$$(tools/setup_interop.sh)" -m pytest -q -p no:cacheprovider -c Tests/interop/pytest.ini Tests/interop
 
 check: build ## formatting, header, symbols, what the library depends on; under a minute
 	@tools/check.sh

@@ -19,7 +19,7 @@
  *                             mrp_config_set(options, "epochs", "20") ||
  *                             mrp_model_create(options, &model) ||
  *                             mrp_pretrain(model, images, options, NULL, NULL) ||
- *                             mrp_model_save(model, "encoder.safetensors");
+ *                             mrp_model_save(model, "encoder.safetensors", NULL);
  *         if (failed) fprintf(stderr, "%s\n", mrp_last_error());
  *         mrp_model_destroy(model);
  *         mrp_config_destroy(options);
@@ -278,6 +278,14 @@ int64_t mrp_memory_in_use(void);
  *   synthetic_first_image  0           0 ... 1099511627776
  *   features               mean        mean, cls, tokens
  *   layer                  0           0 ... 1024
+ *
+ * files:
+ *   names                  hub         hub, timm, transformers5, transformers5_saved
+ *   weights_type           F32         F32, F16, BF16
+ *   positions              keep        keep, recompute, bicubic
+ *   patch_weights          keep        keep, resample
+ *   channel_weights        keep        keep, repeat, average
+ *   classifier             keep        keep, new
  *
  * run:
  *   seed                   0           0 ... 9223372036854775807
@@ -544,28 +552,61 @@ void mrp_dataset_destroy(mrp_dataset *dataset);
 mrp_status mrp_model_create(const mrp_config *options, mrp_model **out);
 
 /**
- * Reads a model that mrp_model_save wrote.
+ * Reads a model: a file that mrp_model_save wrote, or one of timm, transformers or
+ * facebookresearch/mae (docs/weights.md).
  *
- *   path  the safetensors file.
- *   out   receives the handle.
+ * Which spelling of the names a file has is found out. What the file does not say is assumed where
+ * there is one usual answer, else an error asks for the option; what was assumed, left out or
+ * changed is listed by mrp_model_describe under "notes".
+ *
+ *   path     a safetensors file, an index of several (model.safetensors.index.json), or a folder
+ *            that holds one of them; a config.json beside it is read. The file must not become
+ *            shorter meanwhile.
+ *   options  the section "files" says what may be changed on loading: "positions", "patch_weights",
+ *            "channel_weights", "classifier". Then "image_size", "patch_size", "channels" and
+ *            "classes", where they are set, say to what; unset they follow the file. "heads",
+ *            "decoder_heads", "layer_norm_eps" and the image's size are read when the file does not
+ *            say them. NULL for the defaults.
+ *   out      receives the handle.
  * Errors: MRP_ERR_IO (cannot be read), MRP_ERR_FORMAT (not safetensors, damaged, or tensors
  *     missing, unexpected or mis-shaped: the text names them), MRP_ERR_VERSION (of a newer
- *     library), MRP_ERR_NUMERIC (a weight is NaN or infinite), MRP_ERR_MEMORY, MRP_ERR_ARGUMENT.
+ *     library), MRP_ERR_UNSUPPORTED (another kind of model), MRP_ERR_NUMERIC (a weight is NaN or
+ *     infinite), MRP_ERR_MEMORY, MRP_ERR_ARGUMENT (NULL; another size is wanted and the option that
+ *     allows it is not set), MRP_ERR_HANDLE.
  * Since 0.1.
  */
-mrp_status mrp_model_load(const char *path, mrp_model **out);
+mrp_status mrp_model_load(const char *path, const mrp_config *options, mrp_model **out);
 
 /**
  * Writes a model: a safetensors file that holds everything, and its configuration once more as JSON
- * beside it (encoder.safetensors and encoder.json). Each file is replaced as a whole; after an
- * error each is either the old one or complete, and the safetensors file, which is written first,
- * never depends on the JSON.
+ * beside it (encoder.safetensors and encoder.json; beside model.safetensors it is config.json).
+ * Each file is replaced as a whole; after an error each is either the old one or complete, and the
+ * safetensors file, which is written first, never depends on the JSON.
  *
- *   path  the safetensors file.
- * Errors: MRP_ERR_IO (cannot be written), MRP_ERR_ARGUMENT (NULL), MRP_ERR_HANDLE, MRP_ERR_BUSY.
+ *   path     the safetensors file, or a folder, which gets model.safetensors and config.json.
+ *   options  "names" (the spelling: "hub", "timm", "transformers5", "transformers5_saved") and
+ *            "weights_type" ("F32", "F16", "BF16"); NULL for the defaults.
+ * Errors: MRP_ERR_IO (cannot be written), MRP_ERR_NUMERIC (a weight is too large for F16),
+ *     MRP_ERR_ARGUMENT (NULL), MRP_ERR_MEMORY, MRP_ERR_HANDLE, MRP_ERR_BUSY.
  * Since 0.1.
  */
-mrp_status mrp_model_save(mrp_model *model, const char *path);
+mrp_status mrp_model_save(mrp_model *model, const char *path, const mrp_config *options);
+
+/**
+ * Writes a model as an ONNX file (opset 17) for any number of images at once. Input "images"
+ * [batch, channels, height, width]: floats in 0 ... 1, or in the units of the float images that the
+ * model was trained on; they are standardised inside. Output of a classifier: "logits" and
+ * "probabilities" [batch, classes]; of any other model "features", as mrp_encode gives them.
+ *
+ *   path     the file; it is replaced as a whole.
+ *   options  "features" and "layer" as in mrp_encode; "classifier" = "new" leaves the classifier
+ *            out and writes features. NULL for the defaults.
+ * Errors: MRP_ERR_IO (cannot be written), MRP_ERR_ARGUMENT (NULL, no such layer, a model larger
+ *     than the 2 GiB that such a file can hold), MRP_ERR_UNSUPPORTED (a residual network),
+ *     MRP_ERR_MEMORY, MRP_ERR_HANDLE, MRP_ERR_BUSY.
+ * Since 0.1.
+ */
+mrp_status mrp_model_export_onnx(mrp_model *model, const char *path, const mrp_config *options);
 
 /**
  * Makes a copy with its own weights.
@@ -578,8 +619,8 @@ mrp_status mrp_model_clone(mrp_model *model, mrp_model **out);
 
 /**
  * Describes a model as JSON: its configuration with the keys of a Hugging Face config.json, under
- * "libmrp" what only this library keeps, and under "weights" every weight's name, shape and number
- * of elements.
+ * "libmrp" what only this library keeps, under "weights" every weight's name, shape and number of
+ * elements, and under "notes" what was assumed, left out or changed when it was read.
  *
  *   buffer    receives the text; NULL with a capacity of 0 asks for the size only.
  *   capacity  bytes in buffer.
@@ -612,7 +653,7 @@ mrp_status mrp_model_parameter(mrp_model *model, const char *name, float *values
  *   capacity  bytes in buffer.
  *   needed    receives the size of the text with its NUL; may be NULL.
  * Errors: MRP_ERR_IO (cannot be read), MRP_ERR_FORMAT (not safetensors, or damaged),
- *     MRP_ERR_MEMORY, MRP_ERR_ARGUMENT (buffer too small, NULL).
+ *     MRP_ERR_ARGUMENT (buffer too small, NULL).
  * Since 0.1.
  */
 mrp_status mrp_file_describe(const char *path, char *buffer, int64_t capacity, int64_t *needed);
@@ -751,8 +792,8 @@ mrp_status mrp_trainer_save(mrp_trainer *trainer, const char *path);
  *   path  the file that mrp_trainer_save wrote.
  * Errors: MRP_ERR_IO (cannot be read), MRP_ERR_FORMAT (not a checkpoint, damaged, or of another
  *     model), MRP_ERR_STATE (of a run with another phase, seed, batch size or number of steps),
- *     MRP_ERR_VERSION, MRP_ERR_MEMORY, MRP_ERR_ARGUMENT (NULL), MRP_ERR_HANDLE, MRP_ERR_BUSY. After
- *     an error the trainer is as it was.
+ *     MRP_ERR_VERSION, MRP_ERR_ARGUMENT (NULL), MRP_ERR_HANDLE, MRP_ERR_BUSY. After an error the
+ *     trainer is as it was.
  * Since 0.1.
  */
 mrp_status mrp_trainer_resume(mrp_trainer *trainer, const char *path);

@@ -45,44 +45,88 @@ public func mrp_model_create(
     }
 }
 
-/// Reads a model that mrp_model_save wrote.
+/// Reads a model: a file that mrp_model_save wrote, or one of timm, transformers or facebookresearch/mae (docs/weights.md).
+///
+/// Which spelling of the names a file has is found out. What the file does not say is assumed where there is one usual answer, else an error
+/// asks for the option; what was assumed, left out or changed is listed by mrp_model_describe under "notes".
 ///
 /// - Parameters:
-///   - path: the safetensors file.
+///   - path: a safetensors file, an index of several (model.safetensors.index.json), or a folder that holds one of them; a config.json beside
+///     it is read. The file must not become shorter meanwhile.
+///   - options: the section "files" says what may be changed on loading: "positions", "patch_weights", "channel_weights", "classifier". Then
+///     "image_size", "patch_size", "channels" and "classes", where they are set, say to what; unset they follow the file. "heads",
+///     "decoder_heads", "layer_norm_eps" and the image's size are read when the file does not say them. NULL for the defaults.
 ///   - out: receives the handle.
 /// - Errors: MRP_ERR_IO (cannot be read), MRP_ERR_FORMAT (not safetensors, damaged, or tensors missing, unexpected or mis-shaped: the text
-///   names them), MRP_ERR_VERSION (of a newer library), MRP_ERR_NUMERIC (a weight is NaN or infinite), MRP_ERR_MEMORY, MRP_ERR_ARGUMENT.
+///   names them), MRP_ERR_VERSION (of a newer library), MRP_ERR_UNSUPPORTED (another kind of model), MRP_ERR_NUMERIC (a weight is NaN or
+///   infinite), MRP_ERR_MEMORY, MRP_ERR_ARGUMENT (NULL; another size is wanted and the option that allows it is not set), MRP_ERR_HANDLE.
 ///
 /// Since 0.1.
 @_cdecl("mrp_model_load")
 public func mrp_model_load(
-    _ path: UnsafePointer<CChar>?, _ out: UnsafeMutablePointer<UnsafeMutablePointer<mrp_model>?>?
+    _ path: UnsafePointer<CChar>?, _ options: UnsafePointer<mrp_config>?, _ out: UnsafeMutablePointer<UnsafeMutablePointer<mrp_model>?>?
 ) -> mrp_status {
     boundary {
         let out = try required(out, "out")
         let path = try string(path, "path")
-        out.pointee = Registry.add(try ModelHandle(ModelFile.load(path)), as: mrp_model.self)
+        let model = try ModelFile.load(path, MRP.options(options))
+        out.pointee = Registry.add(try ModelHandle(model), as: mrp_model.self)
         Log.write(MRP_LOG_INFO, "read a model from '\(path)'")
+        for note in model.notes { Log.write(MRP_LOG_INFO, "'\(path)': \(note)") }
     }
 }
 
 /// Writes a model: a safetensors file that holds everything, and its configuration once more as JSON beside it (`encoder.safetensors`
-/// and `encoder.json`). Each file is replaced as a whole; after an error each is either the old one or complete, and the
-/// safetensors file, which is written first, never depends on the JSON.
+/// and `encoder.json`; beside `model.safetensors` it is `config.json`). Each file is replaced as a whole; after an error each is either the
+/// old one or complete, and the safetensors file, which is written first, never depends on the JSON.
 ///
-/// - Parameter path: the safetensors file.
-/// - Errors: MRP_ERR_IO (cannot be written), MRP_ERR_ARGUMENT (NULL), MRP_ERR_HANDLE, MRP_ERR_BUSY.
+/// - Parameters:
+///   - path: the safetensors file, or a folder, which gets model.safetensors and config.json.
+///   - options: "names" (the spelling: "hub", "timm", "transformers5", "transformers5_saved") and "weights_type" ("F32", "F16", "BF16"); NULL
+///     for the defaults.
+/// - Errors: MRP_ERR_IO (cannot be written), MRP_ERR_NUMERIC (a weight is too large for F16), MRP_ERR_ARGUMENT (NULL), MRP_ERR_MEMORY,
+///   MRP_ERR_HANDLE, MRP_ERR_BUSY.
 ///
 /// Since 0.1.
 @_cdecl("mrp_model_save")
-public func mrp_model_save(_ model: UnsafeMutablePointer<mrp_model>?, _ path: UnsafePointer<CChar>?) -> mrp_status {
+public func mrp_model_save(
+    _ model: UnsafeMutablePointer<mrp_model>?, _ path: UnsafePointer<CChar>?, _ options: UnsafePointer<mrp_config>?
+) -> mrp_status {
     boundary {
+        let options = try MRP.options(options)
         let name = try Registry.exclusively(model, ModelHandle.self) { handle in
             let path = try string(path, "path")
-            try ModelFile.save(handle.model, to: path)
+            try ModelFile.save(handle.model, to: path, options)
             return path
         }
         Log.write(MRP_LOG_INFO, "wrote a model to '\(name)'")
+    }
+}
+
+/// Writes a model as an ONNX file (opset 17) for any number of images at once. Input "images" [batch, channels, height, width]: floats in
+/// 0 ... 1, or in the units of the float images that the model was trained on; they are standardised inside. Output of a classifier:
+/// "logits" and "probabilities" [batch, classes]; of any other model "features", as mrp_encode gives them.
+///
+/// - Parameters:
+///   - path: the file; it is replaced as a whole.
+///   - options: "features" and "layer" as in mrp_encode; "classifier" = "new" leaves the classifier out and writes features. NULL for the
+///     defaults.
+/// - Errors: MRP_ERR_IO (cannot be written), MRP_ERR_ARGUMENT (NULL, no such layer, a model larger than the 2 GiB that such a file can hold),
+///   MRP_ERR_UNSUPPORTED (a residual network), MRP_ERR_MEMORY, MRP_ERR_HANDLE, MRP_ERR_BUSY.
+///
+/// Since 0.1.
+@_cdecl("mrp_model_export_onnx")
+public func mrp_model_export_onnx(
+    _ model: UnsafeMutablePointer<mrp_model>?, _ path: UnsafePointer<CChar>?, _ options: UnsafePointer<mrp_config>?
+) -> mrp_status {
+    boundary {
+        let options = try MRP.options(options)
+        let name = try Registry.exclusively(model, ModelHandle.self) { handle in
+            let path = try string(path, "path")
+            try OnnxExport.write(handle.model, to: path, options)
+            return path
+        }
+        Log.write(MRP_LOG_INFO, "wrote an ONNX file to '\(name)'")
     }
 }
 
@@ -104,7 +148,8 @@ public func mrp_model_clone(
 }
 
 /// Describes a model as JSON: its configuration with the keys of a Hugging Face config.json, under "libmrp" what only this library
-/// keeps, and under "weights" every weight's name, shape and number of elements.
+/// keeps, under "weights" every weight's name, shape and number of elements, and under "notes" what was assumed, left out or changed when
+/// it was read.
 ///
 /// - Parameters:
 ///   - buffer: receives the text; NULL with a capacity of 0 asks for the size only.
@@ -159,8 +204,7 @@ public func mrp_model_parameter(
 ///   - buffer: receives the text; NULL with a capacity of 0 asks for the size only.
 ///   - capacity: bytes in `buffer`.
 ///   - needed: receives the size of the text with its NUL; may be NULL.
-/// - Errors: MRP_ERR_IO (cannot be read), MRP_ERR_FORMAT (not safetensors, or damaged), MRP_ERR_MEMORY, MRP_ERR_ARGUMENT (buffer too small,
-///   NULL).
+/// - Errors: MRP_ERR_IO (cannot be read), MRP_ERR_FORMAT (not safetensors, or damaged), MRP_ERR_ARGUMENT (buffer too small, NULL).
 ///
 /// Since 0.1.
 @_cdecl("mrp_file_describe")

@@ -258,7 +258,7 @@ public func mrp_trainer_save(_ trainer: UnsafeMutablePointer<mrp_trainer>?, _ pa
 ///
 /// - Parameter path: the file that mrp_trainer_save wrote.
 /// - Errors: MRP_ERR_IO (cannot be read), MRP_ERR_FORMAT (not a checkpoint, damaged, or of another model), MRP_ERR_STATE (of a run with another
-///   phase, seed, batch size or number of steps), MRP_ERR_VERSION, MRP_ERR_MEMORY, MRP_ERR_ARGUMENT (NULL), MRP_ERR_HANDLE, MRP_ERR_BUSY. After an
+///   phase, seed, batch size or number of steps), MRP_ERR_VERSION, MRP_ERR_ARGUMENT (NULL), MRP_ERR_HANDLE, MRP_ERR_BUSY. After an
 ///   error the trainer is as it was.
 ///
 /// Since 0.1.

@@ -17,34 +17,35 @@ extension JSON {
     }
 }
 
-private struct JSONParser {
+/// Reads a JSON text piece by piece, for formats whose values must not all be held in memory at once.
+public struct JSONParser {
     let bytes: UnsafeBufferPointer<UInt8>
-    var position = 0
+    public private(set) var position = 0
 
-    init(bytes: UnsafeBufferPointer<UInt8>) { self.bytes = bytes }
+    public init(bytes: UnsafeBufferPointer<UInt8>) { self.bytes = bytes }
 
-    func failure(_ what: String) -> MRPError { MRPError(.format, "json: \(what) at byte \(position)") }
+    public func failure(_ what: String) -> MRPError { MRPError(.format, "json: \(what) at byte \(position)") }
 
-    var next: UInt8? { position < bytes.count ? bytes[position] : nil }
+    public var next: UInt8? { position < bytes.count ? bytes[position] : nil }
 
-    mutating func skipSpace() {
+    public mutating func skipSpace() {
         while let byte = next, byte == 0x20 || byte == 0x0a || byte == 0x0d || byte == 0x09 { position += 1 }
     }
 
-    mutating func expect(_ character: Unicode.Scalar) throws {
+    public mutating func expect(_ character: Unicode.Scalar) throws {
         skipSpace()
         guard next == UInt8(ascii: character) else { throw failure("expected '\(character)'") }
         position += 1
     }
 
-    mutating func take(_ character: Unicode.Scalar) -> Bool {
+    public mutating func take(_ character: Unicode.Scalar) -> Bool {
         skipSpace()
         guard next == UInt8(ascii: character) else { return false }
         position += 1
         return true
     }
 
-    mutating func value(depth: Int) throws -> JSON {
+    public mutating func value(depth: Int) throws -> JSON {
         guard depth < JSON.maximumDepth else { throw failure("nested deeper than \(JSON.maximumDepth)") }
         skipSpace()
         switch next {
@@ -126,10 +127,19 @@ private struct JSONParser {
         return .number(value)
     }
 
-    mutating func string() throws -> String {
+    public mutating func string() throws -> String {
         guard next == UInt8(ascii: "\"") else { throw failure("expected a string") }
         position += 1
-        var units: [UInt8] = []
+        // Most strings have no escape: they need no copy of their bytes.
+        var end = position
+        while end < bytes.count, bytes[end] != UInt8(ascii: "\""), bytes[end] != UInt8(ascii: "\\"), bytes[end] >= 0x20 { end += 1 }
+        if end < bytes.count, bytes[end] == UInt8(ascii: "\"") {
+            guard let text = String(validating: bytes[position..<end], as: UTF8.self) else { throw failure("invalid UTF-8") }
+            position = end + 1
+            return text
+        }
+        var units = Array(bytes[position..<end])
+        position = end
         while let byte = next {
             position += 1
             switch byte {

@@ -32,7 +32,11 @@ public final class Model {
     public var maskRatio = 0.75
     public var normalizesTargets = true
 
-    public init(encoder: any ImageEncoder, decoder: MaskedDecoder? = nil, head: ClassifierHead? = nil, seed: UInt64) throws {
+    /// What was assumed, left out or changed when the model was read from a file, line by line.
+    public var notes: [String] = []
+
+    /// A model with fresh weights, or with zeros where there is no seed.
+    public init(encoder: any ImageEncoder, decoder: MaskedDecoder? = nil, head: ClassifierHead? = nil, seed: UInt64?) throws {
         self.encoder = encoder
         parameters = Parameters()
         try parameters.add(encoder.parameters(), seed: seed)
@@ -41,14 +45,14 @@ public final class Model {
     }
 
     /// Gives the model a fresh decoder.
-    public func attach(_ decoder: MaskedDecoder, seed: UInt64) throws {
+    public func attach(_ decoder: MaskedDecoder, seed: UInt64?) throws {
         detachDecoder()
         try parameters.add(decoder.parameters(for: transformer()), seed: seed)
         self.decoder = decoder
     }
 
     /// Gives the model a fresh head.
-    public func attach(_ head: ClassifierHead, seed: UInt64) throws {
+    public func attach(_ head: ClassifierHead, seed: UInt64?) throws {
         let additions = try encoder.headParameters(head, onPretrained: isPretrained)
         detachHead()
         try parameters.add(additions, seed: seed)
@@ -90,13 +94,14 @@ public final class Model {
 
     /// A model with its own copy of everything.
     public func copy() throws -> Model {
-        let result = try Model(encoder: encoder, decoder: decoder, head: head, seed: 0)
+        let result = try Model(encoder: encoder, decoder: decoder, head: head, seed: nil)
         for (name, tensor) in parameters.tensors { result.parameters[name]?.copyElements(of: tensor) }
         result.normalization = normalization
         result.classNames = classNames
         result.isPretrained = isPretrained
         result.maskRatio = maskRatio
         result.normalizesTargets = normalizesTargets
+        result.notes = notes
         return result
     }
 }

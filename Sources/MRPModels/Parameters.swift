@@ -53,18 +53,24 @@ public final class Parameters {
     public var bytes: Int { tensors.values.reduce(0) { $0 + $1.bytes } }
 
     /// Adds weights and fills them by their initialisers. A weight's numbers depend on the seed and on its name alone, so adding
-    /// a decoder or a head never changes the encoder.
-    public func add(_ additions: [ParameterSpecification], seed: UInt64) throws {
+    /// a decoder or a head never changes the encoder. Without a seed all are zero, for weights that will be read from a file.
+    public func add(_ additions: [ParameterSpecification], seed: UInt64?) throws {
         var made: [(ParameterSpecification, Tensor)] = []
         for specification in additions {
             let tensor = try Tensor(specification.shape)
-            Self.fill(tensor, specification, seed: seed)
+            if let seed { Self.fill(tensor, specification, seed: seed) }
             made.append((specification, tensor))
         }
         for (specification, tensor) in made {
             if tensors[specification.name] == nil { specifications.append(specification) }
             tensors[specification.name] = tensor
         }
+    }
+
+    /// Gives one weight the numbers of a fresh one.
+    public func reset(_ specification: ParameterSpecification, seed: UInt64) {
+        guard let tensor = tensors[specification.name] else { return }
+        Self.fill(tensor, specification, seed: seed)
     }
 
     /// Removes every weight whose name is not kept.

@@ -33,18 +33,29 @@ public struct TransformerConfiguration: Equatable, Sendable {
     }
 }
 
-/// The plain vision transformer (Dosovitskiy et al. 2021) as in He et al. 2021: pre-norm, class token, fixed sine-cosine
-/// positions, exact GELU, fused qkv with bias.
+/// The plain vision transformer (Dosovitskiy et al. 2021) as in He et al. 2021: pre-norm, class token, exact GELU, fused qkv with
+/// bias; positions are added to the patches.
 public struct VisionTransformer: Equatable, Sendable {
+    public enum Positions: String, CaseIterable, Sendable {
+        /// A fixed table; He et al. 2021.
+        case sinCos = "sin_cos"
+        /// A weight like the others; Dosovitskiy et al. 2021.
+        case learned
+    }
+
     public let geometry: PatchGeometry
     public let transformer: TransformerConfiguration
     /// Epsilon of the layer norms: 1e-6 in MAE and timm, 1e-12 by default in Hugging Face configurations.
     public let epsilon: Double
+    public let positions: Positions
 
-    public init(geometry: PatchGeometry, transformer: TransformerConfiguration, epsilon: Double = 1e-6) {
+    public init(
+        geometry: PatchGeometry, transformer: TransformerConfiguration, epsilon: Double = 1e-6, positions: Positions = .sinCos
+    ) {
         self.geometry = geometry
         self.transformer = transformer
         self.epsilon = epsilon
+        self.positions = positions
     }
 
     /// Initialised as facebookresearch/mae does: xavier for the matrices (the patch weight as a matrix too), the patch bias left
@@ -52,11 +63,12 @@ public struct VisionTransformer: Equatable, Sendable {
     public func parameters() -> [ParameterSpecification] {
         let (width, values) = (transformer.width, geometry.patchValues)
         let rows = 1 + geometry.count
+        let table = Initializer.sinCosPositions(gridHeight: geometry.gridHeight, gridWidth: geometry.gridWidth)
         var list = [
             ParameterSpecification("cls_token", [width], .normal(deviation: 0.02), storedShape: [1, 1, width]),
             ParameterSpecification(
-                "pos_embed", [rows, width], .sinCosPositions(gridHeight: geometry.gridHeight, gridWidth: geometry.gridWidth),
-                storedShape: [1, rows, width], isTrainable: false),
+                "pos_embed", [rows, width], positions == .sinCos ? table : .normal(deviation: 0.02), storedShape: [1, rows, width],
+                isTrainable: positions == .learned),
             ParameterSpecification(
                 "patch_embed.proj.weight", [width, values], .xavierUniform,
                 storedShape: [width, geometry.channels, geometry.patchHeight, geometry.patchWidth]),

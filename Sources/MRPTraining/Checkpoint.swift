@@ -18,11 +18,11 @@ enum Checkpoint {
     }
 
     static func save(_ model: Model, moments: [String: Tensor], _ state: State, to path: String) throws {
-        var tensors: [(name: String, shape: [Int], data: UnsafeRawBufferPointer)] = []
+        var tensors: [Safetensors.Tensor] = []
         for (name, tensor) in model.parameters.tensors.merging(moments, uniquingKeysWith: { first, _ in first }).sorted(by: {
             $0.key < $1.key
         }) {
-            tensors.append((name, tensor.shape, UnsafeRawBufferPointer(start: tensor.memory, count: tensor.bytes)))
+            tensors.append(Safetensors.Tensor(name, tensor.shape, UnsafeRawBufferPointer(start: tensor.memory, count: tensor.bytes)))
         }
         let values = JSON.object([
             ("phase", .string(state.phase.rawValue)), ("step", .integer(state.step)), ("steps", .integer(state.steps)),
@@ -61,7 +61,7 @@ enum Checkpoint {
             throw MRPError(.format, "'\(path)' has \(shape) for '\(name)', this run needs shape \(tensor.shape)")
         }
         if let configuration = file.metadata[ModelFile.configurationKey] {
-            model.normalization = try ModelConfiguration.model(JSON.parse(configuration)).normalization
+            model.normalization = try ModelConfiguration.description(JSON.parse(configuration)).normalization
         }
         for (name, tensor) in all {
             guard let entry = file.entries[name] else { continue }

@@ -56,7 +56,7 @@ public final class Optimizer {
             let name = specification.name
             gradients[name] = gradient
             if settings.measuresGradients { norms.append((name, try graph.apply(Norm(), [gradient])[0])) }
-            let isToken = name == "cls_token" || name == "mask_token"
+            let isToken = name == "cls_token" || name == "mask_token" || name == "pos_embed"
             let isDecayed = specification.isDecayed && (settings.decaysTokens || !isToken)
             var rateScale = 1.0
             for _ in model.encoder.layer(of: name)..<(depth + 1) { rateScale *= settings.layerDecay }

@@ -103,7 +103,7 @@ public enum OptionTable {
     private static let fraction = OptionDefinition.Kind.number(minimum: 0, maximum: 1, belowMaximum: true)
     private static let largeCount = 1...(1 << 31)
 
-    public static let all: [OptionDefinition] = network + objective + training + data + run
+    public static let all: [OptionDefinition] = network + objective + training + data + files + run
 
     private static let network = [
         option(
@@ -247,6 +247,29 @@ public enum OptionTable {
         option(
             "layer", .integer(0...TransformerLimits.depth), "0", "data",
             "The block whose output encode returns, counted from 1; 0: the last, after the final norm."),
+    ]
+
+    private static let files = [
+        option(
+            "names", .choice(WeightNames.allCases.map(\.rawValue)), "hub", "files",
+            "Names of the weights in a saved model: hub (Hugging Face files), timm (also those of facebookresearch/mae), transformers5 (its state_dict), transformers5_saved (its own files). Any of them is read."
+        ),
+        option(
+            "weights_type", .choice(["F32", "F16", "BF16"]), "F32", "files",
+            "Numbers in a saved model. F64, F32, F16 and BF16 are read."),
+        option(
+            "positions", .choice(["keep", "recompute", "bicubic"]), "keep", "files",
+            "What loading does with positions for another image or patch size: keep (refuse), recompute the sine-cosine table, or interpolate as timm does."
+        ),
+        option(
+            "patch_weights", .choice(["keep", "resample"]), "keep", "files",
+            "What loading does when patch_size is not the file's: keep (refuse), or resample the patch weights (Beyer et al. 2023)."),
+        option(
+            "channel_weights", .choice(["keep", "repeat", "average"]), "keep", "files",
+            "What loading does when channels are not the file's: keep (refuse), repeat the channels' weights in turn, or average them."),
+        option(
+            "classifier", .choice(["keep", "new"]), "keep", "files",
+            "Whether loading keeps the file's classifier or leaves it out; new with classes set makes a fresh one."),
     ]
 
     private static let run = [

@@ -56,6 +56,9 @@ public struct Options: Sendable {
         return values[name] ?? definition.defaultValue
     }
 
+    /// Whether an option was set, for all phases.
+    func isSet(_ key: String) -> Bool { values[key] != nil }
+
     /// Keys that stand for two others.
     private static let sides = [
         "image_size": ["image_height", "image_width"], "patch_size": ["patch_height", "patch_width"],

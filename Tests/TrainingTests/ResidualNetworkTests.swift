@@ -180,6 +180,72 @@ import Testing
             try model.copy().parameters["fc.weight"].map { Array($0.float32) } == model.parameters["fc.weight"].map { Array($0.float32) })
     }
 
+    /// torchvision's names in every spelling, a file of torch's with its counters, and what a file cannot be asked for.
+    @Test func spellingsAndWishes() throws {
+        let model = try Model(encoder: options().encoder(), head: ClassifierHead(classes: 2, pooling: .mean), seed: 3)
+        for (name, value) in [("bn1.running_mean", Float(0.25)), ("layer4.1.bn2.running_var", 1.5)] {
+            try #require(model.parameters[name]).float32.update(repeating: value)
+        }
+        let folder = try TemporaryFolder()
+        let path = folder.file("model.safetensors")
+        for names in WeightNames.allCases {
+            var wish = Options()
+            try wish.set("names", names.rawValue)
+            try ModelFile.save(model, to: path, wish)
+            #expect(Set(try SafetensorsFile(path: path).entries.keys) == Set(model.parameters.tensors.keys))
+            for read in try [ModelFile.load(path), model.copy()] {
+                for (name, tensor) in model.parameters.tensors {
+                    #expect(try #require(read.parameters[name]).float32.elementsEqual(tensor.float32), "\(name), \(names)")
+                }
+            }
+        }
+
+        var tensors = model.parameters.specifications.map { specification in
+            let tensor = model.parameters[specification.name]
+            return Safetensors.Tensor(
+                specification.name, specification.storedShape, UnsafeRawBufferPointer(start: tensor?.memory, count: tensor?.bytes ?? 0))
+        }
+        // Their type here is F32; the reader must not look.
+        let counter = try Tensor([1])
+        for name in ["bn1", "layer1.0.bn2", "layer2.0.downsample.1"] {
+            tensors.append(
+                Safetensors.Tensor(name + ".num_batches_tracked", [], UnsafeRawBufferPointer(start: counter.memory, count: 4)))
+        }
+        let torch = folder.file("torch.safetensors")
+        try Safetensors.write(tensors, metadata: [], to: torch)
+        #expect(
+            try ModelFile.load(torch).parameters["fc.weight"]?.float32.elementsEqual(#require(model.parameters["fc.weight"]).float32)
+                == true)
+
+        func load(_ changes: [String: String]) throws -> Model {
+            var wish = Options()
+            for (key, value) in changes { try wish.set(key, value) }
+            return try ModelFile.load(path, wish)
+        }
+        let larger = try load(["image_size": "20", "channels": "1", "channel_weights": "average"])
+        #expect(larger.encoder.geometry.imageShape == [1, 20, 20])
+        #expect(larger.parameters["conv1.weight"]?.shape == [4, 1, 3, 3])
+        #expect(larger.notes.count == 2)
+        let fresh = try load(["classifier": "new", "classes": "5"])
+        #expect(fresh.parameters["fc.weight"]?.shape == [5, 32])
+        #expect(try load(["classifier": "new"]).headNames.isEmpty)
+        for (key, value) in [("positions", "recompute"), ("patch_weights", "resample"), ("patch_size", "4")] {
+            let error = #expect(throws: MRPError.self) { try load([key: value]) }
+            #expect(error?.code == .unsupported)
+            let wish = key == "patch_size" ? "another patch_size" : "option \(key)=\(value)"
+            #expect(
+                error?.message == "'\(path)': \(wish) needs a vision transformer, the file holds a residual network (resnet18)")
+        }
+        let export = #expect(throws: MRPError.self) { try OnnxExport.write(model, to: folder.file("model.onnx")) }
+        #expect(export?.code == .unsupported)
+
+        let bare = try TemporaryFolder()
+        let lonely = bare.file("torch.safetensors")
+        try Safetensors.write(tensors, metadata: [], to: lonely)
+        let missing = #expect(throws: MRPError.self) { try ModelFile.load(lonely) }
+        #expect(missing?.message.contains("a residual network needs a configuration beside it") == true)
+    }
+
     @Test func featuresOfStages() throws {
         let data = try Datasets.synthetic(count: 3, seed: 3, options())
         let model = try Model(encoder: options().encoder(), seed: 3)

@@ -763,10 +763,11 @@ static PyObject *py_model_create(PyObject *module, PyObject *options_object) {
 }
 
 static PyObject *py_model_load(PyObject *module, PyObject *args) {
-    PyObject *path;
-    if (!PyArg_ParseTuple(args, "O&", PyUnicode_FSConverter, &path)) return NULL;
+    PyObject *path, *options_object;
+    if (!PyArg_ParseTuple(args, "O&O", PyUnicode_FSConverter, &path, &options_object)) return NULL;
     module_state *state = state_of(module);
-    handle_object *object = new_handle(state, MODEL, NULL, NULL);
+    mrp_config *options;
+    handle_object *object = options_of(state, options_object, &options) ? new_handle(state, MODEL, NULL, NULL) : NULL;
     const char *bytes = object ? PyBytes_AsString(path) : NULL;
     if (!bytes) {
         Py_XDECREF((PyObject *)object);
@@ -774,7 +775,7 @@ static PyObject *py_model_load(PyObject *module, PyObject *args) {
         return NULL;
     }
     mrp_status status;
-    Py_BEGIN_ALLOW_THREADS status = mrp_model_load(bytes, &object->handle.model);
+    Py_BEGIN_ALLOW_THREADS status = mrp_model_load(bytes, options, &object->handle.model);
     Py_END_ALLOW_THREADS Py_DECREF(path);
     return handle_or_raise(state, object, status);
 }
@@ -796,9 +797,27 @@ static PyObject *file_call(PyObject *module, PyObject *args, int kind, mrp_statu
     return none_or_raise(state, status);
 }
 
-static mrp_status call_model_save(void *model, const char *path) { return mrp_model_save(model, path); }
+/* Writes a model in some form: (model, path, options) in args. */
+static PyObject *write_model(PyObject *module, PyObject *args, mrp_status (*call)(mrp_model *, const char *, const mrp_config *)) {
+    PyObject *object, *path, *options_object;
+    if (!PyArg_ParseTuple(args, "OO&O", &object, PyUnicode_FSConverter, &path, &options_object)) return NULL;
+    module_state *state = state_of(module);
+    mrp_config *options;
+    mrp_model *model = handle_of(state, object, MODEL);
+    const char *bytes = model && options_of(state, options_object, &options) ? PyBytes_AsString(path) : NULL;
+    if (!bytes) {
+        Py_DECREF(path);
+        return NULL;
+    }
+    mrp_status status;
+    Py_BEGIN_ALLOW_THREADS status = call(model, bytes, options);
+    Py_END_ALLOW_THREADS Py_DECREF(path);
+    return none_or_raise(state, status);
+}
 
-static PyObject *py_model_save(PyObject *module, PyObject *args) { return file_call(module, args, MODEL, call_model_save); }
+static PyObject *py_model_save(PyObject *module, PyObject *args) { return write_model(module, args, mrp_model_save); }
+
+static PyObject *py_model_export_onnx(PyObject *module, PyObject *args) { return write_model(module, args, mrp_model_export_onnx); }
 
 static PyObject *py_model_clone(PyObject *module, PyObject *object) {
     module_state *state = state_of(module);
@@ -1328,8 +1347,9 @@ static PyMethodDef functions[] = {
     FUNCTION(dataset_images, METH_VARARGS, "($module, dataset, first, count, height, width, out, /)",
              "Write images as floats in 0 ... 1, NCHW, into a float32 array."),
     FUNCTION(model_create, METH_O, "($module, config, /)", "A model with fresh weights."),
-    FUNCTION(model_load, METH_VARARGS, "($module, path, /)", "A model from a safetensors file."),
-    FUNCTION(model_save, METH_VARARGS, "($module, model, path, /)", "Write a model as safetensors."),
+    FUNCTION(model_load, METH_VARARGS, "($module, path, config, /)", "A model from a safetensors file."),
+    FUNCTION(model_save, METH_VARARGS, "($module, model, path, config, /)", "Write a model as safetensors."),
+    FUNCTION(model_export_onnx, METH_VARARGS, "($module, model, path, config, /)", "Write a model as ONNX."),
     FUNCTION(model_clone, METH_O, "($module, model, /)", "A copy with its own weights."),
     FUNCTION(model_describe, METH_O, "($module, model, /)", "The model's facts, as JSON."),
     FUNCTION(model_parameter, METH_VARARGS, "($module, model, name, out, /)",

@@ -66,8 +66,8 @@ static int compare(const mrp_dataset *train, const mrp_dataset *few, const mrp_d
     CHECK(mrp_evaluate(scratch, test, options, "top1", &accuracy[1]));
     printf("\npretrained    %.1f %% correct\nfrom scratch  %.1f %% correct\n", 100 * accuracy[0], 100 * accuracy[1]);
 
-    CHECK(mrp_model_save(pretrained, "classifier.safetensors"));
-    CHECK(mrp_model_load("classifier.safetensors", &loaded));
+    CHECK(mrp_model_save(pretrained, "classifier.safetensors", NULL));
+    CHECK(mrp_model_load("classifier.safetensors", NULL, &loaded));
     CHECK(mrp_evaluate(loaded, test, options, "top1", &accuracy[2]));
     printf("loaded again  %.1f %% correct\n", 100 * accuracy[2]);
 

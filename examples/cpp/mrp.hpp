@@ -70,7 +70,7 @@ inline model make_model(const config &options) {
 }
 inline model load_model(const std::string &path) {
     mrp_model *out = nullptr;
-    check(mrp_model_load(path.c_str(), &out));
+    check(mrp_model_load(path.c_str(), NULL, &out));
     return model(out);
 }
 inline trainer make_trainer(const model &model, const dataset &images, const config &options, const char *phase) {

@@ -28,7 +28,7 @@ int main() {
 
         mrp::check(mrp_finetune(model, few, options, nullptr, nullptr));
         std::printf("top-1 %.1f %%\n", 100 * mrp::evaluate(model, images, options, "top1"));
-        mrp::check(mrp_model_save(model, "classifier.safetensors"));
+        mrp::check(mrp_model_save(model, "classifier.safetensors", NULL));
         mrp::load_model("no such file.safetensors");
     } catch (const mrp::error &error) {
         std::printf("as expected: %s (%s)\n", error.what(), mrp_status_string(error.status));

@@ -30,7 +30,7 @@ mod c {
         pub fn mrp_dataset_generate(options: *const Config, count: i64, seed: u64, out: *mut *mut Dataset) -> i32;
         pub fn mrp_dataset_destroy(dataset: *mut Dataset);
         pub fn mrp_model_create(options: *const Config, out: *mut *mut Model) -> i32;
-        pub fn mrp_model_save(model: *mut Model, path: *const c_char) -> i32;
+        pub fn mrp_model_save(model: *mut Model, path: *const c_char, options: *const Config) -> i32;
         pub fn mrp_model_destroy(model: *mut Model);
         pub fn mrp_pretrain(
             model: *mut Model, dataset: *const Dataset, options: *const Config, callback: Option<ProgressFn>, user: *mut c_void,
@@ -105,7 +105,7 @@ fn run() -> Result<(), Error> {
     let user = ptr::from_mut(&mut losses).cast();
     check(unsafe { c::mrp_pretrain(model.pointer, images.pointer, options.pointer, Some(keep_loss), user) })?;
     println!("loss {:.4} after the first step, {:.4} after the last", losses[0], losses[losses.len() - 1]);
-    check(unsafe { c::mrp_model_save(model.pointer, c"encoder.safetensors".as_ptr()) })?;
+    check(unsafe { c::mrp_model_save(model.pointer, c"encoder.safetensors".as_ptr(), std::ptr::null()) })?;
     match check(unsafe { c::mrp_config_set(options.pointer, c"mask_rato".as_ptr(), c"0.5".as_ptr()) }) {
         Err(error) => println!("as expected: {error}"),
         Ok(_) => return Err(Error { status: 0, text: "a wrong option was accepted".into() }),

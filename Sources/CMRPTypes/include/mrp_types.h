@@ -17,7 +17,7 @@
  *                             mrp_config_set(options, "epochs", "20") ||
  *                             mrp_model_create(options, &model) ||
  *                             mrp_pretrain(model, images, options, NULL, NULL) ||
- *                             mrp_model_save(model, "encoder.safetensors");
+ *                             mrp_model_save(model, "encoder.safetensors", NULL);
  *         if (failed) fprintf(stderr, "%s\n", mrp_last_error());
  *         mrp_model_destroy(model);
  *         mrp_config_destroy(options);

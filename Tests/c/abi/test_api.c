@@ -80,8 +80,8 @@ static mrp_status train_and_use(void) {
     STEP(mrp_evaluate(copy, dataset, options, "top1", &value));
     STEP(mrp_predict(copy, dataset, options, numbers, VALUES));
     STEP(mrp_encode(copy, dataset, options, numbers, VALUES));
-    STEP(mrp_model_save(copy, "test_api.safetensors"));
-    STEP(mrp_model_load("test_api.safetensors", &loaded));
+    STEP(mrp_model_save(copy, "test_api.safetensors", NULL));
+    STEP(mrp_model_load("test_api.safetensors", NULL, &loaded));
     mrp_model_destroy(model);
     mrp_model_destroy(copy);
     mrp_model_destroy(loaded);
@@ -176,7 +176,7 @@ static void *disturb_and_cancel(void *argument) {
     while (mrp_cancel(other->model) == MRP_DONE) {} /* the call has begun; this cancel may stop it already */
     nanosleep(&pause, NULL);
     other->busy[0] = mrp_model_clone(other->model, &copy);
-    other->busy[1] = mrp_model_save(other->model, "never.safetensors");
+    other->busy[1] = mrp_model_save(other->model, "never.safetensors", NULL);
     other->busy[2] = mrp_encode(other->model, dataset, options, numbers, VALUES);
     other->busy[3] = mrp_pretrain(other->model, dataset, options, NULL, NULL);
     other->busy[4] = mrp_model_describe(other->model, text, sizeof text, NULL);
@@ -231,7 +231,7 @@ static int32_t watch(const mrp_progress *progress, void *user) {
     s->last_step = step;
     s->last_fraction = mrp_progress_fraction(progress);
     s->loss = mrp_progress_value(progress, "loss");
-    s->inside = mrp_model_save(s->model, "never.safetensors");
+    s->inside = mrp_model_save(s->model, "never.safetensors", NULL);
     return s->stop_at == (int)step;
 }
 

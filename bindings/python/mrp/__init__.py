@@ -10,6 +10,7 @@ Estimators: MaskedAutoencoder, Classifier, LinearProbe. Images: arrays or CPU te
 images, the path of a folder, Dataset, ImageFolder.
 Below them the objects of the C interface: Config, Dataset, Model, Trainer. `options()` lists every option by name.
 `mrp.lab` is the experiment of the paper that explains why pretraining helps.
+Weights of others: load() reads timm's and transformers' files, to_torch_state_dict() and from_torch() exchange them with PyTorch.
 The same seed gives the same bits, whatever the number of threads.
 """
 
@@ -40,6 +41,7 @@ from mrp._mrp import (
     memory_in_use,
 )
 from mrp._mrp import version as _version
+from mrp._torch import from_torch, to_torch_state_dict
 from mrp._trainer import Plan, Trainer
 
 __version__ = _version()
@@ -74,10 +76,12 @@ __all__ = [
     "UnsupportedError",
     "VersionError",
     "build_info",
+    "from_torch",
     "knn_score",
     "lab",
     "load",
     "memory_in_use",
     "options",
     "presets",
+    "to_torch_state_dict",
 ]

@@ -113,9 +113,9 @@ class Classifier(Estimator):
         return float(np.mean(self.predict(dataset) == truth))
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> Self:
-        """The classifier in a safetensors file."""
-        return cls._of_model(Model.load(path))
+    def load(cls, path: str | os.PathLike[str], **options: Any) -> Self:
+        """The classifier in a safetensors file; options as those of Model.load."""
+        return cls._of_model(Model.load(path, **options))
 
     @classmethod
     def _of_model(cls, model: Model) -> Self:

@@ -77,19 +77,19 @@ class MaskedAutoencoder(Estimator):
         return plot_reconstructions(self.reconstruct(X, mask=mask), self.model_.grid)
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> Self:
-        """The masked autoencoder in a safetensors file."""
-        return cls._of_model(Model.load(path))
+    def load(cls, path: str | os.PathLike[str], **options: Any) -> Self:
+        """The masked autoencoder in a safetensors file; options as those of Model.load."""
+        return cls._of_model(Model.load(path, **options))
 
 
 document(MaskedAutoencoder, "network", "objective", "training", "data", "run")
 
 
-def load(path: str | os.PathLike[str]) -> "MaskedAutoencoder | Classifier":
-    """The estimator in a safetensors file: a Classifier when the model has one, else a MaskedAutoencoder."""
+def load(path: str | os.PathLike[str], **options: Any) -> "MaskedAutoencoder | Classifier":
+    """The estimator in a file of any spelling: a Classifier when the model has one, else a MaskedAutoencoder. Options as of Model.load."""
     from mrp._classifier import Classifier
 
-    model = Model.load(path)
+    model = Model.load(path, **options)
     if model.classes:
         return Classifier._of_model(model)
     return MaskedAutoencoder._of_model(model)

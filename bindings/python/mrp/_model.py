@@ -50,9 +50,14 @@ class Model:
         self._handle = _mrp.model_create(handle_of(options, more))
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> "Model":
-        """The model in a safetensors file."""
-        return cls._adopt(_mrp.model_load(path))
+    def load(cls, path: str | os.PathLike[str], options: Options = None, **more: Any) -> "Model":
+        """The model in a safetensors file, an index of several, or a folder that holds one: of this library, timm, transformers or MAE.
+
+            mrp.Model.load("vit", image_size=96, positions="bicubic")    # what a change needs is asked for, see docs/weights.md
+
+        `notes` lists what was assumed, left out or changed.
+        """
+        return cls._adopt(_mrp.model_load(path, handle_of(options, more)))
 
     @classmethod
     def _adopt(cls, handle: Any) -> "Model":
@@ -60,9 +65,17 @@ class Model:
         model._handle = handle
         return model
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write a safetensors file that holds everything, and its configuration as JSON beside it."""
-        _mrp.model_save(self._handle, path)
+    def save(self, path: str | os.PathLike[str], options: Options = None, **more: Any) -> None:
+        """Write a safetensors file that holds everything, and its configuration as JSON beside it.
+
+        names='hub', 'timm', 'transformers5' or 'transformers5_saved'; weights_type='F32', 'F16' or 'BF16'. A folder gets
+        model.safetensors and config.json, which transformers' from_pretrained reads.
+        """
+        _mrp.model_save(self._handle, path, handle_of(options, more))
+
+    def export_onnx(self, path: str | os.PathLike[str], options: Options = None, **more: Any) -> None:
+        """Write an ONNX file for any batch size: 'images' (pixels in 0 ... 1) to 'logits' and 'probabilities', or to 'features'."""
+        _mrp.model_export_onnx(self._handle, path, handle_of(options, more))
 
     def copy(self) -> "Model":
         """A model with its own copy of the weights."""
@@ -75,6 +88,12 @@ class Model:
         """Everything that is known about the model: sizes with the names of Hugging Face configurations, and every weight."""
         info: dict[str, Any] = json.loads(_mrp.model_describe(self._handle))
         return info
+
+    @property
+    def notes(self) -> list[str]:
+        """What was assumed, left out or changed when the model was read from a file."""
+        notes: list[str] = self.info.get("notes", [])
+        return notes
 
     @property
     def image_shape(self) -> tuple[int, int, int]:

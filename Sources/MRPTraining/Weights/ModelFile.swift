@@ -1,0 +1,66 @@
+import MRPEngine
+import MRPModels
+
+/// Models as safetensors files; the configuration travels in the file's metadata and, for other tools, as a JSON file beside it
+/// (`encoder.safetensors` and `encoder.json`; `model.safetensors` and `config.json`, as transformers expects).
+public enum ModelFile {
+    static let configurationKey = "libmrp.config"
+
+    /// Writes both files, each replaced as a whole. Same model and options, same bytes.
+    ///
+    /// Options: `names` (the spelling) and `weights_type`. A folder gets `model.safetensors` and `config.json`.
+    public static func save(_ model: Model, to path: String, _ options: Options = Options()) throws {
+        let names = WeightNames(rawValue: options.choice("names")) ?? .hub
+        let floats = ElementFormat(rawValue: options.choice("weights_type")) ?? .float32
+        let file = WeightSource.isFolder(path) ? (path.hasSuffix("/") ? path : path + "/") + WeightSource.singleName : path
+        let configuration = ModelConfiguration.json(model)
+        var tensors: [Safetensors.Tensor] = []
+        for specification in model.parameters.specifications where !isOmitted(specification.name, model, names) {
+            guard let tensor = model.parameters[specification.name] else { continue }
+            for piece in names.pieces(of: specification) {
+                let bytes = 4 * piece.shape.reduce(1, *)
+                let data = UnsafeRawBufferPointer(start: tensor.memory + 4 * piece.offset, count: bytes)
+                tensors.append(Safetensors.Tensor(piece.name, piece.shape, data))
+            }
+        }
+        // Transformers refuses files without the key "format".
+        let metadata = [("format", "pt"), (configurationKey, configuration.text())]
+        try Safetensors.write(tensors, metadata: metadata, floats: floats, to: file)
+        let text = Array((configuration.text(indent: 2) + "\n").utf8)
+        try text.withUnsafeBytes { try FileSystem.replace(configurationPath(file), with: [$0]) }
+    }
+
+    /// The encoder's norm takes no part in a classifier that pools by the mean, and timm's has none.
+    private static func isOmitted(_ name: String, _ model: Model, _ names: WeightNames) -> Bool {
+        names == .timm && model.head?.pooling == .mean && ModelReader.encoderNorm.contains(name)
+    }
+
+    /// The configuration and, under `weights`, every weight's name, shape and count; under `notes` what was assumed when it was read.
+    public static func describe(_ model: Model) -> JSON {
+        let weights = model.parameters.specifications.map { specification -> JSON in
+            .object([
+                ("name", .string(specification.name)), ("shape", .array(specification.storedShape.map { .integer($0) })),
+                ("count", .integer(specification.shape.reduce(1, *))), ("trainable", .bool(specification.isTrainable)),
+            ])
+        }
+        var members = ModelConfiguration.json(model).members ?? []
+        members.append(("parameters", .integer(model.parameters.count)))
+        members.append(("weights", .array(weights)))
+        if !model.notes.isEmpty { members.append(("notes", .array(model.notes.map { .string($0) }))) }
+        return .object(members)
+    }
+
+    static func configurationPath(_ path: String) -> String {
+        if path == WeightSource.singleName || path.hasSuffix("/" + WeightSource.singleName) {
+            return path.dropLast(WeightSource.singleName.count) + "config.json"
+        }
+        return (path.hasSuffix(".safetensors") ? String(path.dropLast(".safetensors".count)) : path) + ".json"
+    }
+
+    /// Reads a model of any spelling: a file, an index of shards, or a folder. Missing, unexpected and mis-shaped tensors are named in one
+    /// error; nothing of a defective file is used. The options may ask for other shapes (see `ShapeAdaptation`); `Model.notes` says what was
+    /// assumed, left out or changed.
+    public static func load(_ path: String, _ options: Options = Options()) throws -> Model {
+        try ModelReader(WeightSource(path: path), options).model()
+    }
+}

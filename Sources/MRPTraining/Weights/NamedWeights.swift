@@ -1,0 +1,82 @@
+import MRPEngine
+
+/// The tensors of a source under our names, and the spelling that was recognised.
+struct NamedWeights {
+    struct Part {
+        let stored: String
+        let part: Int
+        let parts: Int
+        let tensor: WeightSource.Tensor
+    }
+
+    let names: WeightNames
+    /// By our name, in the order of their parts.
+    let weights: [String: [Part]]
+    /// Stored names that mean nothing to us, sorted.
+    let unknown: [String]
+    /// Stored names that are known to be of no use for an encoder, sorted.
+    let ignored: [String]
+
+    /// What wrappers put before every name, and what base models of transformers leave out.
+    private static let removed = ["", "module.", "model."]
+    private static let added = ["", "vit."]
+    /// The pooler of transformers' ViTModel takes part in no classifier.
+    private static let useless: Set<String> = ["pooler.dense.weight", "pooler.dense.bias"]
+
+    /// Recognises the spelling: the one that explains most names. nil when none explains any.
+    init?(_ source: WeightSource) {
+        var best: (count: Int, names: WeightNames, removed: String, added: String)?
+        for names in WeightNames.allCases {
+            for removed in Self.removed {
+                for added in Self.added where added.isEmpty || names != .timm {
+                    let count = source.tensors.keys.reduce(0) { sum, name in
+                        sum + (Self.weight(name, names, removed, added) == nil ? 0 : 1)
+                    }
+                    if count > best?.count ?? 0 { best = (count, names, removed, added) }
+                }
+            }
+        }
+        guard let best else { return nil }
+        names = best.names
+        var weights: [String: [Part]] = [:]
+        var (unknown, ignored): ([String], [String]) = ([], [])
+        // torch counts the batches that a batch norm has seen; nothing that it computes with the default momentum depends on it.
+        for (stored, tensor) in source.tensors where !stored.hasSuffix(".num_batches_tracked") {
+            if let found = Self.weight(stored, best.names, best.removed, best.added) {
+                weights[found.name, default: []].append(Part(stored: stored, part: found.part, parts: found.parts, tensor: tensor))
+            } else if let bare = Self.without(best.removed, stored), Self.useless.contains(Self.without("vit.", bare) ?? bare) {
+                ignored.append(stored)
+            } else {
+                unknown.append(stored)
+            }
+        }
+        self.weights = weights.mapValues { $0.sorted { $0.part < $1.part } }
+        self.unknown = unknown.sorted()
+        self.ignored = ignored.sorted()
+    }
+
+    private static func without(_ prefix: String, _ name: String) -> String? {
+        name.hasPrefix(prefix) ? String(name.dropFirst(prefix.count)) : nil
+    }
+
+    private static func weight(
+        _ stored: String, _ names: WeightNames, _ removed: String, _ added: String
+    ) -> (name: String, part: Int, parts: Int)? {
+        guard let bare = without(removed, stored) else { return nil }
+        // A base model lacks the prefix of the encoder only.
+        return NameTable.weight(stored: added + bare, in: names) ?? (added.isEmpty ? nil : NameTable.weight(stored: bare, in: names))
+    }
+
+    /// The stored shape of a weight (its first part's).
+    func shape(_ weight: String) -> [Int]? { weights[weight]?.first?.tensor.entry.shape }
+
+    func has(_ prefix: String) -> Bool { weights.keys.contains { $0.hasPrefix(prefix) } }
+
+    /// One more than the largest number of a family of blocks.
+    func depth(_ family: String) -> Int {
+        weights.keys.reduce(0) { depth, name in
+            guard name.hasPrefix(family + "."), let number = Int(name.split(separator: ".")[1]) else { return depth }
+            return max(depth, number < 1 << 20 ? number + 1 : 0)
+        }
+    }
+}
