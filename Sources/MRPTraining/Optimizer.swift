@@ -22,7 +22,7 @@ public final class Optimizer {
         public var weightDecay = 0.05
         /// Layer-wise learning-rate decay: a weight of layer id i learns at decay^(depth + 1 - i) of the rate (1: all alike).
         public var layerDecay = 1.0
-        /// Whether the class and mask tokens are decayed: yes in MAE's pretraining, no in its fine-tuning.
+        /// Whether the class and mask tokens, and learned positions, are decayed: yes in MAE's pretraining, no in its fine-tuning.
         public var decaysTokens = true
         /// Whether only the classifier head learns: a linear probe of a frozen encoder.
         public var trainsHeadOnly = false

@@ -9,8 +9,8 @@
 Estimators: MaskedAutoencoder, Classifier, LinearProbe. Images: arrays or CPU tensors (uint8, uint16 or float32; NCHW or NHWC), Pillow
 images, the path of a folder, Dataset, ImageFolder.
 Below them the objects of the C interface: Config, Dataset, Model, Trainer. `options()` lists every option by name.
-`mrp.lab` is the experiment of the paper that explains why pretraining helps.
 Weights of others: load() reads timm's and transformers' files, to_torch_state_dict() and from_torch() exchange them with PyTorch.
+`mrp.lab` is the experiment of the paper that explains why pretraining helps.
 The same seed gives the same bits, whatever the number of threads.
 """
 

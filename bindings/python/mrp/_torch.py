@@ -62,11 +62,12 @@ def from_torch(source: Any, **options: Any) -> Model:
 
 def configuration_of(module: Any) -> dict[str, Any] | None:
     """What a module says of itself, with the keys of a Hugging Face configuration; None when it is of an unknown kind."""
-    config = getattr(module, "config", None)
+    config: Any = getattr(module, "config", None)
     if hasattr(config, "to_dict") and getattr(config, "hidden_size", None):
         values: dict[str, Any] = config.to_dict()
         return values
-    blocks, patches = getattr(module, "blocks", None), getattr(module, "patch_embed", None)
+    blocks: Any = getattr(module, "blocks", None)
+    patches: Any = getattr(module, "patch_embed", None)
     if not blocks or not hasattr(patches, "proj"):
         return None
     block, projection = blocks[0], patches.proj
