@@ -35,6 +35,6 @@ import Testing
     @Test func invalidUTF8() {
         let bytes: [UInt8] = [0x22, 0xff, 0x22]
         let error = #expect(throws: MRPError.self) { try bytes.withUnsafeBufferPointer { try JSON.parse($0) } }
-        #expect(error?.message == "json: invalid UTF-8 at byte 1")
+        #expect(error?.message == "json: invalid UTF-8 at byte 3")
     }
 }
