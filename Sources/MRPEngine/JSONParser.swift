@@ -134,8 +134,9 @@ public struct JSONParser {
         var end = position
         while end < bytes.count, bytes[end] != UInt8(ascii: "\""), bytes[end] != UInt8(ascii: "\\"), bytes[end] >= 0x20 { end += 1 }
         if end < bytes.count, bytes[end] == UInt8(ascii: "\"") {
-            guard let text = String(validating: bytes[position..<end], as: UTF8.self) else { throw failure("invalid UTF-8") }
+            let text = String(validating: bytes[position..<end], as: UTF8.self)
             position = end + 1
+            guard let text else { throw failure("invalid UTF-8") }
             return text
         }
         var units = Array(bytes[position..<end])
