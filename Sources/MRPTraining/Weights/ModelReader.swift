@@ -67,7 +67,7 @@ struct ModelReader {
         var json = source.companion.flatMap { exists($0) }
         if !describesNetwork(json) { json = exists(source.folder + "config.json") ?? json }
         guard let json, describesNetwork(json) else {
-            if weights.has("layer1.") {
+            if weights.has("conv1.") {
                 throw MRPError(.format, "a residual network needs a configuration beside it: \(ModelConfiguration.residualKeys)")
             }
             return try ShapeReader(weights: weights, json: json, options: options).description()
