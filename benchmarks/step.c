@@ -34,6 +34,8 @@ static const workload workloads[] = {
     {"sup_vit_tiny_32", "finetune", 32, 128, {{"encoder", "vit_tiny"}}},
     {"sup_vit_base_224", "finetune", 224, 8, {{"encoder", "vit_base"}, {"patch_size", "16"}}},
     {"sup_vit_cifar", "finetune", 32, 128, {{"encoder", "vit_mini"}}},
+    {"sup_resnet18_cifar", "finetune", 32, 128, {{"encoder", "resnet18"}}},
+    {"sup_resnet50_224", "finetune", 224, 8, {{"encoder", "resnet50"}}},
 };
 
 static double now(void) {

@@ -217,7 +217,8 @@ int64_t mrp_memory_in_use(void);
  * Key, default and limits of every option; * = can be set for one phase:
  *
  * network:
- *   encoder                vit_tiny    vit_mini, vit_tiny, vit_small, vit_base, vit_large, vit_huge
+ *   encoder                vit_tiny    vit_mini, vit_tiny, vit_small, vit_base, vit_large,
+ *                                      vit_huge, resnet18, resnet34, resnet50, resnet101
  *   image_size             32          1 ... 65536
  *   image_height           32          1 ... 65536
  *   image_width            32          1 ... 65536
@@ -226,6 +227,7 @@ int64_t mrp_memory_in_use(void);
  *   patch_height           4           1 ... 65536
  *   patch_width            4           1 ... 65536
  *   width                  auto        4 ... 65536
+ *   stem                   auto        imagenet, cifar
  *   depth                  auto        1 ... 1024
  *   heads                  auto        1 ... 65536
  *   mlp_ratio              4           [0.01, 64.0]
@@ -600,7 +602,8 @@ mrp_status mrp_model_save(mrp_model *model, const char *path, const mrp_config *
  *   options  "features" and "layer" as in mrp_encode; "classifier" = "new" leaves the classifier
  *            out and writes features. NULL for the defaults.
  * Errors: MRP_ERR_IO (cannot be written), MRP_ERR_ARGUMENT (NULL, no such layer, a model larger
- *     than the 2 GiB that such a file can hold), MRP_ERR_MEMORY, MRP_ERR_HANDLE, MRP_ERR_BUSY.
+ *     than the 2 GiB that such a file can hold), MRP_ERR_UNSUPPORTED (a residual network),
+ *     MRP_ERR_MEMORY, MRP_ERR_HANDLE, MRP_ERR_BUSY.
  * Since 0.1.
  */
 mrp_status mrp_model_export_onnx(mrp_model *model, const char *path, const mrp_config *options);

@@ -18,7 +18,7 @@ public struct Normalization: Equatable, Sendable {
 
 /// A vision encoder with its weights, and the decoder and classifier that it has at the moment.
 public final class Model {
-    public let encoder: VisionTransformer
+    public let encoder: any ImageEncoder
     public private(set) var decoder: MaskedDecoder?
     public private(set) var head: ClassifierHead?
     public let parameters: Parameters
@@ -36,7 +36,7 @@ public final class Model {
     public var notes: [String] = []
 
     /// A model with fresh weights, or with zeros where there is no seed.
-    public init(encoder: VisionTransformer, decoder: MaskedDecoder? = nil, head: ClassifierHead? = nil, seed: UInt64?) throws {
+    public init(encoder: any ImageEncoder, decoder: MaskedDecoder? = nil, head: ClassifierHead? = nil, seed: UInt64?) throws {
         self.encoder = encoder
         parameters = Parameters()
         try parameters.add(encoder.parameters(), seed: seed)
@@ -47,32 +47,50 @@ public final class Model {
     /// Gives the model a fresh decoder.
     public func attach(_ decoder: MaskedDecoder, seed: UInt64?) throws {
         detachDecoder()
-        try parameters.add(decoder.parameters(for: encoder), seed: seed)
+        try parameters.add(decoder.parameters(for: transformer()), seed: seed)
         self.decoder = decoder
     }
 
     /// Gives the model a fresh head.
     public func attach(_ head: ClassifierHead, seed: UInt64?) throws {
+        let additions = try encoder.headParameters(head, onPretrained: isPretrained)
         detachHead()
-        try parameters.add(head.parameters(width: encoder.transformer.width, onPretrained: isPretrained), seed: seed)
+        try parameters.add(additions, seed: seed)
         self.head = head
     }
 
     public func detachDecoder() {
-        guard let decoder else { return }
+        guard let decoder, let encoder = encoder as? VisionTransformer else { return }
         let names = Set(decoder.parameters(for: encoder).map(\.name))
         parameters.retain { !names.contains($0) }
         self.decoder = nil
     }
 
     public func detachHead() {
-        guard let head else { return }
-        let names = Set(head.parameters(width: encoder.transformer.width, onPretrained: isPretrained).map(\.name))
+        let names = headNames
         parameters.retain { !names.contains($0) }
-        self.head = nil
+        head = nil
     }
 
-    public func builder(_ graph: Graph) -> NetworkBuilder { NetworkBuilder(graph, parameters, epsilon: encoder.epsilon) }
+    /// The names of the head's weights; none without a head.
+    public var headNames: Set<String> {
+        // A head that is attached fits its encoder.
+        let specifications = head.flatMap { try? encoder.headParameters($0, onPretrained: isPretrained) } ?? []
+        return Set(specifications.map(\.name))
+    }
+
+    /// The encoder as a vision transformer, or an error for what only one of those can do.
+    public func transformer() throws -> VisionTransformer {
+        guard let transformer = encoder as? VisionTransformer else {
+            throw MRPError(.unsupported, "mask reconstruction needs a vision transformer as encoder")
+        }
+        return transformer
+    }
+
+    /// `training` says whether batch norms take the batch's statistics and update their running ones.
+    public func builder(_ graph: Graph, training: Bool = false) -> NetworkBuilder {
+        NetworkBuilder(graph, parameters, epsilon: encoder.epsilon, training: training)
+    }
 
     /// A model with its own copy of everything.
     public func copy() throws -> Model {

@@ -4,12 +4,15 @@ import MRPEngine
 public struct NetworkBuilder {
     public let graph: Graph
     let specifications: [String: ParameterSpecification]
-    /// Epsilon of every layer norm.
+    /// Epsilon of every norm.
     let epsilon: Double
+    /// Whether batch norms take the statistics of the batch and update their running ones, or take the running ones as they are.
+    let isTraining: Bool
 
-    public init(_ graph: Graph, _ parameters: Parameters, epsilon: Double) {
+    public init(_ graph: Graph, _ parameters: Parameters, epsilon: Double, training: Bool = false) {
         self.graph = graph
         self.epsilon = epsilon
+        isTraining = training
         specifications = Dictionary(uniqueKeysWithValues: parameters.specifications.map { ($0.name, $0) })
     }
 
@@ -28,6 +31,17 @@ public struct NetworkBuilder {
 
     public func layerNorm(_ name: String, _ x: Value) throws -> Value {
         try graph.apply(LayerNorm(epsilon: epsilon), [x, weight(name + ".weight"), weight(name + ".bias")])[0]
+    }
+
+    /// Batch norm over all rows of x, then, when asked for, the residual and ReLU.
+    public func batchNorm(_ name: String, _ x: Value, relu: Bool = false, residual: Value? = nil) throws -> Value {
+        let running = try [weight(name + ".running_mean"), weight(name + ".running_var")]
+        let operation = BatchNorm(epsilon: epsilon, relu: relu, frozen: !isTraining)
+        let inputs = try [x, weight(name + ".weight"), weight(name + ".bias"), residual]
+        let outputs = try graph.apply(operation, inputs + (isTraining ? [] : running))
+        guard isTraining else { return outputs[0] }
+        try graph.apply(RunningStatistics(rows: graph.type(of: x).rows), running + outputs[1...])
+        return outputs[0]
     }
 
     /// A pre-norm transformer block: x + attention(norm(x)), then x + mlp(norm(x)).

@@ -5,7 +5,7 @@ import MRPModels
 public struct Classification {
     public static let labelsInput = "labels"
 
-    public let encoder: VisionTransformer
+    public let encoder: any ImageEncoder
     public let head: ClassifierHead
     public let smoothing: Double
 
@@ -19,8 +19,7 @@ public struct Classification {
 
     public func logits(_ builder: NetworkBuilder, batch: Int) throws -> Value {
         let images = MaskedAutoencoder.images(builder.graph, encoder.geometry, batch: batch)
-        let blocks = try encoder.encode(images, builder)
-        return try head.logits(blocks[blocks.count - 1], builder)
+        return try encoder.logits(images, head, builder)
     }
 
     public func loss(_ builder: NetworkBuilder, batch: Int) throws -> (loss: Value, logits: Value) {

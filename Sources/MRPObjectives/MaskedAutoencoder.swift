@@ -19,7 +19,7 @@ public struct MaskedAutoencoder {
 
     public init(_ model: Model, visibleCount: Int, normalizesTargets: Bool) throws {
         guard let decoder = model.decoder else { throw MRPError(.state, "the model has no decoder") }
-        encoder = model.encoder
+        encoder = try model.transformer()
         self.decoder = decoder
         self.visibleCount = visibleCount
         self.normalizesTargets = normalizesTargets

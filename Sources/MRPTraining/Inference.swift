@@ -32,13 +32,18 @@ public struct Inference {
 
     // MARK: Features
 
-    public var featureWidth: Int { model.encoder.transformer.width }
-
     /// Numbers per image that `encode` writes.
     public func featureCount() throws -> Int {
+        let layer = options.integer("layer")
+        let depth = model.encoder.depth
+        guard layer <= depth else { throw MRPError(.argument, "layer \(layer) is outside 0 ... \(depth)") }
+        let shape = model.encoder.featureShape(layer: layer)
         switch Features(rawValue: options.choice("features")) ?? .mean {
-        case .mean, .cls: return featureWidth
-        case .tokens: return (1 + model.encoder.geometry.count) * featureWidth
+        case .mean: return shape.width
+        case .cls:
+            guard model.encoder.hasClassToken else { throw MRPError(.argument, "features cls: the encoder has no class token") }
+            return shape.width
+        case .tokens: return shape.tokens * shape.width
         }
     }
 
@@ -46,17 +51,13 @@ public struct Inference {
     /// over patches, the class token, or all tokens. Returns false when it was cancelled.
     public func encode(_ dataset: ImageDataset, into output: UnsafeMutableBufferPointer<Float>) throws -> Bool {
         let layer = options.integer("layer")
-        let depth = model.encoder.transformer.depth
-        guard layer <= depth else { throw MRPError(.argument, "layer \(layer) is outside 0 ... \(depth)") }
         let kind = Features(rawValue: options.choice("features")) ?? .mean
         let count = try featureCount()
         return try run(dataset) { builder, batch in
             let images = MaskedAutoencoder.images(builder.graph, model.encoder.geometry, batch: batch)
-            let blocks = try model.encoder.encode(images, depth: layer == 0 ? nil : layer, builder)
-            var tokens = blocks[blocks.count - 1]
-            if layer == 0 { tokens = try normed(tokens, builder) }
+            let tokens = try model.encoder.features(images, layer: layer, head: model.head, builder)
             switch kind {
-            case .mean: return try builder.graph.apply(MeanTokens(first: 1), [tokens])[0]
+            case .mean: return try builder.graph.apply(MeanTokens(first: model.encoder.hasClassToken ? 1 : 0), [tokens])[0]
             case .cls: return try builder.gather(tokens, ids: builder.graph.constant(indices: [0]))
             case .tokens: return tokens
             }
@@ -64,11 +65,6 @@ public struct Inference {
             guard let source = executor.pointer(to: value)?.assumingMemoryBound(to: Float.self) else { return }
             output.baseAddress.map { ($0 + first * count).update(from: source, count: batch.count * count) }
         }
-    }
-
-    /// The final norm of the encoder; a classifier that pools by the mean was fine-tuned with `fc_norm` in its place.
-    private func normed(_ tokens: Value, _ builder: NetworkBuilder) throws -> Value {
-        try builder.layerNorm(model.head?.pooling == .mean ? "fc_norm" : "norm", tokens)
     }
 
     // MARK: Classification

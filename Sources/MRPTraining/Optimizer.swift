@@ -44,14 +44,13 @@ public final class Optimizer {
     /// Appends gradients and updates to the graph. Moments start at zero.
     public init(_ graph: Graph, loss: Value, model: Model, settings: Settings) throws {
         self.settings = settings
-        let head = Set(
-            model.head?.parameters(width: model.encoder.transformer.width, onPretrained: model.isPretrained).map(\.name) ?? [])
+        let head = model.headNames
         let trained = model.parameters.specifications.filter {
             $0.isTrainable && graph.boundValue($0.name) != nil && (!settings.trainsHeadOnly || head.contains($0.name))
         }
         let values = trained.compactMap { graph.boundValue($0.name) }
         let byValue = try graph.gradients(of: loss, withRespectTo: values)
-        let depth = model.encoder.transformer.depth
+        let depth = model.encoder.depth
         for (specification, value) in zip(trained, values) {
             guard let gradient = byValue[value] else { continue }
             let name = specification.name

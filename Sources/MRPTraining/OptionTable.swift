@@ -1,4 +1,5 @@
 import MRPEngine
+import MRPModels
 
 /// What one option is: its key, type, default, limits and documentation. `Options`, the C ABI, Python's keyword arguments, the
 /// command line and the manual are all derived from `OptionTable.all`.
@@ -107,7 +108,7 @@ public enum OptionTable {
     private static let network = [
         option(
             "encoder", .choice(Encoders.names), "vit_tiny", "network",
-            "Size of the vision transformer: width, depth and heads. mini 128 x 6 x 4, tiny 192 x 12 x 3, small 384 x 12 x 6, base 768 x 12 x 12, large 1024 x 24 x 16, huge 1280 x 32 x 16."
+            "Size of the vision transformer: width, depth and heads. mini 128 x 6 x 4, tiny 192 x 12 x 3, small 384 x 12 x 6, base 768 x 12 x 12, large 1024 x 24 x 16, huge 1280 x 32 x 16. Or a residual network, which is trained with labels."
         ),
         option(
             "image_size", .integer(1...65_536), "32", "network",
@@ -122,7 +123,12 @@ public enum OptionTable {
         option("patch_width", .integer(1...65_536), "4", "network", "Width of a patch, in pixels."),
         option(
             "width", .integer(4...TransformerLimits.width), "auto", "network",
-            "Width D of a token, a multiple of 4 and of heads; auto: the encoder's."),
+            "Width D of a token, a multiple of 4 and of heads; of a residual network the channels of its first stage; auto: the encoder's (64)."
+        ),
+        option(
+            "stem", .choice(ResidualNetwork.Stem.allCases.map(\.rawValue)), "auto", "network",
+            "How a residual network begins: imagenet 7 x 7 with stride 2 and a maximum with stride 2, cifar 3 x 3 with stride 1; auto: cifar below 64 pixels."
+        ),
         option("depth", .integer(1...TransformerLimits.depth), "auto", "network", "Number of transformer blocks; auto: the encoder's."),
         option("heads", .integer(1...TransformerLimits.width), "auto", "network", "Attention heads; auto: the encoder's."),
         option(

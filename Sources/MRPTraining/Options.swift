@@ -110,11 +110,17 @@ public struct Options: Sendable {
     }
 
     /// The encoder that the options describe.
-    public func encoder() throws -> VisionTransformer {
+    public func encoder() throws -> any ImageEncoder {
+        let name = choice("encoder")
+        if let size = ResidualNetwork.sizes.first(where: { $0.name == name }) {
+            let (height, width) = (integer("image_height"), integer("image_width"))
+            let stem = ResidualNetwork.Stem(rawValue: choice("stem")) ?? (min(height, width) < 64 ? .cifar : .imagenet)
+            return try ResidualNetwork(
+                size, stem: stem, baseWidth: optionalInteger("width") ?? 64, channels: integer("channels"), height: height, width: width)
+        }
         let geometry = try PatchGeometry(
             channels: integer("channels"), height: integer("image_height"), width: integer("image_width"),
             patchHeight: integer("patch_height"), patchWidth: integer("patch_width"))
-        let name = choice("encoder")
         let size = Encoders.sizes.first { $0.name == name } ?? Encoders.sizes[0]
         let width = optionalInteger("width") ?? size.width
         let transformer = try TransformerConfiguration(

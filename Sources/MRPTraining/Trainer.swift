@@ -52,7 +52,8 @@ public final class Trainer {
         loader = try Pipeline.trainingLoader(dataset, model, options, phase, batch: batch)
 
         let graph = Graph()
-        let builder = model.builder(graph)
+        // A frozen encoder keeps its running statistics too.
+        let builder = model.builder(graph, training: !(phase == .finetune && options.flag("frozen_encoder")))
         switch phase {
         case .pretrain:
             let objective = try MaskedAutoencoder(

@@ -3,16 +3,16 @@ import MRPModels
 import MRPTraining
 import Testing
 
-/// A stored case of Tests/fixtures/mae (see its README), with the model that it describes.
+/// A stored case of Tests/fixtures/mae or another folder there (see its README), with the model that it describes.
 struct Fixture {
     let file: SafetensorsFile
     let name: String
 
-    static let folder = String(#filePath.dropLast("TrainingTests/Fixtures.swift".count)) + "fixtures/mae/"
+    static let folder = String(#filePath.dropLast("TrainingTests/Fixtures.swift".count)) + "fixtures/"
 
-    init(_ name: String) throws {
+    init(_ name: String, in folder: String = "mae") throws {
         self.name = name
-        file = try SafetensorsFile(path: Self.folder + name + ".safetensors")
+        file = try SafetensorsFile(path: Self.folder + folder + "/" + name + ".safetensors")
     }
 
     private func metadata(_ key: String) throws -> JSON {

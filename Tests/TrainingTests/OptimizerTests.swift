@@ -8,7 +8,7 @@ import Testing
     let settings: JSON
 
     init() throws {
-        file = try SafetensorsFile(path: Fixture.folder + "../optimizers.safetensors")
+        file = try SafetensorsFile(path: Fixture.folder + "optimizers.safetensors")
         settings = try JSON.parse(#require(file.metadata["settings"]))
     }
 

@@ -14,6 +14,8 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+import torch.nn.functional as F
+from torch import nn
 from torch_mae import (
     MAE_PRESETS,
     Classifier,
@@ -24,6 +26,7 @@ from torch_mae import (
     pretrain_groups,
     pretrain_step,
 )
+from torch_resnet import RESNETS, NarrowResNet, ResNetConfig
 
 BATCHES = {
     "mae_vit_tiny_32": 64,
@@ -32,6 +35,8 @@ BATCHES = {
     "sup_vit_tiny_32": 128,
     "sup_vit_base_224": 8,
     "sup_vit_cifar": 128,
+    "sup_resnet18_cifar": 128,
+    "sup_resnet50_224": 8,
 }
 """Images per step of each workload; sup_X is the classifier of mae_X's encoder."""
 
@@ -40,6 +45,8 @@ OPTIMIZERS: dict[str, dict[str, Any]] = {"default": {}, "fused": {"fused": True}
 
 def build(workload: str, batch: int, inference: bool, optimizer_kind: str) -> Callable[[], float]:
     """A function that runs one step on fixed images and returns its loss (inference: the mean output)."""
+    if workload in RESNETS:
+        return resnet_step(RESNETS[workload], batch, inference, optimizer_kind)
     pretraining = workload.startswith("mae_")
     config = MAE_PRESETS[workload if pretraining else "mae_" + workload.removeprefix("sup_")]
     images = torch.randn(batch, config.channels, *config.image)
@@ -56,7 +63,29 @@ def build(workload: str, batch: int, inference: bool, optimizer_kind: str) -> Ca
     return lambda: finetune_step(classifier, optimizer, images, labels, 0.1)
 
 
-def inference_step(model: Classifier, images: torch.Tensor) -> Callable[[], float]:
+def resnet_step(config: ResNetConfig, batch: int, inference: bool, optimizer_kind: str) -> Callable[[], float]:
+    """The same for a residual network, channels last: the faster of PyTorch's two layouts."""
+    model = NarrowResNet(config).to(memory_format=torch.channels_last)
+    images = torch.randn(batch, config.channels, config.image_height, config.image_width).to(memory_format=torch.channels_last)
+    if inference:
+        return inference_step(model, images)
+    labels = torch.randint(config.classes, (batch,))
+    decayed = [p for p in model.parameters() if p.dim() > 1]
+    rest = [p for p in model.parameters() if p.dim() <= 1]
+    groups = [{"params": decayed, "weight_decay": 0.05}, {"params": rest, "weight_decay": 0.0}]
+    optimizer = torch.optim.AdamW(groups, lr=1e-4, **OPTIMIZERS[optimizer_kind])
+
+    def step() -> float:
+        optimizer.zero_grad(set_to_none=True)
+        loss = F.cross_entropy(model(images), labels, label_smoothing=0.1)
+        loss.backward()
+        optimizer.step()
+        return loss.item()
+
+    return step
+
+
+def inference_step(model: nn.Module, images: torch.Tensor) -> Callable[[], float]:
     """Class scores of all patches, without gradients."""
     model.eval()
 

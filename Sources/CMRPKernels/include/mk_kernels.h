@@ -93,6 +93,73 @@ typedef struct mk_patches {
     void *patches; /* batch x rows_out x (patch_height patch_width channels); written by extract, read by scatter */
 } mk_patches;
 
+/* Which positions of an image tensor are there. Images are channels last: batch x height x width positions, one row of channels each.
+ * A whole tensor has count = batch height width rows in the order of positions, and NULL twice. A tensor of visible positions only
+ * has `count` rows; positions[row] = (image height + y) width + x, ascending, and rows[position] = row, or -1 where nothing is: such
+ * positions count as zeros in a convolution and not at all in a maximum. */
+typedef struct mk_places {
+    int64_t count;
+    const int32_t *positions; /* count, or NULL */
+    const int32_t *rows;      /* batch x height x width, or NULL */
+} mk_places;
+
+/* Sizes along one axis: out = (in + 2 padding - dilation (kernel - 1) - 1) / stride + 1, rounded down, at least 1; each but padding is
+ * at least 1, padding at least 0. */
+typedef struct mk_window {
+    int64_t in, out, kernel, stride, padding, dilation;
+} mk_window;
+
+enum { MK_CONV2D_FORWARD = 0, MK_CONV2D_INPUT_GRADIENT = 1, MK_CONV2D_WEIGHT_GRADIENT = 2 };
+
+/* Convolution in two dimensions (cross-correlation), zeros beyond the border:
+ *   y[b, oy, ox, o] = bias[o] + sum over i, j, c of weight[o, c, i, j] x[b, oy stride - padding + i dilation, ox ..., group first + c]
+ * With group(o) = o / (out_channels / groups), whose input channels begin at group * channels / groups; groups divides both.
+ *   FORWARD          reads x, weight, bias, addend; writes y (+ addend, when not NULL; it may be y itself)
+ *   INPUT_GRADIENT   reads y (the gradient), weight, addend; writes x (its gradient + addend; it may be x itself)
+ *   WEIGHT_GRADIENT  reads x and y (the gradient); writes weight (its gradient)
+ * A kernel of 1 x 1 with stride 1 and no padding needs `in` and `out` to be the same places. */
+typedef struct mk_conv2d {
+    int64_t batch, channels, out_channels, groups;
+    mk_window rows, columns;
+    mk_places in, out;
+    int32_t direct;     /* 1: never by Winograd's method, whose rounding errors are some ten times larger */
+    void *x;            /* in.count x channels */
+    void *weight;       /* out_channels x channels / groups x rows.kernel x columns.kernel */
+    void *y;            /* out.count x out_channels */
+    const void *bias;   /* out_channels, or NULL; FORWARD only */
+    const void *addend; /* shape of what is written, or NULL; not with WEIGHT_GRADIENT */
+} mk_conv2d;
+
+/* y = relu?((x - mean) / sqrt(variance + epsilon) gamma + beta + residual) per column of a matrix (Ioffe & Szegedy 2015).
+ * Backward, with dz = dy where y > 0 (or dy without relu) and h = (x - mean) / sqrt(variance + epsilon):
+ *   dgamma = sum dz h, dbeta = sum dz, dresidual = dz,
+ *   dx = gamma / sqrt(variance + epsilon) (dz - average dz - h average(dz h)); without the averages when the statistics are frozen. */
+typedef struct mk_batch_norm {
+    int64_t rows, width;
+    const void *x, *gamma, *beta;
+    const void *mean, *variance; /* width; variance is the biased one */
+    const void *residual;        /* rows x width, or NULL; may be y */
+    double epsilon;
+    int32_t relu, frozen;
+    void *y; /* written by forward (it may be x), read by backward where relu is 1 */
+    const void *y_gradient;
+    void *x_gradient;        /* may be y_gradient */
+    void *residual_gradient; /* or NULL */
+    void *gamma_gradient, *beta_gradient;
+} mk_batch_norm;
+
+/* Maximum or average (divided by the window's area, as torch does) over windows; dilation is 1. A maximum skips what is not there;
+ * where nothing is there it is 0 and its index -1. */
+typedef struct mk_pool2d {
+    int64_t batch, channels;
+    mk_window rows, columns;
+    mk_places in, out;
+    int32_t average;
+    void *x;       /* in.count x channels: read by forward, overwritten by backward (the gradient) */
+    void *y;       /* out.count x channels: written by forward, read by backward (the gradient) */
+    int32_t *from; /* out.count x channels: the row of x of each maximum; written by forward, read by backward; NULL for averages */
+} mk_pool2d;
+
 typedef struct mk_adamw {
     int64_t count;
     void *parameter, *first_moment, *second_moment;
@@ -171,6 +238,23 @@ typedef struct mk_kernels {
 
     void (*add)(mk_pool *, int64_t count, const void *a, const void *b, void *y);   /* y may be a or b */
     void (*scale)(mk_pool *, int64_t count, double factor, const void *x, void *y); /* y may be x */
+
+    /* See mk_conv2d; `pass` is one of MK_CONV2D_... */
+    mk_scratch (*conv2d_scratch)(const mk_conv2d *, int32_t pass);
+    void (*conv2d)(mk_pool *, const mk_conv2d *, int32_t pass);
+
+    /* Mean and biased variance of each column; rows >= 1. */
+    mk_scratch (*column_moments_scratch)(int64_t rows, int64_t width);
+    void (*column_moments)(mk_pool *, int64_t rows, int64_t width, const void *x, void *mean, void *variance);
+    mk_scratch (*batch_norm_scratch)(const mk_batch_norm *); /* enough for forward and backward */
+    void (*batch_norm_forward)(mk_pool *, const mk_batch_norm *);
+    void (*batch_norm_backward)(mk_pool *, const mk_batch_norm *);
+
+    void (*pool2d_forward)(mk_pool *, const mk_pool2d *);
+    void (*pool2d_backward)(mk_pool *, const mk_pool2d *);
+
+    /* y = (1 - momentum) y + momentum factor x: running statistics. */
+    void (*running_average)(mk_pool *, int64_t count, double momentum, double factor, const void *x, void *y);
 
     /* sqrt of the sum of squares of `count` values; scratch as for an update. */
     void (*norm)(mk_pool *, int64_t count, const void *x, void *out);

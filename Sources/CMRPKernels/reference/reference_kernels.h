@@ -543,6 +543,8 @@ static void MK(sgd)(mk_pool *pool, const mk_sgd *s) {
     }
 }
 
+#include "reference_convolution.h"
+
 static const mk_kernels MK(table) = {
     .name = MK_NAME,
     .element_bytes = sizeof(REAL),
@@ -572,6 +574,16 @@ static const mk_kernels MK(table) = {
     .mean_tokens_gradient = MK(mean_tokens_gradient),
     .add = MK(add),
     .scale = MK(scale),
+    .conv2d_scratch = MK(conv2d_scratch),
+    .conv2d = MK(conv2d),
+    .column_moments_scratch = MK(column_moments_scratch),
+    .column_moments = MK(column_moments),
+    .batch_norm_scratch = MK(batch_norm_scratch),
+    .batch_norm_forward = MK(batch_norm_forward),
+    .batch_norm_backward = MK(batch_norm_backward),
+    .pool2d_forward = MK(pool2d_forward),
+    .pool2d_backward = MK(pool2d_backward),
+    .running_average = MK(running_average),
     .norm = MK(norm),
     .update_scratch = MK(update_scratch),
     .adamw = MK(adamw),

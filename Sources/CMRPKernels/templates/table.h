@@ -3,12 +3,15 @@
 #define MK_TABLE_H
 
 #include "attention.h"
+#include "batch_norm.h"
+#include "conv2d.h"
 #include "elementwise.h"
 #include "gather.h"
 #include "gemm.h"
 #include "layer_norm.h"
 #include "losses.h"
 #include "patches.h"
+#include "pool2d.h"
 #include "updates.h"
 
 const mk_kernels MK_NAME(table) = {
@@ -40,6 +43,16 @@ const mk_kernels MK_NAME(table) = {
     .mean_tokens_gradient = MK_NAME(mean_tokens_gradient),
     .add = MK_NAME(add),
     .scale = MK_NAME(scale),
+    .conv2d_scratch = MK_NAME(conv2d_scratch),
+    .conv2d = MK_NAME(conv2d),
+    .column_moments_scratch = MK_NAME(column_moments_scratch),
+    .column_moments = MK_NAME(column_moments),
+    .batch_norm_scratch = MK_NAME(batch_norm_scratch),
+    .batch_norm_forward = MK_NAME(batch_norm_forward),
+    .batch_norm_backward = MK_NAME(batch_norm_backward),
+    .pool2d_forward = MK_NAME(pool2d_forward),
+    .pool2d_backward = MK_NAME(pool2d_backward),
+    .running_average = MK_NAME(running_average),
     .norm = MK_NAME(norm),
     .update_scratch = MK_NAME(update_scratch),
     .adamw = MK_NAME(adamw),

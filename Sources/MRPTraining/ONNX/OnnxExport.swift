@@ -5,7 +5,10 @@ import MRPModels
 public enum OnnxExport {
     /// Writes the file. Options: `features` and `layer` for an encoder; `classifier=new` leaves the classifier out.
     public static func write(_ model: Model, to path: String, _ options: Options = Options()) throws {
-        var builder = OnnxTransformer(model)
+        guard let encoder = model.encoder as? VisionTransformer else {
+            throw MRPError(.unsupported, "export to ONNX needs a vision transformer, the encoder is a residual network")
+        }
+        var builder = OnnxTransformer(model, encoder)
         if let head = model.head, options.choice("classifier") != "new" {
             try builder.classifier(head)
         } else {
@@ -18,17 +21,18 @@ public enum OnnxExport {
 /// Builds the graph of a vision transformer.
 private struct OnnxTransformer {
     let model: Model
+    let encoder: VisionTransformer
     var graph = OnnxGraph()
 
-    init(_ model: Model) { self.model = model }
+    init(_ model: Model, _ encoder: VisionTransformer) { (self.model, self.encoder) = (model, encoder) }
 
-    private var geometry: PatchGeometry { model.encoder.geometry }
-    private var width: Int { model.encoder.transformer.width }
+    private var geometry: PatchGeometry { encoder.geometry }
+    private var width: Int { encoder.transformer.width }
 
     // MARK: Outputs
 
     mutating func classifier(_ head: ClassifierHead) throws {
-        let tokens = try encode(depth: model.encoder.transformer.depth)
+        let tokens = try encode(depth: encoder.transformer.depth)
         let pooled: String
         switch head.pooling {
         case .mean: pooled = try layerNorm("fc_norm", meanOfPatches(tokens))
@@ -40,7 +44,7 @@ private struct OnnxTransformer {
     }
 
     mutating func features(_ kind: Inference.Features, layer: Int) throws {
-        let depth = model.encoder.transformer.depth
+        let depth = encoder.transformer.depth
         guard layer <= depth else { throw MRPError(.argument, "layer \(layer) is outside 0 ... \(depth)") }
         var tokens = try encode(depth: layer == 0 ? depth : layer)
         if layer == 0 { tokens = try layerNorm(model.head?.pooling == .mean ? "fc_norm" : "norm", tokens) }
@@ -101,7 +105,7 @@ private struct OnnxTransformer {
     }
 
     private mutating func attention(_ name: String, _ x: String) throws -> String {
-        let heads = model.encoder.transformer.heads
+        let heads = encoder.transformer.heads
         let depth = width / heads
         let split = graph.apply("Reshape", [try linear(name + ".qkv", x), try graph.constant("shape", [0, 0, 3, heads, depth])])
         // [3, batch, heads, tokens, depth]
@@ -130,7 +134,7 @@ private struct OnnxTransformer {
 
     private mutating func layerNorm(_ name: String, _ x: String) throws -> String {
         let inputs = [x, try weight(name + ".weight", [width]), try weight(name + ".bias", [width])]
-        return graph.apply("LayerNormalization", inputs, [("axis", .integer(-1)), ("epsilon", .float(Float(model.encoder.epsilon)))])
+        return graph.apply("LayerNormalization", inputs, [("axis", .integer(-1)), ("epsilon", .float(Float(encoder.epsilon)))])
     }
 
     /// x W^T + b: MatMul wants the weight as [inputs, outputs].

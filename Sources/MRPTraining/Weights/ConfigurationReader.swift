@@ -26,6 +26,21 @@ struct ConfigurationReader {
             throw MRPError(.version, "the file has format version \(found), this library reads up to \(ModelConfiguration.version)")
         }
         try checkKind()
+        var result = isResidual ? ModelDescription(encoder: try ModelConfiguration.residualNetwork(json)) : try transformer(ours)
+        result.isPretrained = ours["is_pretrained"]?.bool ?? true
+        result.maskRatio = json["mask_ratio"]?.number ?? 0.75
+        result.normalizesTargets = json["norm_pix_loss"]?.bool ?? false
+        try readHead(ours, into: &result)
+        // A head that the encoder cannot have is an error here already.
+        _ = try result.head.map { try result.encoder.headParameters($0, onPretrained: result.isPretrained) }
+        try readNormalization(ours, channels: result.encoder.geometry.channels, into: &result)
+        return result
+    }
+
+    private var isResidual: Bool { json["model_type"]?.string == ModelConfiguration.residualType }
+
+    /// A vision transformer, and its decoder where there is one.
+    private func transformer(_ ours: JSON) throws -> ModelDescription {
         let ((height, width), (patchHeight, patchWidth)) = (try pair("image_size"), try pair("patch_size"))
         let geometry = try PatchGeometry(
             channels: integer("num_channels"), height: height, width: width, patchHeight: patchHeight, patchWidth: patchWidth)
@@ -48,17 +63,12 @@ struct ConfigurationReader {
                 result.notes.append("the configuration describes a decoder, the file has none: encoder only")
             }
         }
-        result.isPretrained = ours["is_pretrained"]?.bool ?? true
-        result.maskRatio = json["mask_ratio"]?.number ?? 0.75
-        result.normalizesTargets = json["norm_pix_loss"]?.bool ?? false
-        try readHead(ours, into: &result)
-        try readNormalization(ours, channels: geometry.channels, into: &result)
         return result
     }
 
     private func checkKind() throws {
-        if let type = json["model_type"]?.string, !["vit_mae", "vit"].contains(type) {
-            throw MRPError(.unsupported, "model_type '\(type)' is not one of vit, vit_mae")
+        if let type = json["model_type"]?.string, !["vit_mae", "vit", ModelConfiguration.residualType].contains(type) {
+            throw MRPError(.unsupported, "model_type '\(type)' is not one of vit, vit_mae, \(ModelConfiguration.residualType)")
         }
         if let activation = json["hidden_act"]?.string, activation != "gelu" {
             throw MRPError(.unsupported, "hidden_act '\(activation)' is not offered: gelu is")
@@ -66,10 +76,11 @@ struct ConfigurationReader {
     }
 
     private func readHead(_ ours: JSON, into result: inout ModelDescription) throws {
-        let pooling = ours["pooling"]?.string.flatMap(Pooling.init) ?? (weights?.shape("fc_norm.weight") == nil ? .cls : .mean)
+        let pooling =
+            ours["pooling"]?.string.flatMap(Pooling.init) ?? (isResidual || weights?.shape("fc_norm.weight") != nil ? .mean : .cls)
         if let classes = ours["classes"]?.integer {
             result.head = try ClassifierHead(classes: classes, pooling: ours["pooling"] == nil ? .mean : pooling)
-        } else if let classes = weights?.shape("head.weight")?.first {
+        } else if let classes = weights?.shape(isResidual ? "fc.weight" : "head.weight")?.first {
             result.head = try ClassifierHead(classes: classes, pooling: pooling)
         }
         guard let head = result.head else { return }

@@ -6,26 +6,8 @@ enum ModelConfiguration {
     static let version = 1
 
     static func json(_ model: Model) -> JSON {
-        let (geometry, transformer) = (model.encoder.geometry, model.encoder.transformer)
-        // transformers' classifier reads the class token: it has no other pooling.
-        let architecture = model.decoder != nil ? "ViTMAEForPreTraining" : model.head?.pooling == .cls ? "ViTForImageClassification" : nil
-        let isPlain = model.head != nil || model.encoder.positions == .learned && model.decoder == nil
-        var members: [(key: String, value: JSON)] = [("model_type", .string(isPlain ? "vit" : "vit_mae"))]
-        if let architecture { members.append(("architectures", .array([.string(architecture)]))) }
-        members += [
-            ("hidden_size", .integer(transformer.width)), ("num_hidden_layers", .integer(transformer.depth)),
-            ("num_attention_heads", .integer(transformer.heads)), ("intermediate_size", .integer(transformer.hidden)),
-            ("hidden_act", .string("gelu")), ("layer_norm_eps", .number(model.encoder.epsilon)),
-            ("image_size", pair(geometry.height, geometry.width)), ("patch_size", pair(geometry.patchHeight, geometry.patchWidth)),
-            ("num_channels", .integer(geometry.channels)), ("qkv_bias", .bool(true)), ("mask_ratio", .number(model.maskRatio)),
-            ("norm_pix_loss", .bool(model.normalizesTargets)),
-        ]
-        if let decoder = model.decoder?.transformer {
-            members += [
-                ("decoder_hidden_size", .integer(decoder.width)), ("decoder_num_hidden_layers", .integer(decoder.depth)),
-                ("decoder_num_attention_heads", .integer(decoder.heads)), ("decoder_intermediate_size", .integer(decoder.hidden)),
-            ]
-        }
+        var members = (model.encoder as? ResidualNetwork).map(members) ?? []
+        if let encoder = model.encoder as? VisionTransformer { members = self.members(encoder, model) }
         if let head = model.head {
             let names = (0..<head.classes).map { $0 < model.classNames.count ? model.classNames[$0] : "LABEL_\($0)" }
             members.append(("id2label", .object(names.enumerated().map { ("\($0)", .string($1)) })))
@@ -37,11 +19,35 @@ enum ModelConfiguration {
         return .object(members)
     }
 
+    private static func members(_ encoder: VisionTransformer, _ model: Model) -> [(key: String, value: JSON)] {
+        let (geometry, transformer) = (encoder.geometry, encoder.transformer)
+        // transformers' classifier reads the class token: it has no other pooling.
+        let architecture = model.decoder != nil ? "ViTMAEForPreTraining" : model.head?.pooling == .cls ? "ViTForImageClassification" : nil
+        let isPlain = model.head != nil || encoder.positions == .learned && model.decoder == nil
+        var members: [(key: String, value: JSON)] = [("model_type", .string(isPlain ? "vit" : "vit_mae"))]
+        if let architecture { members.append(("architectures", .array([.string(architecture)]))) }
+        members += [
+            ("hidden_size", .integer(transformer.width)), ("num_hidden_layers", .integer(transformer.depth)),
+            ("num_attention_heads", .integer(transformer.heads)), ("intermediate_size", .integer(transformer.hidden)),
+            ("hidden_act", .string("gelu")), ("layer_norm_eps", .number(encoder.epsilon)),
+            ("image_size", pair(geometry.height, geometry.width)), ("patch_size", pair(geometry.patchHeight, geometry.patchWidth)),
+            ("num_channels", .integer(geometry.channels)), ("qkv_bias", .bool(true)), ("mask_ratio", .number(model.maskRatio)),
+            ("norm_pix_loss", .bool(model.normalizesTargets)),
+        ]
+        if let decoder = model.decoder?.transformer {
+            members += [
+                ("decoder_hidden_size", .integer(decoder.width)), ("decoder_num_hidden_layers", .integer(decoder.depth)),
+                ("decoder_num_attention_heads", .integer(decoder.heads)), ("decoder_intermediate_size", .integer(decoder.hidden)),
+            ]
+        }
+        return members
+    }
+
     private static func ours(_ model: Model) -> JSON {
         var members: [(key: String, value: JSON)] = [
             ("version", .integer(version)), ("is_pretrained", .bool(model.isPretrained)),
-            ("positions", .string(model.encoder.positions.rawValue)),
         ]
+        if let encoder = model.encoder as? VisionTransformer { members.append(("positions", .string(encoder.positions.rawValue))) }
         if let normalization = model.normalization {
             members.append(("mean", .array(normalization.mean.map { .number($0) })))
             members.append(("std", .array(normalization.deviation.map { .number($0) })))

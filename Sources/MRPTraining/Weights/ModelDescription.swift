@@ -3,7 +3,7 @@ import MRPModels
 
 /// Everything about a model but its weights.
 struct ModelDescription {
-    var encoder: VisionTransformer
+    var encoder: any ImageEncoder
     var decoder: MaskedDecoder?
     var head: ClassifierHead?
     var normalization: Normalization?
@@ -14,12 +14,22 @@ struct ModelDescription {
     /// What had to be assumed, or is left out.
     var notes: [String] = []
 
-    init(encoder: VisionTransformer) { self.encoder = encoder }
+    init(encoder: any ImageEncoder) { self.encoder = encoder }
 
-    /// The weights that such a model has.
-    var specifications: [ParameterSpecification] {
-        encoder.parameters() + (decoder?.parameters(for: encoder) ?? [])
-            + (head?.parameters(width: encoder.transformer.width, onPretrained: isPretrained) ?? [])
+    /// The weights that such a model has; throws when the encoder cannot have that decoder or head.
+    func specifications() throws -> [ParameterSpecification] {
+        var result = encoder.parameters()
+        if let decoder { result += decoder.parameters(for: try transformer("a decoder")) }
+        if let head { result += try encoder.headParameters(head, onPretrained: isPretrained) }
+        return result
+    }
+
+    /// The encoder as a vision transformer, or an error for what is asked of another.
+    func transformer(_ wish: String) throws -> VisionTransformer {
+        guard let transformer = encoder as? VisionTransformer else {
+            throw MRPError(.unsupported, "\(wish) needs a vision transformer, the encoder is a residual network")
+        }
+        return transformer
     }
 
     /// Sizes that a file gives and that fit no model are the file's fault, not the caller's.

@@ -23,7 +23,7 @@ struct ModelReader {
         guard let weights = NamedWeights(source) else {
             let sample = source.tensors.keys.sorted().prefix(3).map { "'\($0)'" }.joined(separator: ", ")
             let found = sample.isEmpty ? "it holds no tensor" : "its tensors are named \(sample)"
-            throw MRPError(.format, "'\(source.path)' holds no vision transformer of a known spelling: \(found)")
+            throw MRPError(.format, "'\(source.path)' holds no network of a known spelling: \(found)")
         }
         self.weights = weights
     }
@@ -43,7 +43,7 @@ struct ModelReader {
         let model = try adaptation.target.model()
         model.notes += absent.notes
         model.notes += weights.ignored.map { "'\($0)' is left out: no use for it" }
-        for specification in adaptation.target.specifications {
+        for specification in try adaptation.target.specifications() {
             guard let tensor = model.parameters[specification.name] else { continue }
             if absent.weights.contains(specification.name) || adaptation.isFresh(specification.name) {
                 model.parameters.reset(specification, seed: options.seed)
@@ -51,7 +51,9 @@ struct ModelReader {
                 try read(specification, into: tensor, adaptation)
             }
         }
-        if model.encoder.positions == .sinCos, let table = model.parameters["pos_embed"], table.float32.allSatisfy({ $0 == 0 }) {
+        if (model.encoder as? VisionTransformer)?.positions == .sinCos, let table = model.parameters["pos_embed"],
+            table.float32.allSatisfy({ $0 == 0 })
+        {
             model.notes.append(
                 "all positions are zero, as transformers leaves them when it trains from scratch: positions=recompute sets them")
         }
@@ -63,8 +65,11 @@ struct ModelReader {
     private func description() throws -> ModelDescription {
         if let text = source.metadata[ModelFile.configurationKey] { return try describe(JSON.parse(text)) }
         var json = source.companion.flatMap { exists($0) }
-        if json?["hidden_size"] == nil { json = exists(source.folder + "config.json") ?? json }
-        guard let json, json["hidden_size"] != nil else {
+        if !describesNetwork(json) { json = exists(source.folder + "config.json") ?? json }
+        guard let json, describesNetwork(json) else {
+            if weights.has("conv1.") {
+                throw MRPError(.format, "a residual network needs a configuration beside it: \(ModelConfiguration.residualKeys)")
+            }
             return try ShapeReader(weights: weights, json: json, options: options).description()
         }
         var description = try describe(json)
@@ -75,6 +80,10 @@ struct ModelReader {
             description.normalization = Normalization(mean: mean, deviation: std)
         }
         return description
+    }
+
+    private func describesNetwork(_ json: JSON?) -> Bool {
+        json?["hidden_size"] != nil || json?["model_type"]?.string == ModelConfiguration.residualType
     }
 
     private func describe(_ json: JSON) throws -> ModelDescription {
@@ -94,8 +103,8 @@ struct ModelReader {
         var problems: [String] = []
         var expected = Set<String>()
         var absent = Set<String>()
-        let lacksBias = !weights.weights.keys.contains { $0.hasSuffix("attn.qkv.bias") }
-        for specification in description.specifications {
+        let lacksBias = description.encoder is VisionTransformer && !weights.weights.keys.contains { $0.hasSuffix("attn.qkv.bias") }
+        for specification in try description.specifications() {
             let name = specification.name
             expected.insert(name)
             guard let parts = weights.weights[name] else {

@@ -40,7 +40,8 @@ struct NamedWeights {
         names = best.names
         var weights: [String: [Part]] = [:]
         var (unknown, ignored): ([String], [String]) = ([], [])
-        for (stored, tensor) in source.tensors {
+        // torch counts the batches that a batch norm has seen; nothing that it computes with the default momentum depends on it.
+        for (stored, tensor) in source.tensors where !stored.hasSuffix(".num_batches_tracked") {
             if let found = Self.weight(stored, best.names, best.removed, best.added) {
                 weights[found.name, default: []].append(Part(stored: stored, part: found.part, parts: found.parts, tensor: tensor))
             } else if let bare = Self.without(best.removed, stored), Self.useless.contains(Self.without("vit.", bare) ?? bare) {

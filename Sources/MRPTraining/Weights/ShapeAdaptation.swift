@@ -7,6 +7,8 @@ import MRPModels
 /// - `positions`: `recompute` (the sine-cosine table of the new grid) or `bicubic` (interpolated).
 /// - `patch_weights`: `resample`. `channel_weights`: `repeat` or `average`. `classifier`: `new`.
 ///
+/// A residual network takes images of any size as it is; positions and patches it has none.
+///
 /// What is wanted and not allowed is an error that names the option. Each change is noted.
 struct ShapeAdaptation {
     let source: ModelDescription
@@ -28,12 +30,18 @@ struct ShapeAdaptation {
         var source = description
         let old = description.encoder.geometry
         let new = try Self.wanted(old, options)
-        var kind = description.encoder.positions
-        if new != old || positions == "recompute" {
+        if let network = description.encoder as? ResidualNetwork {
+            try Self.checkResidual(network, new, options)
+            target.encoder = try ResidualNetwork(
+                network.size, stem: network.stem, baseWidth: network.baseWidth, channels: new.channels, height: new.height, width: new.width
+            )
+            target.notes += Self.residualNotes(old, new, channels: channels)
+        } else if new != old || positions == "recompute" {
+            let encoder = try description.transformer("another size of patches")
             try Self.check(old, new, options)
-            if positions == "recompute" { kind = .sinCos }
             target.encoder = VisionTransformer(
-                geometry: new, transformer: description.encoder.transformer, epsilon: description.encoder.epsilon, positions: kind)
+                geometry: new, transformer: encoder.transformer, epsilon: encoder.epsilon,
+                positions: positions == "recompute" ? .sinCos : encoder.positions)
             target.notes += Self.notes(old, new, positions: positions, channels: channels)
         }
         if new.channels != old.channels, description.normalization != nil {
@@ -62,8 +70,8 @@ struct ShapeAdaptation {
             target.notes.append("the classifier of \(classes) classes has fresh weights")
         }
         self.source = source
-        sourceByName = Dictionary(uniqueKeysWithValues: source.specifications.map { ($0.name, $0) })
-        let head = target.head?.parameters(width: target.encoder.transformer.width, onPretrained: true).map(\.name) ?? []
+        sourceByName = Dictionary(uniqueKeysWithValues: try source.specifications().map { ($0.name, $0) })
+        let head = try target.head.map { try description.encoder.headParameters($0, onPretrained: true).map(\.name) } ?? []
         freshNames = source.head == nil ? Set(head) : []
     }
 
@@ -74,12 +82,16 @@ struct ShapeAdaptation {
             patchHeight: size("patch_height", old.patchHeight), patchWidth: size("patch_width", old.patchWidth))
     }
 
-    private static func check(_ old: PatchGeometry, _ new: PatchGeometry, _ options: Options) throws {
+    private static func checkChannels(_ old: PatchGeometry, _ new: PatchGeometry, _ options: Options) throws {
         if new.channels != old.channels, options.choice("channel_weights") == "keep" {
             throw MRPError(
                 .argument,
                 "the file has \(old.channels) channels, option channels is \(new.channels): set channel_weights=repeat or average")
         }
+    }
+
+    private static func check(_ old: PatchGeometry, _ new: PatchGeometry, _ options: Options) throws {
+        try checkChannels(old, new, options)
         if (new.patchHeight, new.patchWidth) != (old.patchHeight, old.patchWidth), options.choice("patch_weights") == "keep" {
             throw MRPError(
                 .argument,
@@ -95,6 +107,27 @@ struct ShapeAdaptation {
                 "the file has a grid of \(old.gridHeight) x \(old.gridWidth) patches, the options want \(new.gridHeight) x \(new.gridWidth): "
                     + "set positions=recompute or bicubic")
         }
+    }
+
+    private static func checkResidual(_ network: ResidualNetwork, _ new: PatchGeometry, _ options: Options) throws {
+        let key = ["positions", "patch_weights"].first { options.choice($0) != "keep" }
+        let wish = key.map { "option \($0)=\(options.choice($0))" } ?? "another patch_size"
+        guard key == nil, (new.patchHeight, new.patchWidth) == (1, 1) else {
+            throw MRPError(.unsupported, "\(wish) needs a vision transformer, the file holds a residual network (\(network.size.name))")
+        }
+        try checkChannels(network.geometry, new, options)
+    }
+
+    private static func residualNotes(_ old: PatchGeometry, _ new: PatchGeometry, channels: String) -> [String] {
+        var notes: [String] = []
+        if (new.height, new.width) != (old.height, old.width) {
+            notes.append("images of \(old.height) x \(old.width) became \(new.height) x \(new.width): the weights are the same")
+        }
+        if new.channels != old.channels {
+            notes.append(
+                "weights of \(old.channels) channels became \(new.channels): \(channels == "average" ? "averaged" : "repeated")")
+        }
+        return notes
     }
 
     private static func notes(_ old: PatchGeometry, _ new: PatchGeometry, positions: String, channels: String) -> [String] {
@@ -124,7 +157,8 @@ struct ShapeAdaptation {
 
     /// Whether a weight of the file belongs to what is left out.
     func dropsFromFile(_ name: String) -> Bool {
-        leavesClassifierOut && (name.hasPrefix("head.") || name.hasPrefix("fc_norm."))
+        let prefixes = source.encoder is ResidualNetwork ? ["fc."] : ["head.", "fc_norm."]
+        return leavesClassifierOut && prefixes.contains { name.hasPrefix($0) }
     }
 
     func recomputes(_ name: String) -> Bool { positions == "recompute" && (name == "pos_embed" || name == "decoder_pos_embed") }
@@ -150,6 +184,11 @@ struct ShapeAdaptation {
             }
             let (from, to) = ((old.patchHeight, old.patchWidth), (new.patchHeight, new.patchWidth))
             if from != to { weights = try Resampling.patches(weights, from: from, to: to) }
+            _ = tensor.float32.update(fromContentsOf: weights)
+        case "conv1.weight":
+            let weights = Resampling.channels(
+                Array(values.float32), outputs: tensor.shape[0], pixels: tensor.shape[2] * tensor.shape[3], from: old.channels,
+                to: new.channels, averages: channels == "average")
             _ = tensor.float32.update(fromContentsOf: weights)
         default: throw MRPError(.internalError, "'\(name)' cannot change its shape")
         }

@@ -1,6 +1,7 @@
 import MRPModels
 
-/// The spellings under which others store the weights of a vision transformer. Each is a column of `NameTable.rows`.
+/// The spellings under which others store the weights of a vision transformer. Each is a column of `NameTable.rows`. Residual networks
+/// have torchvision's names in all of them.
 public enum WeightNames: String, CaseIterable, Sendable {
     /// Files on the Hugging Face hub, and transformers 4.
     case hub
@@ -84,6 +85,13 @@ enum NameTable {
         ] + blocks("blocks.*", "vit.encoder.layer.*", "vit.layers.*", saved: "vit.encoder.layer.*")
         + blocks(
             "decoder_blocks.*", "decoder.decoder_layers.*", "decoder.decoder_layers.*", saved: "decoder.decoder_encoder.layer.*")
+        + residualNames.map { row($0, $0) }
+
+    /// Stem, four stages of blocks of two or three layers, and classifier.
+    private static var residualNames: [String] {
+        let inner = (1...3).flatMap { ["conv\($0)", "bn\($0)"] } + ["downsample.*"]
+        return ["conv1", "bn1", "fc"] + (1...4).flatMap { stage in inner.map { "layer\(stage).*.\($0)" } }
+    }
 
     private static let byName = Dictionary(uniqueKeysWithValues: rows.map { ($0.timm, $0) })
 

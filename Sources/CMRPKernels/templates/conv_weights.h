@@ -1,0 +1,110 @@
+/* The gradient of a convolution's weights: the view of x (conv_view.h), transposed, times the gradient of y, summed over positions.
+ *
+ * A task takes some columns k of the view (taps and channels) and one block of positions; it walks over its block by chunks of which
+ * both operands fit the second cache. The sums of the blocks are added in order at the end, when they are also brought from
+ * [k][out] into the order in which weights are stored. */
+
+enum {
+    MK_CONV_CHUNK = 128,   /* positions at a time */
+    MK_CONV_PANELS = 14,   /* panels of k per task, at most */
+    MK_CONV_BLOCKS = 16,   /* blocks of positions, at most */
+    MK_CONV_BLOCK = 1024,  /* positions of a block, at least */
+    MK_CONV_OUT_LANES = 16 /* outputs brought into place at a time: one cache line of sums */
+};
+
+typedef struct MK_NAME(weights_job) {
+    MK_NAME(conv_view) view;
+    const float *dy; /* at the group's first channel */
+    int64_t n, stride, k, k_tasks, blocks, taps;
+    float *sums; /* blocks x k x n */
+    float *weight;
+    mk_pool *pool;
+} MK_NAME(weights_job);
+
+static MK_NAME(weights_job) MK_NAME(weights_plan)(const mk_conv2d *v, int64_t group) {
+    MK_NAME(weights_job) job = {.n = v->out_channels / v->groups, .stride = v->out_channels, .taps = v->rows.kernel * v->columns.kernel};
+    job.view = MK_NAME(conv_class)(v, MK_CONV2D_FORWARD, 0, 0, group).view;
+    job.dy = (const float *)v->y + group * job.n;
+    job.k = MK_NAME(conv_depth)(&job.view);
+    job.weight = (float *)v->weight + group * job.n * job.k;
+    const int64_t panels = mk_ceil_div(job.k, MK_TILE_ROWS);
+    job.k_tasks = mk_ceil_div(panels, MK_CONV_PANELS);
+    job.blocks = mk_smaller(mk_ceil_div(MK_CONV_BLOCKS, job.k_tasks), mk_ceil_div(job.view.count, MK_CONV_BLOCK));
+    return job;
+}
+
+MK_INLINE int64_t MK_NAME(weights_a_stride)(const MK_NAME(weights_job) *job) {
+    const int64_t panels = mk_ceil_div(mk_ceil_div(job->k, MK_TILE_ROWS), job->k_tasks);
+    return mk_ceil_div(panels * MK_TILE_ROWS, 16) * 16 + 16;
+}
+
+static mk_scratch MK_NAME(conv_weights_scratch)(const mk_conv2d *v) {
+    MK_NAME(weights_job) job = MK_NAME(weights_plan)(v, 0);
+    const int64_t columns = mk_ceil_div(job.n, MK_TILE_COLUMNS) * MK_TILE_COLUMNS;
+    return (mk_scratch){(MK_CONV_CHUNK * (MK_NAME(weights_a_stride)(&job) + columns) + 16) * (int64_t)sizeof(float),
+                        job.blocks * job.k * job.n * (int64_t)sizeof(float)};
+}
+
+static void MK_NAME(weights_task)(void *context, int64_t index, int32_t worker) {
+    const MK_NAME(weights_job) *job = context;
+    const MK_NAME(range) all = {0, mk_ceil_div(job->k, MK_TILE_ROWS)};
+    const MK_NAME(range) panels = MK_NAME(part)(all, job->k_tasks, index % job->k_tasks);
+    const int64_t block = index / job->k_tasks, k0 = panels.begin * MK_TILE_ROWS, k1 = mk_smaller(job->k, panels.end * MK_TILE_ROWS);
+    const int64_t first = job->view.count * block / job->blocks, last = job->view.count * (block + 1) / job->blocks;
+    const int64_t a_stride = MK_NAME(weights_a_stride)(job), column_panels = mk_ceil_div(job->n, MK_TILE_COLUMNS);
+    float *a = mk_pool_scratch(job->pool, worker), *b = a + MK_CONV_CHUNK * a_stride;
+    float *sums = job->sums + block * job->k * job->n;
+    for (int64_t row = first; row < last; row += MK_CONV_CHUNK) {
+        const int64_t rows = mk_smaller(MK_CONV_CHUNK, last - row);
+        MK_NAME(conv_gather)(&job->view, row, rows, k0, k1, a, a_stride);
+        for (int64_t cp = 0; cp < column_panels; ++cp) {
+            const int64_t column = cp * MK_TILE_COLUMNS;
+            MK_NAME(pack_b_rows)(job->dy + row * job->stride + column, job->stride, mk_smaller(job->n - column, MK_TILE_COLUMNS), rows,
+                                 b + cp * MK_TILE_COLUMNS * MK_CONV_CHUNK);
+        }
+        for (int64_t k = k0; k < k1; k += MK_TILE_ROWS)
+            for (int64_t cp = 0; cp < column_panels; ++cp) {
+                const int64_t column = cp * MK_TILE_COLUMNS, columns = mk_smaller(job->n - column, MK_TILE_COLUMNS);
+                const int64_t vectors = mk_ceil_div(columns, MK_WIDTH);
+                float *c = sums + k * job->n + column;
+                MK_NAME(tile)
+                t = {.k = rows,
+                     .a = a + k - k0,
+                     .a_stride = a_stride,
+                     .b = b + cp * MK_TILE_COLUMNS * MK_CONV_CHUNK,
+                     .b_stride = vectors * MK_WIDTH,
+                     .c = c,
+                     .ldc = job->n,
+                     .addend = row > first ? c : NULL,
+                     .last_lanes = columns - (vectors - 1) * MK_WIDTH,
+                     .next_c = (const char *)(c + MK_TILE_COLUMNS),
+                     .next_read = (const char *)(c + MK_TILE_COLUMNS),
+                     .ahead = (const char *)a,
+                     .ahead_shift = 5,
+                     .ahead_step = 64};
+                MK_NAME(tile_functions)[1][vectors - 1][mk_smaller(MK_TILE_ROWS, k1 - k) - 1](&t);
+            }
+    }
+}
+
+/* Adds the blocks and stores them as weight[out][channel][tap]. */
+static void MK_NAME(weights_place_task)(void *context, int64_t index, int32_t worker) {
+    const MK_NAME(weights_job) *job = context;
+    const int64_t first = index * MK_CONV_OUT_LANES, count = mk_smaller(MK_CONV_OUT_LANES, job->n - first);
+    const int64_t channels = job->view.channels;
+    float line[MK_CONV_OUT_LANES];
+    (void)worker;
+    for (int64_t c = 0; c < channels; ++c)
+        for (int64_t tap = 0; tap < job->taps; ++tap) {
+            mk_sum_blocks(job->blocks, job->k * job->n, count, job->sums + (tap * channels + c) * job->n + first, line);
+            for (int64_t o = 0; o < count; ++o) job->weight[((first + o) * channels + c) * job->taps + tap] = line[o];
+        }
+}
+
+static void MK_NAME(conv_weights)(mk_pool *pool, const mk_conv2d *v, int64_t group) {
+    MK_NAME(weights_job) job = MK_NAME(weights_plan)(v, group);
+    job.pool = pool;
+    job.sums = mk_pool_shared(pool);
+    mk_pool_run(pool, job.k_tasks * job.blocks, MK_NAME(weights_task), &job);
+    mk_pool_run(pool, mk_ceil_div(job.n, MK_CONV_OUT_LANES), MK_NAME(weights_place_task), &job);
+}

@@ -1,0 +1,214 @@
+import CMRPKernels
+
+/// The windows of a convolution or a pooling along one axis.
+public struct Window: Equatable, Sendable {
+    public let size: Int
+    public let kernel: Int
+    public let stride: Int
+    public let padding: Int
+    public let dilation: Int
+
+    /// Positions of the output: (size + 2 padding - dilation (kernel - 1) - 1) / stride + 1, rounded down.
+    public let outputSize: Int
+
+    /// Throws when a number is out of range or when the kernel does not fit the padded image.
+    public init(_ size: Int, kernel: Int, stride: Int = 1, padding: Int = 0, dilation: Int = 1) throws {
+        let limit = 1 << 20
+        guard size >= 1, size <= limit, kernel >= 1, kernel <= limit, stride >= 1, stride <= limit, padding >= 0, padding <= limit,
+            dilation >= 1, dilation <= limit
+        else {
+            throw MRPError(
+                .argument,
+                "window of size \(size), kernel \(kernel), stride \(stride), padding \(padding), dilation \(dilation) is impossible")
+        }
+        let reach = dilation * (kernel - 1) + 1
+        guard reach <= size + 2 * padding else {
+            throw MRPError(.argument, "a kernel that reaches over \(reach) pixels does not fit an image of \(size) + 2 x \(padding)")
+        }
+        self.size = size
+        self.kernel = kernel
+        self.stride = stride
+        self.padding = padding
+        self.dilation = dilation
+        outputSize = (size + 2 * padding - reach) / stride + 1
+    }
+
+    var problem: mk_window {
+        mk_window(
+            in: Int64(size), out: Int64(outputSize), kernel: Int64(kernel), stride: Int64(stride), padding: Int64(padding),
+            dilation: Int64(dilation))
+    }
+}
+
+/// The visible positions of a batch of images at one resolution, for tensors that hold no others: `positions` [B, K] int32, ascending
+/// ((image * height + y) * width + x), and `rows` [B, H W] int32, the inverse: the row of each position, or -1.
+public struct VisiblePlaces {
+    public let positions: Value
+    public let rows: Value
+
+    public init(positions: Value, rows: Value) {
+        self.positions = positions
+        self.rows = rows
+    }
+}
+
+/// Where the places of a window operation's two tensors stand among a node's inputs: positions and rows of in, then of out.
+struct PlaceInputs {
+    let first: Int
+
+    static func values(_ input: VisiblePlaces?, _ output: VisiblePlaces?) -> [Value?] {
+        [input?.positions, input?.rows, output?.positions, output?.rows]
+    }
+
+    func places(_ call: KernelCall, at index: Int, height: Int, width: Int, batch: Int) -> mk_places {
+        mk_places(
+            count: Int64(call.inputType(first + index)?.count ?? batch * height * width), positions: call.indices(first + index),
+            rows: call.indices(first + index + 1))
+    }
+
+    /// Rows of one image of the tensor whose places begin at `index`, having checked their shapes.
+    func rows(_ inputs: [TensorType?], at index: Int, height: Int, width: Int, batch: Int, _ name: String) throws -> Int {
+        guard inputs.count > first + index + 1, let positions = inputs[first + index], let rows = inputs[first + index + 1] else {
+            return height * width
+        }
+        guard positions.element == .int32, rows.element == .int32, positions.shape.count == 2, positions.shape[0] == batch,
+            rows.count == batch * height * width
+        else { throw shapeError(name, "places of shape \(positions.shape) and \(rows.shape) for \(batch) images of \(height) x \(width)") }
+        return positions.shape[1]
+    }
+}
+
+/// Convolution in two dimensions (cross-correlation, as in torch.nn.Conv2d) on channels-last images.
+///
+/// Inputs: x [B, H W, C], weight [O, C / groups, kernel height, kernel width], bias [O]?, addend (the output's shape)?, and, when only
+/// some positions are there, the places of input and output (`VisiblePlaces`). Output: [B, H' W', O], or [B, K', O] of visible positions.
+/// What is not there counts as zero and costs no time.
+public struct Convolution: Operation {
+    public let rows: Window
+    public let columns: Window
+    public let groups: Int
+
+    enum Input {
+        static let x = 0
+        static let weight = 1
+        static let bias = 2
+        static let addend = 3
+        static let places = PlaceInputs(first: 4)
+    }
+
+    public init(rows: Window, columns: Window, groups: Int = 1) {
+        self.rows = rows
+        self.columns = columns
+        self.groups = groups
+    }
+
+    public static func inputs(
+        _ x: Value, weight: Value, bias: Value? = nil, addend: Value? = nil, from: VisiblePlaces? = nil, to: VisiblePlaces? = nil
+    ) -> [Value?] {
+        [x, weight, bias, addend] + PlaceInputs.values(from, to)
+    }
+
+    public var name: String { "convolution" }
+    public var reusableInputs: [Int] { [Input.addend] }
+    public var addendForm: (operation: Operation, index: Int)? { (self, Input.addend) }
+
+    public func outputTypes(_ inputs: [TensorType?]) throws -> [TensorType] {
+        guard inputs.count >= 2, let x = inputs[Input.x], let weight = inputs[Input.weight], x.shape.count == 3, weight.shape.count == 4
+        else { throw shapeError(name, "needs x [batch, positions, channels] and weight [out, in, height, width]") }
+        let (batch, out) = (x.shape[0], weight.shape[0])
+        let from = try Input.places.rows(inputs, at: 0, height: rows.size, width: columns.size, batch: batch, name)
+        let to = try Input.places.rows(inputs, at: 2, height: rows.outputSize, width: columns.outputSize, batch: batch, name)
+        guard groups >= 1, x.width % groups == 0, out % groups == 0, x.shape[1] == from,
+            weight.shape == [out, x.width / groups, rows.kernel, columns.kernel]
+        else { throw shapeError(name, "x \(x.shape) and weight \(weight.shape) do not fit \(from) positions, \(groups) groups") }
+        if inputs.count > Input.bias, let bias = inputs[Input.bias], bias.shape != [out] {
+            throw shapeError(name, "bias of shape \(bias.shape) for \(out) channels")
+        }
+        if inputs.count > Input.addend, let addend = inputs[Input.addend], addend.shape != [batch, to, out] {
+            throw shapeError(name, "addend of shape \(addend.shape) for an output of shape \([batch, to, out])")
+        }
+        return [TensorType([batch, to, out])]
+    }
+
+    public func inputGradients(_ node: DifferentiatedNode, _ outputGradients: [Value?], in graph: Graph) throws -> [Value?] {
+        guard let gradient = outputGradients[0], let x = node.inputs[Input.x], let weight = node.inputs[Input.weight] else { return [] }
+        let first = Input.places.first
+        let places = (first..<(first + 4)).map { $0 < node.inputs.count ? node.inputs[$0] : nil }
+        var result = [Value?](repeating: nil, count: node.inputs.count)
+        if node.wanted[Input.x] {
+            let operation = ConvolutionGradient(convolution: self, wanted: .input(graph.type(of: x)))
+            result[Input.x] = try graph.apply(operation, [gradient, weight, nil, nil] + places)[0]
+        }
+        if node.wanted[Input.weight] {
+            let operation = ConvolutionGradient(convolution: self, wanted: .weight(graph.type(of: weight)))
+            result[Input.weight] = try graph.apply(operation, [gradient, x, nil, nil] + places)[0]
+        }
+        if node.wanted.count > Input.bias, node.wanted[Input.bias] { result[Input.bias] = try graph.apply(ColumnSum(), [gradient])[0] }
+        if node.wanted.count > Input.addend, node.wanted[Input.addend] { result[Input.addend] = gradient }
+        return result
+    }
+
+    func problem(_ call: KernelCall, batch: Int, channels: Int, outputs: Int) -> mk_conv2d {
+        var problem = mk_conv2d()
+        problem.batch = Int64(batch)
+        problem.channels = Int64(channels)
+        problem.out_channels = Int64(outputs)
+        problem.groups = Int64(groups)
+        problem.rows = rows.problem
+        problem.columns = columns.problem
+        problem.in = Input.places.places(call, at: 0, height: rows.size, width: columns.size, batch: batch)
+        problem.out = Input.places.places(call, at: 2, height: rows.outputSize, width: columns.outputSize, batch: batch)
+        problem.addend = call.input(Input.addend).map { UnsafeRawPointer($0) }
+        return problem
+    }
+
+    static func kernel(_ call: KernelCall, _ problem: mk_conv2d, pass: Int) -> Kernel {
+        let (pool, run, pass) = (call.pool, call.kernels.conv2d, Int32(pass))
+        return Kernel(scratch: withUnsafePointer(to: problem) { call.kernels.conv2d_scratch($0, pass) }) {
+            withUnsafePointer(to: problem) { run?(pool, $0, pass) }
+        }
+    }
+
+    public func kernel(_ call: KernelCall) -> Kernel {
+        let (x, y) = (call.type(Input.x), call.outputTypes[0])
+        var problem = problem(call, batch: x.shape[0], channels: x.width, outputs: y.width)
+        problem.x = call.input(Input.x)
+        problem.weight = call.input(Input.weight)
+        problem.y = call.outputs[0]
+        problem.bias = call.input(Input.bias).map { UnsafeRawPointer($0) }
+        return Self.kernel(call, problem, pass: MK_CONV2D_FORWARD)
+    }
+}
+
+/// Inputs: dy, then weight (for dx) or x (for dweight), nothing, addend of dx?, places. Output: dx (+ addend) or dweight.
+struct ConvolutionGradient: Operation {
+    enum Wanted {
+        case input(TensorType)
+        case weight(TensorType)
+    }
+
+    let convolution: Convolution
+    let wanted: Wanted
+
+    private var isInput: Bool { if case .input = wanted { true } else { false } }
+
+    var name: String { "convolution gradient" }
+    var reusableInputs: [Int] { isInput ? [Convolution.Input.addend] : [] }
+    var addendForm: (operation: Operation, index: Int)? { isInput ? (self, Convolution.Input.addend) : nil }
+
+    func outputTypes(_ inputs: [TensorType?]) throws -> [TensorType] {
+        switch wanted {
+        case .input(let type), .weight(let type): return [type]
+        }
+    }
+
+    func kernel(_ call: KernelCall) -> Kernel {
+        let dy = call.type(0)
+        let x = isInput ? call.outputTypes[0] : call.type(1)
+        var problem = convolution.problem(call, batch: dy.shape[0], channels: x.width, outputs: dy.width)
+        problem.x = isInput ? call.outputs[0] : call.input(1)
+        problem.weight = isInput ? call.input(1) : call.outputs[0]
+        problem.y = call.input(0)
+        return Convolution.kernel(call, problem, pass: isInput ? MK_CONV2D_INPUT_GRADIENT : MK_CONV2D_WEIGHT_GRADIENT)
+    }
+}

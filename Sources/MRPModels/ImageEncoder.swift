@@ -1,0 +1,55 @@
+import MRPEngine
+
+/// A network that turns images into features: what models, objectives and inference need to know of one.
+public protocol ImageEncoder: Sendable {
+    /// The images that it takes, and the cells by which they are masked.
+    var geometry: PatchGeometry { get }
+    /// Width of the features that a classifier reads.
+    var featureWidth: Int { get }
+    /// Layers for `layer` of features and for layer-wise learning-rate decay.
+    var depth: Int { get }
+    /// Epsilon of the norms.
+    var epsilon: Double { get }
+    var hasClassToken: Bool { get }
+
+    func parameters() -> [ParameterSpecification]
+
+    /// The layer of a weight for learning-rate decay: 0 for what comes before the first, depth + 1 for norms and heads after the last.
+    func layer(of parameter: String) -> Int
+
+    /// The weights of a classifier on this encoder; throws when it cannot read what the head wants.
+    func headParameters(_ head: ClassifierHead, onPretrained: Bool) throws -> [ParameterSpecification]
+
+    /// Class scores before the softmax, [B, classes], of images [B, C, H, W].
+    func logits(_ images: Value, _ head: ClassifierHead, _ builder: NetworkBuilder) throws -> Value
+
+    /// Tokens and their width in the output of `layer`, 1 ... depth (0: the last, normed).
+    func featureShape(layer: Int) -> (tokens: Int, width: Int)
+
+    /// That output, [B, tokens, width], the class token first where there is one.
+    func features(_ images: Value, layer: Int, head: ClassifierHead?, _ builder: NetworkBuilder) throws -> Value
+}
+
+extension VisionTransformer: ImageEncoder {
+    public var featureWidth: Int { transformer.width }
+    public var depth: Int { transformer.depth }
+    public var hasClassToken: Bool { true }
+
+    public func headParameters(_ head: ClassifierHead, onPretrained: Bool) -> [ParameterSpecification] {
+        head.parameters(width: featureWidth, onPretrained: onPretrained)
+    }
+
+    public func logits(_ images: Value, _ head: ClassifierHead, _ builder: NetworkBuilder) throws -> Value {
+        let blocks = try encode(images, builder)
+        return try head.logits(blocks[blocks.count - 1], builder)
+    }
+
+    public func featureShape(layer: Int) -> (tokens: Int, width: Int) { (1 + geometry.count, featureWidth) }
+
+    /// The final norm is the encoder's; a classifier that pools by the mean was fine-tuned with `fc_norm` in its place.
+    public func features(_ images: Value, layer: Int, head: ClassifierHead?, _ builder: NetworkBuilder) throws -> Value {
+        let blocks = try encode(images, depth: layer == 0 ? nil : layer, builder)
+        let tokens = blocks[blocks.count - 1]
+        return layer == 0 ? try builder.layerNorm(head?.pooling == .mean ? "fc_norm" : "norm", tokens) : tokens
+    }
+}

@@ -1,0 +1,149 @@
+import MRPEngine
+import Testing
+
+/// Convolution, batch norm and pooling: gradients against central differences, shapes, lists of visible positions, running statistics.
+@Suite struct ConvolutionTests {
+    let gradients = GradientTests()
+
+    struct Geometry: Sendable {
+        var height = 5
+        var width = 4
+        var channels = 3
+        var outputs = 4
+        var groups = 1
+        var kernel = 3
+        var stride = 1
+        var padding = 1
+        var dilation = 1
+
+        func windows() throws -> (rows: Window, columns: Window) {
+            (
+                try Window(height, kernel: kernel, stride: stride, padding: padding, dilation: dilation),
+                try Window(width, kernel: kernel, stride: stride, padding: padding, dilation: dilation)
+            )
+        }
+    }
+
+    @Test(arguments: [
+        Geometry(), Geometry(stride: 2), Geometry(height: 1, width: 1, stride: 2), Geometry(channels: 4, groups: 2),
+        Geometry(channels: 4, groups: 4), Geometry(kernel: 1, padding: 0), Geometry(kernel: 1, stride: 2, padding: 0),
+        Geometry(height: 7, width: 6, kernel: 3, stride: 2, padding: 2, dilation: 2), Geometry(kernel: 2, stride: 3, padding: 0),
+    ]) func convolution(_ size: Geometry) throws {
+        let (rows, columns) = try size.windows()
+        let (positions, outputs) = (size.height * size.width, rows.outputSize * columns.outputSize)
+        try gradients.check([
+            "x": [2, positions, size.channels], "bias": [size.outputs], "addend": [2, outputs, size.outputs],
+            "weight": [size.outputs, size.channels / size.groups, size.kernel, size.kernel],
+        ]) { graph, values in
+            try graph.apply(
+                Convolution(rows: rows, columns: columns, groups: size.groups),
+                [values["x"], values["weight"], values["bias"], values["addend"]])[0]
+        }
+    }
+
+    /// Places of two images of which each shows `visible` positions.
+    func places(_ visible: [[Int32]], height: Int, width: Int) throws -> (positions: Tensor, rows: Tensor) {
+        let (area, count) = (height * width, visible[0].count)
+        let positions = visible.enumerated().flatMap { image, list in list.map { Int32(image * area) + $0 } }
+        var rows = [Int32](repeating: -1, count: visible.count * area)
+        for (row, position) in positions.enumerated() { rows[Int(position)] = Int32(row) }
+        return (
+            try gradients.indices(positions, shape: [visible.count, count]), try gradients.indices(rows, shape: [visible.count, area])
+        )
+    }
+
+    /// 4 x 4 pixels in cells of 2 x 2, of which each image shows two: at stride 2 they are single positions.
+    func cells() throws -> (fine: (positions: Tensor, rows: Tensor), coarse: (positions: Tensor, rows: Tensor)) {
+        (
+            try places([[0, 1, 4, 5, 10, 11, 14, 15], [2, 3, 6, 7, 10, 11, 14, 15]], height: 4, width: 4),
+            try places([[0, 3], [1, 3]], height: 2, width: 2)
+        )
+    }
+
+    @Test(arguments: [1, 2]) func convolutionOfVisiblePositions(_ stride: Int) throws {
+        let (fine, coarse) = try cells()
+        let window = try Window(4, kernel: 3, stride: stride, padding: 1)
+        let target = stride == 1 ? fine : coarse
+        let ids = ["a": fine.positions, "b": fine.rows, "c": target.positions, "d": target.rows]
+        try gradients.check(["x": [2, 8, 3], "weight": [5, 3, 3, 3]], ids: ids) { graph, values in
+            try graph.apply(
+                Convolution(rows: window, columns: window),
+                [values["x"], values["weight"], nil, nil, values["a"], values["b"], values["c"], values["d"]])[0]
+        }
+    }
+
+    @Test(arguments: [Pool.Kind.maximum, .average]) func pools(_ kind: Pool.Kind) throws {
+        let window = try Window(4, kernel: 3, stride: 2, padding: 1)
+        try gradients.check(["x": [2, 16, 3]]) { graph, values in
+            try graph.apply(Pool(kind, rows: window, columns: window), [values["x"]])[0]
+        }
+        let (fine, coarse) = try cells()
+        let ids = ["a": fine.positions, "b": fine.rows, "c": coarse.positions, "d": coarse.rows]
+        try gradients.check(["x": [2, 8, 3]], ids: ids) { graph, values in
+            try graph.apply(
+                Pool(kind, rows: window, columns: window), [values["x"], values["a"], values["b"], values["c"], values["d"]])[0]
+        }
+    }
+
+    @Test(arguments: [(false, false), (false, true), (true, false), (true, true)])
+    func batchNorm(_ options: (relu: Bool, frozen: Bool)) throws {
+        try gradients.check(["x": [2, 5, 3], "gamma": [3], "beta": [3], "residual": [2, 5, 3]]) { graph, values in
+            var inputs = ["x", "gamma", "beta", "residual"].map { values[$0] }
+            if options.frozen {
+                for numbers in [[0.1, -0.2, 0.3], [0.9, 1.2, 1.5]] {
+                    let tensor = try Tensor([3])
+                    for (index, value) in numbers.enumerated() { tensor[index] = value }
+                    inputs.append(graph.constant(tensor))
+                }
+            }
+            return try graph.apply(BatchNorm(epsilon: 1e-5, relu: options.relu, frozen: options.frozen), inputs)[0]
+        }
+    }
+
+    /// A block of a residual network: the input is used twice, so its gradients are summed inside a convolution.
+    @Test func residualBlock() throws {
+        let window = try Window(3, kernel: 3, padding: 1)
+        let names = ["gamma1", "beta1", "gamma2", "beta2"]
+        var shapes = ["x": [2, 9, 4], "w1": [4, 4, 3, 3], "w2": [4, 4, 3, 3]]
+        for name in names { shapes[name] = [4] }
+        try gradients.check(shapes) { graph, values in
+            let convolution = Convolution(rows: window, columns: window)
+            let first = try graph.apply(convolution, [values["x"], values["w1"]])[0]
+            let middle = try graph.apply(BatchNorm(relu: true), [first, values["gamma1"], values["beta1"]])[0]
+            let second = try graph.apply(convolution, [middle, values["w2"]])[0]
+            return try graph.apply(BatchNorm(relu: true), [second, values["gamma2"], values["beta2"], values["x"]])[0]
+        }
+    }
+
+    @Test func windows() throws {
+        #expect(try Window(224, kernel: 7, stride: 2, padding: 3).outputSize == 112)
+        #expect(try Window(1, kernel: 3, padding: 1).outputSize == 1)
+        #expect(try Window(5, kernel: 3, dilation: 2).outputSize == 1)
+        let tooLarge = #expect(throws: MRPError.self) { try Window(4, kernel: 5) }
+        #expect(tooLarge?.message == "a kernel that reaches over 5 pixels does not fit an image of 4 + 2 x 0")
+        for (kernel, stride, dilation) in [(0, 1, 1), (1, 0, 1), (1, 1, 0), (Int.max, 1, 1)] {
+            let error = #expect(throws: MRPError.self) { try Window(4, kernel: kernel, stride: stride, dilation: dilation) }
+            #expect(error?.code == .argument)
+        }
+    }
+
+    @Test func runningStatistics() throws {
+        let graph = Graph()
+        let x = graph.input("x", TensorType([1, 4, 1]))
+        let one = graph.bound("one", TensorType([1]))
+        let outputs = try graph.apply(BatchNorm(), [x, one, one])
+        let running = ["mean", "variance"].map { graph.bound($0, TensorType([1])) }
+        try graph.apply(RunningStatistics(rows: 4, momentum: 0.25), running + [outputs[1], outputs[2]])
+        let bound = try Dictionary(uniqueKeysWithValues: ["one", "mean", "variance"].map { ($0, try Tensor([1])) })
+        for tensor in bound.values { tensor[0] = 1 }
+        let executor = try Executor(graph, outputs: [outputs[0]], bound: bound, compute: Compute())
+        let input = try #require(executor.input("x"))
+        for (index, value) in [1.0, 2, 3, 6].enumerated() { input[index] = value }
+        executor.run(cancel: nil, accept: { false })
+        #expect(bound["mean"]?[0] == 1, "a refused step changes nothing")
+        executor.run()
+        // Mean 3, unbiased variance 14 / 3.
+        #expect(abs(try #require(bound["mean"])[0] - 1.5) < 1e-6)
+        #expect(abs(try #require(bound["variance"])[0] - (0.75 + 14.0 / 12)) < 1e-6)
+    }
+}
