@@ -327,6 +327,29 @@ def test_torchvisions_names_are_written(tmp_path):
     assert same(mrp.Model.load(tmp_path / "m.safetensors"), mrp.Model.load(tmp_path / "m.safetensors"))
 
 
+def test_features_of_every_stage(tmp_path):
+    model, expected = residual(tmp_path)
+    for layer, (tokens, width) in enumerate([(144, 2), (36, 4), (9, 8), (4, 16)], 1):
+        features = model.encode(expected["images"], features="tokens", layer=layer)
+        assert features.shape == (3, tokens, width)
+        assert deviation(model.encode(expected["images"], layer=layer), features.mean(1)) < 1e-6
+    assert "resnet18, images 3 x 12 x 12," in repr(model)
+    with pytest.raises(mrp.ArgumentError, match="resnet18 has no attention"):
+        model.attention(expected["images"])
+
+
+def test_an_estimator_and_the_command_know_residual_networks(tmp_path, capsys):
+    from mrp._command import main
+
+    _, expected = residual(tmp_path)
+    mrp.Model.load(tmp_path, image_size=12).save(tmp_path / "m.safetensors")
+    classifier = mrp.Classifier.load(tmp_path / "m.safetensors")
+    assert (classifier.encoder, classifier.stem, classifier.width) == ("resnet18", "cifar", 2)
+    assert classifier.model_.predict_proba(expected["images"]).shape == (3, 4)
+    assert main(["info", str(tmp_path / "m.safetensors")]) == 0
+    assert "encoder: resnet18\nimages: 3 x 12 x 12\n" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("prefix", ["sparse_encoder.sp_cnn.", "module.sparse_encoder.sp_cnn.", "module."])
 def test_sparks_names_are_read(prefix, tmp_path):
     folder = tmp_path / "spark"

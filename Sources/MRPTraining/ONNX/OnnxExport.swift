@@ -17,7 +17,10 @@ public enum OnnxExport {
             }
             return try builder.graph.write(to: path, name: "libmrp")
         }
-        var builder = OnnxTransformer(model, try model.transformer())
+        guard let encoder = model.encoder as? VisionTransformer else {
+            throw MRPError(.unsupported, "export to ONNX is offered for vision transformers and residual networks only")
+        }
+        var builder = OnnxTransformer(model, encoder)
         if let head = model.head, wantsClassifier {
             try builder.classifier(head)
         } else {

@@ -42,7 +42,8 @@ public enum ModelFile {
         names == .timm && model.head?.pooling == .mean && ModelReader.encoderNorm.contains(name)
     }
 
-    /// The configuration and, under `weights`, every weight's name, shape and count; under `notes` what was assumed when it was read.
+    /// The configuration and, under `weights`, every weight's name, shape and count; under `features` the tokens and the width that each
+    /// layer gives; under `notes` what was assumed when it was read.
     public static func describe(_ model: Model) -> JSON {
         let weights = model.parameters.specifications.map { specification -> JSON in
             .object([
@@ -53,6 +54,8 @@ public enum ModelFile {
         var members = ModelConfiguration.json(model).members ?? []
         members.append(("parameters", .integer(model.parameters.count)))
         members.append(("weights", .array(weights)))
+        let shapes = (1...model.encoder.depth).map { model.encoder.featureShape(layer: $0) }
+        members.append(("features", .array(shapes.map { .array([.integer($0.tokens), .integer($0.width)]) })))
         if !model.notes.isEmpty { members.append(("notes", .array(model.notes.map { .string($0) }))) }
         return .object(members)
     }

@@ -8,7 +8,8 @@ extension ShapeReader {
         let first = try shape("conv1.weight", 4)
         guard let stem = [7: ResidualNetwork.Stem.imagenet, 3: .cifar][first[2]], first[2] == first[3] else {
             throw MRPError(
-                .unsupported, "the first convolution is \(first[2]) x \(first[3]): 7 x 7 (stem imagenet) and 3 x 3 (stem cifar) are offered")
+                .unsupported, "the first convolution is \(first[2]) x \(first[3]): 7 x 7 (stem imagenet) and 3 x 3 (stem cifar) are offered"
+            )
         }
         let blocks = (1...4).map { weights.depth("layer\($0)") }
         let hasBottlenecks = weights.has("layer1.0.conv3.")
@@ -16,7 +17,8 @@ extension ShapeReader {
             let kind = hasBottlenecks ? "bottleneck" : "basic"
             throw MRPError(
                 .unsupported,
-                "a residual network of \(blocks.map(String.init).joined(separator: ", ")) \(kind) blocks is none of: \(Encoders.residualNames)")
+                "a residual network of \(blocks.map(String.init).joined(separator: ", ")) \(kind) blocks is none of: \(Encoders.residualNames)"
+            )
         }
         var notes: [String] = []
         let (height, width) = imageSize(stem, &notes)
