@@ -258,6 +258,11 @@ int64_t mrp_memory_in_use(void);
  *   weight_decay*          auto        >= 0.0
  *   weight_decay_end*      auto        >= 0.0
  *   clip_gradient*         0           >= 0.0
+ *   accumulation_steps*    1           1 ... 65536
+ *   decay_exempt*          mae         mae, mmpretrain
+ *   drop_path*             0           [0.0, 1.0)
+ *   ema_decay*             0           [0.0, 1.0)
+ *   recompute*             false       true or false
  *   beta1*                 0.9         [0.0, 1.0)
  *   beta2*                 auto        [0.0, 1.0)
  *   momentum*              0.9         [0.0, 1.0)

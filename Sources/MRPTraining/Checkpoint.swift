@@ -13,6 +13,8 @@ enum Checkpoint {
         var step: Int
         var steps: Int
         var batch: Int
+        /// Batches per step.
+        var parts: Int
         var seed: UInt64
         var seconds: Double
     }
@@ -26,7 +28,8 @@ enum Checkpoint {
         }
         let values = JSON.object([
             ("phase", .string(state.phase.rawValue)), ("step", .integer(state.step)), ("steps", .integer(state.steps)),
-            ("batch", .integer(state.batch)), ("seed", .integer(Int(state.seed))), ("seconds", .number(state.seconds)),
+            ("batch", .integer(state.batch)), ("parts", .integer(state.parts)), ("seed", .integer(Int(state.seed))),
+            ("seconds", .number(state.seconds)),
         ])
         let metadata = [
             (key: versionKey, value: String(version)), (stateKey, values.text()),
@@ -49,9 +52,11 @@ enum Checkpoint {
             let steps = json["steps"]?.integer, let batch = json["batch"]?.integer, let seed = json["seed"]?.integer, seed >= 0,
             let seconds = json["seconds"]?.number
         else { throw MRPError(.format, "'\(path)' has no valid training state") }
+        let parts = json["parts"]?.integer ?? 1
         for (name, mine, theirs) in [
             ("phase", expected.phase.rawValue, phase.rawValue), ("number of steps", "\(expected.steps)", "\(steps)"),
-            ("batch size", "\(expected.batch)", "\(batch)"), ("seed", "\(expected.seed)", "\(seed)"),
+            ("batch size", "\(expected.batch)", "\(batch)"), ("accumulation_steps", "\(expected.parts)", "\(parts)"),
+            ("seed", "\(expected.seed)", "\(seed)"),
         ] where mine != theirs {
             throw MRPError(.state, "'\(path)' was made with \(name) \(theirs), this run has \(mine)")
         }
@@ -67,6 +72,6 @@ enum Checkpoint {
             guard let entry = file.entries[name] else { continue }
             try file.read(entry, into: tensor.float32)
         }
-        return State(phase: phase, step: step, steps: steps, batch: batch, seed: UInt64(seed), seconds: seconds)
+        return State(phase: phase, step: step, steps: steps, batch: batch, parts: parts, seed: UInt64(seed), seconds: seconds)
     }
 }
