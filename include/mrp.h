@@ -607,8 +607,8 @@ mrp_status mrp_model_save(mrp_model *model, const char *path, const mrp_config *
  *   path     the file; it is replaced as a whole.
  *   options  "features" and "layer" as in mrp_encode; "classifier" = "new" leaves the classifier
  *            out and writes features. NULL for the defaults.
- * Errors: MRP_ERR_IO (cannot be written), MRP_ERR_ARGUMENT (NULL, no such layer, a model larger
- *     than the 2 GiB that such a file can hold), MRP_ERR_UNSUPPORTED (a residual network),
+ * Errors: MRP_ERR_IO (cannot be written), MRP_ERR_ARGUMENT (NULL, no such layer, "features" = "cls"
+ *     of a residual network, a model larger than the 2 GiB that such a file can hold),
  *     MRP_ERR_MEMORY, MRP_ERR_HANDLE, MRP_ERR_BUSY.
  * Since 0.1.
  */
