@@ -292,6 +292,12 @@ int64_t mrp_memory_in_use(void);
  *   threads                auto        1 ... 1024
  *   loader_threads         1           0 ... 256
  *   instructions           auto        baseline, avx2, avx512, neon
+ *   run_folder                         any text
+ *   continue_run           true        true or false
+ *   checkpoint_steps       0           0 ... 1099511627776
+ *   checkpoint_seconds     300         >= 0.0
+ *   keep_checkpoints       3           1 ... 1000000
+ *   time_budget            0           >= 0.0
  */
 
 /**

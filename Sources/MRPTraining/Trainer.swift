@@ -27,16 +27,16 @@ public final class Trainer {
     /// visible. False stops the step. Nil: random noise. Only in pretraining.
     public var masking: ((_ indices: UnsafeBufferPointer<Int64>, _ noise: UnsafeMutableBufferPointer<Float>) -> Bool)?
 
-    private let options: Options
-    private let executor: Executor
-    private let optimizer: Optimizer
-    private let loader: BatchLoader
+    let options: Options
+    let executor: Executor
+    let optimizer: Optimizer
+    let loader: BatchLoader
     private let schedule: LearningRateSchedule
     private let weightDecay: Double
     private let clipLimit: Double
-    private let loss: Value
+    let loss: Value
     private let visibleCount: Int
-    private var epochLosses = (sum: 0.0, count: 0)
+    var epochLosses = (sum: 0.0, count: 0)
 
     public init(
         _ model: Model, _ dataset: ImageDataset, _ options: Options, _ phase: Phase, cancel: UnsafePointer<Int32>? = nil,
@@ -167,7 +167,7 @@ public final class Trainer {
             return .cancelled
         }
         optimizer.step.step = progress.step + 1
-        optimizer.step.learningRate = schedule.rate(step: progress.step)
+        optimizer.step.learningRate = rateScale * schedule.rate(step: progress.step)
         optimizer.step.decayScale = decayScale(step: progress.step)
         let heartbeat = poll.map { Heartbeat($0) }
         let finished = try executor.run(cancel: cancel, poll: heartbeat?.beat) {
@@ -185,27 +185,48 @@ public final class Trainer {
             return .cancelled
         }
         record(batchData, seconds: monotonicSeconds() - start)
-        if progress.step == progress.steps, phase == .pretrain { model.isPretrained = true }
+        markPretrained()
         return .stepped
     }
 
-    private var state: Checkpoint.State {
+    var state: Checkpoint.State {
         Checkpoint.State(
-            phase: phase, step: progress.step, steps: progress.steps, batch: batch, seed: options.seed, seconds: progress.seconds)
+            phase: phase, step: progress.step, steps: progress.steps, batch: batch, seed: options.seed, seconds: progress.seconds,
+            epochLosses: epochLosses, run: runState)
     }
+
+    /// What else belongs to the run's state, such as what its measurements were.
+    var runState: JSON?
+    /// What the learning rate is multiplied by: below 1 after the run was rolled back.
+    var rateScale = 1.0
 
     /// Writes the run's state between two steps; the file is replaced as a whole.
     public func save(to path: String) throws {
         try Checkpoint.save(model, moments: optimizer.moments, state, to: path)
     }
 
+    /// The bytes of a checkpoint; valid until the next step.
+    func encodedState() throws -> Safetensors.Encoded { try Checkpoint.encode(model, moments: optimizer.moments, state) }
+
     /// Continues a saved run with the same model, data and options: the result is the same, bit for bit, as without the stop.
     public func resume(from path: String) throws {
         let saved = try Checkpoint.load(path, model, moments: optimizer.moments, expected: state)
-        try loader.seek(epoch: saved.step / loader.stepsPerEpoch, step: saved.step % loader.stepsPerEpoch)
-        progress.step = saved.step
-        progress.seconds = saved.seconds
-        progress.epoch = Double(saved.step) / Double(loader.stepsPerEpoch)
+        runState = saved.run
+        epochLosses = saved.epochLosses
+        try seek(to: saved.step, seconds: saved.seconds)
+    }
+
+    /// The next step is number `step`.
+    func seek(to step: Int, seconds: Double) throws {
+        try loader.seek(epoch: step / loader.stepsPerEpoch, step: step % loader.stepsPerEpoch)
+        progress.step = step
+        progress.seconds = seconds
+        progress.epoch = Double(step) / Double(loader.stepsPerEpoch)
+        markPretrained()
+    }
+
+    private func markPretrained() {
+        if progress.step == progress.steps, phase == .pretrain { model.isPretrained = true }
     }
 
     /// Copies a batch and its masks into the graph's inputs; false when the caller's masking stops the run.
