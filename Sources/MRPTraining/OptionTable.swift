@@ -108,7 +108,7 @@ public enum OptionTable {
     static let fraction = OptionDefinition.Kind.number(minimum: 0, maximum: 1, belowMaximum: true)
     private static let largeCount = 1...(1 << 31)
 
-    public static let all: [OptionDefinition] = network + objective + training + data + files + run + defence
+    public static let all: [OptionDefinition] = network + objective + training + data + augmentation + files + run + defence
 
     private static let network = [
         option(
@@ -154,6 +154,9 @@ public enum OptionTable {
     ]
 
     private static let objective = [
+        option(
+            "objective", .choice(Objectives.names), "auto", "objective",
+            "What pretraining learns by: mae reconstructs the pixels of hidden patches (He et al. 2021); auto: mae."),
         option(
             "mask_ratio", fraction, "auto", "objective",
             "Share of the patches that is hidden: at least one must stay visible and one be hidden; auto: 0.75, in reconstruction the model's own."

@@ -23,19 +23,22 @@ public final class Trainer {
         "\(phase.rawValue): \(progress.steps) steps of \(batch) images, \(plannedBytes >> 20) MiB, \(options.threads) threads"
     }
 
-    /// Fills noise [count, L] for the images of a step, given by their numbers in the dataset: the patches with the smallest values stay
-    /// visible. False stops the step. Nil: random noise. Only in pretraining.
-    public var masking: ((_ indices: UnsafeBufferPointer<Int64>, _ noise: UnsafeMutableBufferPointer<Float>) -> Bool)?
+    /// The caller's masks in pretraining; nil: the objective's own.
+    public var masking: Masking?
 
     let options: Options
     let executor: Executor
     let optimizer: Optimizer
     let loader: BatchLoader
     private let schedule: LearningRateSchedule
-    private let weightDecay: Double
+    /// What weight decay is multiplied by at a step; nil: always 1.
+    private let decaySchedule: LearningRateSchedule?
     private let clipLimit: Double
     let loss: Value
-    private let visibleCount: Int
+    /// What pretraining learns by; nil in fine-tuning.
+    private let objective: (any PretrainingObjective)?
+    /// How fine-tuning mixes its images; nil: not at all.
+    private let mixing: BatchMixing?
     var epochLosses = (sum: 0.0, count: 0)
 
     public init(
@@ -56,18 +59,20 @@ public final class Trainer {
         let builder = model.builder(graph, training: !(phase == .finetune && options.flag("frozen_encoder")))
         switch phase {
         case .pretrain:
-            let objective = try MaskedAutoencoder(
-                model, maskRatio: model.maskRatio, normalizesTargets: model.normalizesTargets)
-            visibleCount = objective.visibleCount
+            guard let objective = model.objective else { throw MRPError(.internalError, "pretraining without an objective") }
+            (self.objective, mixing) = (objective, nil)
             loss = try objective.loss(builder, batch: batch)
         case .finetune:
-            visibleCount = 0
-            loss = try Classification(model, smoothing: options.number("label_smoothing")).loss(builder, batch: batch).loss
+            objective = nil
+            mixing = Pipeline.mixing(options)
+            loss = try Classification(model, smoothing: options.number("label_smoothing")).loss(
+                builder, batch: batch, againstTargets: mixing != nil
+            ).loss
         }
         let settings = try Self.settings(options, phase, model)
-        weightDecay = settings.weightDecay
         clipLimit = options.number("clip_gradient", phase)
         optimizer = try Optimizer(graph, loss: loss, model: model, settings: settings)
+        try optimizer.follow(objective?.averages ?? [], graph)
         let bound = model.parameters.tensors.merging(optimizer.moments) { first, _ in first }
         executor = try Executor(graph, outputs: [loss] + optimizer.norms.map(\.value), bound: bound, compute: options.compute())
         plannedBytes = executor.bytes + model.parameters.bytes + optimizer.bytes
@@ -75,17 +80,15 @@ public final class Trainer {
         let epochs = options.number("epochs", phase)
         let steps = Int((epochs * Double(loader.stepsPerEpoch)).rounded())
         schedule = Self.schedule(options, phase, method: settings.method, batch: batch, stepsPerEpoch: loader.stepsPerEpoch)
+        decaySchedule = Self.decaySchedule(options, phase, settings, steps: steps)
         progress = TrainingProgress(phase: phase.rawValue, steps: max(steps, 0))
     }
 
-    /// The decoder or the head that the phase needs, and what the model remembers of the objective.
+    /// The objective or the head that the phase needs.
     private static func prepare(_ model: Model, _ dataset: ImageDataset, _ options: Options, _ phase: Phase) throws {
         switch phase {
         case .pretrain:
-            model.maskRatio = options.optionalNumber("mask_ratio") ?? 0.75
-            model.normalizesTargets = options.flag("norm_pix_loss")
-            _ = try PatchMask.visibleCount(patches: model.encoder.geometry.count, ratio: model.maskRatio)
-            if model.decoder == nil { try model.attach(options.decoder(), seed: options.seed) }
+            try model.attach(Objectives.make(options, model), seed: options.seed)
         case .finetune:
             guard dataset.labels != nil else { throw MRPError(.argument, "fine-tuning needs labels, the dataset has none") }
             let head = try options.head(classes: max(dataset.classCount, 2))
@@ -94,8 +97,8 @@ public final class Trainer {
             }
             if model.head != head { try model.attach(head, seed: options.seed) }
             model.classNames = dataset.classNames
-            // The decoder belongs to the encoder as it was; fine-tuning changes the encoder.
-            model.detachDecoder()
+            // A decoder belongs to the encoder as it was; fine-tuning changes the encoder.
+            model.detachObjective()
         }
     }
 
@@ -113,7 +116,7 @@ public final class Trainer {
         settings.layerDecay = options.optionalNumber("layer_decay", phase) ?? (!pretraining && model.isPretrained ? 0.75 : 1)
         settings.decaysTokens = pretraining
         settings.trainsHeadOnly = !pretraining && options.flag("frozen_encoder")
-        settings.measuresGradients = options.number("clip_gradient", phase) > 0
+        settings.measuresGradients = true
         guard settings.weightDecay > 0 || (options.optionalNumber("weight_decay_end", phase) ?? 0) == 0 else {
             throw MRPError(.argument, "weight_decay_end needs a weight_decay above 0 to begin with")
         }
@@ -142,12 +145,13 @@ public final class Trainer {
             epochs: epochs, stepsPerEpoch: stepsPerEpoch, course: course)
     }
 
-    /// What weight decay is multiplied by at a step: 1, or half a cosine from 1 to weight_decay_end / weight_decay.
-    private func decayScale(step: Int) -> Double {
-        guard let end = options.optionalNumber("weight_decay_end", phase), weightDecay > 0 else { return 1 }
+    /// Half a cosine from 1 to weight_decay_end / weight_decay; nil where the decay stays as it is.
+    private static func decaySchedule(
+        _ options: Options, _ phase: Phase, _ settings: Optimizer.Settings, steps: Int
+    ) -> LearningRateSchedule? {
+        guard let end = options.optionalNumber("weight_decay_end", phase), settings.weightDecay > 0 else { return nil }
         return LearningRateSchedule(
-            peak: 1, minimum: end / weightDecay, warmupEpochs: 0, epochs: Double(max(progress.steps, 1)), stepsPerEpoch: 1
-        ).rate(step: step)
+            peak: 1, minimum: end / settings.weightDecay, warmupEpochs: 0, epochs: Double(max(steps, 1)), stepsPerEpoch: 1)
     }
 
     /// One step. Throws `MRP_ERR_NUMERIC` when the loss is not finite, and the loader's errors.
@@ -168,16 +172,13 @@ public final class Trainer {
         }
         optimizer.step.step = progress.step + 1
         optimizer.step.learningRate = rateScale * schedule.rate(step: progress.step)
-        optimizer.step.decayScale = decayScale(step: progress.step)
+        optimizer.step.decayScale = decaySchedule?.rate(step: progress.step) ?? 1
+        optimizer.step.averageDecay = objective?.averageDecay(fraction: progress.fraction) ?? 1
         let heartbeat = poll.map { Heartbeat($0) }
         let finished = try executor.run(cancel: cancel, poll: heartbeat?.beat) {
-            guard executor.scalar(loss).isFinite else {
-                throw MRPError(
-                    .numeric,
-                    "the loss of step \(progress.step) is \(executor.scalar(loss)); the model keeps the step before: lower learning_rate \(optimizer.step.learningRate)"
-                )
-            }
-            if clipLimit > 0 { try optimizer.clip(executor, to: clipLimit) }
+            guard executor.scalar(loss).isFinite else { throw numericFailure("the loss is \(executor.scalar(loss))") }
+            if let bad = optimizer.firstBadGradient(executor) { throw numericFailure("the gradient of '\(bad)' is not finite") }
+            optimizer.clip(executor, to: clipLimit > 0 ? clipLimit : .infinity)
             return true
         }
         guard finished else {
@@ -187,6 +188,13 @@ public final class Trainer {
         record(batchData, seconds: monotonicSeconds() - start)
         markPretrained()
         return .stepped
+    }
+
+    private func numericFailure(_ what: String) -> MRPError {
+        let source = executor.firstNonFinite().map { "; the first bad value is \($0)" } ?? ""
+        return MRPError(
+            .numeric,
+            "step \(progress.step): \(what)\(source); the model keeps the step before: lower learning_rate \(optimizer.step.learningRate)")
     }
 
     var state: Checkpoint.State {
@@ -233,38 +241,26 @@ public final class Trainer {
     private func fill(_ data: Batch) throws -> Bool {
         guard let images = executor.input(MaskedAutoencoder.imagesInput) else { return true }
         images.memory.copyMemory(from: data.images, byteCount: images.bytes)
-        switch phase {
-        case .pretrain:
-            guard let mask = try mask(data) else { return false }
-            mask.fill(executor)
-        case .finetune:
+        guard let objective else {
             executor.input(Classification.labelsInput)?.memory.copyMemory(from: data.labels, byteCount: 4 * batch)
+            if let mixing { mix(data, images, by: mixing) }
+            return true
         }
-        return true
+        let step = ObjectiveStep(
+            batch: batch, seed: options.seed, step: progress.step, indices: UnsafeBufferPointer(start: data.indices, count: batch),
+            masking: masking)
+        return try objective.prepare(step, executor)
     }
 
-    private func mask(_ data: Batch) throws -> PatchMask? {
-        let count = model.encoder.geometry.count
-        guard let masking else {
-            return try PatchMask.random(batch: batch, count: count, visibleCount: visibleCount, seed: options.seed, step: progress.step)
-        }
-        let noise = try Tensor([batch, count])
-        guard masking(UnsafeBufferPointer(start: data.indices, count: batch), noise.float32) else { return nil }
-        if let bad = noise.float32.firstIndex(where: { $0.isNaN }) {
-            throw MRPError(.argument, "the noise of image \(data.indices[bad / count]) is NaN at patch \(bad % count)")
-        }
-        if noise.float32.allSatisfy({ $0 == 0 || $0 == 1 }) {  // masks: then nothing may be left to the ties
-            for image in 0..<batch {
-                let hidden = noise.float32[image * count..<(image + 1) * count].count { $0 == 1 }
-                guard hidden == count - visibleCount else {
-                    throw MRPError(
-                        .argument,
-                        "the mask of image \(data.indices[image]) hides \(hidden) of \(count) patches, mask_ratio \(model.maskRatio) hides \(count - visibleCount)"
-                    )
-                }
-            }
-        }
-        return PatchMask(noise: UnsafeBufferPointer(noise.float32), batch: batch, count: count, visibleCount: visibleCount)
+    private func mix(_ data: Batch, _ images: Tensor, by mixing: BatchMixing) {
+        guard let targets = executor.input(Classification.targetsInput), let head = model.head else { return }
+        let size = Pipeline.imageSize(model)
+        let share = BatchMixing.apply(
+            mixing.draw(seed: options.seed, step: progress.step, size: size), images.memory.assumingMemoryBound(to: Float.self),
+            count: batch, channels: model.encoder.geometry.channels, size: size)
+        BatchMixing.targets(
+            data.labels, count: batch, classes: head.classes, share: share, smoothing: options.number("label_smoothing"),
+            into: targets.memory.assumingMemoryBound(to: Float.self))
     }
 
     private func record(_ data: Batch, seconds: Double) {
