@@ -12,6 +12,8 @@ public struct OptionDefinition: Sendable {
         case choice([String])
         /// Comma-separated numbers, one per channel; empty when measured.
         case numbers
+        /// Any text, such as a path; the summary says which.
+        case text
     }
 
     public let key: String
@@ -35,6 +37,7 @@ public struct OptionDefinition: Sendable {
         case .flag: return "true or false"
         case .choice(let values): return values.joined(separator: ", ")
         case .numbers: return "numbers separated by commas"
+        case .text: return "any text"
         }
     }
 
@@ -45,6 +48,7 @@ public struct OptionDefinition: Sendable {
         case .flag: return "flag"
         case .choice: return "choice"
         case .numbers: return "numbers"
+        case .text: return "text"
         }
     }
 
@@ -72,6 +76,7 @@ public struct OptionDefinition: Sendable {
             for part in text.split(separator: ",") where Double(part.trimmed)?.isFinite != true {
                 throw MRPError(.argument, "\(key) '\(text)' is not a list of numbers")
             }
+        case .text: break
         }
     }
 
@@ -88,7 +93,7 @@ extension Substring {
 }
 
 public enum OptionTable {
-    private static func option(
+    static func option(
         _ key: String, _ kind: OptionDefinition.Kind, _ defaultValue: String, _ section: String, _ summary: String,
         perPhase: Bool = false
     ) -> OptionDefinition {
@@ -96,14 +101,14 @@ public enum OptionTable {
             key: key, kind: kind, defaultValue: defaultValue, section: section, summary: summary, isPerPhase: perPhase)
     }
 
-    private static func positive(_ maximum: Double = .infinity) -> OptionDefinition.Kind {
+    static func positive(_ maximum: Double = .infinity) -> OptionDefinition.Kind {
         .number(minimum: 0, maximum: maximum, belowMaximum: false)
     }
 
-    private static let fraction = OptionDefinition.Kind.number(minimum: 0, maximum: 1, belowMaximum: true)
+    static let fraction = OptionDefinition.Kind.number(minimum: 0, maximum: 1, belowMaximum: true)
     private static let largeCount = 1...(1 << 31)
 
-    public static let all: [OptionDefinition] = network + objective + training + data + files + run
+    public static let all: [OptionDefinition] = network + objective + training + data + augmentation + files + run + defence
 
     private static let network = [
         option(

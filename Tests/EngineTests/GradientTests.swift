@@ -124,6 +124,13 @@ import Testing
         }
     }
 
+    @Test func softTargetCrossEntropy() throws {
+        try check(["logits": [3, 5], "scores": [3, 5]], constants: ["scores"]) { graph, values in
+            let targets = try graph.apply(SoftmaxRows(), [values["scores"]])[0]
+            return try graph.apply(SoftTargetCrossEntropy(), [values["logits"], targets])[0]
+        }
+    }
+
     @Test(arguments: [0, 1]) func meanTokens(_ first: Int) throws {
         try check(["x": [2, 4, 3]]) { graph, values in try graph.apply(MeanTokens(first: first), [values["x"]])[0] }
     }

@@ -228,6 +228,11 @@ typedef struct mk_kernels {
                           void *log_sum_exp, void *loss);
     void (*cross_entropy_gradient)(mk_pool *, int64_t rows, int64_t classes, const void *logits, const int32_t *labels, double smoothing,
                                    const void *log_sum_exp, const void *loss_gradient, void *logits_gradient);
+    /* The same against targets, rows x classes, whose rows add up to 1; the scratch is that of cross_entropy. */
+    void (*soft_cross_entropy)(mk_pool *, int64_t rows, int64_t classes, const void *logits, const void *targets, void *log_sum_exp,
+                               void *loss);
+    void (*soft_cross_entropy_gradient)(mk_pool *, int64_t rows, int64_t classes, const void *logits, const void *targets,
+                                        const void *log_sum_exp, const void *loss_gradient, void *logits_gradient);
 
     void (*softmax_rows)(mk_pool *, int64_t rows, int64_t width, const void *x, void *y); /* y may be x */
 
