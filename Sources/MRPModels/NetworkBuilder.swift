@@ -33,10 +33,10 @@ public struct NetworkBuilder {
         try graph.apply(LayerNorm(epsilon: epsilon), [x, weight(name + ".weight"), weight(name + ".bias")])[0]
     }
 
-    /// Batch norm over all rows of x, then, when asked for, the residual and ReLU.
-    public func batchNorm(_ name: String, _ x: Value, relu: Bool = false, residual: Value? = nil) throws -> Value {
+    /// Batch norm over all rows of x, then, when asked for, the residual and the activation.
+    public func batchNorm(_ name: String, _ x: Value, _ activation: BatchNorm.Activation = .none, residual: Value? = nil) throws -> Value {
         let running = try [weight(name + ".running_mean"), weight(name + ".running_var")]
-        let operation = BatchNorm(epsilon: epsilon, relu: relu, frozen: !isTraining)
+        let operation = BatchNorm(epsilon: epsilon, activation: activation, frozen: !isTraining)
         let inputs = try [x, weight(name + ".weight"), weight(name + ".bias"), residual]
         let outputs = try graph.apply(operation, inputs + (isTraining ? [] : running))
         guard isTraining else { return outputs[0] }
