@@ -239,6 +239,7 @@ int64_t mrp_memory_in_use(void);
  *   classes                auto        2 ... 16777216
  *
  * objective:
+ *   objective              auto        mae
  *   mask_ratio             auto        [0.0, 1.0)
  *   norm_pix_loss          true        true or false
  *   label_smoothing        0.1         [0.0, 1.0)

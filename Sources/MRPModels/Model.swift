@@ -16,10 +16,11 @@ public struct Normalization: Equatable, Sendable {
     }
 }
 
-/// A vision encoder with its weights, and the decoder and classifier that it has at the moment.
+/// A vision encoder with its weights, and the objective or classifier that it has at the moment.
 public final class Model {
     public let encoder: any ImageEncoder
-    public private(set) var decoder: MaskedDecoder?
+    /// What the encoder was pretrained by, or is being; its weights are among the parameters.
+    public private(set) var objective: (any PretrainingObjective)?
     public private(set) var head: ClassifierHead?
     public let parameters: Parameters
     /// Measured or given at the first training, then part of the model.
@@ -28,27 +29,28 @@ public final class Model {
     public var classNames: [String] = []
     /// Whether the encoder has been pretrained: fine-tuning then lowers the learning rate of the lower layers.
     public var isPretrained = false
-    /// The objective's settings, kept with the model because its reconstructions depend on them.
-    public var maskRatio = 0.75
-    public var normalizesTargets = true
-
     /// What was assumed, left out or changed when the model was read from a file, line by line.
     public var notes: [String] = []
 
     /// A model with fresh weights, or with zeros where there is no seed.
-    public init(encoder: any ImageEncoder, decoder: MaskedDecoder? = nil, head: ClassifierHead? = nil, seed: UInt64?) throws {
+    public init(encoder: any ImageEncoder, objective: (any PretrainingObjective)? = nil, head: ClassifierHead? = nil, seed: UInt64?) throws
+    {
         self.encoder = encoder
         parameters = Parameters()
         try parameters.add(encoder.parameters(), seed: seed)
-        if let decoder { try attach(decoder, seed: seed) }
+        if let objective { try attach(objective, seed: seed) }
         if let head { try attach(head, seed: seed) }
     }
 
-    /// Gives the model a fresh decoder.
-    public func attach(_ decoder: MaskedDecoder, seed: UInt64?) throws {
-        detachDecoder()
-        try parameters.add(decoder.parameters(for: transformer()), seed: seed)
-        self.decoder = decoder
+    /// Gives the model an objective. Weights that it has in common with the one before, by name and shape, stay as they are.
+    public func attach(_ objective: any PretrainingObjective, seed: UInt64?) throws {
+        let wanted = objective.parameters()
+        let fresh = wanted.filter { parameters[$0.name]?.shape != $0.shape }
+        let kept = Set(wanted.map(\.name)).subtracting(fresh.map(\.name))
+        let former = objectiveNames
+        parameters.retain { !former.contains($0) || kept.contains($0) }
+        try parameters.add(fresh, seed: seed)
+        self.objective = objective
     }
 
     /// Gives the model a fresh head.
@@ -59,11 +61,10 @@ public final class Model {
         self.head = head
     }
 
-    public func detachDecoder() {
-        guard let decoder, let encoder = encoder as? VisionTransformer else { return }
-        let names = Set(decoder.parameters(for: encoder).map(\.name))
+    public func detachObjective() {
+        let names = objectiveNames
         parameters.retain { !names.contains($0) }
-        self.decoder = nil
+        objective = nil
     }
 
     public func detachHead() {
@@ -72,19 +73,13 @@ public final class Model {
         head = nil
     }
 
+    private var objectiveNames: Set<String> { Set((objective?.parameters() ?? []).map(\.name)) }
+
     /// The names of the head's weights; none without a head.
     public var headNames: Set<String> {
         // A head that is attached fits its encoder.
         let specifications = head.flatMap { try? encoder.headParameters($0, onPretrained: isPretrained) } ?? []
         return Set(specifications.map(\.name))
-    }
-
-    /// The encoder as a vision transformer, or an error for what only one of those can do.
-    public func transformer() throws -> VisionTransformer {
-        guard let transformer = encoder as? VisionTransformer else {
-            throw MRPError(.unsupported, "mask reconstruction needs a vision transformer as encoder")
-        }
-        return transformer
     }
 
     /// `training` says whether batch norms take the batch's statistics and update their running ones.
@@ -94,13 +89,11 @@ public final class Model {
 
     /// A model with its own copy of everything.
     public func copy() throws -> Model {
-        let result = try Model(encoder: encoder, decoder: decoder, head: head, seed: nil)
+        let result = try Model(encoder: encoder, objective: objective, head: head, seed: nil)
         for (name, tensor) in parameters.tensors { result.parameters[name]?.copyElements(of: tensor) }
         result.normalization = normalization
         result.classNames = classNames
         result.isPretrained = isPretrained
-        result.maskRatio = maskRatio
-        result.normalizesTargets = normalizesTargets
         result.notes = notes
         return result
     }

@@ -8,6 +8,8 @@ public struct NetworkBuilder {
     let epsilon: Double
     /// Whether batch norms take the statistics of the batch and update their running ones, or take the running ones as they are.
     let isTraining: Bool
+    /// Begins every name: that of a teacher's weights, which are named as the encoder's.
+    private var prefix = ""
 
     public init(_ graph: Graph, _ parameters: Parameters, epsilon: Double, training: Bool = false) {
         self.graph = graph
@@ -16,7 +18,18 @@ public struct NetworkBuilder {
         specifications = Dictionary(uniqueKeysWithValues: parameters.specifications.map { ($0.name, $0) })
     }
 
+    /// A builder that finds the weights whose names begin so, and takes running statistics as they are.
+    public func teacher(_ prefix: String) -> NetworkBuilder {
+        NetworkBuilder(of: self, prefix: self.prefix + prefix)
+    }
+
+    private init(of other: NetworkBuilder, prefix: String) {
+        (graph, specifications, epsilon, isTraining) = (other.graph, other.specifications, other.epsilon, false)
+        self.prefix = prefix
+    }
+
     public func weight(_ name: String) throws -> Value {
+        let name = prefix + name
         guard let specification = specifications[name] else {
             throw MRPError(.state, "the model has no weight named '\(name)'")
         }

@@ -12,6 +12,8 @@ public enum Initializer: Equatable, Sendable {
     case normal(deviation: Double)
     /// Fixed 2-D sine-cosine positions with a zero row for the class token.
     case sinCosPositions(gridHeight: Int, gridWidth: Int)
+    /// The numbers that another weight of the same shape has at that moment (a teacher).
+    case copy(of: String)
 }
 
 /// A named weight of a network: its shape in our graphs and the shape under which the field stores it.
@@ -58,7 +60,7 @@ public final class Parameters {
         var made: [(ParameterSpecification, Tensor)] = []
         for specification in additions {
             let tensor = try Tensor(specification.shape)
-            if let seed { Self.fill(tensor, specification, seed: seed) }
+            if let seed { fill(tensor, specification, seed: seed) }
             made.append((specification, tensor))
         }
         for (specification, tensor) in made {
@@ -70,7 +72,7 @@ public final class Parameters {
     /// Gives one weight the numbers of a fresh one.
     public func reset(_ specification: ParameterSpecification, seed: UInt64) {
         guard let tensor = tensors[specification.name] else { return }
-        Self.fill(tensor, specification, seed: seed)
+        fill(tensor, specification, seed: seed)
     }
 
     /// Removes every weight whose name is not kept.
@@ -90,22 +92,23 @@ public final class Parameters {
         return result
     }
 
-    private static func fill(_ tensor: Tensor, _ specification: ParameterSpecification, seed: UInt64) {
+    private func fill(_ tensor: Tensor, _ specification: ParameterSpecification, seed: UInt64) {
         let values = tensor.float32
-        let stream = RandomStream(seed: seed ^ hash(specification.name), .initialization)
+        let stream = RandomStream(seed: seed ^ Self.hash(specification.name), .initialization)
         switch specification.initializer {
         case .zeros: break
         case .ones: values.update(repeating: 1)
         case .xavierUniform:
             let (fanOut, fanIn) = (tensor.shape[0], tensor.count / max(tensor.shape[0], 1))
-            fillUniform(values, bound: (6 / Double(fanIn + fanOut)).squareRoot(), stream)
-        case .uniform(let bound): fillUniform(values, bound: bound, stream)
+            Self.fillUniform(values, bound: (6 / Double(fanIn + fanOut)).squareRoot(), stream)
+        case .uniform(let bound): Self.fillUniform(values, bound: bound, stream)
         case .normal(let deviation):
             stream.fillNormal(values)
             for index in values.indices { values[index] *= Float(deviation) }
         case .sinCosPositions(let gridHeight, let gridWidth):
             let table = sinCosPositions(width: tensor.shape[1], gridHeight: gridHeight, gridWidth: gridWidth)
             for (index, value) in table.enumerated() { values[index] = value }
+        case .copy(let source): tensors[source].map { tensor.copyElements(of: $0) }
         }
     }
 

@@ -4,35 +4,51 @@ import MRPModels
 /// The masked autoencoder of He et al. 2021 ("Masked Autoencoders Are Scalable Vision Learners"): the encoder sees the visible
 /// patches only; the decoder predicts the pixels of the hidden ones; the loss is the mean squared error over hidden patches,
 /// against raw pixels or against pixels standardised per patch (`norm_pix_loss`).
-public struct MaskedAutoencoder {
+public struct MaskedAutoencoder: PixelReconstruction {
+    public static let name = "mae"
+    public static let usualMaskRatio = 0.75
+
     public let encoder: VisionTransformer
     public let decoder: MaskedDecoder
-    public let visibleCount: Int
+    public let maskRatio: Double
     public let normalizesTargets: Bool
+    private var givenVisibleCount: Int?
 
     public static let imagesInput = "images"
 
-    public init(_ model: Model, maskRatio: Double, normalizesTargets: Bool) throws {
-        let visible = try PatchMask.visibleCount(patches: model.encoder.geometry.count, ratio: maskRatio)
-        try self.init(model, visibleCount: visible, normalizesTargets: normalizesTargets)
-    }
-
-    public init(_ model: Model, visibleCount: Int, normalizesTargets: Bool) throws {
-        guard let decoder = model.decoder else { throw MRPError(.state, "the model has no decoder") }
-        encoder = try model.transformer()
+    public init(_ encoder: VisionTransformer, decoder: MaskedDecoder, maskRatio: Double, normalizesTargets: Bool) {
+        self.encoder = encoder
         self.decoder = decoder
-        self.visibleCount = visibleCount
+        self.maskRatio = maskRatio
         self.normalizesTargets = normalizesTargets
     }
 
-    private var hiddenCount: Int { encoder.geometry.count - visibleCount }
+    public func visibleCount() throws -> Int {
+        try givenVisibleCount ?? PatchMask.visibleCount(patches: encoder.geometry.count, ratio: maskRatio)
+    }
+
+    public func withVisibleCount(_ count: Int) -> MaskedAutoencoder {
+        var result = self
+        result.givenVisibleCount = count
+        return result
+    }
+
+    public var settings: [(key: String, value: JSON)] { [] }
+
+    public func parameters() -> [ParameterSpecification] { decoder.parameters(for: encoder) }
+
+    public func prepare(_ step: ObjectiveStep, _ executor: Executor) throws -> Bool {
+        guard let mask = try PatchMask.of(step, count: encoder.geometry.count, visibleCount: visibleCount()) else { return false }
+        mask.fill(executor)
+        return true
+    }
 
     public static func images(_ graph: Graph, _ geometry: PatchGeometry, batch: Int) -> Value {
         graph.input(imagesInput, TensorType([batch] + geometry.imageShape))
     }
 
     private func encoded(_ builder: NetworkBuilder, batch: Int) throws -> (images: Value, tokens: Value, restore: Value) {
-        let graph = builder.graph
+        let (graph, visibleCount) = (builder.graph, try visibleCount())
         let images = Self.images(graph, encoder.geometry, batch: batch)
         let visible = graph.input(PatchMask.visibleInput, TensorType([batch, visibleCount], .int32))
         let positions = graph.input(PatchMask.positionsInput, TensorType([batch, visibleCount + 1], .int32))
@@ -43,7 +59,7 @@ public struct MaskedAutoencoder {
 
     /// The loss of a batch: sum over hidden patches of the mean squared error of a patch, divided by the number of hidden patches.
     public func loss(_ builder: NetworkBuilder, batch: Int) throws -> Value {
-        let graph = builder.graph
+        let (graph, hiddenCount) = (builder.graph, try encoder.geometry.count - visibleCount())
         let (images, tokens, restore) = try encoded(builder, batch: batch)
         let hidden = graph.input(PatchMask.hiddenInput, TensorType([batch, hiddenCount], .int32))
         let rows = graph.input(PatchMask.predictedInput, TensorType([batch, hiddenCount], .int32))

@@ -1,4 +1,5 @@
 import MRPEngine
+import MRPModels
 
 /// Which patches of each image of a batch are hidden, as the index lists that the graph reads.
 ///
@@ -84,6 +85,30 @@ public struct PatchMask {
         let noise = try Tensor([batch * count])
         RandomStream(seed: seed, .masking).fillUniform(noise.float32, step: step)
         return PatchMask(noise: UnsafeBufferPointer(noise.float32), batch: batch, count: count, visibleCount: visibleCount)
+    }
+
+    /// The masks of a training step: the caller's, or random ones; nil when the caller stops the run.
+    public static func of(_ step: ObjectiveStep, count: Int, visibleCount: Int) throws -> PatchMask? {
+        guard let masking = step.masking else {
+            return try random(batch: step.batch, count: count, visibleCount: visibleCount, seed: step.seed, step: step.step)
+        }
+        let noise = try Tensor([step.batch, count])
+        guard masking(step.indices, noise.float32) else { return nil }
+        if let bad = noise.float32.firstIndex(where: { $0.isNaN }) {
+            throw MRPError(.argument, "the noise of image \(step.indices[bad / count]) is NaN at patch \(bad % count)")
+        }
+        if noise.float32.allSatisfy({ $0 == 0 || $0 == 1 }) {  // masks: then nothing may be left to the ties
+            for image in 0..<step.batch {
+                let hidden = noise.float32[image * count..<(image + 1) * count].count { $0 == 1 }
+                guard hidden == count - visibleCount else {
+                    throw MRPError(
+                        .argument,
+                        "the mask of image \(step.indices[image]) hides \(hidden) of \(count) patches, mask_ratio hides \(count - visibleCount)"
+                    )
+                }
+            }
+        }
+        return PatchMask(noise: UnsafeBufferPointer(noise.float32), batch: step.batch, count: count, visibleCount: visibleCount)
     }
 
     /// Whether patch l of an image is hidden.

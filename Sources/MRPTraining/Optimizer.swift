@@ -88,6 +88,14 @@ public final class Optimizer {
         }
     }
 
+    /// Lets weights follow others after each step, as moving averages.
+    func follow(_ pairs: [MovingAverage.Pair], _ graph: Graph) throws {
+        for pair in pairs {
+            guard let source = graph.boundValue(pair.source), let average = graph.boundValue(pair.average) else { continue }
+            try graph.apply(MovingAverage(settings: step), [average, source])
+        }
+    }
+
     /// Scales the gradients of this step so that their common norm is at most `limit` (torch.nn.utils.clip_grad_norm_). Throws
     /// `.numeric` with the first weight whose gradient is not finite.
     func clip(_ executor: Executor, to limit: Double) throws {

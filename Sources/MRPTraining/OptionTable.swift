@@ -150,6 +150,9 @@ public enum OptionTable {
 
     private static let objective = [
         option(
+            "objective", .choice(Objectives.names), "auto", "objective",
+            "What pretraining learns by: mae reconstructs the pixels of hidden patches (He et al. 2021); auto: mae."),
+        option(
             "mask_ratio", fraction, "auto", "objective",
             "Share of the patches that is hidden: at least one must stay visible and one be hidden; auto: 0.75, in reconstruction the model's own."
         ),

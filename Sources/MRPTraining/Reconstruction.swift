@@ -30,17 +30,21 @@ extension Inference {
     public func reconstruct(
         _ dataset: ImageDataset, mask: UnsafeBufferPointer<UInt8>? = nil, into output: ReconstructionOutput
     ) throws -> Double? {
+        guard var objective = model.objective as? any PixelReconstruction else {
+            throw MRPError(.state, "the model has no decoder to reconstruct with: pretrain it first")
+        }
         let geometry = model.encoder.geometry
         let count = geometry.count
         let visibleCount: Int
         if let mask {
             visibleCount = try PatchMask(mask: mask, batch: dataset.count, count: count).visibleCount
-        } else {
-            let ratio = options.optionalNumber("mask_ratio") ?? model.maskRatio
+        } else if let ratio = options.optionalNumber("mask_ratio") {
             visibleCount = try PatchMask.visibleCount(patches: count, ratio: ratio)
+        } else {
+            visibleCount = try objective.visibleCount()
         }
-        let objective = try MaskedAutoencoder(
-            model, visibleCount: visibleCount, normalizesTargets: model.normalizesTargets)
+        objective = objective.withVisibleCount(visibleCount)
+        let normalizesTargets = objective.normalizesTargets
         let batch = min(Self.largestBatch, dataset.count)
         var current = try PatchMask.random(batch: batch, count: count, visibleCount: visibleCount, seed: options.seed, step: 0)
         var loss = 0.0
@@ -62,7 +66,7 @@ extension Inference {
             for image in 0..<data.count {
                 loss += show(
                     data.images + image * geometry.patchValues * count, prediction + image * geometry.patchValues * count,
-                    hidden: current.hidden(image: image), output, image: first + image)
+                    hidden: current.hidden(image: image), normalizesTargets: normalizesTargets, output, image: first + image)
             }
         }
         return finished ? loss / Double(dataset.count) : nil
@@ -70,7 +74,8 @@ extension Inference {
 
     /// Writes one image's results and returns its loss.
     private func show(
-        _ image: UnsafePointer<Float>, _ prediction: UnsafePointer<Float>, hidden: [Bool], _ output: ReconstructionOutput, image index: Int
+        _ image: UnsafePointer<Float>, _ prediction: UnsafePointer<Float>, hidden: [Bool], normalizesTargets: Bool,
+        _ output: ReconstructionOutput, image index: Int
     ) -> Double {
         let geometry = model.encoder.geometry
         let normalization = model.normalization ?? .identity(channels: geometry.channels)
@@ -93,7 +98,7 @@ extension Inference {
             let mean = sum / Double(values)
             visit { offset, _, _ in squares += (Double(image[offset]) - mean) * (Double(image[offset]) - mean) }
             let deviation = (squares / Double(max(values - 1, 1)) + 1e-6).squareRoot()
-            let (shift, scale) = model.normalizesTargets ? (mean, deviation) : (0, 1)
+            let (shift, scale) = normalizesTargets ? (mean, deviation) : (0, 1)
             var patchLoss = 0.0
             visit { offset, channel, place in
                 let truth = Double(image[offset])

@@ -23,19 +23,20 @@ public final class Trainer {
         "\(phase.rawValue): \(progress.steps) steps of \(batch) images, \(plannedBytes >> 20) MiB, \(options.threads) threads"
     }
 
-    /// Fills noise [count, L] for the images of a step, given by their numbers in the dataset: the patches with the smallest values stay
-    /// visible. False stops the step. Nil: random noise. Only in pretraining.
-    public var masking: ((_ indices: UnsafeBufferPointer<Int64>, _ noise: UnsafeMutableBufferPointer<Float>) -> Bool)?
+    /// The caller's masks in pretraining; nil: the objective's own.
+    public var masking: Masking?
 
     private let options: Options
     private let executor: Executor
     private let optimizer: Optimizer
     private let loader: BatchLoader
     private let schedule: LearningRateSchedule
-    private let weightDecay: Double
+    /// What weight decay is multiplied by at a step; nil: always 1.
+    private let decaySchedule: LearningRateSchedule?
     private let clipLimit: Double
     private let loss: Value
-    private let visibleCount: Int
+    /// What pretraining learns by; nil in fine-tuning.
+    private let objective: (any PretrainingObjective)?
     private var epochLosses = (sum: 0.0, count: 0)
 
     public init(
@@ -56,18 +57,17 @@ public final class Trainer {
         let builder = model.builder(graph, training: !(phase == .finetune && options.flag("frozen_encoder")))
         switch phase {
         case .pretrain:
-            let objective = try MaskedAutoencoder(
-                model, maskRatio: model.maskRatio, normalizesTargets: model.normalizesTargets)
-            visibleCount = objective.visibleCount
+            guard let objective = model.objective else { throw MRPError(.internalError, "pretraining without an objective") }
+            self.objective = objective
             loss = try objective.loss(builder, batch: batch)
         case .finetune:
-            visibleCount = 0
+            objective = nil
             loss = try Classification(model, smoothing: options.number("label_smoothing")).loss(builder, batch: batch).loss
         }
         let settings = try Self.settings(options, phase, model)
-        weightDecay = settings.weightDecay
         clipLimit = options.number("clip_gradient", phase)
         optimizer = try Optimizer(graph, loss: loss, model: model, settings: settings)
+        try optimizer.follow(objective?.averages ?? [], graph)
         let bound = model.parameters.tensors.merging(optimizer.moments) { first, _ in first }
         executor = try Executor(graph, outputs: [loss] + optimizer.norms.map(\.value), bound: bound, compute: options.compute())
         plannedBytes = executor.bytes + model.parameters.bytes + optimizer.bytes
@@ -75,17 +75,15 @@ public final class Trainer {
         let epochs = options.number("epochs", phase)
         let steps = Int((epochs * Double(loader.stepsPerEpoch)).rounded())
         schedule = Self.schedule(options, phase, method: settings.method, batch: batch, stepsPerEpoch: loader.stepsPerEpoch)
+        decaySchedule = Self.decaySchedule(options, phase, settings, steps: steps)
         progress = TrainingProgress(phase: phase.rawValue, steps: max(steps, 0))
     }
 
-    /// The decoder or the head that the phase needs, and what the model remembers of the objective.
+    /// The objective or the head that the phase needs.
     private static func prepare(_ model: Model, _ dataset: ImageDataset, _ options: Options, _ phase: Phase) throws {
         switch phase {
         case .pretrain:
-            model.maskRatio = options.optionalNumber("mask_ratio") ?? 0.75
-            model.normalizesTargets = options.flag("norm_pix_loss")
-            _ = try PatchMask.visibleCount(patches: model.encoder.geometry.count, ratio: model.maskRatio)
-            if model.decoder == nil { try model.attach(options.decoder(), seed: options.seed) }
+            try model.attach(Objectives.make(options, model), seed: options.seed)
         case .finetune:
             guard dataset.labels != nil else { throw MRPError(.argument, "fine-tuning needs labels, the dataset has none") }
             let head = try options.head(classes: max(dataset.classCount, 2))
@@ -94,8 +92,8 @@ public final class Trainer {
             }
             if model.head != head { try model.attach(head, seed: options.seed) }
             model.classNames = dataset.classNames
-            // The decoder belongs to the encoder as it was; fine-tuning changes the encoder.
-            model.detachDecoder()
+            // A decoder belongs to the encoder as it was; fine-tuning changes the encoder.
+            model.detachObjective()
         }
     }
 
@@ -142,12 +140,13 @@ public final class Trainer {
             epochs: epochs, stepsPerEpoch: stepsPerEpoch, course: course)
     }
 
-    /// What weight decay is multiplied by at a step: 1, or half a cosine from 1 to weight_decay_end / weight_decay.
-    private func decayScale(step: Int) -> Double {
-        guard let end = options.optionalNumber("weight_decay_end", phase), weightDecay > 0 else { return 1 }
+    /// Half a cosine from 1 to weight_decay_end / weight_decay; nil where the decay stays as it is.
+    private static func decaySchedule(
+        _ options: Options, _ phase: Phase, _ settings: Optimizer.Settings, steps: Int
+    ) -> LearningRateSchedule? {
+        guard let end = options.optionalNumber("weight_decay_end", phase), settings.weightDecay > 0 else { return nil }
         return LearningRateSchedule(
-            peak: 1, minimum: end / weightDecay, warmupEpochs: 0, epochs: Double(max(progress.steps, 1)), stepsPerEpoch: 1
-        ).rate(step: step)
+            peak: 1, minimum: end / settings.weightDecay, warmupEpochs: 0, epochs: Double(max(steps, 1)), stepsPerEpoch: 1)
     }
 
     /// One step. Throws `MRP_ERR_NUMERIC` when the loss is not finite, and the loader's errors.
@@ -168,7 +167,8 @@ public final class Trainer {
         }
         optimizer.step.step = progress.step + 1
         optimizer.step.learningRate = schedule.rate(step: progress.step)
-        optimizer.step.decayScale = decayScale(step: progress.step)
+        optimizer.step.decayScale = decaySchedule?.rate(step: progress.step) ?? 1
+        optimizer.step.averageDecay = objective?.averageDecay(fraction: progress.fraction) ?? 1
         let heartbeat = poll.map { Heartbeat($0) }
         let finished = try executor.run(cancel: cancel, poll: heartbeat?.beat) {
             guard executor.scalar(loss).isFinite else {
@@ -212,38 +212,14 @@ public final class Trainer {
     private func fill(_ data: Batch) throws -> Bool {
         guard let images = executor.input(MaskedAutoencoder.imagesInput) else { return true }
         images.memory.copyMemory(from: data.images, byteCount: images.bytes)
-        switch phase {
-        case .pretrain:
-            guard let mask = try mask(data) else { return false }
-            mask.fill(executor)
-        case .finetune:
+        guard let objective else {
             executor.input(Classification.labelsInput)?.memory.copyMemory(from: data.labels, byteCount: 4 * batch)
+            return true
         }
-        return true
-    }
-
-    private func mask(_ data: Batch) throws -> PatchMask? {
-        let count = model.encoder.geometry.count
-        guard let masking else {
-            return try PatchMask.random(batch: batch, count: count, visibleCount: visibleCount, seed: options.seed, step: progress.step)
-        }
-        let noise = try Tensor([batch, count])
-        guard masking(UnsafeBufferPointer(start: data.indices, count: batch), noise.float32) else { return nil }
-        if let bad = noise.float32.firstIndex(where: { $0.isNaN }) {
-            throw MRPError(.argument, "the noise of image \(data.indices[bad / count]) is NaN at patch \(bad % count)")
-        }
-        if noise.float32.allSatisfy({ $0 == 0 || $0 == 1 }) {  // masks: then nothing may be left to the ties
-            for image in 0..<batch {
-                let hidden = noise.float32[image * count..<(image + 1) * count].count { $0 == 1 }
-                guard hidden == count - visibleCount else {
-                    throw MRPError(
-                        .argument,
-                        "the mask of image \(data.indices[image]) hides \(hidden) of \(count) patches, mask_ratio \(model.maskRatio) hides \(count - visibleCount)"
-                    )
-                }
-            }
-        }
-        return PatchMask(noise: UnsafeBufferPointer(noise.float32), batch: batch, count: count, visibleCount: visibleCount)
+        let step = ObjectiveStep(
+            batch: batch, seed: options.seed, step: progress.step, indices: UnsafeBufferPointer(start: data.indices, count: batch),
+            masking: masking)
+        return try objective.prepare(step, executor)
     }
 
     private func record(_ data: Batch, seconds: Double) {

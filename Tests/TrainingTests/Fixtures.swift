@@ -1,5 +1,6 @@
 import MRPEngine
 import MRPModels
+import MRPObjectives
 import MRPTraining
 import Testing
 
@@ -67,13 +68,18 @@ struct Fixture {
         }
         let encoder = VisionTransformer(
             geometry: geometry, transformer: try transformer(""), epsilon: try number("layer_norm_eps"))
-        let decoder = isClassifier ? nil : MaskedDecoder(try transformer("decoder_"))
+        let objective =
+            isClassifier
+            ? nil
+            : MaskedAutoencoder(
+                encoder, decoder: MaskedDecoder(try transformer("decoder_")), maskRatio: try number("mask_ratio"),
+                normalizesTargets: try flag("norm_pix_loss"))
         var head: ClassifierHead?
         if isClassifier {
             let pooling = Pooling(rawValue: try text("pooling"))
             head = try ClassifierHead(classes: integer("classes"), pooling: #require(pooling))
         }
-        let model = try Model(encoder: encoder, decoder: decoder, head: head, seed: 1)
+        let model = try Model(encoder: encoder, objective: objective, head: head, seed: 1)
         for key in keys("weights/") {
             let tensor = try #require(model.parameters[key], "weight \(key)")
             _ = tensor.float32.update(fromContentsOf: try values("weights/" + key))

@@ -70,6 +70,33 @@ import Testing
         }
     }
 
+    /// An average follows the weight as it is after the step, by the decay of that step.
+    @Test func averages() throws {
+        let shape = [5, 9]
+        let (step, graph) = (StepSettings(), Graph())
+        let (weight, average) = (try Tensor(shape), try Tensor(shape))
+        for index in 0..<45 { weight[index] = Double(index) }
+        average.copyElements(of: weight)
+        let source = graph.bound("weight", TensorType(shape))
+        let gradient = graph.input("gradient", TensorType(shape))
+        try graph.apply(
+            SGD(SGD.Hyperparameters(momentum: 0), settings: step), [source, gradient, graph.bound("momentum", TensorType(shape))])
+        try graph.apply(MovingAverage(settings: step), [graph.bound("average", TensorType(shape)), source])
+        let bound = ["weight": weight, "average": average, "momentum": try Tensor(shape)]
+        let executor = try Executor(graph, outputs: [], bound: bound, compute: Compute())
+        var expected = (0..<45).map(Double.init)
+        for number in 0..<6 {
+            step.learningRate = 0.5
+            step.averageDecay = 0.9 + 0.01 * Double(number)
+            for index in 0..<45 { executor.input("gradient")?[index] = Double(index * number) }
+            executor.run()
+            for index in 0..<45 {
+                expected[index] = step.averageDecay * expected[index] + (1 - step.averageDecay) * weight[index]
+                #expect(abs(average[index] - expected[index]) <= 1e-5 * max(1, abs(expected[index])), "step \(number), weight \(index)")
+            }
+        }
+    }
+
     @Test func courses() {
         func rates(_ course: LearningRateSchedule.Course) -> [Double] {
             let schedule = LearningRateSchedule(

@@ -47,8 +47,7 @@ import Testing
             loss = result.loss
             output = (result.logits, "expected/logits")
         } else {
-            let objective = try MaskedAutoencoder(
-                model, maskRatio: fixture.number("mask_ratio"), normalizesTargets: fixture.flag("norm_pix_loss"))
+            let objective = try #require(model.objective as? MaskedAutoencoder)
             loss = try objective.loss(builder, batch: batch)
             output = (try objective.prediction(builder, batch: batch), "expected/pred")
         }
@@ -92,9 +91,7 @@ import Testing
         if fixture.isClassifier {
             loss = try Classification(model, smoothing: fixture.number("label_smoothing")).loss(model.builder(graph), batch: batch).loss
         } else {
-            loss = try MaskedAutoencoder(
-                model, maskRatio: fixture.number("mask_ratio"), normalizesTargets: fixture.flag("norm_pix_loss")
-            ).loss(model.builder(graph), batch: batch)
+            loss = try #require(model.objective).loss(model.builder(graph), batch: batch)
         }
         var settings = Optimizer.Settings()
         settings.beta1 = try fixture.number("beta1")

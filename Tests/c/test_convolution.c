@@ -296,10 +296,10 @@ static void test_not_a_number(void) {
     FREE(&x, &y, &w, &mean, &variance, &ones, &z);
 }
 
-static void test_running_average(void) {
-    array x = input(21), y = input(21);
-    for (int i = 0; i < 21; i++) y.d[i] = 0.9 * y.d[i] + 0.1 * 1.25 * x.d[i];
-    fast->running_average(pools[0], 21, 0.1, 1.25, x.f, y.f);
+static void test_running_average(int count) {
+    array x = input(count), y = input(count);
+    for (int i = 0; i < count; i++) y.d[i] = 0.9 * y.d[i] + 0.1 * 1.25 * x.d[i];
+    fast->running_average(pools[1], count, 0.1, 1.25, x.f, y.f);
     check_array("running_average", "y", &y, 1e-6);
     FREE(&x, &y);
 }
@@ -334,7 +334,8 @@ int main(void) {
             test_image_norm(2, 300, 40, 8, 10 * shift);
             test_image_norm(1, 31, 64, 1, 10 * shift);
         }
-        test_running_average();
+        test_running_average(21);
+        test_running_average(70001);
         test_not_a_number();
     }
     for (int i = 0; i < POOLS; i++) mk_pool_destroy(pools[i]);

@@ -194,11 +194,3 @@ static void MK_NAME(batch_norm_backward)(mk_pool *pool, const mk_batch_norm *b) 
     }
     mk_pool_run(pool, mk_ceil_divide(b->rows, mk_rows_per_task(width)), MK_NAME(batch_norm_gradient_task), &job);
 }
-
-/* y = (1 - momentum) y + momentum factor x; as short as a network is wide. */
-static void MK_NAME(running_average)(mk_pool *pool, int64_t count, double momentum, double factor, const void *x_, void *y_) {
-    const float *x = x_;
-    float *y = y_;
-    (void)pool;
-    for (int64_t i = 0; i < count; i++) y[i] = (float)((1 - momentum) * y[i] + momentum * factor * x[i]);
-}

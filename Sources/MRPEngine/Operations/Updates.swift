@@ -9,6 +9,8 @@ public final class StepSettings {
     public var gradientScale = 1.0
     /// Multiplies every weight decay (its schedule).
     public var decayScale = 1.0
+    /// What moving averages keep of themselves.
+    public var averageDecay = 0.999
 
     public init() {}
 }
@@ -114,6 +116,36 @@ public struct SGD: Operation {
                 nesterov: values.nesterov ? 1 : 0)
             run?(pool, &update)
         }
+    }
+}
+
+/// average = decay average + (1 - decay) source, after the source was updated: averaged weights, teachers.
+/// Inputs: average, source (both bound). No outputs.
+public struct MovingAverage: Operation {
+    /// Names of two weights of the same shape.
+    public struct Pair: Equatable, Sendable {
+        public let average: String
+        public let source: String
+
+        public init(average: String, source: String) {
+            self.average = average
+            self.source = source
+        }
+    }
+
+    let settings: StepSettings
+
+    public init(settings: StepSettings) { self.settings = settings }
+
+    public var name: String { "moving average" }
+    public var hasSideEffects: Bool { true }
+
+    public func outputTypes(_ inputs: [TensorType?]) throws -> [TensorType] { try updateTypes(name, inputs, count: 2) }
+
+    public func kernel(_ call: KernelCall) -> Kernel {
+        let (pool, run, count, settings) = (call.pool, call.kernels.running_average, Int64(call.type(0).count), self.settings)
+        let (average, source) = (call.input(0), call.input(1))
+        return Kernel { run?(pool, count, 1 - settings.averageDecay, 1, source, average) }
     }
 }
 

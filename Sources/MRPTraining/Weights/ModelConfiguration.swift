@@ -1,5 +1,6 @@
 import MRPEngine
 import MRPModels
+import MRPObjectives
 
 /// The JSON that brings a model back: the keys of a Hugging Face `config.json`, and what only we know under `libmrp`.
 enum ModelConfiguration {
@@ -21,9 +22,10 @@ enum ModelConfiguration {
 
     private static func members(_ encoder: VisionTransformer, _ model: Model) -> [(key: String, value: JSON)] {
         let (geometry, transformer) = (encoder.geometry, encoder.transformer)
+        let objective = model.objective as? MaskedAutoencoder
         // transformers' classifier reads the class token: it has no other pooling.
-        let architecture = model.decoder != nil ? "ViTMAEForPreTraining" : model.head?.pooling == .cls ? "ViTForImageClassification" : nil
-        let isPlain = model.head != nil || encoder.positions == .learned && model.decoder == nil
+        let architecture = objective != nil ? "ViTMAEForPreTraining" : model.head?.pooling == .cls ? "ViTForImageClassification" : nil
+        let isPlain = model.head != nil || encoder.positions == .learned && objective == nil
         var members: [(key: String, value: JSON)] = [("model_type", .string(isPlain ? "vit" : "vit_mae"))]
         if let architecture { members.append(("architectures", .array([.string(architecture)]))) }
         members += [
@@ -31,10 +33,11 @@ enum ModelConfiguration {
             ("num_attention_heads", .integer(transformer.heads)), ("intermediate_size", .integer(transformer.hidden)),
             ("hidden_act", .string("gelu")), ("layer_norm_eps", .number(encoder.epsilon)),
             ("image_size", pair(geometry.height, geometry.width)), ("patch_size", pair(geometry.patchHeight, geometry.patchWidth)),
-            ("num_channels", .integer(geometry.channels)), ("qkv_bias", .bool(true)), ("mask_ratio", .number(model.maskRatio)),
-            ("norm_pix_loss", .bool(model.normalizesTargets)),
+            ("num_channels", .integer(geometry.channels)), ("qkv_bias", .bool(true)),
+            ("mask_ratio", .number(objective?.maskRatio ?? MaskedAutoencoder.usualMaskRatio)),
+            ("norm_pix_loss", .bool(objective?.normalizesTargets ?? true)),
         ]
-        if let decoder = model.decoder?.transformer {
+        if let decoder = objective?.decoder.transformer {
             members += [
                 ("decoder_hidden_size", .integer(decoder.width)), ("decoder_num_hidden_layers", .integer(decoder.depth)),
                 ("decoder_num_attention_heads", .integer(decoder.heads)), ("decoder_intermediate_size", .integer(decoder.hidden)),

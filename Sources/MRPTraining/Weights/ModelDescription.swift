@@ -1,5 +1,6 @@
 import MRPEngine
 import MRPModels
+import MRPObjectives
 
 /// Everything about a model but its weights.
 struct ModelDescription {
@@ -9,7 +10,7 @@ struct ModelDescription {
     var normalization: Normalization?
     var classNames: [String] = []
     var isPretrained = true
-    var maskRatio = 0.75
+    var maskRatio = MaskedAutoencoder.usualMaskRatio
     var normalizesTargets = false
     /// What had to be assumed, or is left out.
     var notes: [String] = []
@@ -43,12 +44,13 @@ struct ModelDescription {
 
     /// Such a model, its weights all zero.
     func model() throws -> Model {
-        let model = try Model(encoder: encoder, decoder: decoder, head: head, seed: nil)
+        let objective = try decoder.map {
+            MaskedAutoencoder(try transformer("a decoder"), decoder: $0, maskRatio: maskRatio, normalizesTargets: normalizesTargets)
+        }
+        let model = try Model(encoder: encoder, objective: objective, head: head, seed: nil)
         model.normalization = normalization
         model.classNames = classNames
         model.isPretrained = isPretrained
-        model.maskRatio = maskRatio
-        model.normalizesTargets = normalizesTargets
         model.notes = notes
         return model
     }
