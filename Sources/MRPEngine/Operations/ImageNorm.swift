@@ -34,7 +34,7 @@ public struct ImageNorm: Operation {
 
     public func inputGradients(_ node: DifferentiatedNode, _ outputGradients: [Value?], in graph: Graph) throws -> [Value?] {
         guard let gradient = outputGradients[0] else { return [] }
-        let inputs = [node.inputs[0], node.inputs[1], gradient] + node.outputs.dropFirst()
+        let inputs: [Value?] = [node.inputs[0], node.inputs[1], gradient] + node.outputs.dropFirst().map { $0 }
         return try graph.apply(ImageNormGradient(norm: self), inputs).map { $0 }
     }
 
