@@ -98,8 +98,9 @@ public struct PatchMask {
         return PatchMask(noise: UnsafeBufferPointer(noise.float32), batch: batch, count: count, visibleCount: visibleCount)
     }
 
-    /// The masks of a training step: the caller's, or random ones; nil when the caller stops the run.
-    public static func of(_ step: ObjectiveStep, count: Int, visibleCount: Int) throws -> PatchMask? {
+    /// The masks of a training step: the caller's, or random ones; nil when the caller stops the run. `rule` says what asks for
+    /// `visibleCount`, as in "mask_ratio 0.75".
+    public static func of(_ step: ObjectiveStep, count: Int, visibleCount: Int, rule: String) throws -> PatchMask? {
         guard let masking = step.masking else {
             return try random(batch: step.batch, count: count, visibleCount: visibleCount, seed: step.seed, step: step.step)
         }
@@ -114,7 +115,7 @@ public struct PatchMask {
                 guard hidden == count - visibleCount else {
                     throw MRPError(
                         .argument,
-                        "the mask of image \(step.indices[image]) hides \(hidden) of \(count) patches, mask_ratio hides \(count - visibleCount)"
+                        "the mask of image \(step.indices[image]) hides \(hidden) of \(count) patches, \(rule) hides \(count - visibleCount)"
                     )
                 }
             }
