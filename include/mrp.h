@@ -258,6 +258,11 @@ int64_t mrp_memory_in_use(void);
  *   weight_decay*           auto        >= 0.0
  *   weight_decay_end*       auto        >= 0.0
  *   clip_gradient*          0           >= 0.0
+ *   accumulation_steps*     1           1 ... 65536
+ *   decay_exempt*           mae         mae, mmpretrain
+ *   drop_path*              0           [0.0, 1.0)
+ *   ema_decay*              0           [0.0, 1.0)
+ *   recompute*              false       true or false
  *   beta1*                  0.9         [0.0, 1.0)
  *   beta2*                  auto        [0.0, 1.0)
  *   momentum*               0.9         [0.0, 1.0)
@@ -617,8 +622,8 @@ mrp_status mrp_model_save(mrp_model *model, const char *path, const mrp_config *
  *   path     the file; it is replaced as a whole.
  *   options  "features" and "layer" as in mrp_encode; "classifier" = "new" leaves the classifier
  *            out and writes features. NULL for the defaults.
- * Errors: MRP_ERR_IO (cannot be written), MRP_ERR_ARGUMENT (NULL, no such layer, a model larger
- *     than the 2 GiB that such a file can hold), MRP_ERR_UNSUPPORTED (a residual network),
+ * Errors: MRP_ERR_IO (cannot be written), MRP_ERR_ARGUMENT (NULL, no such layer, "features" = "cls"
+ *     of a residual network, a model larger than the 2 GiB that such a file can hold),
  *     MRP_ERR_MEMORY, MRP_ERR_HANDLE, MRP_ERR_BUSY.
  * Since 0.1.
  */

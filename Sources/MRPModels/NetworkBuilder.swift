@@ -51,7 +51,9 @@ public struct NetworkBuilder {
     }
 
     /// Batch norm over all rows of x, then, when asked for, the residual and the activation.
-    public func batchNorm(_ name: String, _ x: Value, _ activation: BatchNorm.Activation = .none, residual: Value? = nil, epsilon: Double? = nil) throws -> Value {
+    public func batchNorm(
+        _ name: String, _ x: Value, _ activation: BatchNorm.Activation = .none, residual: Value? = nil, epsilon: Double? = nil
+    ) throws -> Value {
         let running = try [weight(name + ".running_mean"), weight(name + ".running_var")]
         let operation = BatchNorm(epsilon: epsilon ?? self.epsilon, activation: activation, frozen: !isTraining)
         let inputs = try [x, weight(name + ".weight"), weight(name + ".bias"), residual]

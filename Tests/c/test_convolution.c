@@ -42,7 +42,8 @@ static void test_conv2d(convolution t, int share, int with_bias, int with_addend
     int64_t weights = t.out_channels * (t.channels / t.groups) * t.kernel_h * t.kernel_w;
     array x = input(v.in.count * t.channels), weight = input(weights), bias = input(t.out_channels),
           y = input(v.out.count * t.out_channels);
-    array back_bias = input(t.channels), dy = input(y.count), dx = input(x.count), dweight = input(weights), y_addend = input(y.count), x_addend = input(x.count);
+    array back_bias = input(t.channels), dy = input(y.count), dx = input(x.count), dweight = input(weights), y_addend = input(y.count),
+          x_addend = input(x.count);
     char what[200];
     snprintf(
         what, sizeof what, "%lldx%lldx%lldx%lld -> %lld, groups %lld, kernel %lldx%lld, stride %lld, padding %lld, dilation %lld, share %d",
@@ -232,8 +233,8 @@ static void test_image_norm(int64_t batch, int64_t rows, int64_t width, int64_t 
     array mean = input(statistics), deviation = input(statistics), norms = input(statistics);
     array dy = input(count), dx = input(count), dgamma = input(width), dbeta = input(width);
     for (int64_t r = 0; r < rows && !groups && width > 3; r++) x.d[r * width + 2] = x.f[r * width + 2] = 0; /* a norm of 0 */
-    mk_image_norm r = {batch, rows, width, groups, x.d, gamma.d, beta.d, groups ? 1e-3 : 1e-6, y.d, mean.d, deviation.d, norms.d,
-                       dy.d,  dx.d, dgamma.d, dbeta.d};
+    mk_image_norm r = {batch, rows,   width,       groups,  x.d,  gamma.d, beta.d,   groups ? 1e-3 : 1e-6,
+                       y.d,   mean.d, deviation.d, norms.d, dy.d, dx.d,    dgamma.d, dbeta.d};
     (groups ? reference->group_norm_forward : reference->response_norm_forward)(reference_pool, &r);
     (groups ? reference->group_norm_backward : reference->response_norm_backward)(reference_pool, &r);
     const char *what = groups ? "group norm" : "response norm";
@@ -243,8 +244,8 @@ static void test_image_norm(int64_t batch, int64_t rows, int64_t width, int64_t 
     for (int64_t i = 0; groups && i < statistics; i++) largest = fmax(largest, deviation.d[i]);
     dx.floor = largest;
     ON_EACH_POOL(p, {
-        mk_image_norm f = {batch, rows, width, groups, x.f, gamma.f, beta.f, r.epsilon, y.f, mean.f, deviation.f, norms.f,
-                           dy.f,  dx.f, dgamma.f, dbeta.f};
+        mk_image_norm f = {batch, rows,   width,       groups,  x.f,  gamma.f, beta.f,   r.epsilon,
+                           y.f,   mean.f, deviation.f, norms.f, dy.f, dx.f,    dgamma.f, dbeta.f};
         spoil(&y), spoil(&dx), spoil(&dgamma), spoil(&dbeta), spoil(&mean), spoil(&deviation), spoil(&norms);
         (groups ? fast->group_norm_forward : fast->response_norm_forward)(p, &f);
         check_array(what, "y", &y, 1e-5);
@@ -308,7 +309,8 @@ int main(void) {
         static const int64_t shapes[][2] = {{2, 1}, {3, 5}, {40, 16}, {129, 67}, {700, 64}, {4500, 20}, {260, 150}};
         for (int i = 0; i < 7; i++)
             for (int options = 0; options < 8; options++)
-                test_batch_norm(shapes[i][0], shapes[i][1], options & 1 ? 30 : 0.2, options & 1 ? i % 2 ? 6 : 1 : 0, options >> 1 & 1, options >> 2);
+                test_batch_norm(shapes[i][0], shapes[i][1], options & 1 ? 30 : 0.2, options & 1 ? i % 2 ? 6 : 1 : 0, options >> 1 & 1,
+                                options >> 2);
         for (int average = 0; average < 2; average++)
             for (int share = 0; share <= 100; share += 50) {
                 test_pool2d(1, 1, 1, 1, 1, 1, 0, average, share);
