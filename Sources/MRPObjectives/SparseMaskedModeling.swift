@@ -64,7 +64,8 @@ public struct SparseMaskedModeling: PixelReconstruction {
     public func parameters() -> [ParameterSpecification] { decoder.parameters(for: encoder, fillsHidden: hiddenCells == .skip) }
 
     public func prepare(_ step: ObjectiveStep, _ executor: Executor) throws -> Bool {
-        guard let mask = try PatchMask.of(step, count: encoder.geometry.count, visibleCount: visibleCount()) else { return false }
+        guard let mask = try PatchMask.of(step, count: encoder.geometry.count, visibleCount: visibleCount(), rule: "mask_ratio \(maskRatio)")
+        else { return false }
         mask.fill(executor)
         return true
     }

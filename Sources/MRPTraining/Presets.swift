@@ -1,13 +1,12 @@
 import MRPModels
 
-/// Named sizes of the plain vision transformer; those of residual networks are `ResidualNetwork.sizes`.
+/// Named sizes of the plain vision transformer; those of convolutional networks are `convolutionalNames`.
 enum Encoders {
     static let sizes: [(name: String, width: Int, depth: Int, heads: Int)] = [
         ("vit_mini", 128, 6, 4), ("vit_tiny", 192, 12, 3), ("vit_small", 384, 12, 6), ("vit_base", 768, 12, 12),
         ("vit_large", 1024, 24, 16), ("vit_huge", 1280, 32, 16),
     ]
-    static let residualNames = ResidualNetwork.sizes.map(\.name)
-    static let names = sizes.map(\.name) + residualNames
+    static let names = sizes.map(\.name) + convolutionalNames
 }
 
 /// A named set of option values. Everything in it can be changed afterwards.

@@ -67,8 +67,10 @@ struct ModelReader {
         var json = source.companion.flatMap { exists($0) }
         if !describesNetwork(json) { json = exists(source.folder + "config.json") ?? json }
         guard let json, describesNetwork(json) else {
-            if weights.has("conv1.") {
-                throw MRPError(.format, "a residual network needs a configuration beside it: \(ModelConfiguration.residualKeys)")
+            if let type = weights.has("conv1.") ? "resnet" : weights.has("stem.") ? "convnextv2" : nil {
+                let kind = type == "resnet" ? "a residual network" : "ConvNeXt V2"
+                throw MRPError(
+                    .format, "\(kind) needs a configuration beside it: model_type \(type), \(ModelConfiguration.convolutionalKeys)")
             }
             return try ShapeReader(weights: weights, json: json, options: options).description()
         }
@@ -83,7 +85,7 @@ struct ModelReader {
     }
 
     private func describesNetwork(_ json: JSON?) -> Bool {
-        json?["hidden_size"] != nil || json?["model_type"]?.string == ModelConfiguration.residualType
+        json?["hidden_size"] != nil || ModelConfiguration.convolutionalTypes.contains(json?["model_type"]?.string ?? "")
     }
 
     private func describe(_ json: JSON) throws -> ModelDescription {
