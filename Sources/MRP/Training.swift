@@ -51,6 +51,11 @@ final class CallbackRelay {
     }
 }
 
+private func announce(_ run: TrainingRun) {
+    Log.write(MRP_LOG_INFO, run.trainer.summary)
+    for note in run.notes { Log.write(MRP_LOG_INFO, note) }
+}
+
 private func train(
     _ model: UnsafeMutablePointer<mrp_model>?, _ dataset: UnsafePointer<mrp_dataset>?, _ options: UnsafePointer<mrp_config>?,
     _ phase: Phase, _ function: mrp_progress_fn?, _ user: UnsafeMutableRawPointer?
@@ -61,18 +66,20 @@ private func train(
         try Registry.exclusively(model, ModelHandle.self) { handle in
             mk_flag_store(handle.cancelFlag, 0)
             let relay = CallbackRelay(function, user, phase: phase.rawValue, handle.cancelFlag)
-            let trainer = try Trainer(
+            let run = try TrainingRun(
                 handle.model, dataset, options, phase, cancel: handle.cancelFlag, poll: relay.call)
-            relay.handle.progress = trainer.progress
-            Log.write(MRP_LOG_INFO, trainer.summary)
+            relay.handle.progress = run.progress
+            announce(run)
             relay.call()
             while true {
-                switch try trainer.step(cancel: handle.cancelFlag, poll: relay.call) {
+                switch try run.step(cancel: handle.cancelFlag, poll: relay.call) {
                 case .stepped:
-                    relay.handle.progress = trainer.progress
+                    relay.handle.progress = run.progress
                     relay.call()
                 case .finished: return
-                case .cancelled: throw Cancelled()
+                case .cancelled:
+                    try run.suspend()
+                    throw Cancelled()
                 }
             }
         }
@@ -123,14 +130,15 @@ public func mrp_finetune(
 
 final class TrainerHandle: Handle {
     override class var kind: String { "trainer" }
-    let trainer: Trainer
+    let run: TrainingRun
+    var trainer: Trainer { run.trainer }
     let model: ModelHandle
     let progress: ProgressHandle
 
-    init(_ trainer: Trainer, _ model: ModelHandle) {
-        self.trainer = trainer
+    init(_ run: TrainingRun, _ model: ModelHandle) {
+        self.run = run
         self.model = model
-        progress = ProgressHandle(trainer.progress)
+        progress = ProgressHandle(run.progress)
     }
 }
 
@@ -159,9 +167,9 @@ public func mrp_trainer_create(
         let options = try MRP.options(options)
         let dataset = try Registry.find(dataset, DatasetHandle.self).dataset
         let handle = try Registry.exclusively(model, ModelHandle.self) { model in
-            TrainerHandle(try Trainer(model.model, dataset, options, phase), model)
+            TrainerHandle(try TrainingRun(model.model, dataset, options, phase), model)
         }
-        Log.write(MRP_LOG_INFO, handle.trainer.summary)
+        announce(handle.run)
         out.pointee = Registry.add(handle, as: mrp_trainer.self)
     }
 }
@@ -201,9 +209,9 @@ public func mrp_trainer_step(_ trainer: UnsafeMutablePointer<mrp_trainer>?) -> m
             try Registry.acquire(handle.model)
             defer { Registry.release(handle.model) }
             mk_flag_store(handle.model.cancelFlag, 0)
-            switch try handle.trainer.step(cancel: handle.model.cancelFlag) {
+            switch try handle.run.step(cancel: handle.model.cancelFlag) {
             case .stepped:
-                handle.progress.progress = handle.trainer.progress
+                handle.progress.progress = handle.run.progress
                 return mrp_status(MRP_OK)
             case .finished: return mrp_status(MRP_DONE)
             case .cancelled: return mrp_status(MRP_CANCELLED)

@@ -51,14 +51,14 @@ public final class Executor {
             : pointer.assumingMemoryBound(to: Double.self)[index]
     }
 
-    /// Runs the work and, unless it was cancelled, the updates. Returns whether the updates ran.
+    /// Runs the work and, unless it was cancelled, the updates. Returns whether it came to the end.
     ///
     /// `cancel` is polled by the kernels between tasks: the call returns soon after it becomes nonzero. `poll` is called on this
     /// thread between kernels. `accept` is asked between work and updates (for example whether the loss is finite); false leaves
-    /// all bound tensors as they were.
+    /// all bound tensors as they were, and so does `updates` false.
     @discardableResult
     public func run(
-        cancel: UnsafePointer<Int32>?, poll: (() -> Void)? = nil, accept: () throws -> Bool
+        cancel: UnsafePointer<Int32>?, poll: (() -> Void)? = nil, updates: Bool = true, accept: () throws -> Bool
     ) rethrows -> Bool {
         mk_pool_set_cancel_flag(compute.pool, cancel)
         defer { mk_pool_set_cancel_flag(compute.pool, nil) }
@@ -69,6 +69,7 @@ public final class Executor {
         }
         if mk_pool_cancelled(compute.pool) != 0 { return false }
         guard try accept() else { return false }
+        guard updates else { return true }
         mk_pool_set_cancel_flag(compute.pool, nil)
         for index in plan.firstUpdate..<kernels.count { kernels[index].run() }
         return true
@@ -77,6 +78,36 @@ public final class Executor {
     @discardableResult
     public func run(cancel: UnsafePointer<Int32>? = nil, poll: (() -> Void)? = nil) -> Bool {
         run(cancel: cancel, poll: poll, accept: { true })
+    }
+
+    /// Runs the work again, without the updates, and says where the first value comes from that is NaN or infinite: an input, a bound
+    /// tensor, or an operation with the bound tensor that was read last before it. Nil when all are finite.
+    public func firstNonFinite() -> String? {
+        for (name, tensor) in inputTensors.sorted(by: { $0.key < $1.key }) where !isFinite(tensor.memory, tensor.type) {
+            return "in '\(name)'"
+        }
+        for (name, tensor) in boundTensors.sorted(by: { $0.key < $1.key }) where !isFinite(tensor.memory, tensor.type) {
+            return "in '\(name)'"
+        }
+        var near = ""
+        for (index, node) in plan.schedule.prefix(plan.firstUpdate).map({ graph.nodes[$0] }).enumerated() {
+            for case .bound(let name)? in node.inputs.map({ $0.map { graph.origins[$0.id] } }) { near = " at '\(name)'" }
+            kernels[index].run()
+            for value in node.outputs {
+                if let pointer = resolve(value), !isFinite(pointer, graph.type(of: value)) {
+                    return "a result of '\(node.operation.name)'\(near)"
+                }
+            }
+        }
+        return nil
+    }
+
+    private func isFinite(_ pointer: UnsafeMutableRawPointer, _ type: TensorType) -> Bool {
+        guard type.element != .int32 else { return true }
+        if compute.precision == .float32 {
+            return UnsafeBufferPointer(start: pointer.assumingMemoryBound(to: Float.self), count: type.count).allSatisfy(\.isFinite)
+        }
+        return UnsafeBufferPointer(start: pointer.assumingMemoryBound(to: Double.self), count: type.count).allSatisfy(\.isFinite)
     }
 
     private func prepare() throws {

@@ -40,7 +40,8 @@ public struct PatchMask {
         let visible = Int((Double(cells) * (1 - ratio)).rounded(.toNearestOrEven))
         guard visible >= 1, visible < cells else {
             throw MRPError(
-                .argument, "mask_ratio \(ratio) hides \(cells - visible) of \(cells) cells: at least one must stay visible and one be hidden")
+                .argument,
+                "mask_ratio \(ratio) hides \(cells - visible) of \(cells) cells: at least one must stay visible and one be hidden")
         }
         return visible
     }

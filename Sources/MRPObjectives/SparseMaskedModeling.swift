@@ -64,8 +64,9 @@ public struct SparseMaskedModeling: PixelReconstruction {
     public func parameters() -> [ParameterSpecification] { decoder.parameters(for: encoder, fillsHidden: hiddenCells == .skip) }
 
     public func prepare(_ step: ObjectiveStep, _ executor: Executor) throws -> Bool {
-        guard let mask = try PatchMask.of(step, count: encoder.geometry.count, visibleCount: visibleCount(), rule: "mask_ratio \(maskRatio)")
-        else { return false }
+        let mask = try PatchMask.of(
+            step, count: encoder.geometry.count, visibleCount: visibleCount(), rule: "mask_ratio \(maskRatio)")
+        guard let mask else { return false }
         mask.fill(executor)
         return true
     }

@@ -13,6 +13,8 @@ public struct OptionDefinition: Sendable {
         case choice([String])
         /// Comma-separated numbers, one per channel; empty when measured.
         case numbers
+        /// Any text, such as a path; the summary says which.
+        case text
     }
 
     public let key: String
@@ -36,6 +38,7 @@ public struct OptionDefinition: Sendable {
         case .flag: return "true or false"
         case .choice(let values): return values.joined(separator: ", ")
         case .numbers: return "numbers separated by commas"
+        case .text: return "any text"
         }
     }
 
@@ -46,6 +49,7 @@ public struct OptionDefinition: Sendable {
         case .flag: return "flag"
         case .choice: return "choice"
         case .numbers: return "numbers"
+        case .text: return "text"
         }
     }
 
@@ -73,6 +77,7 @@ public struct OptionDefinition: Sendable {
             for part in text.split(separator: ",") where Double(part.trimmed)?.isFinite != true {
                 throw MRPError(.argument, "\(key) '\(text)' is not a list of numbers")
             }
+        case .text: break
         }
     }
 
@@ -89,7 +94,7 @@ extension Substring {
 }
 
 public enum OptionTable {
-    private static func option(
+    static func option(
         _ key: String, _ kind: OptionDefinition.Kind, _ defaultValue: String, _ section: String, _ summary: String,
         perPhase: Bool = false
     ) -> OptionDefinition {
@@ -97,14 +102,14 @@ public enum OptionTable {
             key: key, kind: kind, defaultValue: defaultValue, section: section, summary: summary, isPerPhase: perPhase)
     }
 
-    private static func positive(_ maximum: Double = .infinity) -> OptionDefinition.Kind {
+    static func positive(_ maximum: Double = .infinity) -> OptionDefinition.Kind {
         .number(minimum: 0, maximum: maximum, belowMaximum: false)
     }
 
-    private static let fraction = OptionDefinition.Kind.number(minimum: 0, maximum: 1, belowMaximum: true)
+    static let fraction = OptionDefinition.Kind.number(minimum: 0, maximum: 1, belowMaximum: true)
     private static let largeCount = 1...(1 << 31)
 
-    public static let all: [OptionDefinition] = network + objective + training + data + files + run
+    public static let all: [OptionDefinition] = network + objective + training + data + augmentation + files + run + defence
 
     private static let network = [
         option(
@@ -208,6 +213,26 @@ public enum OptionTable {
         option(
             "clip_gradient", positive(), "0", "training",
             "The gradients of a step are scaled so that their common norm is at most this; 0: not clipped.", perPhase: true),
+        option(
+            "accumulation_steps", .integer(1...65_536), "1", "training",
+            "Batches whose gradients are averaged for one step: a step then sees batch_size x accumulation_steps images. Running statistics of batch norms follow its last batch.",
+            perPhase: true),
+        option(
+            "decay_exempt", .choice(["mae", "mmpretrain"]), "mae", "training",
+            "What has no weight decay beside biases and norms: mae as facebookresearch/mae (class token and learned positions in fine-tuning), mmpretrain also tokens and positions in pretraining.",
+            perPhase: true),
+        option(
+            "drop_path", fraction, "0", "training",
+            "Stochastic depth: the last block's branches are left out for this share of the images, those of lower blocks for less (Huang et al. 2016).",
+            perPhase: true),
+        option(
+            "ema_decay", fraction, "0", "training",
+            "What exponential moving averages of the weights keep of themselves per step; the run ends with the averages. 0: none.",
+            perPhase: true),
+        option(
+            "recompute", .flag, "false", "training",
+            "Keep only what enters each block for the gradients and compute the rest again: less memory, more time, the same numbers.",
+            perPhase: true),
         option("beta1", fraction, "0.9", "training", "Decay of the first moment in adamw and lamb.", perPhase: true),
         option(
             "beta2", fraction, "auto", "training",

@@ -62,6 +62,13 @@ import Testing
         }
     }
 
+    @Test(arguments: [false, true]) func scaledImages(_ hasResidual: Bool) throws {
+        try check(["x": [3, 2, 5], "factors": [3], "residual": [3, 2, 5]], constants: ["factors"]) { graph, values in
+            let scaled = try graph.apply(ScaleImages(), [values["x"], values["factors"], hasResidual ? values["residual"] : nil])[0]
+            return hasResidual ? scaled : try graph.apply(Add(), [scaled, values["residual"]!])[0]
+        }
+    }
+
     @Test func layerNorm() throws {
         try check(["x": [3, 2, 7], "gamma": [7], "beta": [7]]) { graph, values in
             try graph.apply(LayerNorm(epsilon: 1e-6), [values["x"], values["gamma"], values["beta"]])[0]
@@ -114,6 +121,13 @@ import Testing
         let labels = try indices([2, 0, 4], shape: [3])
         try check(["logits": [3, 5]], ids: ["labels": labels]) { graph, values in
             try graph.apply(SoftmaxCrossEntropy(smoothing: smoothing), [values["logits"], values["labels"]])[0]
+        }
+    }
+
+    @Test func softTargetCrossEntropy() throws {
+        try check(["logits": [3, 5], "scores": [3, 5]], constants: ["scores"]) { graph, values in
+            let targets = try graph.apply(SoftmaxRows(), [values["scores"]])[0]
+            return try graph.apply(SoftTargetCrossEntropy(), [values["logits"], targets])[0]
         }
     }
 

@@ -176,7 +176,7 @@ import Testing
             ["encoder": "vit_mini", "objective": "spark"],
             "objective spark needs a convolutional network as encoder: a vision transformer takes mae"
         ),
-        (["image_size": "12"], "images of 12 x 12 are not made of cells of 8 pixels, the network's downsampling"),
+        (["image_size": "20"], "images of 20 x 20 are not made of cells of 8 pixels, the network's downsampling"),
         (["decoder_width": "12"], "decoder_width 12 is not a multiple of 8: it is halved 3 times"),
         (["cell_size": "12"], "cell_size 12 is not a multiple of 8, the network's downsampling"),
         (["cell_size": "16"], "mask_ratio 0.6 hides 1 of 1 cells: at least one must stay visible and one be hidden"),

@@ -44,7 +44,8 @@ static void test_conv2d(convolution t, int share, int64_t side, int with_bias, i
     int64_t weights = t.out_channels * (t.channels / t.groups) * t.kernel_h * t.kernel_w;
     array x = input(v.in.count * t.channels), weight = input(weights), bias = input(t.out_channels),
           y = input(v.out.count * t.out_channels);
-    array back_bias = input(t.channels), dy = input(y.count), dx = input(x.count), dweight = input(weights), y_addend = input(y.count), x_addend = input(x.count);
+    array back_bias = input(t.channels), dy = input(y.count), dx = input(x.count), dweight = input(weights), y_addend = input(y.count),
+          x_addend = input(x.count);
     char what[200];
     snprintf(
         what, sizeof what, "%lldx%lldx%lldx%lld -> %lld, groups %lld, kernel %lldx%lld, stride %lld, padding %lld, dilation %lld, share %d",
@@ -102,6 +103,10 @@ static void test_convolutions(void) {
         {1, 13, 10, 4, 6, 1, 2, 4, 2, 0, 1},
         {2, 6, 5, 19, 19, 19, 3, 3, 1, 1, 1},
         {2, 9, 7, 33, 33, 33, 7, 7, 2, 3, 1},
+        {3, 14, 23, 40, 40, 40, 7, 7, 1, 3, 1},
+        {2, 7, 6, 19, 19, 19, 7, 7, 1, 0, 1},
+        {1, 9, 10, 8, 8, 8, 5, 5, 1, 4, 1},
+        {1, 12, 9, 5, 5, 5, 2, 3, 1, 1, 1},
         {1, 5, 5, 150, 40, 1, 3, 3, 1, 1, 1},
         {1, 16, 16, 70, 66, 1, 3, 3, 2, 1, 1},
         {3, 20, 17, 24, 100, 1, 3, 3, 1, 1, 1},
@@ -240,8 +245,8 @@ static void test_image_norm(int64_t batch, int64_t rows, int64_t width, int64_t 
     array mean = input(statistics), deviation = input(statistics), norms = input(statistics);
     array dy = input(count), dx = input(count), dgamma = input(width), dbeta = input(width);
     for (int64_t r = 0; r < rows && !groups && width > 3; r++) x.d[r * width + 2] = x.f[r * width + 2] = 0; /* a norm of 0 */
-    mk_image_norm r = {batch, rows, width, groups, x.d, gamma.d, beta.d, groups ? 1e-3 : 1e-6, y.d, mean.d, deviation.d, norms.d,
-                       dy.d,  dx.d, dgamma.d, dbeta.d};
+    mk_image_norm r = {batch, rows,   width,       groups,  x.d,  gamma.d, beta.d,   groups ? 1e-3 : 1e-6,
+                       y.d,   mean.d, deviation.d, norms.d, dy.d, dx.d,    dgamma.d, dbeta.d};
     (groups ? reference->group_norm_forward : reference->response_norm_forward)(reference_pool, &r);
     (groups ? reference->group_norm_backward : reference->response_norm_backward)(reference_pool, &r);
     const char *what = groups ? "group norm" : "response norm";
@@ -251,8 +256,8 @@ static void test_image_norm(int64_t batch, int64_t rows, int64_t width, int64_t 
     for (int64_t i = 0; groups && i < statistics; i++) largest = fmax(largest, deviation.d[i]);
     dx.floor = largest;
     ON_EACH_POOL(p, {
-        mk_image_norm f = {batch, rows, width, groups, x.f, gamma.f, beta.f, r.epsilon, y.f, mean.f, deviation.f, norms.f,
-                           dy.f,  dx.f, dgamma.f, dbeta.f};
+        mk_image_norm f = {batch, rows,   width,       groups,  x.f,  gamma.f, beta.f,   r.epsilon,
+                           y.f,   mean.f, deviation.f, norms.f, dy.f, dx.f,    dgamma.f, dbeta.f};
         spoil(&y), spoil(&dx), spoil(&dgamma), spoil(&dbeta), spoil(&mean), spoil(&deviation), spoil(&norms);
         (groups ? fast->group_norm_forward : fast->response_norm_forward)(p, &f);
         check_array(what, "y", &y, 1e-5);
@@ -304,14 +309,6 @@ static void test_not_a_number(void) {
     FREE(&x, &y, &w, &mean, &variance, &ones, &z);
 }
 
-static void test_running_average(int count) {
-    array x = input(count), y = input(count);
-    for (int i = 0; i < count; i++) y.d[i] = 0.9 * y.d[i] + 0.1 * 1.25 * x.d[i];
-    fast->running_average(pools[1], count, 0.1, 1.25, x.f, y.f);
-    check_array("running_average", "y", &y, 1e-6);
-    FREE(&x, &y);
-}
-
 int main(void) {
     reference = mk_kernels_reference_float64();
     reference_pool = mk_pool_create(1);
@@ -324,7 +321,8 @@ int main(void) {
         static const int64_t shapes[][2] = {{2, 1}, {3, 5}, {40, 16}, {129, 67}, {700, 64}, {4500, 20}, {260, 150}};
         for (int i = 0; i < 7; i++)
             for (int options = 0; options < 8; options++)
-                test_batch_norm(shapes[i][0], shapes[i][1], options & 1 ? 30 : 0.2, options & 1 ? i % 2 ? 6 : 1 : 0, options >> 1 & 1, options >> 2);
+                test_batch_norm(shapes[i][0], shapes[i][1], options & 1 ? 30 : 0.2, options & 1 ? i % 2 ? 6 : 1 : 0, options >> 1 & 1,
+                                options >> 2);
         for (int average = 0; average < 2; average++)
             for (int share = 0; share <= 100; share += 50) {
                 test_pool2d(1, 1, 1, 1, 1, 1, 0, average, share);
@@ -342,8 +340,16 @@ int main(void) {
             test_image_norm(2, 300, 40, 8, 10 * shift);
             test_image_norm(1, 31, 64, 1, 10 * shift);
         }
-        test_running_average(21);
-        test_running_average(70001);
+        for (int64_t count = 1; count < 70000; count = count * 9 + 5) {
+            array x = array_make(count, 4, 0), dy = input(count), dx = input(count);
+            reference->gelu_gradient(reference_pool, count, x.d, dy.d, dx.d);
+            ON_EACH_POOL(p, {
+                memcpy(dx.f, dy.f, (size_t)count * 4);
+                fast->gelu_gradient(p, count, x.f, dx.f, dx.f);
+                check_array("gelu_gradient", "dx", &dx, 2e-6);
+            })
+            FREE(&x, &dy, &dx);
+        }
         test_not_a_number();
     }
     for (int i = 0; i < POOLS; i++) mk_pool_destroy(pools[i]);

@@ -270,6 +270,23 @@ static void MK(add)(mk_pool *pool, int64_t count, const void *a_, const void *b_
     for (int64_t i = 0; i < count; i++) y[i] = a[i] + b[i];
 }
 
+/* y = keep y + share x; with keep 0 y is not read. */
+static void MK(blend)(mk_pool *pool, int64_t count, double keep, double share, const void *x_, void *y_) {
+    (void)pool;
+    const REAL *x = x_;
+    REAL *y = y_;
+    for (int64_t i = 0; i < count; i++) y[i] = (REAL)((keep == 0 ? 0 : keep * y[i]) + share * x[i]);
+}
+
+/* y[b] = residual[b] + factors[b] x[b]. */
+static void MK(scale_images)(mk_pool *pool, int64_t images, int64_t values, const void *factors_, const void *x_, const void *residual_,
+                             void *y_) {
+    (void)pool;
+    const REAL *factors = factors_, *x = x_, *residual = residual_;
+    REAL *y = y_;
+    for (int64_t i = 0; i < images * values; i++) y[i] = (residual ? residual[i] : 0) + factors[i / values] * x[i];
+}
+
 /* y = factor x. */
 static void MK(scale)(mk_pool *pool, int64_t count, double factor, const void *x_, void *y_) {
     (void)pool;
@@ -466,6 +483,33 @@ static void MK(cross_entropy_gradient)(mk_pool *pool, int64_t rows, int64_t clas
     }
 }
 
+/* loss = mean over rows of log_sum_exp - sum_c target[c] logits[c], where sum_c target[c] = 1. */
+static void MK(soft_cross_entropy)(mk_pool *pool, int64_t rows, int64_t classes, const void *logits_, const void *targets_,
+                                   void *log_sum_exp_, void *loss) {
+    (void)pool;
+    REAL *log_sum_exp = log_sum_exp_;
+    double sum = 0;
+    for (int64_t r = 0; r < rows; r++) {
+        const REAL *logits = (const REAL *)logits_ + r * classes, *target = (const REAL *)targets_ + r * classes;
+        double all = MK(row_log_sum_exp)(logits, classes), expected = 0;
+        for (int64_t c = 0; c < classes; c++) expected += (double)target[c] * logits[c];
+        log_sum_exp[r] = (REAL)all;
+        sum += all - expected;
+    }
+    *(REAL *)loss = (REAL)(sum / rows);
+}
+
+/* dlogits = (exp(logits - log_sum_exp) - target) / rows * dloss. */
+static void MK(soft_cross_entropy_gradient)(mk_pool *pool, int64_t rows, int64_t classes, const void *logits_, const void *targets_,
+                                            const void *log_sum_exp_, const void *loss_gradient, void *dlogits_) {
+    (void)pool;
+    const REAL *logits = logits_, *targets = targets_, *log_sum_exp = log_sum_exp_;
+    REAL *dlogits = dlogits_;
+    double factor = (double)*(const REAL *)loss_gradient / rows;
+    for (int64_t i = 0; i < rows * classes; i++)
+        dlogits[i] = (REAL)((exp((double)logits[i] - log_sum_exp[i / classes]) - targets[i]) * factor);
+}
+
 /* x, y: rows x width; y = exp(x - log sum exp(x)) in each row. */
 static void MK(softmax_rows)(mk_pool *pool, int64_t rows, int64_t width, const void *x_, void *y_) {
     (void)pool;
@@ -543,6 +587,12 @@ static void MK(sgd)(mk_pool *pool, const mk_sgd *s) {
     }
 }
 
+static void MK(gelu_gradient)(mk_pool *pool, int64_t count, const void *x, const void *y_gradient, void *x_gradient) {
+    (void)pool;
+    for (int64_t i = 0; i < count; i++)
+        ((REAL *)x_gradient)[i] = (REAL)(((const REAL *)y_gradient)[i] * MK(gelu_derivative)(((const REAL *)x)[i]));
+}
+
 #include "reference_convolution.h"
 #include "reference_image_norm.h"
 
@@ -570,11 +620,16 @@ static const mk_kernels MK(table) = {
     .cross_entropy_scratch = MK(cross_entropy_scratch),
     .cross_entropy = MK(cross_entropy),
     .cross_entropy_gradient = MK(cross_entropy_gradient),
+    .soft_cross_entropy = MK(soft_cross_entropy),
+    .soft_cross_entropy_gradient = MK(soft_cross_entropy_gradient),
     .softmax_rows = MK(softmax_rows),
     .mean_tokens = MK(mean_tokens),
     .mean_tokens_gradient = MK(mean_tokens_gradient),
     .add = MK(add),
     .scale = MK(scale),
+    .gelu_gradient = MK(gelu_gradient),
+    .blend = MK(blend),
+    .scale_images = MK(scale_images),
     .conv2d_scratch = MK(conv2d_scratch),
     .conv2d = MK(conv2d),
     .column_moments_scratch = MK(column_moments_scratch),
@@ -589,7 +644,6 @@ static const mk_kernels MK(table) = {
     .response_norm_backward = MK(response_norm_backward),
     .pool2d_forward = MK(pool2d_forward),
     .pool2d_backward = MK(pool2d_backward),
-    .running_average = MK(running_average),
     .norm = MK(norm),
     .update_scratch = MK(update_scratch),
     .adamw = MK(adamw),

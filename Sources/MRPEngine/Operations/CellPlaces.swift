@@ -36,7 +36,9 @@ public struct CellPlaces: Operation {
         let (visible, kept, area, side, gridWidth) = (call.indices(0), count * side * side, height * width, side, gridWidth)
         let outputs = call.outputs.map { $0?.assumingMemoryBound(to: Int32.self) }
         return Kernel {
-            guard let visible, let positions = outputs[0], let rows = outputs[1], let pixels = outputs[2], let places = outputs[3] else { return }
+            guard let visible, let positions = outputs[0], let rows = outputs[1], let pixels = outputs[2], let places = outputs[3] else {
+                return
+            }
             positions.update(repeating: 0, count: batch * kept)
             pixels.update(repeating: 0, count: batch * kept)
             for image in 0..<batch {
