@@ -14,6 +14,7 @@ public struct RandomStream: Sendable {
         case laboratory = 7
         case erasing = 20
         case mixing = 21
+        case probing = 22
         case test = 99
     }
 
