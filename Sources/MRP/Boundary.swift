@@ -59,6 +59,37 @@ class Handle {
     class var kind: String { "handle" }
 }
 
+/// What stops a call: set by the caller's function or by another thread, read by the kernels.
+final class CancelFlag {
+    let pointer: UnsafeMutablePointer<Int32>
+
+    init() throws {
+        guard let flag = mk_allocate_zeroed(4) else { throw MRPError(.memory, "cannot allocate the cancel flag") }
+        pointer = flag.assumingMemoryBound(to: Int32.self)
+    }
+
+    deinit { mk_release(pointer) }
+}
+
+/// A handle whose calls can be stopped.
+protocol CancellableHandle: Handle {
+    var flag: CancelFlag { get }
+}
+
+extension CancellableHandle {
+    var cancelFlag: UnsafeMutablePointer<Int32> { flag.pointer }
+}
+
+/// Stops the call that runs on a handle.
+func cancel<Object: CancellableHandle>(_ pointer: UnsafeRawPointer?, _ type: Object.Type) -> mrp_status {
+    statusBoundary {
+        let handle = try Registry.find(pointer, type)
+        guard Registry.isBusy(handle) else { return mrp_status(MRP_DONE) }
+        mk_flag_store(handle.cancelFlag, 1)
+        return mrp_status(MRP_OK)
+    }
+}
+
 /// The live handles, so that a NULL, destroyed or foreign pointer is an error and never a crash.
 enum Registry {
     nonisolated(unsafe) private static var live: [UnsafeRawPointer: Handle] = [:]
@@ -139,6 +170,12 @@ func required<Pointee>(_ pointer: UnsafeMutablePointer<Pointee>?, _ name: String
 func size(_ value: Int64, _ name: String) throws -> Int {
     guard value >= 0, let size = Int(exactly: value) else { throw MRPError(.argument, "\(name) \(value) is negative") }
     return size
+}
+
+/// An index below `count`.
+func index(_ value: Int64, below count: Int, _ name: String) throws -> Int {
+    guard value >= 0, value < Int64(count) else { throw MRPError(.argument, "\(name) \(value) is outside 0 ..< \(count)") }
+    return Int(value)
 }
 
 /// The caller's array of `capacity` elements, of which `needed` are written.

@@ -202,10 +202,7 @@ public func mrp_dataset_class_name(
 ) -> mrp_status {
     boundary {
         let names = try Registry.find(dataset, DatasetHandle.self).dataset.classNames
-        guard index >= 0, index < Int64(names.count) else {
-            throw MRPError(.argument, "class \(index) is outside 0 ..< \(names.count)")
-        }
-        try write(names[Int(index)], buffer, capacity, needed)
+        try write(names[MRP.index(index, below: names.count, "class")], buffer, capacity, needed)
     }
 }
 
@@ -249,10 +246,7 @@ public func mrp_dataset_image_name(
 ) -> mrp_status {
     boundary {
         let dataset = try Registry.find(dataset, DatasetHandle.self).dataset
-        guard index >= 0, index < Int64(dataset.count) else {
-            throw MRPError(.argument, "image \(index) is outside 0 ..< \(dataset.count)")
-        }
-        try write(dataset.name(of: Int(index)), buffer, capacity, needed)
+        try write(dataset.name(of: MRP.index(index, below: dataset.count, "image")), buffer, capacity, needed)
     }
 }
 

@@ -10,19 +10,15 @@ import CMRPTypes
 import MRPEngine
 import MRPLab
 
-final class LabHandle: Handle {
+final class LabHandle: Handle, CancellableHandle {
     override class var kind: String { "lab" }
     var options: LabOptions
-    /// Set by mrp_lab_cancel while a call runs.
-    let cancelFlag: UnsafeMutablePointer<Int32>
+    let flag: CancelFlag
 
     init(_ options: LabOptions) throws {
-        guard let flag = mk_allocate_zeroed(4) else { throw MRPError(.memory, "cannot allocate the cancel flag") }
         self.options = options
-        cancelFlag = flag.assumingMemoryBound(to: Int32.self)
+        flag = try CancelFlag()
     }
-
-    deinit { mk_release(cancelFlag) }
 }
 
 final class LabReportHandle: Handle {
@@ -36,10 +32,7 @@ final class LabReportHandle: Handle {
         rows = report.summaries
     }
 
-    func row(_ index: Int64) throws -> Int {
-        guard index >= 0, index < Int64(rows.count) else { throw MRPError(.argument, "row \(index) is outside 0 ..< \(rows.count)") }
-        return Int(index)
-    }
+    func row(_ number: Int64) throws -> Int { try index(number, below: rows.count, "row") }
 
     /// nil for -1, which stands for all seeds.
     func seed(_ index: Int64) throws -> Int? {
@@ -210,12 +203,7 @@ public func mrp_lab_study(
 /// Since 0.1.
 @_cdecl("mrp_lab_cancel")
 public func mrp_lab_cancel(_ lab: UnsafeMutablePointer<mrp_lab>?) -> mrp_status {
-    statusBoundary {
-        let handle = try Registry.find(lab, LabHandle.self)
-        guard Registry.isBusy(handle) else { return mrp_status(MRP_DONE) }
-        mk_flag_store(handle.cancelFlag, 1)
-        return mrp_status(MRP_OK)
-    }
+    cancel(lab, LabHandle.self)
 }
 
 private func distribution(_ lab: UnsafePointer<mrp_lab>?, _ seed: UInt64) throws -> MultiViewDistribution {

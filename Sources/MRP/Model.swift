@@ -9,19 +9,15 @@ import MRPEngine
 import MRPModels
 import MRPTraining
 
-final class ModelHandle: Handle {
+final class ModelHandle: Handle, CancellableHandle {
     override class var kind: String { "model" }
     let model: Model
-    /// Set by mrp_cancel while a call runs.
-    let cancelFlag: UnsafeMutablePointer<Int32>
+    let flag: CancelFlag
 
     init(_ model: Model) throws {
-        guard let flag = mk_allocate_zeroed(4) else { throw MRPError(.memory, "cannot allocate the cancel flag") }
         self.model = model
-        cancelFlag = flag.assumingMemoryBound(to: Int32.self)
+        flag = try CancelFlag()
     }
-
-    deinit { mk_release(cancelFlag) }
 }
 
 /// Makes a model with fresh weights: the encoder that the options describe.
@@ -76,6 +72,21 @@ public func mrp_model_load(
     }
 }
 
+private func writeFile(
+    _ model: UnsafeMutablePointer<mrp_model>?, _ path: UnsafePointer<CChar>?, _ options: UnsafePointer<mrp_config>?, _ what: String,
+    _ body: (Model, String, Options) throws -> Void
+) -> mrp_status {
+    boundary {
+        let options = try MRP.options(options)
+        let path = try Registry.exclusively(model, ModelHandle.self) { handle in
+            let path = try string(path, "path")
+            try body(handle.model, path, options)
+            return path
+        }
+        Log.write(MRP_LOG_INFO, "wrote \(what) to '\(path)'")
+    }
+}
+
 /// Writes a model: a safetensors file that holds everything, and its configuration once more as JSON beside it (`encoder.safetensors`
 /// and `encoder.json`; beside `model.safetensors` it is `config.json`). Each file is replaced as a whole; after an error each is either the
 /// old one or complete, and the safetensors file, which is written first, never depends on the JSON.
@@ -92,15 +103,7 @@ public func mrp_model_load(
 public func mrp_model_save(
     _ model: UnsafeMutablePointer<mrp_model>?, _ path: UnsafePointer<CChar>?, _ options: UnsafePointer<mrp_config>?
 ) -> mrp_status {
-    boundary {
-        let options = try MRP.options(options)
-        let name = try Registry.exclusively(model, ModelHandle.self) { handle in
-            let path = try string(path, "path")
-            try ModelFile.save(handle.model, to: path, options)
-            return path
-        }
-        Log.write(MRP_LOG_INFO, "wrote a model to '\(name)'")
-    }
+    writeFile(model, path, options, "a model") { try ModelFile.save($0, to: $1, $2) }
 }
 
 /// Writes a model as an ONNX file (opset 17) for any number of images at once. Input "images" [batch, channels, height, width]: floats in
@@ -111,23 +114,15 @@ public func mrp_model_save(
 ///   - path: the file; it is replaced as a whole.
 ///   - options: "features" and "layer" as in mrp_encode; "classifier" = "new" leaves the classifier out and writes features. NULL for the
 ///     defaults.
-/// - Errors: MRP_ERR_IO (cannot be written), MRP_ERR_ARGUMENT (NULL, no such layer, a model larger than the 2 GiB that such a file can hold),
-///   MRP_ERR_UNSUPPORTED (a residual network), MRP_ERR_MEMORY, MRP_ERR_HANDLE, MRP_ERR_BUSY.
+/// - Errors: MRP_ERR_IO (cannot be written), MRP_ERR_ARGUMENT (NULL, no such layer, "features" = "cls" of a residual network,
+///   a model larger than the 2 GiB that such a file can hold), MRP_ERR_MEMORY, MRP_ERR_HANDLE, MRP_ERR_BUSY.
 ///
 /// Since 0.1.
 @_cdecl("mrp_model_export_onnx")
 public func mrp_model_export_onnx(
     _ model: UnsafeMutablePointer<mrp_model>?, _ path: UnsafePointer<CChar>?, _ options: UnsafePointer<mrp_config>?
 ) -> mrp_status {
-    boundary {
-        let options = try MRP.options(options)
-        let name = try Registry.exclusively(model, ModelHandle.self) { handle in
-            let path = try string(path, "path")
-            try OnnxExport.write(handle.model, to: path, options)
-            return path
-        }
-        Log.write(MRP_LOG_INFO, "wrote an ONNX file to '\(name)'")
-    }
+    writeFile(model, path, options, "an ONNX file") { try OnnxExport.write($0, to: $1, $2) }
 }
 
 /// Makes a copy with its own weights.
@@ -222,12 +217,7 @@ public func mrp_file_describe(
 /// Since 0.1.
 @_cdecl("mrp_cancel")
 public func mrp_cancel(_ model: UnsafeMutablePointer<mrp_model>?) -> mrp_status {
-    statusBoundary {
-        let handle = try Registry.find(model, ModelHandle.self)
-        guard Registry.isBusy(handle) else { return mrp_status(MRP_DONE) }
-        mk_flag_store(handle.cancelFlag, 1)
-        return mrp_status(MRP_OK)
-    }
+    cancel(model, ModelHandle.self)
 }
 
 /// Destroys a model. NULL is allowed.

@@ -1,8 +1,10 @@
 extension Graph {
     /// Reverse-mode differentiation: appends the nodes that compute d loss / d value for each of `values`.
     ///
-    /// The loss is a scalar (shape []). A value that the loss does not depend on is left out of the result.
-    public func gradients(of loss: Value, withRespectTo values: [Value]) throws -> [Value: Value] {
+    /// The loss is a scalar (shape []). A value that the loss does not depend on is left out of the result. With `recomputing` what lies
+    /// inside the graph's segments is not kept until its gradients are due but computed again (Chen et al. 2016): the same numbers
+    /// from less memory.
+    public func gradients(of loss: Value, withRespectTo values: [Value], recomputing: Bool = false) throws -> [Value: Value] {
         guard types[loss.id].count == 1 else {
             throw MRPError(.internalError, "the loss has shape \(types[loss.id].shape), it must be a scalar")
         }
@@ -10,13 +12,17 @@ extension Graph {
         let one = try Tensor([])
         one[0] = 1
         var adjoints: [Value: Value] = [loss: constant(one)]
+        var again: [Value: Value] = [:]
 
         for index in nodes.indices.reversed() {
+            if recomputing, let segment = segments.first(where: { $0.last == index }) { again = try recompute(segment) }
             let node = nodes[index]
             let outputGradients = node.outputs.map { adjoints[$0] }
             let wanted = node.inputs.map { $0.map(influenced.contains) ?? false }
             guard outputGradients.contains(where: { $0 != nil }), wanted.contains(true) else { continue }
-            let view = DifferentiatedNode(inputs: node.inputs, outputs: node.outputs, wanted: wanted)
+            let view = DifferentiatedNode(
+                inputs: node.inputs.map { value in value.map { again[$0] ?? $0 } }, outputs: node.outputs.map { again[$0] ?? $0 },
+                wanted: wanted)
             let contributions = try node.operation.inputGradients(view, outputGradients, in: self)
             for (input, contribution) in zip(node.inputs, contributions) {
                 guard let input, let contribution, influenced.contains(input) else { continue }
@@ -29,6 +35,17 @@ extension Graph {
             }
         }
         return Dictionary(uniqueKeysWithValues: values.compactMap { value in adjoints[value].map { (value, $0) } })
+    }
+
+    /// Appends a segment's nodes once more and returns what each of its values is now.
+    private func recompute(_ segment: Range<Int>) throws -> [Value: Value] {
+        var again: [Value: Value] = [:]
+        for index in segment where !nodes[index].operation.hasSideEffects {
+            let node = nodes[index]
+            let outputs = try apply(node.operation, node.inputs.map { value in value.map { again[$0] ?? $0 } })
+            for (old, new) in zip(node.outputs, outputs) { again[old] = new }
+        }
+        return again
     }
 
     private func influencedValues(from values: [Value]) -> Set<Value> {

@@ -51,14 +51,14 @@ public final class Executor {
             : pointer.assumingMemoryBound(to: Double.self)[index]
     }
 
-    /// Runs the work and, unless it was cancelled, the updates. Returns whether the updates ran.
+    /// Runs the work and, unless it was cancelled, the updates. Returns whether it came to the end.
     ///
     /// `cancel` is polled by the kernels between tasks: the call returns soon after it becomes nonzero. `poll` is called on this
     /// thread between kernels. `accept` is asked between work and updates (for example whether the loss is finite); false leaves
-    /// all bound tensors as they were.
+    /// all bound tensors as they were, and so does `updates` false.
     @discardableResult
     public func run(
-        cancel: UnsafePointer<Int32>?, poll: (() -> Void)? = nil, accept: () throws -> Bool
+        cancel: UnsafePointer<Int32>?, poll: (() -> Void)? = nil, updates: Bool = true, accept: () throws -> Bool
     ) rethrows -> Bool {
         mk_pool_set_cancel_flag(compute.pool, cancel)
         defer { mk_pool_set_cancel_flag(compute.pool, nil) }
@@ -69,6 +69,7 @@ public final class Executor {
         }
         if mk_pool_cancelled(compute.pool) != 0 { return false }
         guard try accept() else { return false }
+        guard updates else { return true }
         mk_pool_set_cancel_flag(compute.pool, nil)
         for index in plan.firstUpdate..<kernels.count { kernels[index].run() }
         return true

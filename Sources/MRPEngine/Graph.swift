@@ -26,8 +26,18 @@ public final class Graph {
     private(set) var nodes: [Node] = []
     private var boundByName: [String: Value] = [:]
     private var inputByName: [String: Value] = [:]
+    /// Nodes whose values may be computed again for the gradients instead of being kept.
+    private(set) var segments: [Range<Int>] = []
 
     public init() {}
+
+    /// What `body` appends is a segment: differentiation may keep its inputs only and compute the rest again.
+    public func segment<Result>(_ body: () throws -> Result) rethrows -> Result {
+        let first = nodes.count
+        let result = try body()
+        if nodes.count > first { segments.append(first..<nodes.count) }
+        return result
+    }
 
     public func type(of value: Value) -> TensorType { types[value.id] }
     public func shape(of value: Value) -> [Int] { types[value.id].shape }

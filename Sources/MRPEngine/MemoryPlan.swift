@@ -18,8 +18,8 @@ public struct MemoryPlan {
 
     init(_ graph: Graph, outputs: [Value], precision: Precision) throws {
         let needed = Self.neededNodes(graph, outputs: outputs)
-        let updates = needed.filter { graph.nodes[$0].operation.hasSideEffects }
-        let work = needed.filter { !graph.nodes[$0].operation.hasSideEffects }
+        let updates = needed.filter { graph.nodes[$0].operation.isUpdate }
+        let work = needed.filter { !graph.nodes[$0].operation.isUpdate }
         schedule = work + updates
         firstUpdate = work.count
         inputs = Self.usedInputs(graph, schedule: schedule, outputs: outputs)

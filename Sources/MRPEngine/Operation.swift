@@ -25,14 +25,18 @@ public protocol Operation {
     /// Differentiation uses it to sum gradients without a separate pass over memory.
     var addendForm: (operation: Operation, index: Int)? { get }
 
-    /// True for updates of bound tensors; such nodes run after all others and are never interrupted.
+    /// True for what writes to bound tensors.
     var hasSideEffects: Bool { get }
+
+    /// Whether a side effect is an update: those run after all others and are never interrupted.
+    var isUpdate: Bool { get }
 }
 
 extension Operation {
     public var reusableInputs: [Int] { [] }
     public var addendForm: (operation: Operation, index: Int)? { nil }
     public var hasSideEffects: Bool { false }
+    public var isUpdate: Bool { hasSideEffects }
 
     public func inputGradients(_ node: DifferentiatedNode, _ outputGradients: [Value?], in graph: Graph) throws -> [Value?] {
         throw MRPError(.unsupported, "the operation '\(name)' has no gradient")

@@ -12,6 +12,7 @@ public struct RandomStream: Sendable {
         case synthetic = 5
         case subset = 6
         case laboratory = 7
+        case dropPath = 8
         case erasing = 20
         case mixing = 21
         case probing = 22

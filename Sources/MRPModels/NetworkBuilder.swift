@@ -8,13 +8,16 @@ public struct NetworkBuilder {
     let epsilon: Double
     /// Whether batch norms take the statistics of the batch and update their running ones, or take the running ones as they are.
     let isTraining: Bool
+    /// Which branches are left out at random; nil: none.
+    let dropPath: DropPath?
     /// Begins every name: that of a teacher's weights, which are named as the encoder's.
     private var prefix = ""
 
-    public init(_ graph: Graph, _ parameters: Parameters, epsilon: Double, training: Bool = false) {
+    public init(_ graph: Graph, _ parameters: Parameters, epsilon: Double, training: Bool = false, dropPath: DropPath? = nil) {
         self.graph = graph
         self.epsilon = epsilon
         isTraining = training
+        self.dropPath = dropPath
         specifications = Dictionary(uniqueKeysWithValues: parameters.specifications.map { ($0.name, $0) })
     }
 
@@ -24,7 +27,8 @@ public struct NetworkBuilder {
     }
 
     private init(of other: NetworkBuilder, prefix: String) {
-        (graph, specifications, epsilon, isTraining) = (other.graph, other.specifications, other.epsilon, false)
+        (graph, specifications, epsilon) = (other.graph, other.specifications, other.epsilon)
+        (isTraining, dropPath) = (false, nil)
         self.prefix = prefix
     }
 
@@ -57,13 +61,23 @@ public struct NetworkBuilder {
         return outputs[0]
     }
 
-    /// A pre-norm transformer block: x + attention(norm(x)), then x + mlp(norm(x)).
-    public func transformerBlock(_ name: String, _ x: Value, heads: Int) throws -> Value {
-        let qkv = try linear(name + ".attn.qkv", layerNorm(name + ".norm1", x))
-        let attended = try graph.apply(Attention(heads: heads), [qkv])[0]
-        let middle = try linear(name + ".attn.proj", attended, residual: x)
-        let hidden = try linear(name + ".mlp.fc1", layerNorm(name + ".norm2", middle), gelu: true)
-        return try linear(name + ".mlp.fc2", hidden, residual: middle)
+    /// A pre-norm transformer block: x + attention(norm(x)), then x + mlp(norm(x)). `index` is its place among the blocks that may be
+    /// left out; nil: it never is.
+    public func transformerBlock(_ name: String, _ x: Value, heads: Int, index: Int? = nil) throws -> Value {
+        try graph.segment {
+            let qkv = try linear(name + ".attn.qkv", layerNorm(name + ".norm1", x))
+            let attended = try graph.apply(Attention(heads: heads), [qkv])[0]
+            let middle = try branch(block: index, 0, residual: x) { try linear(name + ".attn.proj", attended, residual: $0) }
+            let hidden = try linear(name + ".mlp.fc1", layerNorm(name + ".norm2", middle), gelu: true)
+            return try branch(block: index, 1, residual: middle) { try linear(name + ".mlp.fc2", hidden, residual: $0) }
+        }
+    }
+
+    /// residual + the branch that `last` makes; where branches may be left out, `last` gets no residual to add.
+    func branch(block: Int?, _ number: Int, residual: Value, last: (Value?) throws -> Value) throws -> Value {
+        guard let block, let dropPath, dropPath.rate(block: block) > 0 else { return try last(residual) }
+        let factors = graph.input(DropPath.input(block: block, branch: number), TensorType([graph.shape(of: residual)[0]]))
+        return try graph.apply(ScaleImages(), [last(nil), factors, residual])[0]
     }
 
     public func gather(

@@ -46,13 +46,14 @@ public struct ResidualNetwork: Equatable, Sendable {
 
     // MARK: The plan: one description of every layer, from which weights and graph are made
 
-    struct Layer {
-        let name: String
-        let norm: String
-        let input: Int
-        let output: Int
-        let kernel: Int
-        let stride: Int
+    /// A convolution without bias and padding of half its kernel, and the batch norm after it.
+    public struct Layer {
+        public let name: String
+        public let norm: String
+        public let input: Int
+        public let output: Int
+        public let kernel: Int
+        public let stride: Int
 
         var specifications: [ParameterSpecification] {
             let fan = Double(output * kernel * kernel)
@@ -67,21 +68,21 @@ public struct ResidualNetwork: Equatable, Sendable {
         }
     }
 
-    struct Block {
-        let layers: [Layer]
-        let projection: Layer?
+    public struct Block {
+        public let layers: [Layer]
+        public let projection: Layer?
     }
 
     var expansion: Int { size.hasBottlenecks ? 4 : 1 }
 
-    var stemLayer: Layer {
+    public var stemLayer: Layer {
         Layer(
             name: "conv1", norm: "bn1", input: geometry.channels, output: baseWidth, kernel: stem == .imagenet ? 7 : 3,
             stride: stem == .imagenet ? 2 : 1)
     }
 
     /// Stage by stage.
-    var stages: [[Block]] {
+    public var stages: [[Block]] {
         var input = baseWidth
         return size.blocks.enumerated().map { stage, count in
             let middle = baseWidth << stage

@@ -98,7 +98,7 @@ public struct VisionTransformer: Equatable, Sendable {
             tableIds: visible?.positions)
         var outputs: [Value] = []
         for index in 0..<min(depth ?? transformer.depth, transformer.depth) {
-            x = try builder.transformerBlock("blocks.\(index)", x, heads: transformer.heads)
+            x = try builder.transformerBlock("blocks.\(index)", x, heads: transformer.heads, index: index)
             outputs.append(x)
         }
         return outputs

@@ -14,6 +14,8 @@ enum Checkpoint {
         var step: Int
         var steps: Int
         var batch: Int
+        /// Batches per step.
+        var parts: Int
         var seed: UInt64
         var seconds: Double
         /// Sum of the losses of the present epoch, and of how many steps.
@@ -37,7 +39,8 @@ enum Checkpoint {
         }
         var members: [(key: String, value: JSON)] = [
             ("phase", .string(state.phase.rawValue)), ("step", .integer(state.step)), ("steps", .integer(state.steps)),
-            ("batch", .integer(state.batch)), ("seed", .integer(Int(state.seed))), ("seconds", .number(state.seconds)),
+            ("batch", .integer(state.batch)), ("parts", .integer(state.parts)), ("seed", .integer(Int(state.seed))),
+            ("seconds", .number(state.seconds)),
             ("epoch_loss", .number(state.epochLosses.sum)), ("epoch_steps", .integer(state.epochLosses.count)),
         ]
         if let run = state.run { members.append(("run", run)) }
@@ -63,9 +66,11 @@ enum Checkpoint {
             let steps = json["steps"]?.integer, let batch = json["batch"]?.integer, let seed = json["seed"]?.integer, seed >= 0,
             let seconds = json["seconds"]?.number, let sum = json["epoch_loss"]?.number, let count = json["epoch_steps"]?.integer
         else { throw MRPError(.format, "'\(path)' has no valid training state") }
+        let parts = json["parts"]?.integer ?? 1
         for (name, mine, theirs) in [
             ("phase", expected.phase.rawValue, phase.rawValue), ("number of steps", "\(expected.steps)", "\(steps)"),
-            ("batch size", "\(expected.batch)", "\(batch)"), ("seed", "\(expected.seed)", "\(seed)"),
+            ("batch size", "\(expected.batch)", "\(batch)"), ("accumulation_steps", "\(expected.parts)", "\(parts)"),
+            ("seed", "\(expected.seed)", "\(seed)"),
         ] where mine != theirs {
             throw MRPError(.state, "'\(path)' was made with \(name) \(theirs), this run has \(mine)")
         }
@@ -81,7 +86,8 @@ enum Checkpoint {
             guard let entry = file.entries[name] else { continue }
             try file.read(entry, into: tensor.float32)
         }
-        return State(phase: phase, step: step, steps: steps, batch: batch, seed: UInt64(seed), seconds: seconds, epochLosses: (sum, count),
-            run: json["run"])
+        return State(
+            phase: phase, step: step, steps: steps, batch: batch, parts: parts, seed: UInt64(seed), seconds: seconds,
+            epochLosses: (sum, count), run: json["run"])
     }
 }

@@ -28,12 +28,19 @@ public final class Optimizer {
         public var trainsHeadOnly = false
         /// Whether the norms of the gradients are computed, for clipping and to find those that are not finite.
         public var measuresGradients = false
+        /// Batches whose gradients are averaged for one step.
+        public var parts = 1
+        /// Whether exponential moving averages of the weights are kept.
+        public var averagesWeights = false
 
         public init() {}
     }
 
-    /// Moments by name (`first_moment/blocks.0...`, `momentum/...`), and what each step reads.
+    /// Moments and averages by name (`first_moment/blocks.0...`, `momentum/...`, `average/...`): what a checkpoint keeps.
     public private(set) var moments: [String: Tensor] = [:]
+    /// Sums of gradients, which live for one step.
+    private var sums: [String: Tensor] = [:]
+    /// What each step reads.
     public let step = StepSettings()
     /// The gradients by weight name, for tests and reports; and their norms, where they are measured.
     public private(set) var gradients: [String: Value] = [:]
@@ -41,19 +48,23 @@ public final class Optimizer {
 
     private let settings: Settings
 
-    /// Appends gradients and updates to the graph. Moments start at zero.
-    public init(_ graph: Graph, loss: Value, model: Model, settings: Settings) throws {
+    /// Appends gradients and updates to the graph. Moments start at zero, averages at the weights. `teacher` names weights that follow
+    /// others; `recomputes` computes the inside of blocks again for their gradients instead of keeping it.
+    public init(
+        _ graph: Graph, loss: Value, model: Model, settings: Settings, teacher: [MovingAverage.Pair] = [], recomputes: Bool = false
+    ) throws {
         self.settings = settings
         let head = model.headNames
         let trained = model.parameters.specifications.filter {
             $0.isTrainable && graph.boundValue($0.name) != nil && (!settings.trainsHeadOnly || head.contains($0.name))
         }
         let values = trained.compactMap { graph.boundValue($0.name) }
-        let byValue = try graph.gradients(of: loss, withRespectTo: values)
+        let byValue = try graph.gradients(of: loss, withRespectTo: values, recomputing: recomputes)
         let depth = model.encoder.depth
         for (specification, value) in zip(trained, values) {
-            guard let gradient = byValue[value] else { continue }
+            guard var gradient = byValue[value] else { continue }
             let name = specification.name
+            if settings.parts > 1 { gradient = try sum(graph, specification, gradient) }
             gradients[name] = gradient
             if settings.measuresGradients { norms.append((name, try graph.apply(Norm(), [gradient])[0])) }
             let isToken = name == "cls_token" || name == "mask_token" || name == "pos_embed"
@@ -62,7 +73,46 @@ public final class Optimizer {
             for _ in model.encoder.layer(of: name)..<(depth + 1) { rateScale *= settings.layerDecay }
             try update(graph, specification, value, gradient, isDecayed: isDecayed, rateScale: rateScale)
         }
+        try follow(teacher, graph, \.teacherDecay)
+        if settings.averagesWeights { try average(graph, model) }
     }
+
+    private func sum(_ graph: Graph, _ specification: ParameterSpecification, _ gradient: Value) throws -> Value {
+        let name = "sum/" + specification.name
+        sums[name] = try Tensor(specification.shape)
+        let sum = graph.bound(name, TensorType(specification.shape))
+        try graph.apply(SumGradient(settings: step), [sum, gradient])
+        return sum
+    }
+
+    private func average(_ graph: Graph, _ model: Model) throws {
+        let followed = model.parameters.specifications.filter {
+            graph.boundValue($0.name) != nil && ($0.isTrainable || $0.name.contains(".running_"))
+        }
+        var pairs: [MovingAverage.Pair] = []
+        for specification in followed {
+            guard let weight = model.parameters[specification.name] else { continue }
+            let tensor = try Tensor(specification.shape)
+            tensor.copyElements(of: weight)
+            let name = Self.averagePrefix + specification.name
+            moments[name] = tensor
+            _ = graph.bound(name, TensorType(specification.shape))
+            pairs.append(MovingAverage.Pair(average: name, source: specification.name))
+        }
+        try follow(pairs, graph, \.averageDecay)
+    }
+
+    private static let averagePrefix = "average/"
+
+    /// Gives the model its averaged weights.
+    func takeAverages(_ model: Model) {
+        for (name, average) in moments where name.hasPrefix(Self.averagePrefix) {
+            model.parameters[String(name.dropFirst(Self.averagePrefix.count))]?.copyElements(of: average)
+        }
+    }
+
+    /// All that the graph has bound beside the weights.
+    var tensors: [String: Tensor] { moments.merging(sums) { first, _ in first } }
 
     /// Biases, norms and other exempt weights keep the plain rate in LARS and LAMB, as in the reference implementations.
     private func update(
@@ -89,10 +139,10 @@ public final class Optimizer {
     }
 
     /// Lets weights follow others after each step, as moving averages.
-    func follow(_ pairs: [MovingAverage.Pair], _ graph: Graph) throws {
+    private func follow(_ pairs: [MovingAverage.Pair], _ graph: Graph, _ decay: KeyPath<StepSettings, Double>) throws {
         for pair in pairs {
             guard let source = graph.boundValue(pair.source), let average = graph.boundValue(pair.average) else { continue }
-            try graph.apply(MovingAverage(settings: step), [average, source])
+            try graph.apply(MovingAverage(settings: step, decay: decay), [average, source])
         }
     }
 
@@ -105,5 +155,5 @@ public final class Optimizer {
         step.gradientScale = min(1, limit / (sum.squareRoot() + 1e-6))
     }
 
-    public var bytes: Int { moments.values.reduce(0) { $0 + $1.bytes } }
+    public var bytes: Int { tensors.values.reduce(0) { $0 + $1.bytes } }
 }

@@ -204,6 +204,26 @@ public enum OptionTable {
         option(
             "clip_gradient", positive(), "0", "training",
             "The gradients of a step are scaled so that their common norm is at most this; 0: not clipped.", perPhase: true),
+        option(
+            "accumulation_steps", .integer(1...65_536), "1", "training",
+            "Batches whose gradients are averaged for one step: a step then sees batch_size x accumulation_steps images. Running statistics of batch norms follow its last batch.",
+            perPhase: true),
+        option(
+            "decay_exempt", .choice(["mae", "mmpretrain"]), "mae", "training",
+            "What has no weight decay beside biases and norms: mae as facebookresearch/mae (class token and learned positions in fine-tuning), mmpretrain also tokens and positions in pretraining.",
+            perPhase: true),
+        option(
+            "drop_path", fraction, "0", "training",
+            "Stochastic depth: the last block's branches are left out for this share of the images, those of lower blocks for less (Huang et al. 2016).",
+            perPhase: true),
+        option(
+            "ema_decay", fraction, "0", "training",
+            "What exponential moving averages of the weights keep of themselves per step; the run ends with the averages. 0: none.",
+            perPhase: true),
+        option(
+            "recompute", .flag, "false", "training",
+            "Keep only what enters each block for the gradients and compute the rest again: less memory, more time, the same numbers.",
+            perPhase: true),
         option("beta1", fraction, "0.9", "training", "Decay of the first moment in adamw and lamb.", perPhase: true),
         option(
             "beta2", fraction, "auto", "training",

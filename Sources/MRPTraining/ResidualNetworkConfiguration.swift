@@ -4,7 +4,6 @@ import MRPModels
 /// What a model's JSON says of a residual network: `model_type` resnet and torchvision's name of the size.
 extension ModelConfiguration {
     static let residualType = "resnet"
-    static let residualKeys = "model_type \(residualType), architecture, stem, base_width, image_size, num_channels"
 
     static func members(_ network: ResidualNetwork) -> [(key: String, value: JSON)] {
         let geometry = network.geometry

@@ -13,14 +13,14 @@ public final class Trainer {
     public let model: Model
     public let phase: Phase
     public private(set) var progress: TrainingProgress
-    /// Images per step.
+    /// Images per batch; a step takes `accumulation_steps` of them.
     public let batch: Int
     /// Bytes that training needs: weights, moments, values of a step, scratch memory.
     public let plannedBytes: Int
 
     /// What the run is going to do, in one line.
     public var summary: String {
-        "\(phase.rawValue): \(progress.steps) steps of \(batch) images, \(plannedBytes >> 20) MiB, \(options.threads) threads"
+        "\(phase.rawValue): \(progress.steps) steps of \(batch * recipe.parts) images, \(plannedBytes >> 20) MiB, \(options.threads) threads"
     }
 
     /// The caller's masks in pretraining; nil: the objective's own.
@@ -30,10 +30,7 @@ public final class Trainer {
     let executor: Executor
     let optimizer: Optimizer
     let loader: BatchLoader
-    private let schedule: LearningRateSchedule
-    /// What weight decay is multiplied by at a step; nil: always 1.
-    private let decaySchedule: LearningRateSchedule?
-    private let clipLimit: Double
+    private let recipe: Recipe
     let loss: Value
     /// What pretraining learns by; nil in fine-tuning.
     private let objective: (any PretrainingObjective)?
@@ -54,9 +51,12 @@ public final class Trainer {
         try Pipeline.establishNormalization(model, dataset, options, cancel: cancel, poll: poll)
         loader = try Pipeline.trainingLoader(dataset, model, options, phase, batch: batch)
 
+        recipe = try Recipe(options, phase, model, batch: batch, batches: loader.stepsPerEpoch)
+
         let graph = Graph()
         // A frozen encoder keeps its running statistics too.
-        let builder = model.builder(graph, training: !(phase == .finetune && options.flag("frozen_encoder")))
+        let isTraining = !(phase == .finetune && options.flag("frozen_encoder"))
+        let builder = model.builder(graph, training: isTraining, dropPath: recipe.dropPath)
         switch phase {
         case .pretrain:
             guard let objective = model.objective else { throw MRPError(.internalError, "pretraining without an objective") }
@@ -69,19 +69,14 @@ public final class Trainer {
                 builder, batch: batch, againstTargets: mixing != nil
             ).loss
         }
-        let settings = try Self.settings(options, phase, model)
-        clipLimit = options.number("clip_gradient", phase)
-        optimizer = try Optimizer(graph, loss: loss, model: model, settings: settings)
-        try optimizer.follow(objective?.averages ?? [], graph)
-        let bound = model.parameters.tensors.merging(optimizer.moments) { first, _ in first }
-        executor = try Executor(graph, outputs: [loss] + optimizer.norms.map(\.value), bound: bound, compute: options.compute())
+        optimizer = try Optimizer(
+            graph, loss: loss, model: model, settings: recipe.optimizer, teacher: objective?.averages ?? [], recomputes: recipe.recomputes)
+        executor = try Executor(
+            graph, outputs: [loss] + optimizer.norms.map(\.value),
+            bound: model.parameters.tensors.merging(optimizer.tensors) { first, _ in first },
+            compute: options.compute())
         plannedBytes = executor.bytes + model.parameters.bytes + optimizer.bytes
-
-        let epochs = options.number("epochs", phase)
-        let steps = Int((epochs * Double(loader.stepsPerEpoch)).rounded())
-        schedule = Self.schedule(options, phase, method: settings.method, batch: batch, stepsPerEpoch: loader.stepsPerEpoch)
-        decaySchedule = Self.decaySchedule(options, phase, settings, steps: steps)
-        progress = TrainingProgress(phase: phase.rawValue, steps: max(steps, 0))
+        progress = TrainingProgress(phase: phase.rawValue, steps: recipe.steps)
     }
 
     /// The objective or the head that the phase needs.
@@ -102,92 +97,48 @@ public final class Trainer {
         }
     }
 
-    private static func settings(_ options: Options, _ phase: Phase, _ model: Model) throws -> Optimizer.Settings {
-        let pretraining = phase == .pretrain
-        var settings = Optimizer.Settings()
-        settings.method = Optimizer.Method(rawValue: options.choice("optimizer", phase)) ?? .adamw
-        settings.beta1 = options.number("beta1", phase)
-        settings.beta2 = options.optionalNumber("beta2", phase) ?? (pretraining ? 0.95 : 0.999)
-        settings.momentum = options.number("momentum", phase)
-        settings.nesterov = options.flag("nesterov", phase)
-        settings.trust = options.number("trust_coefficient", phase)
-        let usualDecay = settings.method == .sgd ? 1e-4 : settings.method == .lars ? 0 : 0.05
-        settings.weightDecay = options.optionalNumber("weight_decay", phase) ?? usualDecay
-        settings.layerDecay = options.optionalNumber("layer_decay", phase) ?? (!pretraining && model.isPretrained ? 0.75 : 1)
-        settings.decaysTokens = pretraining
-        settings.trainsHeadOnly = !pretraining && options.flag("frozen_encoder")
-        settings.measuresGradients = true
-        guard settings.weightDecay > 0 || (options.optionalNumber("weight_decay_end", phase) ?? 0) == 0 else {
-            throw MRPError(.argument, "weight_decay_end needs a weight_decay above 0 to begin with")
-        }
-        return settings
-    }
-
-    private static func schedule(
-        _ options: Options, _ phase: Phase, method: Optimizer.Method, batch: Int, stepsPerEpoch: Int
-    ) -> LearningRateSchedule {
-        let epochs = options.number("epochs", phase)
-        let frozen = phase == .finetune && options.flag("frozen_encoder")
-        let usual = method.usesMomentumOnly ? 0.1 : phase == .pretrain ? 1.5e-3 : frozen ? 2e-2 : 2e-3
-        let base = options.optionalNumber("base_learning_rate", phase) ?? usual
-        let course: LearningRateSchedule.Course
-        switch options.choice("schedule", phase) {
-        case "constant": course = .constant
-        case "multistep":
-            course = .multistep(
-                milestones: options.optionalNumbers("milestones", phase) ?? [], factor: options.number("decay_factor", phase))
-        default: course = .cosine
-        }
-        return LearningRateSchedule(
-            peak: options.optionalNumber("learning_rate", phase) ?? base * Double(batch) / 256,
-            minimum: options.number("min_learning_rate", phase),
-            warmupEpochs: options.optionalNumber("warmup_epochs", phase) ?? epochs * (phase == .pretrain ? 0.05 : 0.1),
-            epochs: epochs, stepsPerEpoch: stepsPerEpoch, course: course)
-    }
-
-    /// Half a cosine from 1 to weight_decay_end / weight_decay; nil where the decay stays as it is.
-    private static func decaySchedule(
-        _ options: Options, _ phase: Phase, _ settings: Optimizer.Settings, steps: Int
-    ) -> LearningRateSchedule? {
-        guard let end = options.optionalNumber("weight_decay_end", phase), settings.weightDecay > 0 else { return nil }
-        return LearningRateSchedule(
-            peak: 1, minimum: end / settings.weightDecay, warmupEpochs: 0, epochs: Double(max(steps, 1)), stepsPerEpoch: 1)
-    }
-
     /// One step. Throws `MRP_ERR_NUMERIC` when the loss is not finite, and the loader's errors.
     ///
     /// `cancel` may be set by any thread; `poll` is called on this thread every 20 ms or so and may set it too.
     public func step(cancel: UnsafePointer<Int32>? = nil, poll: (() -> Void)? = nil) throws -> Outcome {
         guard progress.step < progress.steps else { return .finished }
         let start = monotonicSeconds()
-        let batchData: Batch
-        switch try loader.next(cancel: cancel) {
-        case .batch(let next): batchData = next
-        case .cancelled: return .cancelled
-        case .end: return .finished
-        }
-        guard try fill(batchData) else {
-            try loader.seek(epoch: batchData.epoch, step: batchData.step)
-            return .cancelled
-        }
-        optimizer.step.step = progress.step + 1
-        optimizer.step.learningRate = rateScale * schedule.rate(step: progress.step)
-        optimizer.step.decayScale = decaySchedule?.rate(step: progress.step) ?? 1
-        optimizer.step.averageDecay = objective?.averageDecay(fraction: progress.fraction) ?? 1
+        let settings = optimizer.step
+        settings.step = progress.step + 1
+        settings.learningRate = rateScale * recipe.learningRate.rate(step: progress.step)
+        settings.decayScale = recipe.weightDecay?.rate(step: progress.step) ?? 1
+        settings.averageDecay = recipe.averageDecay
+        settings.teacherDecay = objective?.averageDecay(fraction: progress.fraction) ?? 1
+        settings.parts = recipe.parts
         let heartbeat = poll.map { Heartbeat($0) }
-        let finished = try executor.run(cancel: cancel, poll: heartbeat?.beat) {
-            guard executor.scalar(loss).isFinite else { throw numericFailure("the loss is \(executor.scalar(loss))") }
-            if let bad = optimizer.firstBadGradient(executor) { throw numericFailure("the gradient of '\(bad)' is not finite") }
-            optimizer.clip(executor, to: clipLimit > 0 ? clipLimit : .infinity)
-            return true
+        var losses = 0.0
+        for part in 0..<recipe.parts {
+            settings.part = part
+            guard try run(part: part, losses: &losses, cancel: cancel, poll: heartbeat?.beat) else {
+                try seek(step: progress.step)
+                return .cancelled
+            }
         }
-        guard finished else {
-            try loader.seek(epoch: batchData.epoch, step: batchData.step)
-            return .cancelled
-        }
-        record(batchData, seconds: monotonicSeconds() - start)
+        record(loss: losses / Double(recipe.parts), seconds: monotonicSeconds() - start)
+        if progress.step % recipe.stepsPerEpoch == 0, loader.stepsPerEpoch % recipe.parts != 0 { try seek(step: progress.step) }
+        if progress.step == progress.steps, recipe.averageDecay > 0 { optimizer.takeAverages(model) }
         markPretrained()
         return .stepped
+    }
+
+    /// Takes a batch and does its work, and with the last part of a step the updates. False when it was cancelled.
+    private func run(part: Int, losses: inout Double, cancel: UnsafePointer<Int32>?, poll: (() -> Void)?) throws -> Bool {
+        guard case .batch(let data) = try loader.next(cancel: cancel), try fill(data, part: part) else { return false }
+        let isLast = part == recipe.parts - 1
+        let finished = try executor.run(cancel: cancel, poll: poll, updates: isLast) {
+            let value = executor.scalar(loss)
+            guard value.isFinite else { throw numericFailure("the loss is \(value)") }
+            if isLast, let bad = optimizer.firstBadGradient(executor) { throw numericFailure("the gradient of '\(bad)' is not finite") }
+            losses += value
+            if isLast { optimizer.clip(executor, to: recipe.clipLimit > 0 ? recipe.clipLimit : .infinity) }
+            return true
+        }
+        return finished
     }
 
     private func numericFailure(_ what: String) -> MRPError {
@@ -199,8 +150,8 @@ public final class Trainer {
 
     var state: Checkpoint.State {
         Checkpoint.State(
-            phase: phase, step: progress.step, steps: progress.steps, batch: batch, seed: options.seed, seconds: progress.seconds,
-            epochLosses: epochLosses, run: runState)
+            phase: phase, step: progress.step, steps: progress.steps, batch: batch, parts: recipe.parts, seed: options.seed,
+            seconds: progress.seconds, epochLosses: epochLosses, run: runState)
     }
 
     /// What else belongs to the run's state, such as what its measurements were.
@@ -224,12 +175,17 @@ public final class Trainer {
         try seek(to: saved.step, seconds: saved.seconds)
     }
 
+    /// The next batch is the first of this step.
+    private func seek(step: Int) throws {
+        try loader.seek(epoch: step / recipe.stepsPerEpoch, step: step % recipe.stepsPerEpoch * recipe.parts)
+    }
+
     /// The next step is number `step`.
     func seek(to step: Int, seconds: Double) throws {
-        try loader.seek(epoch: step / loader.stepsPerEpoch, step: step % loader.stepsPerEpoch)
+        try seek(step: step)
         progress.step = step
         progress.seconds = seconds
-        progress.epoch = Double(step) / Double(loader.stepsPerEpoch)
+        progress.epoch = Double(step) / Double(recipe.stepsPerEpoch)
         markPretrained()
     }
 
@@ -238,40 +194,43 @@ public final class Trainer {
     }
 
     /// Copies a batch and its masks into the graph's inputs; false when the caller's masking stops the run.
-    private func fill(_ data: Batch) throws -> Bool {
+    private func fill(_ data: Batch, part: Int) throws -> Bool {
         guard let images = executor.input(MaskedAutoencoder.imagesInput) else { return true }
         images.memory.copyMemory(from: data.images, byteCount: images.bytes)
+        // Random numbers are counted by batches.
+        let number = progress.step * recipe.parts + part
+        recipe.dropPath?.fill(executor, seed: options.seed, step: number)
         guard let objective else {
             executor.input(Classification.labelsInput)?.memory.copyMemory(from: data.labels, byteCount: 4 * batch)
-            if let mixing { mix(data, images, by: mixing) }
+            if let mixing { mix(data, images, by: mixing, step: number) }
             return true
         }
         let step = ObjectiveStep(
-            batch: batch, seed: options.seed, step: progress.step, indices: UnsafeBufferPointer(start: data.indices, count: batch),
+            batch: batch, seed: options.seed, step: number, indices: UnsafeBufferPointer(start: data.indices, count: batch),
             masking: masking)
         return try objective.prepare(step, executor)
     }
 
-    private func mix(_ data: Batch, _ images: Tensor, by mixing: BatchMixing) {
+    private func mix(_ data: Batch, _ images: Tensor, by mixing: BatchMixing, step: Int) {
         guard let targets = executor.input(Classification.targetsInput), let head = model.head else { return }
         let size = Pipeline.imageSize(model)
         let share = BatchMixing.apply(
-            mixing.draw(seed: options.seed, step: progress.step, size: size), images.memory.assumingMemoryBound(to: Float.self),
+            mixing.draw(seed: options.seed, step: step, size: size), images.memory.assumingMemoryBound(to: Float.self),
             count: batch, channels: model.encoder.geometry.channels, size: size)
         BatchMixing.targets(
             data.labels, count: batch, classes: head.classes, share: share, smoothing: options.number("label_smoothing"),
             into: targets.memory.assumingMemoryBound(to: Float.self))
     }
 
-    private func record(_ data: Batch, seconds: Double) {
-        if data.step == 0 { epochLosses = (0, 0) }
+    private func record(loss: Double, seconds: Double) {
+        if progress.step % recipe.stepsPerEpoch == 0 { epochLosses = (0, 0) }
         progress.learningRate = optimizer.step.learningRate
         progress.step += 1
-        progress.epoch = Double(progress.step) / Double(loader.stepsPerEpoch)
-        progress.loss = executor.scalar(loss)
-        epochLosses = (epochLosses.sum + progress.loss, epochLosses.count + 1)
+        progress.epoch = Double(progress.step) / Double(recipe.stepsPerEpoch)
+        progress.loss = loss
+        epochLosses = (epochLosses.sum + loss, epochLosses.count + 1)
         progress.meanLoss = epochLosses.sum / Double(epochLosses.count)
         progress.seconds += seconds
-        progress.imagesPerSecond = Double(progress.step * batch) / max(progress.seconds, 1e-9)
+        progress.imagesPerSecond = Double(progress.step * batch * recipe.parts) / max(progress.seconds, 1e-9)
     }
 }

@@ -62,6 +62,13 @@ import Testing
         }
     }
 
+    @Test(arguments: [false, true]) func scaledImages(_ hasResidual: Bool) throws {
+        try check(["x": [3, 2, 5], "factors": [3], "residual": [3, 2, 5]], constants: ["factors"]) { graph, values in
+            let scaled = try graph.apply(ScaleImages(), [values["x"], values["factors"], hasResidual ? values["residual"] : nil])[0]
+            return hasResidual ? scaled : try graph.apply(Add(), [scaled, values["residual"]!])[0]
+        }
+    }
+
     @Test func layerNorm() throws {
         try check(["x": [3, 2, 7], "gamma": [7], "beta": [7]]) { graph, values in
             try graph.apply(LayerNorm(epsilon: 1e-6), [values["x"], values["gamma"], values["beta"]])[0]

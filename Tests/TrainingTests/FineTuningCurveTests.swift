@@ -8,8 +8,9 @@ import Testing
 @Suite struct FineTuningCurveTests {
     static let folder = String(#filePath.dropLast("TrainingTests/FineTuningCurveTests.swift".count)) + "fixtures/weights/"
 
-    /// MAE's recipe (mean of patches, layer decay, fixed positions), and timm's network (class token, learned positions).
-    @Test(arguments: [("curve_mae", Pooling.mean, 0.75), ("curve_timm", Pooling.cls, 1.0)])
+    /// MAE's recipe (mean of patches, layer decay, fixed positions), timm's network (class token, learned positions), and torchvision's
+    /// ResNet-18 (batch norms in training, layer decay by stages).
+    @Test(arguments: [("curve_mae", Pooling.mean, 0.75), ("curve_timm", .cls, 1.0), ("curve_resnet", .mean, 0.75)])
     func fiftySteps(_ name: String, _ pooling: Pooling, _ layerDecay: Double) throws {
         let file = try SafetensorsFile(path: Self.folder + name + ".safetensors")
         func values(_ key: String) throws -> [Float] {
@@ -22,10 +23,13 @@ import Testing
             let text = try #require(file.metadata[key])
             return try #require(try JSON.parse(text).array?.compactMap(\.number))
         }
-        let encoder = VisionTransformer(
-            geometry: try PatchGeometry(channels: 3, height: 12, width: 12, patchHeight: 4, patchWidth: 4),
-            transformer: try TransformerConfiguration(width: 24, depth: 2, heads: 3, hidden: 48),
-            positions: pooling == .cls ? .learned : .sinCos)
+        let encoder: any ImageEncoder =
+            name == "curve_resnet"
+            ? try ResidualNetwork(ResidualNetwork.sizes[0], stem: .cifar, baseWidth: 4, channels: 3, height: 12, width: 12)
+            : VisionTransformer(
+                geometry: try PatchGeometry(channels: 3, height: 12, width: 12, patchHeight: 4, patchWidth: 4),
+                transformer: try TransformerConfiguration(width: 24, depth: 2, heads: 3, hidden: 48),
+                positions: pooling == .cls ? .learned : .sinCos)
         let model = try Model(encoder: encoder, head: ClassifierHead(classes: 4, pooling: pooling), seed: 0)
         for specification in model.parameters.specifications where file.entries["weights/" + specification.name] != nil {
             let tensor = try #require(model.parameters[specification.name])
@@ -33,7 +37,7 @@ import Testing
         }
         let batch = 8
         let graph = Graph()
-        let loss = try Classification(model, smoothing: 0.1).loss(model.builder(graph), batch: batch).loss
+        let loss = try Classification(model, smoothing: 0.1).loss(model.builder(graph, training: true), batch: batch).loss
         var settings = Optimizer.Settings()
         settings.layerDecay = layerDecay
         settings.decaysTokens = false

@@ -81,7 +81,7 @@ import Testing
         let gradient = graph.input("gradient", TensorType(shape))
         try graph.apply(
             SGD(SGD.Hyperparameters(momentum: 0), settings: step), [source, gradient, graph.bound("momentum", TensorType(shape))])
-        try graph.apply(MovingAverage(settings: step), [graph.bound("average", TensorType(shape)), source])
+        try graph.apply(MovingAverage(settings: step, decay: \.averageDecay), [graph.bound("average", TensorType(shape)), source])
         let bound = ["weight": weight, "average": average, "momentum": try Tensor(shape)]
         let executor = try Executor(graph, outputs: [], bound: bound, compute: Compute())
         var expected = (0..<45).map(Double.init)

@@ -73,9 +73,15 @@ func bytes(_ path: String) throws -> [UInt8] {
         #expect(try bytes(folder.file("model.safetensors")) != files[0])
     }
 
-    @Test(arguments: Phase.allCases) func resumedRunEndsWithTheSameBytes(_ phase: Phase) throws {
+    static let everything = [
+        ("accumulation_steps", "2"), ("batch_size", "8"), ("ema_decay", "0.7"), ("drop_path", "0.3"), ("clip_gradient", "0.5"),
+        ("recompute", "true"),
+    ]
+
+    @Test(arguments: Phase.allCases, [[], everything])
+    func resumedRunEndsWithTheSameBytes(_ phase: Phase, _ changes: [(String, String)]) throws {
         let folder = try TemporaryFolder()
-        let options = try options()
+        let options = try options(changes)
         try ModelFile.save(train(phase, options), to: folder.file("whole.safetensors"))
         let expected = try bytes(folder.file("whole.safetensors"))
         for cut in [0, 1, 3, 4, 7] {
@@ -84,7 +90,7 @@ func bytes(_ path: String) throws -> [UInt8] {
             try first.save(to: folder.file("run.ckpt"))
 
             let model = try Model(encoder: options.encoder(), seed: 77)
-            let second = try Trainer(model, images(options), self.options([("threads", "2")]), phase)
+            let second = try Trainer(model, images(options), self.options(changes + [("threads", "2")]), phase)
             try second.resume(from: folder.file("run.ckpt"))
             #expect(second.progress.step == cut)
             while try second.step() == .stepped {}
@@ -98,8 +104,10 @@ func bytes(_ path: String) throws -> [UInt8] {
         let options = try options()
         let model = try Model(encoder: options.encoder(), seed: 5)
         try Trainer(model, images(options), options, .pretrain).save(to: folder.file("run.ckpt"))
-        for (changes, expected) in [([("seed", "9")], "seed 5, this run has 9"), ([("epochs", "3")], "number of steps 8, this run has 12")]
-        {
+        for (changes, expected) in [
+            ([("seed", "9")], "seed 5, this run has 9"), ([("epochs", "3")], "number of steps 8, this run has 12"),
+            ([("accumulation_steps", "2"), ("epochs", "4")], "accumulation_steps 1, this run has 2"),
+        ] {
             let other = try Trainer(Model(encoder: options.encoder(), seed: 5), images(options), self.options(changes), .pretrain)
             let error = #expect(throws: MRPError.self) { try other.resume(from: folder.file("run.ckpt")) }
             #expect(error?.code == .state)

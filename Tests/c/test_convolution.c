@@ -252,14 +252,6 @@ static void test_not_a_number(void) {
     FREE(&x, &y, &w, &mean, &variance, &ones, &z);
 }
 
-static void test_running_average(int count) {
-    array x = input(count), y = input(count);
-    for (int i = 0; i < count; i++) y.d[i] = 0.9 * y.d[i] + 0.1 * 1.25 * x.d[i];
-    fast->running_average(pools[1], count, 0.1, 1.25, x.f, y.f);
-    check_array("running_average", "y", &y, 1e-6);
-    FREE(&x, &y);
-}
-
 int main(void) {
     reference = mk_kernels_reference_float64();
     reference_pool = mk_pool_create(1);
@@ -281,8 +273,6 @@ int main(void) {
                 test_pool2d(1, 12, 12, 300, 3, 1, 1, average, share);
                 test_pool2d(3, 5, 6, 7, 4, 3, 2, average, share);
             }
-        test_running_average(21);
-        test_running_average(70001);
         test_not_a_number();
     }
     for (int i = 0; i < POOLS; i++) mk_pool_destroy(pools[i]);

@@ -31,6 +31,51 @@ static void test_elementwise(void) {
     }
 }
 
+static void test_blend(void) {
+    static const int64_t counts[] = {0, 1, 17, 16384, 50001};
+    for (int i = 0; i < 5; i++) {
+        int64_t n = counts[i];
+        array x = input(n), y = input(n), fresh = input(n);
+        float *start = malloc((size_t)n * 4 + 4);
+        memcpy(start, y.f, (size_t)n * 4);
+        reference->blend(reference_pool, n, 0.9, 0.125, x.d, y.d);
+        reference->blend(reference_pool, n, 0, 0.5, x.d, fresh.d);
+        ON_EACH_POOL(p, {
+            memcpy(y.f, start, (size_t)n * 4);
+            fast->blend(p, n, 0.9, 0.125, x.f, y.f);
+            check_array("blend", "y", &y, 2e-7);
+            spoil(&fresh); /* not read */
+            fast->blend(p, n, 0, 0.5, x.f, fresh.f);
+            check_array("blend", "keep 0", &fresh, 2e-7);
+        })
+        free(start);
+        FREE(&x, &y, &fresh);
+    }
+}
+
+static void test_scale_images(void) {
+    static const int64_t sizes[][2] = {{0, 5}, {1, 1}, {3, 17}, {5, 2000}};
+    for (int i = 0; i < 4; i++) {
+        int64_t images = sizes[i][0], values = sizes[i][1];
+        array factors = input(images), x = input(images * values), residual = input(images * values);
+        array y = input(images * values), z = input(images * values);
+        reference->scale_images(reference_pool, images, values, factors.d, x.d, residual.d, y.d);
+        reference->scale_images(reference_pool, images, values, factors.d, x.d, NULL, z.d);
+        ON_EACH_POOL(p, {
+            spoil(&y);
+            fast->scale_images(p, images, values, factors.f, x.f, residual.f, y.f);
+            check_array("scale_images", "y", &y, 2e-7);
+            memcpy(y.f, residual.f, (size_t)(images * values) * 4);
+            fast->scale_images(p, images, values, factors.f, x.f, y.f, y.f);
+            check_array("scale_images", "y = residual", &y, 2e-7);
+            memcpy(z.f, x.f, (size_t)(images * values) * 4);
+            fast->scale_images(p, images, values, factors.f, z.f, NULL, z.f);
+            check_array("scale_images", "y = x", &z, 2e-7);
+        })
+        FREE(&factors, &x, &residual, &y, &z);
+    }
+}
+
 static const int64_t shapes[][2] = {{0, 5}, {1, 1}, {1, 17}, {3, 2}, {5, 33}, {64, 16}, {67, 192}, {130, 31}, {300, 129}, {4200, 20}};
 enum { SHAPES = sizeof shapes / sizeof shapes[0] };
 
@@ -426,6 +471,8 @@ int main(void) {
         CHECK(fast != NULL && fast->element_bytes == 4);
         printf("%s\n", fast->name);
         test_elementwise();
+        test_blend();
+        test_scale_images();
         test_column_sum();
         test_layer_norm();
         test_standardize();

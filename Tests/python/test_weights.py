@@ -298,3 +298,81 @@ def test_onnx_files_are_the_same_every_time(tmp_path):
         assert text in data
     with pytest.raises(mrp.ArgumentError, match=r"layer 3 is outside 0 ... 2"):
         model.export_onnx(tmp_path / "third.onnx", layer=3, classifier="new")
+
+
+def residual(tmp_path, rename=None):
+    tensors = read_floats(FOLDER / "resnet_torchvision" / "model.safetensors")
+    write_floats(tmp_path / "model.safetensors", {(rename or str)(name): value for name, value in tensors.items()})
+    return mrp.Model.load(tmp_path, image_size=12), read_floats(FOLDER / "resnet_torchvision" / "expected.safetensors")
+
+
+def test_torchvisions_network_is_read_without_a_configuration(tmp_path):
+    model, expected = residual(tmp_path)
+    assert deviation(model.predict_proba(expected["images"]), softmax(expected["logits"])) < 2e-6
+    assert (model.info["architecture"], model.info["stem"], model.info["base_width"]) == ("resnet18", "cifar", 2)
+    assert any("images of 32 x 32 are assumed" in note for note in mrp.Model.load(FOLDER / "resnet_torchvision").notes)
+
+
+def test_torchvisions_names_are_written(tmp_path):
+    """Every name that torch wants, the counts of its batch norms too."""
+    model, _ = residual(tmp_path)
+    for style in STYLES:
+        model.save(tmp_path / "m.safetensors", names=style)
+        assert names_in(tmp_path / "m.safetensors") == names_in(FOLDER / "resnet_torchvision" / "model.safetensors")
+    model.save(tmp_path / "m.safetensors", weights_type="BF16")
+    with open(tmp_path / "m.safetensors", "rb") as file:
+        (length,) = struct.unpack("<Q", file.read(8))
+        count = json.loads(file.read(length))["bn1.num_batches_tracked"]
+    assert (count["dtype"], count["shape"]) == ("I64", [])
+    assert same(mrp.Model.load(tmp_path / "m.safetensors"), mrp.Model.load(tmp_path / "m.safetensors"))
+
+
+def test_features_of_every_stage(tmp_path):
+    model, expected = residual(tmp_path)
+    for layer, (tokens, width) in enumerate([(144, 2), (36, 4), (9, 8), (4, 16)], 1):
+        features = model.encode(expected["images"], features="tokens", layer=layer)
+        assert features.shape == (3, tokens, width)
+        assert deviation(model.encode(expected["images"], layer=layer), features.mean(1)) < 1e-6
+    assert "resnet18, images 3 x 12 x 12," in repr(model)
+    with pytest.raises(mrp.ArgumentError, match="resnet18 has no attention"):
+        model.attention(expected["images"])
+
+
+def test_an_estimator_and_the_command_know_residual_networks(tmp_path, capsys):
+    from mrp._command import main
+
+    _, expected = residual(tmp_path)
+    mrp.Model.load(tmp_path, image_size=12).save(tmp_path / "m.safetensors")
+    classifier = mrp.Classifier.load(tmp_path / "m.safetensors")
+    assert (classifier.encoder, classifier.stem, classifier.width) == ("resnet18", "cifar", 2)
+    assert classifier.model_.predict_proba(expected["images"]).shape == (3, 4)
+    assert main(["info", str(tmp_path / "m.safetensors")]) == 0
+    assert "encoder: resnet18\nimages: 3 x 12 x 12\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("prefix", ["sparse_encoder.sp_cnn.", "module.sparse_encoder.sp_cnn.", "module."])
+def test_sparks_names_are_read(prefix, tmp_path):
+    folder = tmp_path / "spark"
+    folder.mkdir()
+    assert same(residual(folder, lambda name: prefix + name)[0], residual(tmp_path)[0])
+
+
+def test_timms_configuration_says_what_images_are(tmp_path):
+    residual(tmp_path)
+    mean, std = [0.4, 0.5, 0.6], [0.2, 0.25, 0.3]
+    values = {"architecture": "resnet18", "pretrained_cfg": {"input_size": [3, 16, 20], "mean": mean, "std": std}}
+    (tmp_path / "config.json").write_text(json.dumps(values))
+    info = mrp.Model.load(tmp_path).info
+    assert info["image_size"] == [16, 20]
+    assert info["libmrp"]["mean"] == mean
+
+
+def test_onnx_of_a_residual_network_is_deterministic(tmp_path):
+    model, _ = residual(tmp_path)
+    for name in ("a.onnx", "b.onnx"):
+        model.export_onnx(tmp_path / name)
+    assert (tmp_path / "a.onnx").read_bytes() == (tmp_path / "b.onnx").read_bytes()
+    assert b"BatchNormalization" in (tmp_path / "a.onnx").read_bytes()
+    with pytest.raises(mrp.ArgumentError, match="no class token"):
+        model.export_onnx(tmp_path / "c.onnx", classifier="new", features="cls")
+    assert not (tmp_path / "c.onnx").exists()

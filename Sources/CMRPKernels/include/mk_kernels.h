@@ -243,6 +243,10 @@ typedef struct mk_kernels {
 
     void (*add)(mk_pool *, int64_t count, const void *a, const void *b, void *y);   /* y may be a or b */
     void (*scale)(mk_pool *, int64_t count, double factor, const void *x, void *y); /* y may be x */
+    /* y = keep y + share x: running statistics, averages of weights, sums of gradients. With keep 0 y is not read. */
+    void (*blend)(mk_pool *, int64_t count, double keep, double share, const void *x, void *y);
+    /* y[b] = residual[b] + factors[b] x[b] for images of `values` each; residual may be NULL, y may be x or residual. */
+    void (*scale_images)(mk_pool *, int64_t images, int64_t values, const void *factors, const void *x, const void *residual, void *y);
 
     /* See mk_conv2d; `pass` is one of MK_CONV2D_... */
     mk_scratch (*conv2d_scratch)(const mk_conv2d *, int32_t pass);
@@ -257,9 +261,6 @@ typedef struct mk_kernels {
 
     void (*pool2d_forward)(mk_pool *, const mk_pool2d *);
     void (*pool2d_backward)(mk_pool *, const mk_pool2d *);
-
-    /* y = (1 - momentum) y + momentum factor x: running statistics. */
-    void (*running_average)(mk_pool *, int64_t count, double momentum, double factor, const void *x, void *y);
 
     /* sqrt of the sum of squares of `count` values; scratch as for an update. */
     void (*norm)(mk_pool *, int64_t count, const void *x, void *out);

@@ -157,11 +157,3 @@ static void MK(pool2d_backward)(mk_pool *pool, const mk_pool2d *p) {
         }
     }
 }
-
-/* y = (1 - momentum) y + momentum factor x. */
-static void MK(running_average)(mk_pool *pool, int64_t count, double momentum, double factor, const void *x_, void *y_) {
-    (void)pool;
-    const REAL *x = x_;
-    REAL *y = y_;
-    for (int64_t i = 0; i < count; i++) y[i] = (REAL)((1 - momentum) * y[i] + momentum * factor * x[i]);
-}

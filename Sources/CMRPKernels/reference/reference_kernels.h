@@ -270,6 +270,23 @@ static void MK(add)(mk_pool *pool, int64_t count, const void *a_, const void *b_
     for (int64_t i = 0; i < count; i++) y[i] = a[i] + b[i];
 }
 
+/* y = keep y + share x; with keep 0 y is not read. */
+static void MK(blend)(mk_pool *pool, int64_t count, double keep, double share, const void *x_, void *y_) {
+    (void)pool;
+    const REAL *x = x_;
+    REAL *y = y_;
+    for (int64_t i = 0; i < count; i++) y[i] = (REAL)((keep == 0 ? 0 : keep * y[i]) + share * x[i]);
+}
+
+/* y[b] = residual[b] + factors[b] x[b]. */
+static void MK(scale_images)(mk_pool *pool, int64_t images, int64_t values, const void *factors_, const void *x_, const void *residual_,
+                             void *y_) {
+    (void)pool;
+    const REAL *factors = factors_, *x = x_, *residual = residual_;
+    REAL *y = y_;
+    for (int64_t i = 0; i < images * values; i++) y[i] = (residual ? residual[i] : 0) + factors[i / values] * x[i];
+}
+
 /* y = factor x. */
 static void MK(scale)(mk_pool *pool, int64_t count, double factor, const void *x_, void *y_) {
     (void)pool;
@@ -603,6 +620,8 @@ static const mk_kernels MK(table) = {
     .mean_tokens_gradient = MK(mean_tokens_gradient),
     .add = MK(add),
     .scale = MK(scale),
+    .blend = MK(blend),
+    .scale_images = MK(scale_images),
     .conv2d_scratch = MK(conv2d_scratch),
     .conv2d = MK(conv2d),
     .column_moments_scratch = MK(column_moments_scratch),
@@ -612,7 +631,6 @@ static const mk_kernels MK(table) = {
     .batch_norm_backward = MK(batch_norm_backward),
     .pool2d_forward = MK(pool2d_forward),
     .pool2d_backward = MK(pool2d_backward),
-    .running_average = MK(running_average),
     .norm = MK(norm),
     .update_scratch = MK(update_scratch),
     .adamw = MK(adamw),

@@ -1,4 +1,4 @@
-/* Sum, scaling, column sums and means over tokens. */
+/* Sums, scaling, column sums and means over tokens. */
 #include "loops.h"
 
 typedef struct {
@@ -36,6 +36,52 @@ static void MK_NAME(scale_task)(void *context, int64_t index, int32_t worker) {
 static void MK_NAME(scale)(mk_pool *pool, int64_t count, double factor, const void *x, void *y) {
     MK_NAME(elementwise_job) job = {count, x, NULL, y, (float)factor};
     mk_pool_run(pool, mk_ceil_divide(count, MK_TASK_VALUES), MK_NAME(scale_task), &job);
+}
+
+typedef struct {
+    int64_t count;
+    float keep, share;
+    const float *x;
+    float *y;
+} MK_NAME(blend_job);
+
+static void MK_NAME(blend_task)(void *context, int64_t index, int32_t worker) {
+    const MK_NAME(blend_job) *job = context;
+    const int64_t start = index * MK_TASK_VALUES;
+    const int fresh = job->keep == 0;
+    (void)worker;
+    MK_EACH_VECTOR(i, n, mk_least(MK_TASK_VALUES, job->count - start), {
+        vf old = fresh ? vf_splat(0) : vf_load_part(job->y + start + i, n) * job->keep;
+        vf_store_part(job->y + start + i, vf_fma(vf_load_part(job->x + start + i, n), vf_splat(job->share), old), n);
+    });
+}
+
+static void MK_NAME(blend)(mk_pool *pool, int64_t count, double keep, double share, const void *x, void *y) {
+    MK_NAME(blend_job) job = {count, (float)keep, (float)share, x, y};
+    mk_pool_run(pool, mk_ceil_divide(count, MK_TASK_VALUES), MK_NAME(blend_task), &job);
+}
+
+typedef struct {
+    int64_t values;
+    const float *factors, *x, *residual;
+    float *y;
+} MK_NAME(images_job);
+
+static void MK_NAME(scale_images_task)(void *context, int64_t image, int32_t worker) {
+    const MK_NAME(images_job) *job = context;
+    const int64_t start = image * job->values;
+    const vf factor = vf_splat(job->factors[image]);
+    (void)worker;
+    MK_EACH_VECTOR(i, n, job->values, {
+        vf sum = job->residual ? vf_load_part(job->residual + start + i, n) : vf_splat(0);
+        vf_store_part(job->y + start + i, vf_fma(vf_load_part(job->x + start + i, n), factor, sum), n);
+    });
+}
+
+static void MK_NAME(scale_images)(mk_pool *pool, int64_t images, int64_t values, const void *factors, const void *x, const void *residual,
+                                  void *y) {
+    MK_NAME(images_job) job = {values, factors, x, residual, y};
+    mk_pool_run(pool, images, MK_NAME(scale_images_task), &job);
 }
 
 typedef struct {

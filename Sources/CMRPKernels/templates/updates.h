@@ -220,25 +220,3 @@ static void MK_NAME(norm)(mk_pool *pool, int64_t count, const void *x, void *out
     mk_pool_run(pool, tasks, MK_NAME(squares_task), &job);
     *(float *)out = (float)mk_partial_norm(job.partial, tasks, 0);
 }
-
-typedef struct {
-    int64_t count;
-    float keep, new;
-    const float *x;
-    float *y;
-} MK_NAME(average_job);
-
-static void MK_NAME(average_task)(void *context, int64_t index, int32_t worker) {
-    const MK_NAME(average_job) *job = context;
-    const int64_t start = index * MK_TASK_VALUES;
-    (void)worker;
-    MK_EACH_VECTOR(i, n, mk_least(MK_TASK_VALUES, job->count - start), {
-        vf y = vf_load_part(job->y + start + i, n) * job->keep;
-        vf_store_part(job->y + start + i, vf_fma(vf_load_part(job->x + start + i, n), vf_splat(job->new), y), n);
-    });
-}
-
-static void MK_NAME(running_average)(mk_pool *pool, int64_t count, double momentum, double factor, const void *x, void *y) {
-    MK_NAME(average_job) job = {count, (float)(1 - momentum), (float)(momentum * factor), x, y};
-    mk_pool_run(pool, mk_ceil_divide(count, MK_TASK_VALUES), MK_NAME(average_task), &job);
-}

@@ -143,12 +143,12 @@ public struct RunningStatistics: Operation {
     }
 
     public func kernel(_ call: KernelCall) -> Kernel {
-        let (pool, run, momentum, count) = (call.pool, call.kernels.running_average, self.momentum, Int64(call.type(0).count))
+        let (pool, run, momentum, count) = (call.pool, call.kernels.blend, self.momentum, Int64(call.type(0).count))
         let unbiased = Double(rows) / Double(max(rows - 1, 1))
         let (runningMean, runningVariance, mean, variance) = (call.input(0), call.input(1), call.input(2), call.input(3))
         return Kernel {
-            run?(pool, count, momentum, 1, mean, runningMean)
-            run?(pool, count, momentum, unbiased, variance, runningVariance)
+            run?(pool, count, 1 - momentum, momentum, mean, runningMean)
+            run?(pool, count, 1 - momentum, momentum * unbiased, variance, runningVariance)
         }
     }
 }

@@ -133,3 +133,33 @@ public struct Scale: Operation {
         return Kernel { run?(pool, count, factor, x, y) }
     }
 }
+
+/// residual + factor x, with one factor per image: stochastic depth (Huang et al. 2016) gives 0 or 1 / (1 - rate).
+/// Inputs: x [B, ...], factors [B], and a residual like x or none.
+public struct ScaleImages: Operation {
+    public init() {}
+
+    public var name: String { "scale images" }
+    public var reusableInputs: [Int] { [2, 0] }
+
+    public func outputTypes(_ inputs: [TensorType?]) throws -> [TensorType] {
+        guard inputs.count >= 2, let x = inputs[0], let factors = inputs[1], factors.shape.count == 1, factors.shape[0] == x.shape.first,
+            inputs.count == 2 || inputs[2] == nil || inputs[2] == x
+        else { throw shapeError(name, "takes x [batch, ...], factors [batch] and a residual like x") }
+        return [x]
+    }
+
+    public func inputGradients(_ node: DifferentiatedNode, _ outputGradients: [Value?], in graph: Graph) throws -> [Value?] {
+        guard let gradient = outputGradients[0] else { return [] }
+        let dx = node.wanted[0] ? try graph.apply(self, [gradient, node.inputs[1]])[0] : nil
+        return [dx, nil, gradient]
+    }
+
+    public func kernel(_ call: KernelCall) -> Kernel {
+        let images = call.type(1).count
+        let (count, values) = (Int64(images), Int64(call.type(0).count / max(images, 1)))
+        let (pool, run, x, factors) = (call.pool, call.kernels.scale_images, call.input(0), call.input(1))
+        let (residual, y) = (call.input(2), call.outputs[0])
+        return Kernel { run?(pool, count, values, factors, x, residual, y) }
+    }
+}

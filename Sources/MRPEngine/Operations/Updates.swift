@@ -9,8 +9,12 @@ public final class StepSettings {
     public var gradientScale = 1.0
     /// Multiplies every weight decay (its schedule).
     public var decayScale = 1.0
-    /// What moving averages keep of themselves.
-    public var averageDecay = 0.999
+    /// A step may be done in parts, batch by batch, whose gradients are averaged: this part of how many.
+    public var part = 0
+    public var parts = 1
+    /// What a teacher keeps of itself, and what averaged weights do.
+    public var teacherDecay = 1.0
+    public var averageDecay = 1.0
 
     public init() {}
 }
@@ -134,8 +138,12 @@ public struct MovingAverage: Operation {
     }
 
     let settings: StepSettings
+    let decay: KeyPath<StepSettings, Double>
 
-    public init(settings: StepSettings) { self.settings = settings }
+    public init(settings: StepSettings, decay: KeyPath<StepSettings, Double>) {
+        self.settings = settings
+        self.decay = decay
+    }
 
     public var name: String { "moving average" }
     public var hasSideEffects: Bool { true }
@@ -143,9 +151,32 @@ public struct MovingAverage: Operation {
     public func outputTypes(_ inputs: [TensorType?]) throws -> [TensorType] { try updateTypes(name, inputs, count: 2) }
 
     public func kernel(_ call: KernelCall) -> Kernel {
-        let (pool, run, count, settings) = (call.pool, call.kernels.running_average, Int64(call.type(0).count), self.settings)
+        let (pool, run, count, settings, decay) = (call.pool, call.kernels.blend, Int64(call.type(0).count), self.settings, self.decay)
         let (average, source) = (call.input(0), call.input(1))
-        return Kernel { run?(pool, count, 1 - settings.averageDecay, 1, source, average) }
+        return Kernel {
+            let kept = settings[keyPath: decay]
+            run?(pool, count, kept, 1 - kept, source, average)
+        }
+    }
+}
+
+/// sum = sum + share gradient, or share gradient in the first part of a step: gradients of a step that is done in parts.
+/// Inputs: sum (bound), gradient. No outputs.
+public struct SumGradient: Operation {
+    let settings: StepSettings
+
+    public init(settings: StepSettings) { self.settings = settings }
+
+    public var name: String { "sum of gradients" }
+    public var hasSideEffects: Bool { true }
+    public var isUpdate: Bool { false }
+
+    public func outputTypes(_ inputs: [TensorType?]) throws -> [TensorType] { try updateTypes(name, inputs, count: 2) }
+
+    public func kernel(_ call: KernelCall) -> Kernel {
+        let (pool, run, count, settings) = (call.pool, call.kernels.blend, Int64(call.type(0).count), self.settings)
+        let (sum, gradient) = (call.input(0), call.input(1))
+        return Kernel { run?(pool, count, settings.part == 0 ? 0 : 1, 1 / Double(settings.parts), gradient, sum) }
     }
 }
 

@@ -5,14 +5,26 @@ import MRPModels
 public enum OnnxExport {
     /// Writes the file. Options: `features` and `layer` for an encoder; `classifier=new` leaves the classifier out.
     public static func write(_ model: Model, to path: String, _ options: Options = Options()) throws {
+        let wantsClassifier = options.choice("classifier") != "new"
+        let kind = Inference.Features(rawValue: options.choice("features")) ?? .mean
+        let layer = options.integer("layer")
+        if let network = model.encoder as? ResidualNetwork {
+            var builder = OnnxResidualNetwork(model, network)
+            if model.head != nil, wantsClassifier {
+                try builder.classifier()
+            } else {
+                try builder.features(kind, layer: layer)
+            }
+            return try builder.graph.write(to: path, name: "libmrp")
+        }
         guard let encoder = model.encoder as? VisionTransformer else {
-            throw MRPError(.unsupported, "export to ONNX needs a vision transformer, the encoder is a residual network")
+            throw MRPError(.unsupported, "export to ONNX is offered for vision transformers and residual networks only")
         }
         var builder = OnnxTransformer(model, encoder)
-        if let head = model.head, options.choice("classifier") != "new" {
+        if let head = model.head, wantsClassifier {
             try builder.classifier(head)
         } else {
-            try builder.features(Inference.Features(rawValue: options.choice("features")) ?? .mean, layer: options.integer("layer"))
+            try builder.features(kind, layer: layer)
         }
         try builder.graph.write(to: path, name: "libmrp")
     }
@@ -28,6 +40,8 @@ private struct OnnxTransformer {
 
     private var geometry: PatchGeometry { encoder.geometry }
     private var width: Int { encoder.transformer.width }
+
+    private mutating func weight(_ name: String, _ shape: [Int]) throws -> String { try graph.weight(name, shape, of: model) }
 
     // MARK: Outputs
 
@@ -71,13 +85,7 @@ private struct OnnxTransformer {
 
     /// Tokens [batch, 1 + L, width] after so many blocks.
     private mutating func encode(depth: Int) throws -> String {
-        var images = graph.input("images", geometry.imageShape)
-        if let normalization = model.normalization {
-            let shape = [1, geometry.channels, 1, 1]
-            let mean = try graph.constant("mean", normalization.mean.map { Float($0) }, shape: shape)
-            let std = try graph.constant("std", normalization.deviation.map { Float($0) }, shape: shape)
-            images = graph.apply("Div", [graph.apply("Sub", [images, mean]), std])
-        }
+        let images = try graph.standardizedImages(model)
         let patch = [geometry.patchHeight, geometry.patchWidth]
         let grid = graph.apply(
             "Conv",
@@ -139,7 +147,7 @@ private struct OnnxTransformer {
 
     /// x W^T + b: MatMul wants the weight as [inputs, outputs].
     private mutating func linear(_ name: String, _ x: String) throws -> String {
-        let tensor = try stored(name + ".weight")
+        let tensor = try graph.stored(name + ".weight", model)
         let (outputs, inputs) = (tensor.shape[0], tensor.shape[1])
         let transposed = try Tensor([inputs, outputs])
         let (source, target) = (tensor.float32, transposed.float32)
@@ -147,18 +155,8 @@ private struct OnnxTransformer {
             for column in 0..<inputs { target[column * outputs + row] = source[row * inputs + column] }
         }
         let data = UnsafeRawBufferPointer(start: transposed.memory, count: transposed.bytes)
-        let weight = graph.constant(name + ".weight", [inputs, outputs], data, keeping: transposed)
-        let bias = try self.weight(name + ".bias", [outputs])
-        return graph.apply("Add", [graph.apply("MatMul", [x, weight]), bias])
-    }
-
-    private func stored(_ name: String) throws -> Tensor {
-        guard let tensor = model.parameters[name] else { throw MRPError(.state, "the model has no weight named '\(name)'") }
-        return tensor
-    }
-
-    private mutating func weight(_ name: String, _ shape: [Int]) throws -> String {
-        let tensor = try stored(name)
-        return graph.constant(name, shape, UnsafeRawBufferPointer(start: tensor.memory, count: tensor.bytes), keeping: tensor)
+        let matrix = graph.constant(name + ".weight", [inputs, outputs], data, keeping: transposed)
+        let bias = try weight(name + ".bias", [outputs])
+        return graph.apply("Add", [graph.apply("MatMul", [x, matrix]), bias])
     }
 }

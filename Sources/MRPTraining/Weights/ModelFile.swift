@@ -15,12 +15,19 @@ public enum ModelFile {
         let file = WeightSource.isFolder(path) ? (path.hasSuffix("/") ? path : path + "/") + WeightSource.singleName : path
         let configuration = ModelConfiguration.json(model)
         var tensors: [Safetensors.Tensor] = []
+        let zero = try Bytes(8)
+        zero.bytes.storeBytes(of: 0, as: Int64.self)
         for specification in model.parameters.specifications where !isOmitted(specification.name, model, names) {
             guard let tensor = model.parameters[specification.name] else { continue }
             for piece in names.pieces(of: specification) {
                 let bytes = 4 * piece.shape.reduce(1, *)
                 let data = UnsafeRawBufferPointer(start: tensor.memory + 4 * piece.offset, count: bytes)
                 tensors.append(Safetensors.Tensor(piece.name, piece.shape, data))
+            }
+            // torch counts the batches that a batch norm has seen: its files have a place for it, though nothing depends on it.
+            if specification.name.hasSuffix(".running_var") {
+                let name = specification.name.dropLast("running_var".count) + "num_batches_tracked"
+                tensors.append(Safetensors.Tensor(String(name), [], UnsafeRawBufferPointer(zero.bytes), format: .int64))
             }
         }
         // Transformers refuses files without the key "format".
@@ -35,7 +42,8 @@ public enum ModelFile {
         names == .timm && model.head?.pooling == .mean && ModelReader.encoderNorm.contains(name)
     }
 
-    /// The configuration and, under `weights`, every weight's name, shape and count; under `notes` what was assumed when it was read.
+    /// The configuration and, under `weights`, every weight's name, shape and count; under `features` the tokens and the width that each
+    /// layer gives; under `notes` what was assumed when it was read.
     public static func describe(_ model: Model) -> JSON {
         let weights = model.parameters.specifications.map { specification -> JSON in
             .object([
@@ -46,6 +54,8 @@ public enum ModelFile {
         var members = ModelConfiguration.json(model).members ?? []
         members.append(("parameters", .integer(model.parameters.count)))
         members.append(("weights", .array(weights)))
+        let shapes = (1...model.encoder.depth).map { model.encoder.featureShape(layer: $0) }
+        members.append(("features", .array(shapes.map { .array([.integer($0.tokens), .integer($0.width)]) })))
         if !model.notes.isEmpty { members.append(("notes", .array(model.notes.map { .string($0) }))) }
         return .object(members)
     }

@@ -43,6 +43,7 @@ struct ModelReader {
         let model = try adaptation.target.model()
         model.notes += absent.notes
         model.notes += weights.ignored.map { "'\($0)' is left out: no use for it" }
+        if weights.sparkCount > 0 { model.notes.append("the decoder of SparK (\(weights.sparkCount) tensors) is left out") }
         for specification in try adaptation.target.specifications() {
             guard let tensor = model.parameters[specification.name] else { continue }
             if absent.weights.contains(specification.name) || adaptation.isFresh(specification.name) {
@@ -67,10 +68,8 @@ struct ModelReader {
         var json = source.companion.flatMap { exists($0) }
         if !describesNetwork(json) { json = exists(source.folder + "config.json") ?? json }
         guard let json, describesNetwork(json) else {
-            if weights.has("conv1.") {
-                throw MRPError(.format, "a residual network needs a configuration beside it: \(ModelConfiguration.residualKeys)")
-            }
-            return try ShapeReader(weights: weights, json: json, options: options).description()
+            let reader = ShapeReader(weights: weights, json: json, options: options)
+            return try weights.has("conv1.") ? reader.residual() : reader.description()
         }
         var description = try describe(json)
         if description.normalization == nil, let images = exists(source.folder + "preprocessor_config.json"),

@@ -16,10 +16,18 @@ struct NamedWeights {
     let unknown: [String]
     /// Stored names that are known to be of no use for an encoder, sorted.
     let ignored: [String]
+    /// How many tensors belong to the decoder of SparK, which is read by nothing here.
+    let sparkCount: Int
 
     /// What wrappers put before every name, and what base models of transformers leave out.
-    private static let removed = ["", "module.", "model."]
+    private static let removed = ["", "module.", "model.", spark, "module." + spark]
     private static let added = ["", "vit."]
+    /// SparK's name for its encoder (https://github.com/keyu-tian/SparK), and what stands beside it in a checkpoint.
+    private static let spark = "sparse_encoder.sp_cnn."
+    private static let sparkDecoder: Set<Substring> = [
+        "mask_tokens", "densify_norms", "densify_projs", "dense_decoder", "imn_m", "imn_s", "norm_black",
+    ]
+
     /// The pooler of transformers' ViTModel takes part in no classifier.
     private static let useless: Set<String> = ["pooler.dense.weight", "pooler.dense.bias"]
 
@@ -40,12 +48,16 @@ struct NamedWeights {
         names = best.names
         var weights: [String: [Part]] = [:]
         var (unknown, ignored): ([String], [String]) = ([], [])
+        let wrapper = best.removed.hasSuffix(Self.spark) ? String(best.removed.dropLast(Self.spark.count)) : nil
+        var sparkCount = 0
         // torch counts the batches that a batch norm has seen; nothing that it computes with the default momentum depends on it.
         for (stored, tensor) in source.tensors where !stored.hasSuffix(".num_batches_tracked") {
             if let found = Self.weight(stored, best.names, best.removed, best.added) {
                 weights[found.name, default: []].append(Part(stored: stored, part: found.part, parts: found.parts, tensor: tensor))
             } else if let bare = Self.without(best.removed, stored), Self.useless.contains(Self.without("vit.", bare) ?? bare) {
                 ignored.append(stored)
+            } else if let bare = wrapper.flatMap({ Self.without($0, stored) }), Self.sparkDecoder.contains(bare.prefix { $0 != "." }) {
+                sparkCount += 1
             } else {
                 unknown.append(stored)
             }
@@ -53,6 +65,7 @@ struct NamedWeights {
         self.weights = weights.mapValues { $0.sorted { $0.part < $1.part } }
         self.unknown = unknown.sorted()
         self.ignored = ignored.sorted()
+        self.sparkCount = sparkCount
     }
 
     private static func without(_ prefix: String, _ name: String) -> String? {

@@ -9,7 +9,7 @@ struct ShapeReader {
     let json: JSON?
     let options: Options
 
-    private func shape(_ name: String, _ dimensions: Int) throws -> [Int] {
+    func shape(_ name: String, _ dimensions: Int) throws -> [Int] {
         guard let shape = weights.shape(name) else { throw MRPError(.format, "there is no configuration, and '\(name)' is missing") }
         guard shape.count == dimensions, shape.allSatisfy({ $0 > 0 }) else {
             let stored = weights.weights[name]?.first?.stored ?? name
@@ -18,7 +18,17 @@ struct ShapeReader {
         return shape
     }
 
-    private func option(_ key: String) -> Int? { options.isSet(key) ? options.optionalInteger(key) : nil }
+    func option(_ key: String) -> Int? { options.isSet(key) ? options.optionalInteger(key) : nil }
+
+    /// What timm says of the images that a network was trained on.
+    var pretrained: JSON { json?["pretrained_cfg"] ?? json ?? .object([]) }
+
+    func normalization(channels: Int) -> Normalization? {
+        guard let mean = pretrained["mean"]?.array?.compactMap(\.number), let deviation = pretrained["std"]?.array?.compactMap(\.number),
+            mean.count == channels, deviation.count == channels, deviation.allSatisfy({ $0 > 0 })
+        else { return nil }
+        return Normalization(mean: mean, deviation: deviation)
+    }
 
     func description() throws -> ModelDescription {
         let patch = try shape("patch_embed.proj.weight", 4)
@@ -52,12 +62,7 @@ struct ShapeReader {
             let pooling: Pooling = weights.shape("fc_norm.weight") == nil ? .cls : .mean
             result.head = try ModelDescription.fromFile { try ClassifierHead(classes: classes, pooling: pooling) }
         }
-        let values = json?["pretrained_cfg"] ?? json ?? .object([])
-        if let mean = values["mean"]?.array?.compactMap(\.number), let deviation = values["std"]?.array?.compactMap(\.number),
-            mean.count == geometry.channels, deviation.count == geometry.channels, deviation.allSatisfy({ $0 > 0 })
-        {
-            result.normalization = Normalization(mean: mean, deviation: deviation)
-        }
+        result.normalization = normalization(channels: geometry.channels)
         result.notes = notes
         return result
     }

@@ -391,14 +391,6 @@ static void test_unsupported(void) {
     WORKS(mrp_config_set(other, "instructions", is_x86 ? "neon" : "avx2"));
     all_give(MRP_ERR_UNSUPPORTED, labelled, other, 0);
     mrp_config_destroy(other);
-    mrp_config *residual = small_options();
-    mrp_model *network = NULL;
-    WORKS(mrp_config_set(residual, "encoder", "resnet18"));
-    WORKS(mrp_config_set(residual, "width", "4"));
-    WORKS(mrp_model_create(residual, &network));
-    FAILS(mrp_model_export_onnx(network, "never", NULL), MRP_ERR_UNSUPPORTED, "residual network");
-    mrp_model_destroy(network);
-    mrp_config_destroy(residual);
 }
 
 static void test_numbers(void) {

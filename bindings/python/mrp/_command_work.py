@@ -335,14 +335,16 @@ def _file_lines(description: dict[str, Any]) -> list[str]:
     count = sum(math.prod(tensor["shape"]) for tensor in tensors)
     lines = [f"{description['kind']}, {description['bytes']:,} bytes, {len(tensors)} tensors, {count:,} numbers"]
     if network:
-        image, patch = (
-            f"{value} x {value}" if isinstance(value, int) else " x ".join(map(str, value))
-            for value in (network["image_size"], network["patch_size"])
-        )
-        lines.append(
-            f"encoder: width {network['hidden_size']}, depth {network['num_hidden_layers']}, {network['num_attention_heads']} heads"
-        )
-        lines.append(f"images: {network['num_channels']} x {image}, patches {patch}")
+        sizes = {
+            key: f"{value} x {value}" if isinstance(value, int) else " x ".join(map(str, value))
+            for key, value in network.items()
+            if key in ("image_size", "patch_size")
+        }
+        heads = f"width {network['hidden_size']}, depth {network['num_hidden_layers']}" if "hidden_size" in network else ""
+        heads += f", {network['num_attention_heads']} heads" if "num_attention_heads" in network else ""
+        lines.append(f"encoder: {network.get('architecture') or heads}")
+        patches = f", patches {sizes['patch_size']}" if "patch_size" in sizes else ""
+        lines.append(f"images: {network['num_channels']} x {sizes['image_size']}{patches}")
         ours = network.get("libmrp", {})
         if "decoder_hidden_size" in network:
             lines.append(f"decoder: width {network['decoder_hidden_size']}, depth {network['decoder_num_hidden_layers']}")

@@ -34,7 +34,9 @@ def seed_of(random_state: Any) -> int:
 def _parameters_of(info: dict[str, Any]) -> dict[str, Any]:
     """The parameters that make such a model anew, from the keys of a Hugging Face configuration."""
     names = {
-        "width": "hidden_size",
+        "encoder": "architecture",
+        "stem": "stem",
+        "width": "base_width" if "base_width" in info else "hidden_size",
         "depth": "num_hidden_layers",
         "heads": "num_attention_heads",
         "channels": "num_channels",
@@ -46,7 +48,7 @@ def _parameters_of(info: dict[str, Any]) -> dict[str, Any]:
         "norm_pix_loss": "norm_pix_loss",
     }
     parameters = {name: info[key] for name, key in names.items() if key in info}
-    for name in ("image", "patch"):
+    for name in ("image", "patch") if "patch_size" in info else ("image",):
         height, width = pair(info[f"{name}_size"])
         parameters |= {f"{name}_size": height} if height == width else {f"{name}_height": height, f"{name}_width": width}
     if "intermediate_size" in info:

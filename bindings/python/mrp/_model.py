@@ -103,8 +103,8 @@ class Model:
 
     @property
     def patch_shape(self) -> tuple[int, int]:
-        """(height, width) of a patch."""
-        return pair(self.info["patch_size"])
+        """(height, width) of a patch; (1, 1) in a convolutional network."""
+        return pair(self.info.get("patch_size", 1))
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -133,10 +133,9 @@ class Model:
             return "Model(busy)"
         channels, height, width = self.image_shape
         head = f", {self.classes} classes" if self.classes else ""
-        return (
-            f"Model(width {info['hidden_size']}, depth {info['num_hidden_layers']}, images {channels} x {height} x {width}, "
-            f"patches {' x '.join(map(str, self.patch_shape))}, {info['parameters']:,} weights{head})"
-        )
+        network = info.get("architecture") or f"width {info['hidden_size']}, depth {info['num_hidden_layers']}"
+        patches = f", patches {' x '.join(map(str, self.patch_shape))}" if "patch_size" in info else ""
+        return f"Model({network}, images {channels} x {height} x {width}{patches}, {info['parameters']:,} weights{head})"
 
     def _repr_html_(self) -> str:
         from mrp._html import model_html
@@ -166,12 +165,15 @@ class Model:
         return _mrp.evaluate(self._handle, as_dataset(dataset)._handle, handle_of(options, more), metric)
 
     def encode(self, dataset: Any, options: Options = None, **more: Any) -> FloatArray:
-        """Features of images: (count, width), or (count, 1 + patches, width) with features='tokens', class token first."""
+        """Features of images: (count, width), or with features='tokens' (count, 1 + patches, width), class token first.
+
+        A convolutional network has no class token: its tokens are the places of a stage, row by row.
+        """
         dataset, handle = as_dataset(dataset), handle_of(options, more)
-        kind = value_of("features", _mrp.config_get(handle, "features"))
-        rows, columns = self.grid
-        tokens = (1 + rows * columns,) if kind == "tokens" else ()
-        features = np.empty((len(dataset), *tokens, self.info["hidden_size"]), np.float32)
+        kind, layer = (value_of(key, _mrp.config_get(handle, key)) for key in ("features", "layer"))
+        shapes = self.info["features"]
+        tokens, width = shapes[layer - 1 if 1 <= layer <= len(shapes) else -1]
+        features = np.empty((len(dataset), *([tokens] if kind == "tokens" else []), width), np.float32)
         _mrp.encode(self._handle, dataset._handle, handle, features)
         return features
 
@@ -181,6 +183,8 @@ class Model:
         softmax(q k' / sqrt(width of a head)), Vaswani et al. 2017; row and column 0 are the class token.
         """
         dataset, info = as_dataset(dataset), self.info
+        if "num_attention_heads" not in info:
+            raise ArgumentError(f"{info['architecture']} has no attention: that is of vision transformers")
         depth, heads, width = info["num_hidden_layers"], info["num_attention_heads"], info["hidden_size"]
         block = depth if layer == 0 else layer
         if not 1 <= block <= depth:

@@ -66,6 +66,8 @@ def configuration_of(module: Any) -> dict[str, Any] | None:
     if hasattr(config, "to_dict") and getattr(config, "hidden_size", None):
         values: dict[str, Any] = config.to_dict()
         return values
+    if hasattr(module, "layer4") and hasattr(module, "conv1"):
+        return _configuration_of_residual(module)
     blocks: Any = getattr(module, "blocks", None)
     patches: Any = getattr(module, "patch_embed", None)
     if not blocks or not hasattr(patches, "proj"):
@@ -102,6 +104,25 @@ def configuration_of(module: Any) -> dict[str, Any] | None:
     return values
 
 
+def _configuration_of_residual(module: Any) -> dict[str, Any] | None:
+    """What timm says of its images (torchvision says nothing). Refuses what the weights do not show."""
+    stem, pool = module.conv1, getattr(module, "maxpool", None)
+    if hasattr(stem, "kernel_size"):
+        size, stride = stem.kernel_size[0], stem.stride[0]
+        pools = type(pool).__name__ != "Identity"
+        if (size, stride, pools) not in {(7, 2, True), (3, 1, False)}:
+            raise ArgumentError(
+                f"the network begins with a convolution of {size} x {size}, stride {stride}, {'and a' if pools else 'without a'} maximum: "
+                "7 x 7, stride 2 and a maximum, or 3 x 3, stride 1 without one are offered"
+            )
+    for name, part in module.named_modules():
+        if getattr(part, "dilation", 1) not in (1, (1, 1)):
+            raise ArgumentError(f"'{name}' has dilation {part.dilation}: 1 is offered")
+    data = getattr(module, "pretrained_cfg", None) or {}
+    values = {key: list(data[key]) for key in ("input_size", "mean", "std") if key in data}
+    return {"pretrained_cfg": values} if values else None
+
+
 def _array(name: str, value: Any) -> Any:
     if hasattr(value, "detach"):
         value = value.detach().cpu()
@@ -127,7 +148,7 @@ def write_floats(path: str, tensors: Mapping[str, Any]) -> None:
 
 
 def read_floats(path: str) -> dict[str, Any]:
-    """The float32 tensors of a safetensors file that the library wrote."""
+    """The float32 tensors of a safetensors file that the library wrote, and the counts (int64) of its batch norms."""
     with open(path, "rb") as file:
         (length,) = struct.unpack("<Q", file.read(8))
         header = json.loads(file.read(length))
@@ -136,5 +157,6 @@ def read_floats(path: str) -> dict[str, Any]:
     result = {}
     for name, entry in header.items():
         begin, end = entry["data_offsets"]
-        result[name] = np.frombuffer(data[begin:end], "<f4").reshape(entry["shape"]).copy()
+        numbers = "<i8" if entry["dtype"] == "I64" else "<f4"
+        result[name] = np.frombuffer(data[begin:end], numbers).reshape(entry["shape"]).copy()
     return result
