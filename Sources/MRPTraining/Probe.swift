@@ -1,3 +1,4 @@
+import CMRPKernels
 import MRPData
 import MRPEngine
 import MRPModels
@@ -61,7 +62,7 @@ public struct Probe {
 
     private func isCancelled() -> Bool {
         inference.poll?()
-        return inference.cancel.map { $0.pointee != 0 } ?? false
+        return inference.cancel.map { mk_flag_load($0) != 0 } ?? false
     }
 
     // MARK: Nearest neighbours
@@ -232,7 +233,7 @@ public struct Probe {
         for start in stride(from: 0, to: truth.count, by: batch) {
             let count = min(batch, truth.count - start)
             features.memory.copyMemory(from: queries.memory + 4 * start * width, byteCount: 4 * count * width)
-            executor.run { false }
+            executor.run(cancel: nil, accept: { false })
             guard let scores = executor.pointer(to: logits)?.assumingMemoryBound(to: Float.self) else { continue }
             for row in 0..<count {
                 let values = UnsafeBufferPointer(start: scores + row * classes, count: classes)
