@@ -195,9 +195,7 @@ class Model:
             result: npt.NDArray[np.float64] = counts.diagonal() / counts.sum(1)
         return result
 
-    def probe(
-        self, known: Any, held_out: Any, method: Literal["knn", "linear"] = "knn", options: Options = None, **more: Any
-    ) -> float:
+    def probe(self, known: Any, held_out: Any, method: Literal["knn", "linear"] = "knn", options: Options = None, **more: Any) -> float:
         """Accuracy on `held_out` of a classifier on frozen features that learns from `known`, both labelled.
 
         'knn': weighted nearest neighbours (knn_k=20, knn_temperature=0.07). 'linear': a linear classifier trained with LARS on normed

@@ -3,7 +3,7 @@ import MRPEngine
 import Testing
 
 /// RandAugment, colour jitter, random erasing, mixup and cutmix.
-@Suite struct AugmentationTests {
+@Suite struct TimmAugmentationTests {
     /// What timm's operations make of an image (tools/fixtures/make_augmentation_fixtures.py): the same bytes.
     @Test(arguments: ["rgb", "gray"]) func operationsAreTimms(_ kind: String) throws {
         let (height, count) = (21, RandAugment.operationCount * 6)
