@@ -48,7 +48,7 @@ import Testing
     }
 
     @Test func theDrawsAreSpreadAsTimmSpreadsThem() throws {
-        // With probability 1/2 per layer and operations that change every image, a quarter of the images stays as it is.
+        // About a quarter of the draws leaves the image alone.
         let dataset = try patterned(400, height: 16, width: 16)
         let steps = Augmentation([try RandAugment("m9-mstd0.5-inc1")])
         var (same, different) = (0, Set<[Float]>())
@@ -65,7 +65,7 @@ import Testing
             different.insert(once)
         }
         #expect((70...180).contains(same), "\(same)")
-        #expect(different.count == 400)
+        #expect(different.count > 380)  // a few become all black, or white
     }
 
     @Test func otherImagesAreRefused() throws {

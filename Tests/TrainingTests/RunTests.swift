@@ -135,7 +135,7 @@ import Testing
             let column = try #require(rows[0].firstIndex { $0 == name })
             let logged = Dictionary(
                 uniqueKeysWithValues: rows.dropFirst().compactMap { row in
-                    Int(row[0]).flatMap { step in Float(row[column]).map { (step, $0) } }
+                    Int(row[0]).flatMap { step in Double(row[column]).map { (step, Float($0)) } }
                 })
             #expect(values["finetune/" + name] == logged, "\(name)")
             #expect(logged.count == (["loss", "mean_loss", "learning_rate"].contains(name) ? 40 : 10))
