@@ -17,7 +17,8 @@ public protocol NormalizedStep: Sendable {
     var name: String { get }
     /// Changes channels x height x width values in place.
     func apply(
-        _ planes: UnsafeMutablePointer<Float>, channels: Int, size: ImageSize, seed: UInt64, epoch: Int, sample: Int, _ random: inout SampleRandom)
+        _ planes: UnsafeMutablePointer<Float>, channels: Int, size: ImageSize, seed: UInt64, epoch: Int, sample: Int,
+        _ random: inout SampleRandom)
 }
 
 /// What is done to each image, in order. The random numbers of a step depend on seed, epoch, image and the step's position alone.

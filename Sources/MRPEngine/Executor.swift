@@ -83,8 +83,12 @@ public final class Executor {
     /// Runs the work again, without the updates, and says where the first value comes from that is NaN or infinite: an input, a bound
     /// tensor, or an operation with the bound tensor that was read last before it. Nil when all are finite.
     public func firstNonFinite() -> String? {
-        for (name, tensor) in inputTensors.sorted(by: { $0.key < $1.key }) where !isFinite(tensor.memory, tensor.type) { return "in '\(name)'" }
-        for (name, tensor) in boundTensors.sorted(by: { $0.key < $1.key }) where !isFinite(tensor.memory, tensor.type) { return "in '\(name)'" }
+        for (name, tensor) in inputTensors.sorted(by: { $0.key < $1.key }) where !isFinite(tensor.memory, tensor.type) {
+            return "in '\(name)'"
+        }
+        for (name, tensor) in boundTensors.sorted(by: { $0.key < $1.key }) where !isFinite(tensor.memory, tensor.type) {
+            return "in '\(name)'"
+        }
         var near = ""
         for (index, node) in plan.schedule.prefix(plan.firstUpdate).map({ graph.nodes[$0] }).enumerated() {
             for case .bound(let name)? in node.inputs.map({ $0.map { graph.origins[$0.id] } }) { near = " at '\(name)'" }

@@ -34,7 +34,8 @@ extension OptionTable {
     static let defence = [
         option(
             "run_folder", .text, "", "run",
-            "Folder for the checkpoints and logs of a training run, one run at a time; it is made where there is none. Empty: nothing is written."),
+            "Folder for the checkpoints and logs of a training run, one run at a time; it is made where there is none. Empty: nothing is written."
+        ),
         option(
             "continue_run", .flag, "true", "run",
             "Whether training goes on from the newest checkpoint in run_folder where there is one; false refuses a folder that has some."),

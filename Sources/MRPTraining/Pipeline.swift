@@ -32,8 +32,10 @@ enum Pipeline {
         if let bad = deviation?.first(where: { $0 <= 0 }) { throw MRPError(.argument, "std \(bad) must be positive") }
         if let mean, let deviation { return Normalization(mean: mean, deviation: deviation) }
         let heartbeat = poll.map { Heartbeat($0) }
-        guard let measured = try ChannelStatistics.measured(
-                on: dataset, skipsUnreadable: skipsUnreadable(options), cancel: cancel, poll: heartbeat?.beat) else { return nil }
+        guard
+            let measured = try ChannelStatistics.measured(
+                on: dataset, skipsUnreadable: skipsUnreadable(options), cancel: cancel, poll: heartbeat?.beat)
+        else { return nil }
         return Normalization(mean: mean ?? measured.mean.map(Double.init), deviation: deviation ?? measured.std.map(Double.init))
     }
 

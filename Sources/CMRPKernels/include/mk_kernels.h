@@ -115,7 +115,8 @@ enum { MK_CONV2D_FORWARD = 0, MK_CONV2D_INPUT_GRADIENT = 1, MK_CONV2D_WEIGHT_GRA
  *   y[b, oy, ox, o] = bias[o] + sum over i, j, c of weight[o, c, i, j] x[b, oy stride - padding + i dilation, ox ..., group first + c]
  * With group(o) = o / (out_channels / groups), whose input channels begin at group * channels / groups; groups divides both.
  *   FORWARD          reads x, weight, bias, addend; writes y (+ addend, when not NULL; it may be y itself)
- *   INPUT_GRADIENT   reads y (the gradient), weight, addend; writes x (its gradient + addend; it may be x itself)
+ *   INPUT_GRADIENT   reads y (the gradient), weight, bias, addend; writes x (its gradient + bias + addend; it may be x itself): it is
+ *                    the transposed convolution too, and the bias is that one's
  *   WEIGHT_GRADIENT  reads x and y (the gradient); writes weight (its gradient)
  * A kernel of 1 x 1 with stride 1 and no padding needs `in` and `out` to be the same places. */
 typedef struct mk_conv2d {
@@ -126,12 +127,13 @@ typedef struct mk_conv2d {
     void *x;            /* in.count x channels */
     void *weight;       /* out_channels x channels / groups x rows.kernel x columns.kernel */
     void *y;            /* out.count x out_channels */
-    const void *bias;   /* out_channels, or NULL; FORWARD only */
+    const void *bias;   /* of the channels of what is written, or NULL; not with WEIGHT_GRADIENT */
     const void *addend; /* shape of what is written, or NULL; not with WEIGHT_GRADIENT */
 } mk_conv2d;
 
-/* y = relu?((x - mean) / sqrt(variance + epsilon) gamma + beta + residual) per column of a matrix (Ioffe & Szegedy 2015).
- * Backward, with dz = dy where y > 0 (or dy without relu) and h = (x - mean) / sqrt(variance + epsilon):
+/* y = relu?((x - mean) / sqrt(variance + epsilon) gamma + beta + residual) per column of a matrix (Ioffe & Szegedy 2015), with
+ * relu 0: no ReLU, 1: max(0, .), 6: min(max(0, .), 6).
+ * Backward, with dz = dy where y > 0 (and y < 6; dy without relu) and h = (x - mean) / sqrt(variance + epsilon):
  *   dgamma = sum dz h, dbeta = sum dz, dresidual = dz,
  *   dx = gamma / sqrt(variance + epsilon) (dz - average dz - h average(dz h)); without the averages when the statistics are frozen. */
 typedef struct mk_batch_norm {
@@ -147,6 +149,23 @@ typedef struct mk_batch_norm {
     void *residual_gradient; /* or NULL */
     void *gamma_gradient, *beta_gradient;
 } mk_batch_norm;
+
+/* Normalisation of each image [rows, width] by itself, channels last.
+ * Group norm (Wu & He 2018): y = (x - mean) / sqrt(variance + epsilon) gamma + beta, mean and biased variance over the rows and over the
+ * width / groups channels of a group; groups divides width.
+ * Global response normalisation (Woo et al. 2023, ConvNeXt V2): y = x + gamma x N + beta with N = G / (average of G + epsilon), G the
+ * Euclidean norm of a channel over the rows and the average that over the channels; where G is 0, its gradient is taken as 0. */
+typedef struct mk_image_norm {
+    int64_t batch, rows, width, groups; /* groups: group norm only */
+    const void *x, *gamma, *beta;
+    double epsilon;
+    void *y;                        /* may be x */
+    void *mean, *inverse_deviation; /* group norm: batch x groups, written by forward and read by backward */
+    void *norms;                    /* response norm: G, batch x width, likewise */
+    const void *y_gradient;
+    void *x_gradient; /* may be y_gradient */
+    void *gamma_gradient, *beta_gradient;
+} mk_image_norm;
 
 /* Maximum or average (divided by the window's area, as torch does) over windows; dilation is 1. A maximum skips what is not there;
  * where nothing is there it is 0 and its index -1. */
@@ -258,6 +277,12 @@ typedef struct mk_kernels {
     mk_scratch (*batch_norm_scratch)(const mk_batch_norm *); /* enough for forward and backward */
     void (*batch_norm_forward)(mk_pool *, const mk_batch_norm *);
     void (*batch_norm_backward)(mk_pool *, const mk_batch_norm *);
+
+    mk_scratch (*image_norm_scratch)(const mk_image_norm *); /* enough for each of the four */
+    void (*group_norm_forward)(mk_pool *, const mk_image_norm *);
+    void (*group_norm_backward)(mk_pool *, const mk_image_norm *);
+    void (*response_norm_forward)(mk_pool *, const mk_image_norm *);
+    void (*response_norm_backward)(mk_pool *, const mk_image_norm *);
 
     void (*pool2d_forward)(mk_pool *, const mk_pool2d *);
     void (*pool2d_backward)(mk_pool *, const mk_pool2d *);

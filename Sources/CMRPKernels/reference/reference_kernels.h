@@ -588,6 +588,7 @@ static void MK(sgd)(mk_pool *pool, const mk_sgd *s) {
 }
 
 #include "reference_convolution.h"
+#include "reference_image_norm.h"
 
 static const mk_kernels MK(table) = {
     .name = MK_NAME,
@@ -629,6 +630,11 @@ static const mk_kernels MK(table) = {
     .batch_norm_scratch = MK(batch_norm_scratch),
     .batch_norm_forward = MK(batch_norm_forward),
     .batch_norm_backward = MK(batch_norm_backward),
+    .image_norm_scratch = MK(image_norm_scratch),
+    .group_norm_forward = MK(group_norm_forward),
+    .group_norm_backward = MK(group_norm_backward),
+    .response_norm_forward = MK(response_norm_forward),
+    .response_norm_backward = MK(response_norm_backward),
     .pool2d_forward = MK(pool2d_forward),
     .pool2d_backward = MK(pool2d_backward),
     .norm = MK(norm),

@@ -8,6 +8,7 @@
 #include "elementwise.h"
 #include "gather.h"
 #include "gemm.h"
+#include "image_norm.h"
 #include "layer_norm.h"
 #include "losses.h"
 #include "patches.h"
@@ -54,6 +55,11 @@ const mk_kernels MK_NAME(table) = {
     .batch_norm_scratch = MK_NAME(batch_norm_scratch),
     .batch_norm_forward = MK_NAME(batch_norm_forward),
     .batch_norm_backward = MK_NAME(batch_norm_backward),
+    .image_norm_scratch = MK_NAME(image_norm_scratch),
+    .group_norm_forward = MK_NAME(group_norm_forward),
+    .group_norm_backward = MK_NAME(group_norm_backward),
+    .response_norm_forward = MK_NAME(response_norm_forward),
+    .response_norm_backward = MK_NAME(response_norm_backward),
     .pool2d_forward = MK_NAME(pool2d_forward),
     .pool2d_backward = MK_NAME(pool2d_backward),
     .norm = MK_NAME(norm),

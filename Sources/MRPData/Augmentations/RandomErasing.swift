@@ -27,7 +27,8 @@ public struct RandomErasing: NormalizedStep {
     }
 
     public func apply(
-        _ planes: UnsafeMutablePointer<Float>, channels: Int, size: ImageSize, seed: UInt64, epoch: Int, sample: Int, _ random: inout SampleRandom
+        _ planes: UnsafeMutablePointer<Float>, channels: Int, size: ImageSize, seed: UInt64, epoch: Int, sample: Int,
+        _ random: inout SampleRandom
     ) {
         guard let box = box(in: size, &random) else { return }
         let count = box.size.height * box.size.width
@@ -40,7 +41,8 @@ public struct RandomErasing: NormalizedStep {
                     // Each row begins at a counter of its own, so that the numbers do not depend on how they are made.
                     let first = UInt64(truncatingIfNeeded: sample) << 32 + UInt64((channel * count + row * box.size.width) * 4)
                     mk_random_normal(
-                        seed, RandomStream.Purpose.erasing.rawValue, UInt32(truncatingIfNeeded: epoch), first, Int64(box.size.width), target)
+                        seed, RandomStream.Purpose.erasing.rawValue, UInt32(truncatingIfNeeded: epoch), first, Int64(box.size.width), target
+                    )
                 }
             }
         }

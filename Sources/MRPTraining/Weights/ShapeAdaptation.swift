@@ -29,14 +29,15 @@ struct ShapeAdaptation {
         channels = options.choice("channel_weights")
         var source = description
         let old = description.encoder.geometry
-        let new = try Self.wanted(old, options)
+        let new: PatchGeometry
         if let network = description.encoder as? ResidualNetwork {
-            try Self.checkResidual(network, new, options)
-            target.encoder = try ResidualNetwork(
-                network.size, stem: network.stem, baseWidth: network.baseWidth, channels: new.channels, height: new.height, width: new.width
-            )
+            target.encoder = try Self.adapted(network, options)
+            new = target.encoder.geometry
             target.notes += Self.residualNotes(old, new, channels: channels)
-        } else if new != old || positions == "recompute" {
+        } else {
+            new = try Self.wanted(old, options)
+        }
+        if target.encoder is VisionTransformer, new != old || positions == "recompute" {
             let encoder = try description.transformer("another size of patches")
             try Self.check(old, new, options)
             target.encoder = VisionTransformer(
@@ -76,10 +77,14 @@ struct ShapeAdaptation {
     }
 
     private static func wanted(_ old: PatchGeometry, _ options: Options) throws -> PatchGeometry {
-        func size(_ key: String, _ value: Int) -> Int { options.isSet(key) ? options.integer(key) : value }
-        return try PatchGeometry(
-            channels: size("channels", old.channels), height: size("image_height", old.height), width: size("image_width", old.width),
-            patchHeight: size("patch_height", old.patchHeight), patchWidth: size("patch_width", old.patchWidth))
+        try PatchGeometry(
+            channels: size("channels", old.channels, options), height: size("image_height", old.height, options),
+            width: size("image_width", old.width, options), patchHeight: size("patch_height", old.patchHeight, options),
+            patchWidth: size("patch_width", old.patchWidth, options))
+    }
+
+    private static func size(_ key: String, _ value: Int, _ options: Options) -> Int {
+        options.isSet(key) ? options.integer(key) : value
     }
 
     private static func checkChannels(_ old: PatchGeometry, _ new: PatchGeometry, _ options: Options) throws {
@@ -109,13 +114,19 @@ struct ShapeAdaptation {
         }
     }
 
-    private static func checkResidual(_ network: ResidualNetwork, _ new: PatchGeometry, _ options: Options) throws {
+    /// The network for the images that the options want; its weights fit any size.
+    private static func adapted(_ network: ResidualNetwork, _ options: Options) throws -> ResidualNetwork {
         let key = ["positions", "patch_weights"].first { options.choice($0) != "keep" }
         let wish = key.map { "option \($0)=\(options.choice($0))" } ?? "another patch_size"
-        guard key == nil, (new.patchHeight, new.patchWidth) == (1, 1) else {
+        guard key == nil, !options.isSet("patch_height"), !options.isSet("patch_width") else {
             throw MRPError(.unsupported, "\(wish) needs a vision transformer, the file holds a residual network (\(network.size.name))")
         }
-        try checkChannels(network.geometry, new, options)
+        let old = network.geometry
+        let adapted = try ResidualNetwork(
+            network.size, stem: network.stem, baseWidth: network.baseWidth, channels: size("channels", old.channels, options),
+            height: size("image_height", old.height, options), width: size("image_width", old.width, options))
+        try checkChannels(old, adapted.geometry, options)
+        return adapted
     }
 
     private static func residualNotes(_ old: PatchGeometry, _ new: PatchGeometry, channels: String) -> [String] {

@@ -37,7 +37,7 @@ static uint64_t digest_of(mrp_model *model) {
 
 static mrp_config *run_options(int with_folder) {
     mrp_config *options = small_options();
-    WORKS(mrp_config_set(options, "epochs", "12")); /* two steps each */
+    WORKS(mrp_config_set(options, "epochs", "12"));       /* two steps each */
     WORKS(mrp_config_set(options, "warmup_epochs", "0")); /* so that the first step changes the weights */
     WORKS(mrp_config_set(options, "threads", "1"));
     if (with_folder) {
