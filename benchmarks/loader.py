@@ -4,7 +4,8 @@
 
 Two workloads: fine-tuning ViT-Tiny/4 on generated 32 x 32 images, and ViT-S/16 on photos of any size decoded from JPEG files (without
 --photos: on generated 256 x 256 images). `plain` has the images at the network's size, one batch of them, without augmentation: synthetic
-batches. `augmented` has a random resized or padded crop, flip, RandAugment m9-mstd0.5-inc1, random erasing, mixup and cutmix. The two take turns, round by round, and the medians are compared, so that a machine whose speed wanders disturbs both alike.
+batches. `augmented` has a random resized or padded crop, flip, RandAugment m9-mstd0.5-inc1, random erasing, mixup and cutmix. The two
+take turns, round by round, and the medians are compared, so that a machine whose speed wanders disturbs both alike.
 """
 
 import argparse

@@ -5,7 +5,16 @@ import csv
 import mrp
 import numpy as np
 
-NETWORK = {"width": 16, "depth": 1, "heads": 2, "mlp_ratio": 2, "decoder_width": 16, "decoder_depth": 1, "decoder_heads": 2, "patch_size": 4}
+NETWORK = {
+    "width": 16,
+    "depth": 1,
+    "heads": 2,
+    "mlp_ratio": 2,
+    "decoder_width": 16,
+    "decoder_depth": 1,
+    "decoder_heads": 2,
+    "patch_size": 4,
+}
 
 
 def test_tensorboard_reads_what_the_log_says(tmp_path):

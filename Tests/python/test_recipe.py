@@ -144,7 +144,9 @@ def test_presets_are_files(tmp_path):
     result = json.loads(mrp_command("pretrain", "generated:16", *words))
     assert result["steps"] == 2
     (tmp_path / "recipe.json").write_text('{"epohcs": 1}')
-    failed = subprocess.run([sys.executable, "-m", "mrp", "pretrain", "generated:16", "--options", "recipe.json"], capture_output=True, text=True, cwd=tmp_path)
+    failed = subprocess.run(
+        [sys.executable, "-m", "mrp", "pretrain", "generated:16", "--options", "recipe.json"], capture_output=True, text=True, cwd=tmp_path
+    )
     assert failed.returncode == 2 and "'epochs'" in failed.stderr
 
 
