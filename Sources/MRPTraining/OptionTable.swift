@@ -109,7 +109,7 @@ public enum OptionTable {
     static let fraction = OptionDefinition.Kind.number(minimum: 0, maximum: 1, belowMaximum: true)
     private static let largeCount = 1...(1 << 31)
 
-    public static let all: [OptionDefinition] = network + objective + training + data + augmentation + files + run + defence
+    public static let all: [OptionDefinition] = network + objective + training + data + augmentation + files + run + defence + measurement
 
     private static let network = [
         option(
