@@ -1,5 +1,6 @@
-/* Pretrains a vision transformer as a masked autoencoder without labels, fine-tunes it with few labels, trains the same network from
- * scratch with the same labels and budget, and compares; then saves the classifier and checks the copy that it loads.
+/* Pretrains a network by mask reconstruction without labels, fine-tunes it with few labels, trains the same network from scratch with
+ * the same labels and budget, and compares; then saves the classifier and checks the copy that it loads. MRP_ENCODER=resnet18 in the
+ * environment makes it a residual network instead of a vision transformer.
  *
  *     pretrain_finetune [FOLDER]      FOLDER/train/<class>/<image>.jpg and FOLDER/test/...; without it: generated images
  *
@@ -82,7 +83,9 @@ int main(int argc, char **argv) {
     mrp_dataset *train = NULL, *test = NULL, *few = NULL;
     int ok = 0;
 
+    const char *encoder = getenv("MRP_ENCODER");
     if (mrp_config_create("mae_vit_mini_32", &options) == MRP_OK && /* a preset; NULL for plain defaults */
+        (!encoder || mrp_config_set(options, "encoder", encoder) == MRP_OK) &&
         mrp_config_set(options, "pretrain.epochs", size_of(EPOCHS)) == MRP_OK &&
         mrp_config_set(options, "finetune.epochs", size_of(FINETUNE_EPOCHS)) == MRP_OK &&
         mrp_config_set(options, "finetune.batch_size", "32") == MRP_OK && /* few labels need small batches */

@@ -11,7 +11,7 @@ import mrp
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("folder", nargs="?", help="image folder with train/<class> and test/<class>")
-parser.add_argument("--encoder", default="vit_mini", help="size of the vision transformer")
+parser.add_argument("--encoder", default="vit_mini", help="vit_mini and larger, resnet18 and the like, convnextv2_atto and the like")
 parser.add_argument("--images", type=int, default=5_000, help="generated images to pretrain on")
 parser.add_argument("--labels", type=int, default=300, help="labelled images to fine-tune on")
 parser.add_argument("--epochs", type=float, default=10, help="epochs of pretraining")
