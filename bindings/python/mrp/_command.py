@@ -54,12 +54,16 @@ def _sizes_of(text: str) -> tuple[int, ...]:
         raise argparse.ArgumentTypeError(f"'{text}' is not a list of sizes such as 28,28") from None
 
 
+# The command's own argument of this name also takes units, as in 10m.
+OWN_ARGUMENTS = {"time_budget"}
+
+
 def _add_table(parser: argparse.ArgumentParser, *sections: str) -> None:
     """An argument for each option of these sections of the table, documented by the table."""
     for section in sections:
         group = parser.add_argument_group(f"options: {section}")
         for option in options().values():
-            if option.section == section:
+            if option.section == section and option.key not in OWN_ARGUMENTS:
                 text = f"{option.summary} [{option.limits}; default {option.default}]".replace("%", "%%")
                 group.add_argument(f"--{option.key.replace('_', '-')}", dest=f"option.{option.key}", metavar=option.type.upper(), help=text)
 
