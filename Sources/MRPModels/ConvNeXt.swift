@@ -39,7 +39,8 @@ public struct ConvNeXt: Equatable, Sendable {
         let downsampling = Self.patch(stem) * 8
         guard height >= downsampling, width >= downsampling else {
             throw MRPError(
-                .argument, "images of \(height) x \(width) are too small for \(size.name), which halves them to \(downsampling) times smaller")
+                .argument,
+                "images of \(height) x \(width) are too small for \(size.name), which halves them to \(downsampling) times smaller")
         }
         self.size = size
         self.stem = stem
@@ -79,7 +80,8 @@ public struct ConvNeXt: Equatable, Sendable {
     }
 
     /// A convolution whose windows do not overlap.
-    private func shrink(_ name: String, _ x: FeatureMap, by factor: Int, visible: VisibleCells?, _ builder: NetworkBuilder) throws -> FeatureMap
+    private func shrink(_ name: String, _ x: FeatureMap, by factor: Int, visible: VisibleCells?, _ builder: NetworkBuilder) throws
+        -> FeatureMap
     {
         try convolution(
             builder.weight(name + ".weight"), bias: builder.weight(name + ".bias"), x, kernel: factor, stride: factor, padding: 0,

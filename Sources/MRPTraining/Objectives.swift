@@ -58,7 +58,9 @@ enum Objectives {
         guard let encoder = encoder as? any ConvolutionalEncoder, let width = json["decoder_width"]?.integer, width >= 1,
             width <= TransformerLimits.width, let ratio = json["mask_ratio"]?.number, let normalizes = json["norm_pix_loss"]?.bool,
             let hidden = SparseMaskedModeling.HiddenCells(rawValue: json["hidden_cells"]?.string ?? "")
-        else { throw MRPError(.format, "the configuration of objective spark needs decoder_width, mask_ratio, norm_pix_loss, hidden_cells") }
+        else {
+            throw MRPError(.format, "the configuration of objective spark needs decoder_width, mask_ratio, norm_pix_loss, hidden_cells")
+        }
         let objective = try SparseMaskedModeling(
             encoder, decoder: ConvolutionalDecoder(width: width), maskRatio: ratio, normalizesTargets: normalizes, hiddenCells: hidden)
         _ = try objective.visibleCount()

@@ -149,7 +149,8 @@ public enum OptionTable {
             "Epsilon of the layer norms (MAE and timm: 1e-6; Hugging Face's default: 1e-12)."),
         option(
             "decoder_width", .integer(4...TransformerLimits.width), "128", "network",
-            "Width of the decoder's tokens (He et al. 2021: 512 for ViT-B); with objective spark its channels at the last stage's resolution, halved at each doubling of it (Tian et al. 2023: 512)."),
+            "Width of the decoder's tokens (He et al. 2021: 512 for ViT-B); with objective spark its channels at the last stage's resolution, halved at each doubling of it (Tian et al. 2023: 512)."
+        ),
         option("decoder_depth", .integer(1...TransformerLimits.depth), "4", "network", "Blocks of the decoder (He et al. 2021: 8)."),
         option(
             "decoder_heads", .integer(1...TransformerLimits.width), "4", "network", "Attention heads of the decoder (He et al. 2021: 16)."),
@@ -161,7 +162,8 @@ public enum OptionTable {
     private static let objective = [
         option(
             "objective", .choice(Objectives.names), "auto", "objective",
-            "What pretraining learns by: mae reconstructs the pixels of hidden patches (He et al. 2021), spark does so with a convolutional network that computes visible cells only (Tian et al. 2023); auto: the one that fits the encoder."),
+            "What pretraining learns by: mae reconstructs the pixels of hidden patches (He et al. 2021), spark does so with a convolutional network that computes visible cells only (Tian et al. 2023); auto: the one that fits the encoder."
+        ),
         option(
             "mask_ratio", fraction, "auto", "objective",
             "Share of the patches that is hidden: at least one must stay visible and one be hidden; auto: 0.75 with mae, 0.6 with spark, in reconstruction the model's own."

@@ -164,25 +164,25 @@ MK_INLINE void MK_NAME(strip_gradient)(const MK_NAME(strips) *s, const MK_NAME(s
 }
 
 /* Lines first ..< last. `sums`: of the gradient to the kernel, else NULL. */
-#define MK_STRIP_CASES(length)                                          \
-    switch (s->kernel_columns) {                                        \
-    case 3:                                                             \
-        if (sums)                                                       \
-            MK_NAME(strip_gradient)(s, &strip, length, 3, sums);        \
-        else                                                            \
-            MK_NAME(strip_compute)(s, &strip, length, 3);               \
-        break;                                                          \
-    case 5:                                                             \
-        if (sums)                                                       \
-            MK_NAME(strip_gradient)(s, &strip, length, 5, sums);        \
-        else                                                            \
-            MK_NAME(strip_compute)(s, &strip, length, 5);               \
-        break;                                                          \
-    default:                                                            \
-        if (sums)                                                       \
-            MK_NAME(strip_gradient)(s, &strip, length, 7, sums);        \
-        else                                                            \
-            MK_NAME(strip_compute)(s, &strip, length, 7);               \
+#define MK_STRIP_CASES(length)                                   \
+    switch (s->kernel_columns) {                                 \
+    case 3:                                                      \
+        if (sums)                                                \
+            MK_NAME(strip_gradient)(s, &strip, length, 3, sums); \
+        else                                                     \
+            MK_NAME(strip_compute)(s, &strip, length, 3);        \
+        break;                                                   \
+    case 5:                                                      \
+        if (sums)                                                \
+            MK_NAME(strip_gradient)(s, &strip, length, 5, sums); \
+        else                                                     \
+            MK_NAME(strip_compute)(s, &strip, length, 5);        \
+        break;                                                   \
+    default:                                                     \
+        if (sums)                                                \
+            MK_NAME(strip_gradient)(s, &strip, length, 7, sums); \
+        else                                                     \
+            MK_NAME(strip_compute)(s, &strip, length, 7);        \
     }
 
 static void MK_NAME(strip_lines)(const MK_NAME(strips) *s, int64_t first, int64_t last, float *sums) {

@@ -44,8 +44,7 @@ MK_INLINE int64_t MK_NAME(visible_floats)(const MK_NAME(conv_product) *p) {
 static void MK_NAME(visible_add)(const float *product, int64_t rows, int64_t columns, const int32_t *targets, float *sums, int64_t stride) {
     for (int64_t i = 0; i < rows; ++i) {
         float *to = sums + targets[i] * stride;
-        for (int64_t c = 0; c < columns; c += MK_WIDTH)
-            vf_store(to + c, vf_load(to + c) + vf_load(product + i * MK_TILE_COLUMNS + c));
+        for (int64_t c = 0; c < columns; c += MK_WIDTH) vf_store(to + c, vf_load(to + c) + vf_load(product + i * MK_TILE_COLUMNS + c));
     }
 }
 

@@ -18,7 +18,7 @@ typedef struct MK_NAME(weights_job) {
     MK_NAME(conv_view) view;
     const float *dy; /* at the group's first channel */
     int64_t n, stride, k, k_tasks, blocks, taps;
-    int by_tap; /* k_tasks: taps x parts of the channels */
+    int by_tap;  /* k_tasks: taps x parts of the channels */
     float *sums; /* blocks x k x n */
     float *weight;
     mk_pool *pool;
