@@ -39,7 +39,7 @@ let package = Package(
         .target(name: "MRPObjectives", dependencies: ["MRPModels"], swiftSettings: swiftFlags),
         .target(name: "MRPData", dependencies: ["MRPEngine", "CMRPImage", "CMRPKernels"], swiftSettings: swiftFlags),
         .target(
-            name: "MRPTraining", dependencies: ["MRPObjectives", "MRPData", "CMRPKernels"], swiftSettings: swiftFlags),
+            name: "MRPTraining", dependencies: ["MRPObjectives", "MRPData", "CMRPImage", "CMRPKernels"], swiftSettings: swiftFlags),
         .target(name: "MRPLab", dependencies: ["MRPEngine", "CMRPKernels"], swiftSettings: testableFlags),
         .target(
             name: "MRP", dependencies: ["MRPTraining", "MRPLab", "CMRPKernels", "CMRPTypes"], swiftSettings: boundaryFlags),

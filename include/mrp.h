@@ -217,87 +217,102 @@ int64_t mrp_memory_in_use(void);
  * Key, default and limits of every option; * = can be set for one phase:
  *
  * network:
- *   encoder                vit_tiny    vit_mini, vit_tiny, vit_small, vit_base, vit_large,
- *                                      vit_huge, resnet18, resnet34, resnet50, resnet101
- *   image_size             32          1 ... 65536
- *   image_height           32          1 ... 65536
- *   image_width            32          1 ... 65536
- *   channels               3           1 ... 4096
- *   patch_size             4           1 ... 65536
- *   patch_height           4           1 ... 65536
- *   patch_width            4           1 ... 65536
- *   width                  auto        4 ... 65536
- *   stem                   auto        imagenet, cifar
- *   depth                  auto        1 ... 1024
- *   heads                  auto        1 ... 65536
- *   mlp_ratio              4           [0.01, 64.0]
- *   layer_norm_eps         1e-6        [1e-12, 1.0]
- *   decoder_width          128         4 ... 65536
- *   decoder_depth          4           1 ... 1024
- *   decoder_heads          4           1 ... 65536
- *   pooling                mean        mean, cls
- *   classes                auto        2 ... 16777216
+ *   encoder                 vit_tiny    vit_mini, vit_tiny, vit_small, vit_base, vit_large,
+ *                                       vit_huge, resnet18, resnet34, resnet50, resnet101
+ *   image_size              32          1 ... 65536
+ *   image_height            32          1 ... 65536
+ *   image_width             32          1 ... 65536
+ *   channels                3           1 ... 4096
+ *   patch_size              4           1 ... 65536
+ *   patch_height            4           1 ... 65536
+ *   patch_width             4           1 ... 65536
+ *   width                   auto        4 ... 65536
+ *   stem                    auto        imagenet, cifar
+ *   depth                   auto        1 ... 1024
+ *   heads                   auto        1 ... 65536
+ *   mlp_ratio               4           [0.01, 64.0]
+ *   layer_norm_eps          1e-6        [1e-12, 1.0]
+ *   decoder_width           128         4 ... 65536
+ *   decoder_depth           4           1 ... 1024
+ *   decoder_heads           4           1 ... 65536
+ *   pooling                 mean        mean, cls
+ *   classes                 auto        2 ... 16777216
  *
  * objective:
- *   objective              auto        mae
- *   mask_ratio             auto        [0.0, 1.0)
- *   norm_pix_loss          true        true or false
- *   label_smoothing        0.1         [0.0, 1.0)
+ *   objective               auto        mae
+ *   mask_ratio              auto        [0.0, 1.0)
+ *   norm_pix_loss           true        true or false
+ *   label_smoothing         0.1         [0.0, 1.0)
  *
  * training:
- *   epochs*                20          [0.0, 1000000.0]
- *   batch_size*            128         1 ... 1048576
- *   optimizer*             adamw       adamw, sgd, lars, lamb
- *   learning_rate*         auto        >= 0.0
- *   base_learning_rate*    auto        >= 0.0
- *   schedule*              cosine      cosine, constant, multistep
- *   milestones*                        numbers separated by commas
- *   decay_factor*          0.1         [0.0, 1.0)
- *   min_learning_rate*     0           >= 0.0
- *   warmup_epochs*         auto        >= 0.0
- *   weight_decay*          auto        >= 0.0
- *   weight_decay_end*      auto        >= 0.0
- *   clip_gradient*         0           >= 0.0
- *   accumulation_steps*    1           1 ... 65536
- *   decay_exempt*          mae         mae, mmpretrain
- *   drop_path*             0           [0.0, 1.0)
- *   ema_decay*             0           [0.0, 1.0)
- *   recompute*             false       true or false
- *   beta1*                 0.9         [0.0, 1.0)
- *   beta2*                 auto        [0.0, 1.0)
- *   momentum*              0.9         [0.0, 1.0)
- *   nesterov*              false       true or false
- *   trust_coefficient*     0.001       >= 0.0
- *   layer_decay*           auto        [0.001, 1.0]
- *   frozen_encoder         false       true or false
+ *   epochs*                 20          [0.0, 1000000.0]
+ *   batch_size*             128         1 ... 1048576
+ *   optimizer*              adamw       adamw, sgd, lars, lamb
+ *   learning_rate*          auto        >= 0.0
+ *   base_learning_rate*     auto        >= 0.0
+ *   schedule*               cosine      cosine, constant, multistep
+ *   milestones*                         numbers separated by commas
+ *   decay_factor*           0.1         [0.0, 1.0)
+ *   min_learning_rate*      0           >= 0.0
+ *   warmup_epochs*          auto        >= 0.0
+ *   weight_decay*           auto        >= 0.0
+ *   weight_decay_end*       auto        >= 0.0
+ *   clip_gradient*          0           >= 0.0
+ *   accumulation_steps*     1           1 ... 65536
+ *   decay_exempt*           mae         mae, mmpretrain
+ *   drop_path*              0           [0.0, 1.0)
+ *   ema_decay*              0           [0.0, 1.0)
+ *   recompute*              false       true or false
+ *   beta1*                  0.9         [0.0, 1.0)
+ *   beta2*                  auto        [0.0, 1.0)
+ *   momentum*               0.9         [0.0, 1.0)
+ *   nesterov*               false       true or false
+ *   trust_coefficient*      0.001       >= 0.0
+ *   layer_decay*            auto        [0.001, 1.0]
+ *   frozen_encoder          false       true or false
  *
  * data:
- *   augmentation*          auto        none, flip, pad_crop_flip, random_resized_crop_flip
- *   crop_padding*          4           0 ... 4096
- *   crop_scale_min*        0.2         [0.01, 1.0]
- *   crop_scale_max*        1           [0.01, 1.0]
- *   mean                   auto        numbers separated by commas
- *   std                    auto        numbers separated by commas
- *   cache_bytes            536870912   0 ... 1099511627776
- *   synthetic_classes      10          2 ... 1000
- *   synthetic_single_view  0.5         [0.0, 1.0]
- *   synthetic_first_image  0           0 ... 1099511627776
- *   features               mean        mean, cls, tokens
- *   layer                  0           0 ... 1024
+ *   augmentation*           auto        none, flip, pad_crop_flip, random_resized_crop_flip
+ *   crop_padding*           4           0 ... 4096
+ *   crop_scale_min*         0.2         [0.01, 1.0]
+ *   crop_scale_max*         1           [0.01, 1.0]
+ *   mean                    auto        numbers separated by commas
+ *   std                     auto        numbers separated by commas
+ *   cache_bytes             536870912   0 ... 1099511627776
+ *   synthetic_classes       10          2 ... 1000
+ *   synthetic_single_view   0.5         [0.0, 1.0]
+ *   synthetic_first_image   0           0 ... 1099511627776
+ *   features                mean        mean, cls, tokens
+ *   layer                   0           0 ... 1024
+ *   rand_augment*                       any text
+ *   color_jitter*           0           [0.0, 10.0]
+ *   random_erasing*         0           [0.0, 1.0]
+ *   erasing_mode*           pixel       pixel, const
+ *   mixup                   0           [0.0, 100.0]
+ *   cutmix                  0           [0.0, 100.0]
+ *   mix_probability         1           [0.0, 1.0]
+ *   mix_switch_probability  0.5         [0.0, 1.0]
+ *   unreadable_images       refuse      refuse, skip
  *
  * files:
- *   names                  hub         hub, timm, transformers5, transformers5_saved
- *   weights_type           F32         F32, F16, BF16
- *   positions              keep        keep, recompute, bicubic
- *   patch_weights          keep        keep, resample
- *   channel_weights        keep        keep, repeat, average
- *   classifier             keep        keep, new
+ *   names                   hub         hub, timm, transformers5, transformers5_saved
+ *   weights_type            F32         F32, F16, BF16
+ *   positions               keep        keep, recompute, bicubic
+ *   patch_weights           keep        keep, resample
+ *   channel_weights         keep        keep, repeat, average
+ *   classifier              keep        keep, new
  *
  * run:
- *   seed                   0           0 ... 9223372036854775807
- *   threads                auto        1 ... 1024
- *   loader_threads         1           0 ... 256
- *   instructions           auto        baseline, avx2, avx512, neon
+ *   seed                    0           0 ... 9223372036854775807
+ *   threads                 auto        1 ... 1024
+ *   loader_threads          1           0 ... 256
+ *   instructions            auto        baseline, avx2, avx512, neon
+ *   run_folder                          any text
+ *   continue_run            true        true or false
+ *   checkpoint_steps        0           0 ... 1099511627776
+ *   checkpoint_seconds      300         >= 0.0
+ *   keep_checkpoints        3           1 ... 1000000
+ *   time_budget             0           >= 0.0
  */
 
 /**

@@ -51,6 +51,11 @@ final class CallbackRelay {
     }
 }
 
+private func announce(_ run: TrainingRun) {
+    Log.write(MRP_LOG_INFO, run.trainer.summary)
+    for note in run.notes { Log.write(MRP_LOG_INFO, note) }
+}
+
 private func train(
     _ model: UnsafeMutablePointer<mrp_model>?, _ dataset: UnsafePointer<mrp_dataset>?, _ options: UnsafePointer<mrp_config>?,
     _ phase: Phase, _ function: mrp_progress_fn?, _ user: UnsafeMutableRawPointer?
@@ -61,18 +66,20 @@ private func train(
         try Registry.exclusively(model, ModelHandle.self) { handle in
             mk_flag_store(handle.cancelFlag, 0)
             let relay = CallbackRelay(function, user, phase: phase.rawValue, handle.cancelFlag)
-            let trainer = try Trainer(
+            let run = try TrainingRun(
                 handle.model, dataset, options, phase, cancel: handle.cancelFlag, poll: relay.call)
-            relay.handle.progress = trainer.progress
-            Log.write(MRP_LOG_INFO, trainer.summary)
+            relay.handle.progress = run.progress
+            announce(run)
             relay.call()
             while true {
-                switch try trainer.step(cancel: handle.cancelFlag, poll: relay.call) {
+                switch try run.step(cancel: handle.cancelFlag, poll: relay.call) {
                 case .stepped:
-                    relay.handle.progress = trainer.progress
+                    relay.handle.progress = run.progress
                     relay.call()
                 case .finished: return
-                case .cancelled: throw Cancelled()
+                case .cancelled:
+                    try run.suspend()
+                    throw Cancelled()
                 }
             }
         }
@@ -123,14 +130,15 @@ public func mrp_finetune(
 
 final class TrainerHandle: Handle {
     override class var kind: String { "trainer" }
-    let trainer: Trainer
+    let run: TrainingRun
+    var trainer: Trainer { run.trainer }
     let model: ModelHandle
     let progress: ProgressHandle
 
-    init(_ trainer: Trainer, _ model: ModelHandle) {
-        self.trainer = trainer
+    init(_ run: TrainingRun, _ model: ModelHandle) {
+        self.run = run
         self.model = model
-        progress = ProgressHandle(trainer.progress)
+        progress = ProgressHandle(run.progress)
     }
 }
 
@@ -159,9 +167,9 @@ public func mrp_trainer_create(
         let options = try MRP.options(options)
         let dataset = try Registry.find(dataset, DatasetHandle.self).dataset
         let handle = try Registry.exclusively(model, ModelHandle.self) { model in
-            TrainerHandle(try Trainer(model.model, dataset, options, phase), model)
+            TrainerHandle(try TrainingRun(model.model, dataset, options, phase), model)
         }
-        Log.write(MRP_LOG_INFO, handle.trainer.summary)
+        announce(handle.run)
         out.pointee = Registry.add(handle, as: mrp_trainer.self)
     }
 }
@@ -187,11 +195,11 @@ public func mrp_trainer_plan(
 
 /// Does one step.
 ///
-/// - Returns: MRP_OK, MRP_DONE when all steps were done before, MRP_CANCELLED when mrp_cancel or the caller's masking stopped it (nothing
+/// - Returns: MRP_OK, MRP_DONE when all steps were done before, MRP_CANCELLED when mrp_cancel or a function of the caller's stopped it (nothing
 ///   changed; the next call tries the same step again).
-/// - Errors: MRP_ERR_NUMERIC, MRP_ERR_IO, MRP_ERR_FORMAT, MRP_ERR_MEMORY as for mrp_pretrain; MRP_ERR_ARGUMENT (NULL; noise that is
-///   NaN), MRP_ERR_FORKED (the
-///   trainer's loader belongs to the parent process), MRP_ERR_HANDLE, MRP_ERR_BUSY.
+/// - Errors: MRP_ERR_NUMERIC, MRP_ERR_IO, MRP_ERR_FORMAT, MRP_ERR_MEMORY as for mrp_pretrain; MRP_ERR_ARGUMENT (NULL; noise or
+///   targets that are not numbers), MRP_ERR_STATE (objective "given" without targets), MRP_ERR_FORKED (the trainer's loader belongs to the parent
+///   process), MRP_ERR_HANDLE, MRP_ERR_BUSY.
 ///
 /// Since 0.1.
 @_cdecl("mrp_trainer_step")
@@ -201,9 +209,9 @@ public func mrp_trainer_step(_ trainer: UnsafeMutablePointer<mrp_trainer>?) -> m
             try Registry.acquire(handle.model)
             defer { Registry.release(handle.model) }
             mk_flag_store(handle.model.cancelFlag, 0)
-            switch try handle.trainer.step(cancel: handle.model.cancelFlag) {
+            switch try handle.run.step(cancel: handle.model.cancelFlag) {
             case .stepped:
-                handle.progress.progress = handle.trainer.progress
+                handle.progress.progress = handle.run.progress
                 return mrp_status(MRP_OK)
             case .finished: return mrp_status(MRP_DONE)
             case .cancelled: return mrp_status(MRP_CANCELLED)
@@ -234,6 +242,33 @@ public func mrp_trainer_set_masking(
                 { indices, noise in
                     let patches = indices.isEmpty ? 0 : noise.count / indices.count
                     return function(indices.baseAddress, Int64(indices.count), Int64(patches), noise.baseAddress, user) == 0
+                }
+            }
+        }
+    }
+}
+
+/// Gives a pretraining run with objective "given" its targets, for example the features that another model has for the images.
+///
+/// - Parameters:
+///   - targets: fills the targets of a step's images; NULL for none, which is what a new trainer has: its steps then fail.
+///   - user: passed to it.
+/// - Errors: MRP_ERR_STATE (the run does not pretrain with objective "given"), MRP_ERR_HANDLE, MRP_ERR_BUSY, MRP_ERR_ARGUMENT (NULL).
+///
+/// Since 0.1.
+@_cdecl("mrp_trainer_set_targets")
+public func mrp_trainer_set_targets(
+    _ trainer: UnsafeMutablePointer<mrp_trainer>?, _ targets: mrp_targets_fn?, _ user: UnsafeMutableRawPointer?
+) -> mrp_status {
+    boundary {
+        try Registry.exclusively(trainer, TrainerHandle.self) { handle in
+            try handle.trainer.checkTakesTargets()
+            handle.trainer.targets = targets.map { function in
+                { indices, images, patches, output in
+                    let (count, width) = (max(indices.count, 1), output.count / max(indices.count * patches, 1))
+                    return function(
+                        indices.baseAddress, Int64(indices.count), images.baseAddress, Int64(images.count / count), Int64(patches),
+                        Int64(width), output.baseAddress, user) == 0
                 }
             }
         }
@@ -318,7 +353,8 @@ public func mrp_progress_fraction(_ progress: UnsafePointer<mrp_progress>?) -> D
 }
 
 /// A value of the run by name: "loss" (of the last step), "mean_loss" (over the current epoch), "learning_rate", "images_per_second",
-/// "seconds", "seconds_left", "epoch", "step", "steps". In the laboratory "seed" (from 0), "seeds", "step" and "steps" (of the phase),
+/// "seconds", "seconds_left", "epoch", "step", "steps"; in pretraining "feature_std" and "feature_rank" of the last batch's features, which go
+/// to zero when they collapse. In the laboratory "seed" (from 0), "seeds", "step" and "steps" (of the phase),
 /// "loss", "captured" (features, at the last probe), "seconds", "seconds_left".
 ///
 /// - Parameter name: which value.

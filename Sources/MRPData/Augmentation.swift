@@ -11,11 +11,26 @@ public protocol AugmentationStep: Sendable {
     func apply(_ workspace: ImageWorkspace, _ random: inout SampleRandom) throws
 }
 
+/// One step on the values that the network gets, after normalisation.
+public protocol NormalizedStep: Sendable {
+    /// As it appears in errors.
+    var name: String { get }
+    /// Changes channels x height x width values in place.
+    func apply(
+        _ planes: UnsafeMutablePointer<Float>, channels: Int, size: ImageSize, seed: UInt64, epoch: Int, sample: Int,
+        _ random: inout SampleRandom)
+}
+
 /// What is done to each image, in order. The random numbers of a step depend on seed, epoch, image and the step's position alone.
 public struct Augmentation: Sendable {
     public var steps: [any AugmentationStep]
+    /// What follows the normalisation.
+    public var finishing: [any NormalizedStep]
 
-    public init(_ steps: [any AugmentationStep] = []) { self.steps = steps }
+    public init(_ steps: [any AugmentationStep] = [], finishing: [any NormalizedStep] = []) {
+        self.steps = steps
+        self.finishing = finishing
+    }
 
     /// Images as they are.
     public static let none = Augmentation()
@@ -52,6 +67,16 @@ public struct Augmentation: Sendable {
         for (position, step) in steps.enumerated() {
             var random = SampleRandom(seed: seed, epoch: epoch, sample: sample, position: position)
             try step.apply(workspace, &random)
+        }
+    }
+
+    /// Applies what follows the normalisation.
+    func finish(
+        _ planes: UnsafeMutablePointer<Float>, channels: Int, size: ImageSize, seed: UInt64, epoch: Int, sample: Int
+    ) {
+        for (position, step) in finishing.enumerated() {
+            var random = SampleRandom(seed: seed, epoch: epoch, sample: sample, position: 255 - position)
+            step.apply(planes, channels: channels, size: size, seed: seed, epoch: epoch, sample: sample, &random)
         }
     }
 }

@@ -15,6 +15,8 @@ public struct LoaderOptions: Sendable {
     public var threads: Int
     /// Batches in memory, the one that the caller holds included.
     public var queueDepth: Int
+    /// Whether an image that cannot be read or decoded is replaced by the next one in the dataset, and noted.
+    public var skipsUnreadable = false
     /// Epochs after which `next` answers `.end`; nil goes on for ever.
     public var epochs: Int?
 
@@ -71,6 +73,9 @@ public final class BatchLoader {
     public var position: (epoch: Int, step: Int) {
         (upcoming / stepsPerEpoch, upcoming % stepsPerEpoch)
     }
+
+    /// The images that could not be read so far, by their numbers: what was wrong, with their names.
+    public var unreadable: [Int: String] { queue.unreadable }
 
     private let queue: LoaderQueue
     private let workspace = ImageWorkspace()

@@ -35,9 +35,9 @@ public struct ChannelStatistics: Equatable, Sendable {
     public static let imageNet = try? ChannelStatistics(mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225])
 
     /// Measures at most `maximumImages` images, evenly spaced over the dataset: the same images at every call. A channel that is constant
-    /// gets deviation 1. `poll` is called and `cancel` polled between images; nil is returned when it becomes nonzero. Errors: those of loading an image.
+    /// gets deviation 1. With `skipsUnreadable`, images that cannot be read are left out. `poll` is called and `cancel` polled between images; nil is returned when it becomes nonzero. Errors: those of loading an image.
     public static func measured(
-        on dataset: ImageDataset, maximumImages: Int = 10_000, cancel: UnsafePointer<Int32>? = nil,
+        on dataset: ImageDataset, maximumImages: Int = 10_000, skipsUnreadable: Bool = false, cancel: UnsafePointer<Int32>? = nil,
         poll: (() -> Void)? = nil
     ) throws -> ChannelStatistics? {
         let channels = dataset.channels
@@ -51,7 +51,12 @@ public struct ChannelStatistics: Equatable, Sendable {
             poll?()
             if let cancel, mi_flag_load(cancel) != 0 { return nil }
             let index = Int(Int64(i).multipliedFullWidth(by: Int64(dataset.count)).low / UInt64(used))
-            try dataset.load(index, into: workspace)
+            do {
+                try dataset.load(index, into: workspace)
+            } catch let error as MRPError where skipsUnreadable && LoaderQueue.isUnreadable(error) {
+                if i == used - 1, pixels == 0 { throw error }
+                continue
+            }
             var image = workspace.image
             for c in 0..<channels { sums[c] = 0 }
             for c in 0..<channels { squares[c] = 0 }

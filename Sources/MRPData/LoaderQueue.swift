@@ -51,6 +51,7 @@ final class LoaderQueue {
     private var opened = 0
     private var active = 0
     private var paused = false
+    private var unreadableImages: [Int: String] = [:]
     private let stopping = UnsafeMutablePointer<Int32>.allocate(capacity: 1)
 
     /// Bytes of batches and of the order of images.
@@ -209,10 +210,36 @@ final class LoaderQueue {
         if slot.done == slot.count || active == 0 { mi_monitor_wake_all(monitor) }
     }
 
+    /// What was wrong with images that were left out, by their numbers.
+    var unreadable: [Int: String] {
+        mi_monitor_lock(monitor)
+        defer { mi_monitor_unlock(monitor) }
+        return unreadableImages
+    }
+
+    /// Loads image `wanted`, or where it is allowed the next one that can be read; returns its number. The lock is not held.
+    private func load(_ wanted: Int, _ workspace: ImageWorkspace) throws -> Int {
+        var index = wanted
+        while true {
+            do {
+                try dataset.load(index, into: workspace)
+                return index
+            } catch let error as MRPError where options.skipsUnreadable && Self.isUnreadable(error) {
+                mi_monitor_lock(monitor)
+                unreadableImages[index] = error.message
+                mi_monitor_unlock(monitor)
+                index = (index + 1) % dataset.count
+                if index == wanted { throw error }
+            }
+        }
+    }
+
+    static func isUnreadable(_ error: MRPError) -> Bool { error.code == .io || error.code == .format || error.code == .unsupported }
+
     private func prepare(_ slot: LoaderSlot, _ position: Int, _ workspace: ImageWorkspace) throws {
-        let index = Int(slot.indices[position])
-        let target = slot.images.baseAddress.map { $0 + position * valuesPerImage }
-        try dataset.load(index, into: workspace)
+        guard let target = slot.images.baseAddress.map({ $0 + position * valuesPerImage }) else { return }
+        let index = try load(Int(slot.indices[position]), workspace)
+        slot.indices[position] = Int64(index)
         try augmentation.apply(workspace, seed: options.seed, epoch: slot.epoch, sample: index)
         var image = workspace.image
         guard image.size == size, image.channels == Int64(channels) else {
@@ -221,6 +248,7 @@ final class LoaderQueue {
         }
         let row = normalization.typed(Float.self).baseAddress.map { $0 + Int(image.type) * 2 * channels }
         mi_normalize(&image, row, row.map { $0 + channels }, target)
+        augmentation.finish(target, channels: channels, size: size, seed: options.seed, epoch: slot.epoch, sample: index)
         slot.labels[position] = dataset.labels?[index] ?? -1
     }
 

@@ -1,6 +1,12 @@
 import CMRPKernels
 import MRPEngine
 
+#if canImport(Glibc)
+    import Glibc
+#else
+    import Darwin
+#endif
+
 /// The random numbers of one augmentation step for one image in one epoch: a function of (seed, epoch, image, position of the step), so
 /// that neither threads nor batch order nor the numbers that other steps draw can disturb them.
 public struct SampleRandom {
@@ -45,4 +51,31 @@ public struct SampleRandom {
 
     /// Uniform in 0 ..< count; count at least 1, below 2^32.
     public mutating func below(_ count: Int) -> Int { Int((UInt64(word()) * UInt64(count)) >> 32) }
+
+    /// Normal with mean 0 and deviation 1 (Box and Muller 1958); takes two numbers.
+    public mutating func normal() -> Double {
+        let radius = (-2 * log(1 - Double(uniform()))).squareRoot()
+        return radius * cos(2 * .pi * Double(uniform()))
+    }
+
+    /// Beta(a, a) as X / (X + Y) of two gamma variates.
+    public mutating func symmetricBeta(_ a: Double) -> Double {
+        let (x, y) = (gamma(a), gamma(a))
+        return x + y > 0 ? x / (x + y) : 0.5
+    }
+
+    /// Gamma(shape, 1) by rejection (Marsaglia & Tsang 2000); below 1 by their boost, Gamma(shape + 1) U^(1 / shape).
+    private mutating func gamma(_ shape: Double) -> Double {
+        let boosted = shape < 1 ? shape + 1 : shape
+        let d = boosted - 1.0 / 3, c = 1 / (9 * d).squareRoot()
+        var result = d
+        for _ in 0..<64 {  // accepted with a probability above 0.95 each time
+            let z = normal()
+            let v = (1 + c * z) * (1 + c * z) * (1 + c * z)
+            guard v > 0, log(1 - Double(uniform())) < 0.5 * z * z + d - d * v + d * log(v) else { continue }
+            result = d * v
+            break
+        }
+        return shape < 1 ? result * pow(1 - Double(uniform()), 1 / shape) : result
+    }
 }

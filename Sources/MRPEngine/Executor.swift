@@ -80,6 +80,36 @@ public final class Executor {
         run(cancel: cancel, poll: poll, accept: { true })
     }
 
+    /// Runs the work again, without the updates, and says where the first value comes from that is NaN or infinite: an input, a bound
+    /// tensor, or an operation with the bound tensor that was read last before it. Nil when all are finite.
+    public func firstNonFinite() -> String? {
+        for (name, tensor) in inputTensors.sorted(by: { $0.key < $1.key }) where !isFinite(tensor.memory, tensor.type) {
+            return "in '\(name)'"
+        }
+        for (name, tensor) in boundTensors.sorted(by: { $0.key < $1.key }) where !isFinite(tensor.memory, tensor.type) {
+            return "in '\(name)'"
+        }
+        var near = ""
+        for (index, node) in plan.schedule.prefix(plan.firstUpdate).map({ graph.nodes[$0] }).enumerated() {
+            for case .bound(let name)? in node.inputs.map({ $0.map { graph.origins[$0.id] } }) { near = " at '\(name)'" }
+            kernels[index].run()
+            for value in node.outputs {
+                if let pointer = resolve(value), !isFinite(pointer, graph.type(of: value)) {
+                    return "a result of '\(node.operation.name)'\(near)"
+                }
+            }
+        }
+        return nil
+    }
+
+    private func isFinite(_ pointer: UnsafeMutableRawPointer, _ type: TensorType) -> Bool {
+        guard type.element != .int32 else { return true }
+        if compute.precision == .float32 {
+            return UnsafeBufferPointer(start: pointer.assumingMemoryBound(to: Float.self), count: type.count).allSatisfy(\.isFinite)
+        }
+        return UnsafeBufferPointer(start: pointer.assumingMemoryBound(to: Double.self), count: type.count).allSatisfy(\.isFinite)
+    }
+
     private func prepare() throws {
         for (name, value) in graph.boundValues {
             guard let tensor = boundTensors[name] else { throw MRPError(.internalError, "no tensor is bound to '\(name)'") }

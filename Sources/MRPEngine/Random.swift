@@ -13,6 +13,8 @@ public struct RandomStream: Sendable {
         case subset = 6
         case laboratory = 7
         case dropPath = 8
+        case erasing = 20
+        case mixing = 21
         case test = 99
     }
 

@@ -50,10 +50,12 @@ public struct NetworkBuilder {
         try graph.apply(LayerNorm(epsilon: epsilon), [x, weight(name + ".weight"), weight(name + ".bias")])[0]
     }
 
-    /// Batch norm over all rows of x, then, when asked for, the residual and ReLU.
-    public func batchNorm(_ name: String, _ x: Value, relu: Bool = false, residual: Value? = nil) throws -> Value {
+    /// Batch norm over all rows of x, then, when asked for, the residual and the activation.
+    public func batchNorm(
+        _ name: String, _ x: Value, _ activation: BatchNorm.Activation = .none, residual: Value? = nil, epsilon: Double? = nil
+    ) throws -> Value {
         let running = try [weight(name + ".running_mean"), weight(name + ".running_var")]
-        let operation = BatchNorm(epsilon: epsilon, relu: relu, frozen: !isTraining)
+        let operation = BatchNorm(epsilon: epsilon ?? self.epsilon, activation: activation, frozen: !isTraining)
         let inputs = try [x, weight(name + ".weight"), weight(name + ".bias"), residual]
         let outputs = try graph.apply(operation, inputs + (isTraining ? [] : running))
         guard isTraining else { return outputs[0] }
@@ -98,6 +100,14 @@ public func linearParameters(_ name: String, from inputs: Int, to outputs: Int) 
 /// Scale and shift of a layer norm.
 public func layerNormParameters(_ name: String, width: Int) -> [ParameterSpecification] {
     [ParameterSpecification(name + ".weight", [width], .ones), ParameterSpecification(name + ".bias", [width], .zeros)]
+}
+
+/// With the running statistics, which are not trained.
+func batchNormParameters(_ name: String, width: Int) -> [ParameterSpecification] {
+    layerNormParameters(name, width: width) + [
+        ParameterSpecification(name + ".running_mean", [width], .zeros, isTrainable: false),
+        ParameterSpecification(name + ".running_var", [width], .ones, isTrainable: false),
+    ]
 }
 
 /// The weights of a transformer block.

@@ -67,7 +67,8 @@ public typealias Masking = (_ indices: UnsafeBufferPointer<Int64>, _ noise: Unsa
 /// Fills targets [B, L, width] for the images with these numbers in the dataset, which the network sees as `images` [B, C, H, W] after
 /// augmentation and standardisation; `patches` is L. False stops the run.
 public typealias Targets = (
-    _ indices: UnsafeBufferPointer<Int64>, _ images: UnsafeBufferPointer<Float>, _ patches: Int, _ targets: UnsafeMutableBufferPointer<Float>
+    _ indices: UnsafeBufferPointer<Int64>, _ images: UnsafeBufferPointer<Float>, _ patches: Int,
+    _ targets: UnsafeMutableBufferPointer<Float>
 ) -> Bool
 
 /// What an objective may know of a step when it fills its inputs. Random numbers are functions of seed and step alone.

@@ -34,14 +34,18 @@ public struct ResidualNetwork: Equatable, Sendable {
     public let geometry: PatchGeometry
     public let epsilon = 1e-5
 
-    public init(_ size: Size, stem: Stem, baseWidth: Int = 64, channels: Int, height: Int, width: Int) throws {
+    /// `cellSize`: side of the cells of a mask in pixels, a multiple of the network's downsampling (nil: just that).
+    public init(
+        _ size: Size, stem: Stem, baseWidth: Int = 64, channels: Int, height: Int, width: Int, cellSize: Int? = nil
+    ) throws {
         guard baseWidth >= 1, baseWidth <= Self.maximumBaseWidth else {
             throw MRPError(.argument, "encoder width \(baseWidth) is outside 1 ... \(Self.maximumBaseWidth)")
         }
         self.size = size
         self.stem = stem
         self.baseWidth = baseWidth
-        geometry = try PatchGeometry(channels: channels, height: height, width: width, patchHeight: 1, patchWidth: 1)
+        geometry = try Self.geometry(
+            channels: channels, height: height, width: width, downsampling: Self.downsampling(stem), cellSize: cellSize)
     }
 
     // MARK: The plan: one description of every layer, from which weights and graph are made
@@ -60,11 +64,8 @@ public struct ResidualNetwork: Equatable, Sendable {
             return [
                 // Kaiming normal, fan out, gain of ReLU.
                 ParameterSpecification(
-                    name + ".weight", [output, input, kernel, kernel], .normal(deviation: (2 / fan).squareRoot())),
-                ParameterSpecification(norm + ".weight", [output], .ones), ParameterSpecification(norm + ".bias", [output], .zeros),
-                ParameterSpecification(norm + ".running_mean", [output], .zeros, isTrainable: false),
-                ParameterSpecification(norm + ".running_var", [output], .ones, isTrainable: false),
-            ]
+                    name + ".weight", [output, input, kernel, kernel], .normal(deviation: (2 / fan).squareRoot()))
+            ] + batchNormParameters(norm, width: output)
         }
     }
 
@@ -110,55 +111,49 @@ public struct ResidualNetwork: Equatable, Sendable {
 
     // MARK: The graph
 
-    /// Channels-last features and how large their images are.
-    struct Map {
-        var value: Value
-        var height: Int
-        var width: Int
-    }
-
-    private func apply(_ layer: Layer, _ x: Map, relu: Bool, residual: Value? = nil, _ builder: NetworkBuilder) throws -> Map {
-        let padding = layer.kernel / 2
-        let rows = try Window(x.height, kernel: layer.kernel, stride: layer.stride, padding: padding)
-        let columns = try Window(x.width, kernel: layer.kernel, stride: layer.stride, padding: padding)
+    private func apply(
+        _ layer: Layer, _ x: FeatureMap, _ activation: BatchNorm.Activation, residual: Value? = nil, visible: VisibleCells?,
+        _ builder: NetworkBuilder
+    ) throws -> FeatureMap {
         let weight = try builder.weight(layer.name + ".weight")
-        let convolved = try builder.graph.apply(
-            Convolution(rows: rows, columns: columns), Convolution.inputs(x.value, weight: weight))[0]
-        let normed = try builder.batchNorm(layer.norm, convolved, relu: relu, residual: residual)
-        return Map(value: normed, height: rows.outputSize, width: columns.outputSize)
+        var result = try convolution(weight, x, kernel: layer.kernel, stride: layer.stride, visible: visible, builder.graph)
+        result.value = try builder.batchNorm(layer.norm, result.value, activation, residual: residual)
+        return result
     }
 
-    private func apply(_ block: Block, _ x: Map, _ builder: NetworkBuilder) throws -> Map {
-        let shortcut = try block.projection.map { try apply($0, x, relu: false, builder) } ?? x
+    private func apply(_ block: Block, _ x: FeatureMap, visible: VisibleCells?, _ builder: NetworkBuilder) throws -> FeatureMap {
+        let shortcut = try block.projection.map { try apply($0, x, .none, visible: visible, builder) } ?? x
         var inner = x
         for (index, layer) in block.layers.enumerated() {
-            let isLast = index == block.layers.count - 1
-            inner = try apply(layer, inner, relu: true, residual: isLast ? shortcut.value : nil, builder)
+            let residual = index == block.layers.count - 1 ? shortcut.value : nil
+            inner = try apply(layer, inner, .relu, residual: residual, visible: visible, builder)
         }
         return inner
     }
 
-    /// The outputs of the stages 1 ... `last` of images [B, C, H, W].
-    func stages(_ images: Value, last: Int, _ builder: NetworkBuilder) throws -> [Map] {
-        let pixels = try builder.graph.apply(ExtractPatches(geometry, order: .channelsLast), [images, nil])[0]
-        var x = try apply(stemLayer, Map(value: pixels, height: geometry.height, width: geometry.width), relu: true, builder)
+    public func stages(_ images: Value, last: Int, visible: VisibleCells?, _ builder: NetworkBuilder) throws -> [FeatureMap] {
+        var x = try apply(stemLayer, pixels(images, visible: visible, builder.graph), .relu, visible: visible, builder)
         if stem == .imagenet {
             let rows = try Window(x.height, kernel: 3, stride: 2, padding: 1)
             let columns = try Window(x.width, kernel: 3, stride: 2, padding: 1)
-            let pooled = try builder.graph.apply(Pool(.maximum, rows: rows, columns: columns), Pool.inputs(x.value))[0]
-            x = Map(value: pooled, height: rows.outputSize, width: columns.outputSize)
+            let inputs = try Pool.inputs(
+                x.value, from: visible?.places(height: x.height), to: visible?.places(height: rows.outputSize))
+            let pooled = try builder.graph.apply(Pool(.maximum, rows: rows, columns: columns), inputs)[0]
+            x = FeatureMap(value: pooled, height: rows.outputSize, width: columns.outputSize)
         }
         return try stages.prefix(last).map { blocks in
-            for block in blocks { x = try apply(block, x, builder) }
+            for block in blocks { x = try apply(block, x, visible: visible, builder) }
             return x
         }
     }
 }
 
-extension ResidualNetwork: ImageEncoder {
-    public var featureWidth: Int { (baseWidth << (size.blocks.count - 1)) * expansion }
-    public var depth: Int { size.blocks.count }
-    public var hasClassToken: Bool { false }
+extension ResidualNetwork: ConvolutionalEncoder {
+    public var downsampling: Int { Self.downsampling(stem) }
+    public var stageWidths: [Int] { size.blocks.indices.map { (baseWidth << $0) * expansion } }
+    public var usesLayerNorm: Bool { false }
+
+    static func downsampling(_ stem: Stem) -> Int { stem == .imagenet ? 32 : 8 }
 
     public func parameters() -> [ParameterSpecification] {
         let blocks = stages.flatMap { $0 }
@@ -194,11 +189,6 @@ extension ResidualNetwork: ImageEncoder {
         // Every stride is 2 with a padding of half the kernel: sizes are halved, rounded up.
         let halvings = stage - 1 + (stem == .imagenet ? 2 : 0)
         let halved = { (size: Int) in (0..<halvings).reduce(size) { size, _ in (size + 1) / 2 } }
-        return (halved(geometry.height) * halved(geometry.width), (baseWidth << (stage - 1)) * expansion)
-    }
-
-    public func features(_ images: Value, layer: Int, head: ClassifierHead?, _ builder: NetworkBuilder) throws -> Value {
-        let maps = try stages(images, last: layer == 0 ? depth : layer, builder)
-        return maps[maps.count - 1].value
+        return (halved(geometry.height) * halved(geometry.width), stageWidths[stage - 1])
     }
 }

@@ -4,6 +4,8 @@ import MRPModels
 /// Supervised classification: cross entropy of the head's scores, for fine-tuning and for training from scratch.
 public struct Classification {
     public static let labelsInput = "labels"
+    /// Shares of the classes [B, K], read in place of the labels when images are mixed.
+    public static let targetsInput = "targets"
 
     public let encoder: any ImageEncoder
     public let head: ClassifierHead
@@ -22,8 +24,13 @@ public struct Classification {
         return try encoder.logits(images, head, builder)
     }
 
-    public func loss(_ builder: NetworkBuilder, batch: Int) throws -> (loss: Value, logits: Value) {
+    /// The loss against labels, or against targets that the caller smoothed.
+    public func loss(_ builder: NetworkBuilder, batch: Int, againstTargets: Bool = false) throws -> (loss: Value, logits: Value) {
         let logits = try logits(builder, batch: batch)
+        if againstTargets {
+            let targets = builder.graph.input(Self.targetsInput, TensorType([batch, head.classes]))
+            return (try builder.graph.apply(SoftTargetCrossEntropy(), [logits, targets])[0], logits)
+        }
         let labels = builder.graph.input(Self.labelsInput, TensorType([batch], .int32))
         let loss = try builder.graph.apply(SoftmaxCrossEntropy(smoothing: smoothing), [logits, labels])[0]
         return (loss, logits)

@@ -101,7 +101,8 @@ public struct IJEPA: PretrainingObjective {
 
     public func prepare(_ step: ObjectiveStep, _ executor: Executor) throws -> Bool {
         guard step.masking == nil else {
-            throw MRPError(.unsupported, "objective ijepa chooses a context and target blocks: masks of the caller's have no meaning for it")
+            throw MRPError(
+                .unsupported, "objective ijepa chooses a context and target blocks: masks of the caller's have no meaning for it")
         }
         for image in 0..<step.batch {
             var numbers = UniformNumbers(seed: step.seed, pattern: .multiBlock, step: step.step, image: image)

@@ -53,7 +53,8 @@ public struct MaskChoice: Equatable, Sendable {
         self.ratio = ratio
     }
 
-    func visibleCount(_ geometry: PatchGeometry) throws -> Int { try PatchMask.visibleCount(patches: geometry.count, ratio: ratio) }
+    /// Patches that stay visible; throws when a share leaves none, or hides none.
+    public func visibleCount(_ geometry: PatchGeometry) throws -> Int { try PatchMask.visibleCount(patches: geometry.count, ratio: ratio) }
 
     func hiddenCount(_ geometry: PatchGeometry) throws -> Int { try geometry.count - visibleCount(geometry) }
 

@@ -31,7 +31,8 @@ enum PatchClusters {
                 var numbers = UniformNumbers(seed: seed, pattern: .grid, step: -1, image: first + image)
                 for (place, patch) in numbers.shuffled(Array(0..<geometry.count)).prefix(perImage).enumerated() {
                     let row = (first + image) * perImage + place
-                    (result.memory + 4 * row * values).copyMemory(from: cut + (image * geometry.count + patch) * values, byteCount: 4 * values)
+                    (result.memory + 4 * row * values).copyMemory(
+                        from: cut + (image * geometry.count + patch) * values, byteCount: 4 * values)
                 }
             }
         }

@@ -36,6 +36,18 @@ public struct PatchMask {
         return visible
     }
 
+    /// K = L (1 - ratio), rounded to the nearest (a half to the even number) as SparK does; at least one is visible and one hidden.
+    public static func roundedVisibleCount(cells: Int, ratio: Double) throws -> Int {
+        guard ratio >= 0, ratio < 1 else { throw MRPError(.argument, "mask_ratio \(ratio) is outside [0, 1)") }
+        let visible = Int((Double(cells) * (1 - ratio)).rounded(.toNearestOrEven))
+        guard visible >= 1, visible < cells else {
+            throw MRPError(
+                .argument,
+                "mask_ratio \(ratio) hides \(cells - visible) of \(cells) cells: at least one must stay visible and one be hidden")
+        }
+        return visible
+    }
+
     /// The patches with the smallest noise stay visible (He et al. 2021). noise [batch, L].
     public init(noise: UnsafeBufferPointer<Float>, batch: Int, count: Int, visibleCount: Int) {
         self.batch = batch

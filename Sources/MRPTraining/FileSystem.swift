@@ -43,31 +43,51 @@ public enum FileSystem {
     }
 
     /// Replaces a file as a whole: a new file in the same folder, written, synchronised, renamed over the old one, and the
-    /// folder synchronised. After any failure the old file is as it was and no temporary file is left.
+    /// folder synchronised. After any failure the old file is as it was, or the new one is complete, and no temporary file is left.
     public static func replace(_ path: String, with pieces: [UnsafeRawBufferPointer]) throws {
-        let temporary = "\(path).\(getpid()).tmp"
-        let descriptor = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o666)
-        guard descriptor >= 0 else { throw failure("cannot create", temporary) }
+        let (temporary, descriptor) = try createTemporary(for: path)
         do {
             for piece in pieces { try write(piece, to: descriptor, path) }
-            guard fsync(descriptor) == 0 else { throw failure("cannot write", path) }
+            guard repeating({ fsync(descriptor) }) == 0 else { throw failure("cannot write", path) }
         } catch {
             close(descriptor)
             unlink(temporary)
             throw error
         }
-        guard close(descriptor) == 0, rename(temporary, path) == 0 else {
+        // After EINTR the descriptor is closed all the same; the data are on the disk already.
+        guard close(descriptor) == 0 || errno == EINTR, repeating({ rename(temporary, path) }) == 0 else {
             let error = failure("cannot write", path)
             unlink(temporary)
             throw error
         }
-        synchronizeFolder(of: path)
+        try synchronizeFolder(of: path)
     }
 
-    private static func write(_ piece: UnsafeRawBufferPointer, to descriptor: Int32, _ path: String) throws {
+    /// How the temporary files end that a killed process may leave behind.
+    static let temporarySuffix = ".tmp"
+
+    /// A new file beside `path`, under a name that no other thread or process uses.
+    private static func createTemporary(for path: String) throws -> (path: String, descriptor: Int32) {
+        for attempt in 0..<1_000 {
+            let temporary = "\(path).\(getpid())-\(attempt)\(temporarySuffix)"
+            let descriptor = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o666)
+            if descriptor >= 0 { return (temporary, descriptor) }
+            guard errno == EEXIST || errno == EINTR else { throw failure("cannot create", temporary) }
+        }
+        throw MRPError(.io, "cannot create a temporary file beside '\(path)': 1000 names are taken")
+    }
+
+    private static func repeating(_ call: () -> Int32) -> Int32 {
+        var result = call()
+        while result != 0, errno == EINTR { result = call() }
+        return result
+    }
+
+    static func write(_ piece: UnsafeRawBufferPointer, to descriptor: Int32, _ path: String) throws {
         guard let start = piece.baseAddress else { return }
         var position = 0
         while position < piece.count {
+            errno = ENOSPC  // what a write of no bytes without an error would mean
             let count = Glibc.write(descriptor, start + position, piece.count - position)
             if count < 0, errno == EINTR { continue }
             guard count > 0 else { throw failure("cannot write", path) }
@@ -75,12 +95,19 @@ public enum FileSystem {
         }
     }
 
-    /// Makes the rename durable. The file itself is complete already, so a folder that cannot be synchronised is no error.
-    private static func synchronizeFolder(of path: String) {
-        let folder = path.lastIndex(of: "/").map { String(path[...$0]) } ?? "."
+    static func folder(of path: String) -> String { path.lastIndex(of: "/").map { String(path[...$0]) } ?? "." }
+
+    /// Makes the rename durable. Folders that may not be read, and file systems that cannot synchronise a folder, are no error.
+    private static func synchronizeFolder(of path: String) throws {
+        let folder = folder(of: path)
         let descriptor = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
-        guard descriptor >= 0 else { return }
-        fsync(descriptor)
-        close(descriptor)
+        guard descriptor >= 0 else {
+            if errno == EACCES { return }
+            throw failure("cannot synchronise the folder of", path)
+        }
+        defer { close(descriptor) }
+        guard repeating({ fsync(descriptor) }) == 0 || errno == EINVAL || errno == ENOTSUP || errno == EROFS else {
+            throw failure("cannot synchronise the folder of", path)
+        }
     }
 }

@@ -26,7 +26,7 @@ public final class Optimizer {
         public var decaysTokens = true
         /// Whether only the classifier head learns: a linear probe of a frozen encoder.
         public var trainsHeadOnly = false
-        /// Whether the norms of the gradients are computed, for clipping.
+        /// Whether the norms of the gradients are computed, for clipping and to find those that are not finite.
         public var measuresGradients = false
         /// Batches whose gradients are averaged for one step.
         public var parts = 1
@@ -146,15 +146,12 @@ public final class Optimizer {
         }
     }
 
-    /// Scales the gradients of this step so that their common norm is at most `limit` (torch.nn.utils.clip_grad_norm_). Throws
-    /// `.numeric` with the first weight whose gradient is not finite.
-    func clip(_ executor: Executor, to limit: Double) throws {
-        var sum = 0.0
-        for (name, value) in norms {
-            let norm = executor.scalar(value)
-            guard norm.isFinite else { throw MRPError(.numeric, "the gradient of '\(name)' has norm \(norm)") }
-            sum += norm * norm
-        }
+    /// The first weight whose gradient is not finite.
+    func firstBadGradient(_ executor: Executor) -> String? { norms.first { !executor.scalar($0.value).isFinite }?.name }
+
+    /// Scales the gradients of this step so that their common norm is at most `limit` (torch.nn.utils.clip_grad_norm_).
+    func clip(_ executor: Executor, to limit: Double) {
+        let sum = norms.reduce(0) { $0 + executor.scalar($1.value) * executor.scalar($1.value) }
         step.gradientScale = min(1, limit / (sum.squareRoot() + 1e-6))
     }
 

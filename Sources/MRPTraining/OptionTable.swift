@@ -1,5 +1,6 @@
 import MRPEngine
 import MRPModels
+import MRPObjectives
 
 /// What one option is: its key, type, default, limits and documentation. `Options`, the C ABI, Python's keyword arguments, the
 /// command line and the manual are all derived from `OptionTable.all`.
@@ -12,6 +13,8 @@ public struct OptionDefinition: Sendable {
         case choice([String])
         /// Comma-separated numbers, one per channel; empty when measured.
         case numbers
+        /// Any text, such as a path; the summary says which.
+        case text
     }
 
     public let key: String
@@ -35,6 +38,7 @@ public struct OptionDefinition: Sendable {
         case .flag: return "true or false"
         case .choice(let values): return values.joined(separator: ", ")
         case .numbers: return "numbers separated by commas"
+        case .text: return "any text"
         }
     }
 
@@ -45,6 +49,7 @@ public struct OptionDefinition: Sendable {
         case .flag: return "flag"
         case .choice: return "choice"
         case .numbers: return "numbers"
+        case .text: return "text"
         }
     }
 
@@ -72,6 +77,7 @@ public struct OptionDefinition: Sendable {
             for part in text.split(separator: ",") where Double(part.trimmed)?.isFinite != true {
                 throw MRPError(.argument, "\(key) '\(text)' is not a list of numbers")
             }
+        case .text: break
         }
     }
 
@@ -88,7 +94,7 @@ extension Substring {
 }
 
 public enum OptionTable {
-    private static func option(
+    static func option(
         _ key: String, _ kind: OptionDefinition.Kind, _ defaultValue: String, _ section: String, _ summary: String,
         perPhase: Bool = false
     ) -> OptionDefinition {
@@ -96,14 +102,14 @@ public enum OptionTable {
             key: key, kind: kind, defaultValue: defaultValue, section: section, summary: summary, isPerPhase: perPhase)
     }
 
-    private static func positive(_ maximum: Double = .infinity) -> OptionDefinition.Kind {
+    static func positive(_ maximum: Double = .infinity) -> OptionDefinition.Kind {
         .number(minimum: 0, maximum: maximum, belowMaximum: false)
     }
 
-    private static let fraction = OptionDefinition.Kind.number(minimum: 0, maximum: 1, belowMaximum: true)
+    static let fraction = OptionDefinition.Kind.number(minimum: 0, maximum: 1, belowMaximum: true)
     private static let largeCount = 1...(1 << 31)
 
-    public static let all: [OptionDefinition] = network + objective + training + data + files + run
+    public static let all: [OptionDefinition] = network + objective + training + data + augmentation + files + run + defence
 
     private static let network = [
         option(
@@ -153,11 +159,37 @@ public enum OptionTable {
             "objective", .choice(Objectives.names), "auto", "objective",
             "What pretraining learns by: mae reconstructs the pixels of hidden patches (He et al. 2021); auto: mae."),
         option(
-            "mask_ratio", fraction, "auto", "objective",
-            "Share of the patches that is hidden: at least one must stay visible and one be hidden; auto: 0.75, in reconstruction the model's own."
+            "objective", .choice(Objectives.names), "mae", "objective",
+            "How pretraining learns (docs/objectives.md): mae (He et al. 2021), simmim (Xie et al. 2022), maskfeat (Wei et al. 2022), beit (Bao et al. 2022, with tokens of its own), data2vec (Baevski et al. 2022), ijepa (Assran et al. 2023), teacher_student (arXiv 2206.03826), given (targets of the caller's)."
         ),
         option(
-            "norm_pix_loss", .flag, "true", "objective", "Reconstruct pixels standardised per patch (He et al. 2021) instead of raw ones."),
+            "mask_ratio", fraction, "auto", "objective",
+            "Share of the patches that is hidden: at least one must stay visible and one be hidden; auto: 0.75 (mae, ijepa), 0.6 (simmim, data2vec, given), 0.4 (maskfeat, beit), 0.5 (teacher_student); in reconstruction the model's own."
+        ),
+        option(
+            "mask_pattern", .choice(MaskPattern.allCases.map(\.rawValue)), "auto", "objective",
+            "Which patches are hidden: random, block (BEiT), grid (every fourth stays), multi_block (I-JEPA); auto: block for maskfeat, beit and data2vec, multi_block for ijepa, else random."
+        ),
+        option(
+            "teacher_decay", .number(minimum: 0, maximum: 1, belowMaximum: false), "auto", "objective",
+            "What the teacher keeps of itself in the first step; auto: 0.99, with ijepa 0.996."),
+        option(
+            "teacher_decay_end", .number(minimum: 0, maximum: 1, belowMaximum: false), "auto", "objective",
+            "The same in the last step, on a straight line from the first; auto: 0.9999, with ijepa 1."),
+        option(
+            "teacher_layers", .integer(1...TransformerLimits.depth), "auto", "objective",
+            "Blocks of the teacher, from the last, whose mean is data2vec's target; auto: half of them."),
+        option(
+            "smooth_l1_beta", positive(), "auto", "objective",
+            "Where the smooth L1 loss goes over from a square to a line; auto: 2 (data2vec), 1 (ijepa), squares only (given)."),
+        option("codebook_size", .integer(2...65_536), "512", "objective", "Tokens of beit's tokenizer."),
+        option(
+            "target_width", .integer(1...65_536), "auto", "objective",
+            "Numbers of a patch's target in objective given, where it must be set."),
+        option(
+            "norm_pix_loss", .flag, "true", "objective",
+            "Reconstruct pixels standardised per patch (He et al. 2021) instead of raw ones; simmim takes raw ones unless this is set; beit's tokens are of such patches."
+        ),
         option("label_smoothing", fraction, "0.1", "objective", "Weight of the uniform distribution in the classification target."),
     ]
 

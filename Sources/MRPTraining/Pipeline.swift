@@ -32,7 +32,10 @@ enum Pipeline {
         if let bad = deviation?.first(where: { $0 <= 0 }) { throw MRPError(.argument, "std \(bad) must be positive") }
         if let mean, let deviation { return Normalization(mean: mean, deviation: deviation) }
         let heartbeat = poll.map { Heartbeat($0) }
-        guard let measured = try ChannelStatistics.measured(on: dataset, cancel: cancel, poll: heartbeat?.beat) else { return nil }
+        guard
+            let measured = try ChannelStatistics.measured(
+                on: dataset, skipsUnreadable: skipsUnreadable(options), cancel: cancel, poll: heartbeat?.beat)
+        else { return nil }
         return Normalization(mean: mean ?? measured.mean.map(Double.init), deviation: deviation ?? measured.std.map(Double.init))
     }
 
@@ -54,7 +57,7 @@ enum Pipeline {
         let sameSize = dataset.imageSize == size
         var name = options.choice("augmentation", phase)
         if name == "auto" { name = sameSize ? "pad_crop_flip" : "random_resized_crop_flip" }
-        let augmentation: Augmentation
+        var augmentation: Augmentation
         switch name {
         case "pad_crop_flip":
             guard sameSize else {
@@ -70,8 +73,41 @@ enum Pipeline {
             if name == "flip" { steps.append(HorizontalFlip()) }
             augmentation = Augmentation(steps)
         }
-        let settings = LoaderOptions(batchSize: batch, seed: options.seed, threads: options.integer("loader_threads"))
-        return try BatchLoader(dataset, augmentation: augmentation, statistics: statistics(model), options: settings)
+        let statistics = try statistics(model)
+        try add(to: &augmentation, options, phase, statistics, dataset)
+        var settings = LoaderOptions(batchSize: batch, seed: options.seed, threads: options.integer("loader_threads"))
+        settings.skipsUnreadable = skipsUnreadable(options)
+        return try BatchLoader(dataset, augmentation: augmentation, statistics: statistics, options: settings)
+    }
+
+    static func skipsUnreadable(_ options: Options) -> Bool { options.choice("unreadable_images") == "skip" }
+
+    /// What follows crop and flip, in timm's order.
+    private static func add(
+        to augmentation: inout Augmentation, _ options: Options, _ phase: Phase, _ statistics: ChannelStatistics, _ dataset: ImageDataset
+    ) throws {
+        let text = options.choice("rand_augment", phase)
+        if !text.isEmpty {
+            var step = try RandAugment(text)
+            step.fill = statistics.mean.map { UInt8(max(0, min(255, (255 * $0).rounded(.toNearestOrEven)))) }
+            augmentation.steps.append(step)
+        }
+        let strength = options.number("color_jitter", phase)
+        if strength > 0 { augmentation.steps.append(ColorJitter(strength: strength)) }
+        let probability = options.number("random_erasing", phase)
+        if probability > 0 {
+            let mode = RandomErasing.Mode(rawValue: options.choice("erasing_mode", phase)) ?? .pixel
+            augmentation.finishing.append(RandomErasing(probability: probability, mode: mode))
+        }
+    }
+
+    /// How fine-tuning mixes the images of a batch; nil when it does not.
+    static func mixing(_ options: Options) -> BatchMixing? {
+        let (mixup, cutmix) = (options.number("mixup"), options.number("cutmix"))
+        guard mixup > 0 || cutmix > 0 else { return nil }
+        return BatchMixing(
+            mixup: mixup, cutmix: cutmix, probability: options.number("mix_probability"),
+            switchProbability: options.number("mix_switch_probability"))
     }
 
     static func evaluationLoader(

@@ -53,7 +53,7 @@ struct Recipe {
         settings.layerDecay = options.optionalNumber("layer_decay", phase) ?? (!pretraining && model.isPretrained ? 0.75 : 1)
         settings.decaysTokens = pretraining && options.choice("decay_exempt", phase) == "mae"
         settings.trainsHeadOnly = !pretraining && options.flag("frozen_encoder")
-        settings.measuresGradients = options.number("clip_gradient", phase) > 0
+        settings.measuresGradients = true
         settings.parts = parts
         settings.averagesWeights = options.number("ema_decay", phase) > 0
         guard settings.weightDecay > 0 || (options.optionalNumber("weight_decay_end", phase) ?? 0) == 0 else {

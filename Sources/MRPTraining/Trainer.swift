@@ -25,16 +25,24 @@ public final class Trainer {
 
     /// The caller's masks in pretraining; nil: the objective's own.
     public var masking: Masking?
+    /// The caller's targets, for objective `given`.
+    public var targets: Targets?
 
-    private let options: Options
-    private let executor: Executor
-    private let optimizer: Optimizer
-    private let loader: BatchLoader
+    let options: Options
+    let executor: Executor
+    let optimizer: Optimizer
+    let loader: BatchLoader
     private let recipe: Recipe
-    private let loss: Value
+    let loss: Value
     /// What pretraining learns by; nil in fine-tuning.
     private let objective: (any PretrainingObjective)?
-    private var epochLosses = (sum: 0.0, count: 0)
+    /// The images, until what the objective measures on them is there; a resumed run has it from its checkpoint.
+    private var unmeasured: ImageDataset?
+    /// The features that are watched for collapse; nil where there are none.
+    private let features: (value: Value, width: Int)?
+    /// How fine-tuning mixes its images; nil: not at all.
+    private let mixing: BatchMixing?
+    var epochLosses = (sum: 0.0, count: 0)
 
     public init(
         _ model: Model, _ dataset: ImageDataset, _ options: Options, _ phase: Phase, cancel: UnsafePointer<Int32>? = nil,
@@ -44,6 +52,7 @@ public final class Trainer {
         self.model = model
         self.phase = phase
         self.options = options
+        unmeasured = phase == .pretrain ? dataset : nil
         batch = min(options.integer("batch_size", phase), dataset.count)
         try Self.prepare(model, dataset, options, phase)
         try Pipeline.establishNormalization(model, dataset, options, cancel: cancel, poll: poll)
@@ -58,16 +67,20 @@ public final class Trainer {
         switch phase {
         case .pretrain:
             guard let objective = model.objective else { throw MRPError(.internalError, "pretraining without an objective") }
-            self.objective = objective
+            (self.objective, mixing) = (objective, nil)
             loss = try objective.loss(builder, batch: batch)
         case .finetune:
             objective = nil
-            loss = try Classification(model, smoothing: options.number("label_smoothing")).loss(builder, batch: batch).loss
+            mixing = Pipeline.mixing(options)
+            loss = try Classification(model, smoothing: options.number("label_smoothing")).loss(
+                builder, batch: batch, againstTargets: mixing != nil
+            ).loss
         }
+        features = graph.marks[NetworkBuilder.featuresMark].map { ($0, graph.type(of: $0).width) }
         optimizer = try Optimizer(
             graph, loss: loss, model: model, settings: recipe.optimizer, teacher: objective?.averages ?? [], recomputes: recipe.recomputes)
         executor = try Executor(
-            graph, outputs: [loss] + optimizer.norms.map(\.value),
+            graph, outputs: [loss] + (features.map { [$0.value] } ?? []) + optimizer.norms.map(\.value),
             bound: model.parameters.tensors.merging(optimizer.tensors) { first, _ in first },
             compute: options.compute())
         plannedBytes = executor.bytes + model.parameters.bytes + optimizer.bytes
@@ -92,15 +105,27 @@ public final class Trainer {
         }
     }
 
+    /// Throws when the run has no use for targets of the caller's.
+    public func checkTakesTargets() throws {
+        guard objective is GivenTargets else {
+            throw MRPError(
+                .state, "targets belong to objective given, this run has \(objective?.name ?? "none: it is made for \(phase.rawValue)")")
+        }
+    }
+
     /// One step. Throws `MRP_ERR_NUMERIC` when the loss is not finite, and the loader's errors.
     ///
     /// `cancel` may be set by any thread; `poll` is called on this thread every 20 ms or so and may set it too.
     public func step(cancel: UnsafePointer<Int32>? = nil, poll: (() -> Void)? = nil) throws -> Outcome {
         guard progress.step < progress.steps else { return .finished }
         let start = monotonicSeconds()
+        if let dataset = unmeasured {
+            guard try Objectives.measure(model, dataset, options, cancel: cancel, poll: poll) else { return .cancelled }
+            unmeasured = nil
+        }
         let settings = optimizer.step
         settings.step = progress.step + 1
-        settings.learningRate = recipe.learningRate.rate(step: progress.step)
+        settings.learningRate = rateScale * recipe.learningRate.rate(step: progress.step)
         settings.decayScale = recipe.weightDecay?.rate(step: progress.step) ?? 1
         settings.averageDecay = recipe.averageDecay
         settings.teacherDecay = objective?.averageDecay(fraction: progress.fraction) ?? 1
@@ -116,10 +141,8 @@ public final class Trainer {
         }
         record(loss: losses / Double(recipe.parts), seconds: monotonicSeconds() - start)
         if progress.step % recipe.stepsPerEpoch == 0, loader.stepsPerEpoch % recipe.parts != 0 { try seek(step: progress.step) }
-        if progress.step == progress.steps {
-            if recipe.averageDecay > 0 { optimizer.takeAverages(model) }
-            if phase == .pretrain { model.isPretrained = true }
-        }
+        if progress.step == progress.steps, recipe.averageDecay > 0 { optimizer.takeAverages(model) }
+        markPretrained()
         return .stepped
     }
 
@@ -129,17 +152,47 @@ public final class Trainer {
         let isLast = part == recipe.parts - 1
         let finished = try executor.run(cancel: cancel, poll: poll, updates: isLast) {
             let value = executor.scalar(loss)
-            guard value.isFinite else {
-                throw MRPError(
-                    .numeric,
-                    "the loss of step \(progress.step) is \(value); the model keeps the step before: lower learning_rate \(optimizer.step.learningRate)"
-                )
-            }
+            guard value.isFinite else { throw numericFailure("the loss is \(value)") }
+            if isLast, let bad = optimizer.firstBadGradient(executor) { throw numericFailure("the gradient of '\(bad)' is not finite") }
             losses += value
-            if isLast, recipe.clipLimit > 0 { try optimizer.clip(executor, to: recipe.clipLimit) }
+            if isLast { optimizer.clip(executor, to: recipe.clipLimit > 0 ? recipe.clipLimit : .infinity) }
             return true
         }
         return finished
+    }
+
+    private func numericFailure(_ what: String) -> MRPError {
+        let source = executor.firstNonFinite().map { "; the first bad value is \($0)" } ?? ""
+        return MRPError(
+            .numeric,
+            "step \(progress.step): \(what)\(source); the model keeps the step before: lower learning_rate \(optimizer.step.learningRate)")
+    }
+
+    var state: Checkpoint.State {
+        Checkpoint.State(
+            phase: phase, step: progress.step, steps: progress.steps, batch: batch, parts: recipe.parts, seed: options.seed,
+            seconds: progress.seconds, epochLosses: epochLosses, run: runState)
+    }
+
+    /// What else belongs to the run's state, such as what its measurements were.
+    var runState: JSON?
+    /// What the learning rate is multiplied by: below 1 after the run was rolled back.
+    var rateScale = 1.0
+
+    /// Writes the run's state between two steps; the file is replaced as a whole.
+    public func save(to path: String) throws {
+        try Checkpoint.save(model, moments: optimizer.moments, state, to: path)
+    }
+
+    /// The bytes of a checkpoint; valid until the next step.
+    func encodedState() throws -> Safetensors.Encoded { try Checkpoint.encode(model, moments: optimizer.moments, state) }
+
+    /// Continues a saved run with the same model, data and options: the result is the same, bit for bit, as without the stop.
+    public func resume(from path: String) throws {
+        let saved = try Checkpoint.load(path, model, moments: optimizer.moments, expected: state)
+        runState = saved.run
+        epochLosses = saved.epochLosses
+        try seek(to: saved.step, seconds: saved.seconds)
     }
 
     /// The next batch is the first of this step.
@@ -147,24 +200,17 @@ public final class Trainer {
         try loader.seek(epoch: step / recipe.stepsPerEpoch, step: step % recipe.stepsPerEpoch * recipe.parts)
     }
 
-    private var state: Checkpoint.State {
-        Checkpoint.State(
-            phase: phase, step: progress.step, steps: progress.steps, batch: batch, parts: recipe.parts, seed: options.seed,
-            seconds: progress.seconds)
+    /// The next step is number `step`.
+    func seek(to step: Int, seconds: Double) throws {
+        try seek(step: step)
+        progress.step = step
+        progress.seconds = seconds
+        progress.epoch = Double(step) / Double(recipe.stepsPerEpoch)
+        markPretrained()
     }
 
-    /// Writes the run's state between two steps; the file is replaced as a whole.
-    public func save(to path: String) throws {
-        try Checkpoint.save(model, moments: optimizer.moments, state, to: path)
-    }
-
-    /// Continues a saved run with the same model, data and options: the result is the same, bit for bit, as without the stop.
-    public func resume(from path: String) throws {
-        let saved = try Checkpoint.load(path, model, moments: optimizer.moments, expected: state)
-        try seek(step: saved.step)
-        progress.step = saved.step
-        progress.seconds = saved.seconds
-        progress.epoch = Double(saved.step) / Double(recipe.stepsPerEpoch)
+    private func markPretrained() {
+        if progress.step == progress.steps, phase == .pretrain { model.isPretrained = true }
     }
 
     /// Copies a batch and its masks into the graph's inputs; false when the caller's masking stops the run.
@@ -176,15 +222,32 @@ public final class Trainer {
         recipe.dropPath?.fill(executor, seed: options.seed, step: number)
         guard let objective else {
             executor.input(Classification.labelsInput)?.memory.copyMemory(from: data.labels, byteCount: 4 * batch)
+            if let mixing { mix(data, images, by: mixing, step: number) }
             return true
         }
         let step = ObjectiveStep(
             batch: batch, seed: options.seed, step: number, indices: UnsafeBufferPointer(start: data.indices, count: batch),
-            masking: masking)
+            masking: masking, targets: targets)
         return try objective.prepare(step, executor)
     }
 
+    private func mix(_ data: Batch, _ images: Tensor, by mixing: BatchMixing, step: Int) {
+        guard let targets = executor.input(Classification.targetsInput), let head = model.head else { return }
+        let size = Pipeline.imageSize(model)
+        let share = BatchMixing.apply(
+            mixing.draw(seed: options.seed, step: step, size: size), images.memory.assumingMemoryBound(to: Float.self),
+            count: batch, channels: model.encoder.geometry.channels, size: size)
+        BatchMixing.targets(
+            data.labels, count: batch, classes: head.classes, share: share, smoothing: options.number("label_smoothing"),
+            into: targets.memory.assumingMemoryBound(to: Float.self))
+    }
+
     private func record(loss: Double, seconds: Double) {
+        if let features, let values = executor.pointer(to: features.value)?.assumingMemoryBound(to: Float.self) {
+            let metrics = FeatureMetrics(values, count: batch, width: features.width)
+            progress.measures["feature_std"] = metrics.deviation
+            progress.measures["feature_rank"] = metrics.rank
+        }
         if progress.step % recipe.stepsPerEpoch == 0 { epochLosses = (0, 0) }
         progress.learningRate = optimizer.step.learningRate
         progress.step += 1

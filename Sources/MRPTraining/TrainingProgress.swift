@@ -12,6 +12,8 @@ public struct TrainingProgress: Sendable {
     public internal(set) var learningRate = 0.0
     public internal(set) var seconds = 0.0
     public internal(set) var imagesPerSecond = 0.0
+    /// What was measured last on held-out images, and what the run did beyond its steps; see `measureNames`.
+    public internal(set) var measures: [String: Double] = [:]
 
     public init(phase: String, steps: Int) {
         self.phase = phase
@@ -28,6 +30,14 @@ public struct TrainingProgress: Sendable {
         "loss", "mean_loss", "learning_rate", "images_per_second", "seconds", "seconds_left", "epoch", "step", "steps",
     ]
 
+    /// Measured on held-out images: accuracies and loss of a classifier, accuracies of nearest neighbours and of a linear probe on frozen
+    /// features, reconstruction loss; the best main measure and its step; how often the run was rolled back; images left out; in pretraining
+    /// the spread of the last batch's features and the number of directions that they vary along (`FeatureMetrics`).
+    public static let measureNames = [
+        "top1", "top5", "validation_loss", "knn_top1", "probe_top1", "reconstruction_loss", "best", "best_step", "rollbacks",
+        "unreadable_images", "feature_std", "feature_rank",
+    ]
+
     /// A value by name; nil for an unknown one.
     public func value(_ name: String) -> Double? {
         switch name {
@@ -40,7 +50,7 @@ public struct TrainingProgress: Sendable {
         case "epoch": return epoch
         case "step": return Double(step)
         case "steps": return Double(steps)
-        default: return nil
+        default: return measures[name]
         }
     }
 }

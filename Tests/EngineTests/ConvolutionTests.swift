@@ -96,7 +96,7 @@ import Testing
                     inputs.append(graph.constant(tensor))
                 }
             }
-            return try graph.apply(BatchNorm(epsilon: 1e-5, relu: options.relu, frozen: options.frozen), inputs)[0]
+            return try graph.apply(BatchNorm(epsilon: 1e-5, activation: options.relu ? .relu : .none, frozen: options.frozen), inputs)[0]
         }
     }
 
@@ -109,9 +109,9 @@ import Testing
         try gradients.check(shapes) { graph, values in
             let convolution = Convolution(rows: window, columns: window)
             let first = try graph.apply(convolution, [values["x"], values["w1"]])[0]
-            let middle = try graph.apply(BatchNorm(relu: true), [first, values["gamma1"], values["beta1"]])[0]
+            let middle = try graph.apply(BatchNorm(activation: .relu), [first, values["gamma1"], values["beta1"]])[0]
             let second = try graph.apply(convolution, [middle, values["w2"]])[0]
-            return try graph.apply(BatchNorm(relu: true), [second, values["gamma2"], values["beta2"], values["x"]])[0]
+            return try graph.apply(BatchNorm(activation: .relu), [second, values["gamma2"], values["beta2"], values["x"]])[0]
         }
     }
 
@@ -145,5 +145,95 @@ import Testing
         // Mean 3, unbiased variance 14 / 3.
         #expect(abs(try #require(bound["mean"])[0] - 1.5) < 1e-6)
         #expect(abs(try #require(bound["variance"])[0] - (0.75 + 14.0 / 12)) < 1e-6)
+    }
+}
+
+/// What a decoder for convolutional encoders is made of, and norms of single images.
+@Suite struct UpsamplingTests {
+    let gradients = GradientTests()
+
+    @Test(arguments: [(4, 2, 1, 1), (3, 1, 1, 1), (2, 2, 0, 2), (2, 3, 0, 1), (1, 1, 0, 1)])
+    func transposedConvolution(_ size: (kernel: Int, stride: Int, padding: Int, groups: Int)) throws {
+        let rows = try Window(6, kernel: size.kernel, stride: size.stride, padding: size.padding)
+        let columns = try Window(8, kernel: size.kernel, stride: size.stride, padding: size.padding)
+        let shapes = [
+            "x": [2, rows.outputSize * columns.outputSize, 4], "weight": [4, 3, size.kernel, size.kernel], "bias": [3 * size.groups],
+            "addend": [2, 48, 3 * size.groups],
+        ]
+        try gradients.check(shapes) { graph, values in
+            try graph.apply(
+                TransposedConvolution(rows: rows, columns: columns, groups: size.groups),
+                ["x", "weight", "bias", "addend"].map { values[$0] })[0]
+        }
+    }
+
+    /// A kernel of ones with stride 2 copies each pixel to four: ConvTranspose2d(1, 1, 2, 2) of torch, and nearest upsampling.
+    @Test func nearest() throws {
+        try gradients.check(["x": [2, 6, 3]]) { graph, values in
+            try graph.upsampleNearest(#require(values["x"]), height: 2, width: 3, factor: 3)
+        }
+        let graph = Graph()
+        let (x, one) = (graph.input("x", TensorType([1, 6, 1])), try Tensor([1, 1, 2, 2]))
+        for index in 0..<4 { one[index] = 1 }
+        let windows = (try Window(4, kernel: 2, stride: 2), try Window(6, kernel: 2, stride: 2))
+        let outputs = [
+            try graph.upsampleNearest(x, height: 2, width: 3, factor: 2),
+            try graph.apply(TransposedConvolution(rows: windows.0, columns: windows.1), [x, graph.constant(one)])[0],
+        ]
+        let executor = try Executor(graph, outputs: outputs, bound: [:], compute: Compute())
+        let input = try #require(executor.input("x"))
+        for index in 0..<6 { input[index] = Double(index) }
+        executor.run()
+        for output in outputs {
+            #expect(
+                (0..<24).map { executor.scalar(output, $0) }
+                    == [0, 0, 1, 1, 2, 2, 0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 3, 3, 4, 4, 5, 5])
+        }
+        #expect(throws: MRPError.self) { try graph.upsampleNearest(x, height: 2, width: 2, factor: 2) }
+    }
+
+    @Test(arguments: [ImageNorm.Kind.group(1), .group(2), .group(6), .response]) func imageNorm(_ kind: ImageNorm.Kind) throws {
+        try gradients.check(["x": [3, 5, 6], "gamma": [6], "beta": [6]]) { graph, values in
+            try graph.apply(ImageNorm(kind, epsilon: 1e-5), ["x", "gamma", "beta"].map { values[$0] })[0]
+        }
+        #expect(throws: MRPError.self) {
+            let graph = Graph()
+            let x = graph.input("x", TensorType([1, 2, 6])), one = graph.input("one", TensorType([6]))
+            try graph.apply(ImageNorm(.group(4), epsilon: 1e-5), [x, one, one])
+        }
+    }
+
+    @Test func relu6() throws {
+        try gradients.check(["x": [2, 9, 3], "gamma": [3], "beta": [3], "residual": [2, 9, 3]]) { graph, values in
+            // A deviation of about 8 reaches both ends.
+            let wide = try graph.apply(Scale(8), [values["gamma"]])[0]
+            return try graph.apply(
+                BatchNorm(activation: .relu6), [values["x"], wide, values["beta"], values["residual"]])[0]
+        }
+    }
+
+    @Test func cellPlaces() throws {
+        let graph = Graph()
+        let cells = graph.input("cells", TensorType([2, 2], .int32))
+        let outputs = try graph.apply(CellPlaces(gridHeight: 2, gridWidth: 2, side: 2), [cells])
+        let executor = try Executor(graph, outputs: outputs, bound: [:], compute: Compute())
+        func numbers(_ index: Int) throws -> [Int32] {
+            let count = graph.shape(of: outputs[index]).reduce(1, *)
+            let start = try #require(executor.pointer(to: outputs[index])?.assumingMemoryBound(to: Int32.self))
+            return Array(UnsafeBufferPointer(start: start, count: count))
+        }
+        _ = try #require(executor.input("cells")).int32.update(fromContentsOf: [3, 0, 1, 2])
+        executor.run()
+        #expect(try numbers(0) == [0, 1, 4, 5, 10, 11, 14, 15, 18, 19, 22, 23, 24, 25, 28, 29])
+        #expect(try numbers(2) == [0, 1, 4, 5, 10, 11, 14, 15, 2, 3, 6, 7, 8, 9, 12, 13])
+        #expect(try numbers(1).prefix(16) == [0, 1, -1, -1, 2, 3, -1, -1, -1, -1, 4, 5, -1, -1, 6, 7])
+        #expect(try numbers(3).suffix(16) == [-1, -1, 0, 1, -1, -1, 2, 3, 4, 5, -1, -1, 6, 7, -1, -1])
+        // What is no cell, or is named twice, leaves every entry in range.
+        _ = try #require(executor.input("cells")).int32.update(fromContentsOf: [9, -1, 2, 2])
+        executor.run()
+        #expect(try numbers(1).allSatisfy { $0 >= -1 && $0 < 16 } && numbers(0).allSatisfy { $0 >= 0 && $0 < 32 })
+        #expect(throws: MRPError.self) {
+            try graph.apply(CellPlaces(gridHeight: 1, gridWidth: 1, side: 2), [cells])
+        }
     }
 }

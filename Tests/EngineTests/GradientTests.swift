@@ -62,6 +62,20 @@ import Testing
         }
     }
 
+    @Test(arguments: [0, 0.3, 2.0]) func smoothL1(_ beta: Double) throws {
+        try check(["x": [3, 2, 5], "target": [3, 2, 5]], constants: ["target"]) { graph, values in
+            try graph.apply(SmoothL1(beta: beta), [values["x"], values["target"]])[0]
+        }
+    }
+
+    /// Rows of more than two dimensions, as token predictions have them.
+    @Test func crossEntropyOfTokens() throws {
+        let labels = try indices([3, 0, 1, 1, 2, 3], shape: [6])
+        try check(["x": [2, 3, 4]], ids: ["labels": labels]) { graph, values in
+            try graph.apply(SoftmaxCrossEntropy(smoothing: 0.1), [values["x"], values["labels"]])[0]
+        }
+    }
+
     @Test(arguments: [false, true]) func scaledImages(_ hasResidual: Bool) throws {
         try check(["x": [3, 2, 5], "factors": [3], "residual": [3, 2, 5]], constants: ["factors"]) { graph, values in
             let scaled = try graph.apply(ScaleImages(), [values["x"], values["factors"], hasResidual ? values["residual"] : nil])[0]
@@ -121,6 +135,13 @@ import Testing
         let labels = try indices([2, 0, 4], shape: [3])
         try check(["logits": [3, 5]], ids: ["labels": labels]) { graph, values in
             try graph.apply(SoftmaxCrossEntropy(smoothing: smoothing), [values["logits"], values["labels"]])[0]
+        }
+    }
+
+    @Test func softTargetCrossEntropy() throws {
+        try check(["logits": [3, 5], "scores": [3, 5]], constants: ["scores"]) { graph, values in
+            let targets = try graph.apply(SoftmaxRows(), [values["scores"]])[0]
+            return try graph.apply(SoftTargetCrossEntropy(), [values["logits"], targets])[0]
         }
     }
 

@@ -42,7 +42,8 @@ static void test_conv2d(convolution t, int share, int with_bias, int with_addend
     int64_t weights = t.out_channels * (t.channels / t.groups) * t.kernel_h * t.kernel_w;
     array x = input(v.in.count * t.channels), weight = input(weights), bias = input(t.out_channels),
           y = input(v.out.count * t.out_channels);
-    array dy = input(y.count), dx = input(x.count), dweight = input(weights), y_addend = input(y.count), x_addend = input(x.count);
+    array back_bias = input(t.channels), dy = input(y.count), dx = input(x.count), dweight = input(weights), y_addend = input(y.count),
+          x_addend = input(x.count);
     char what[200];
     snprintf(
         what, sizeof what, "%lldx%lldx%lldx%lld -> %lld, groups %lld, kernel %lldx%lld, stride %lld, padding %lld, dilation %lld, share %d",
@@ -55,9 +56,9 @@ static void test_conv2d(convolution t, int share, int with_bias, int with_addend
     r.x = x.d, r.weight = weight.d, r.y = y.d, r.bias = with_bias ? bias.d : NULL, r.addend = with_addend ? y_addend.d : NULL;
     for (int32_t pass = 0; pass < 3; pass++) need(fast->conv2d_scratch(&v, pass), reference->conv2d_scratch(&v, pass));
     reference->conv2d(reference_pool, &r, MK_CONV2D_FORWARD);
-    r.x = dx.d, r.y = dy.d, r.bias = NULL, r.addend = with_addend ? x_addend.d : NULL;
+    r.x = dx.d, r.y = dy.d, r.bias = with_bias ? back_bias.d : NULL, r.addend = with_addend ? x_addend.d : NULL;
     reference->conv2d(reference_pool, &r, MK_CONV2D_INPUT_GRADIENT);
-    r.x = x.d, r.weight = dweight.d, r.addend = NULL;
+    r.x = x.d, r.weight = dweight.d, r.bias = r.addend = NULL;
     reference->conv2d(reference_pool, &r, MK_CONV2D_WEIGHT_GRADIENT);
     ON_EACH_POOL(p, {
         mk_conv2d f = v;
@@ -66,17 +67,17 @@ static void test_conv2d(convolution t, int share, int with_bias, int with_addend
         if (with_addend == 2) memcpy(y.f, y_addend.f, (size_t)y.count * 4), f.addend = y.f;
         fast->conv2d(p, &f, MK_CONV2D_FORWARD);
         check_array("conv2d forward", what, &y, tolerance);
-        f.x = dx.f, f.y = dy.f, f.bias = NULL, f.addend = with_addend ? x_addend.f : NULL;
+        f.x = dx.f, f.y = dy.f, f.bias = with_bias ? back_bias.f : NULL, f.addend = with_addend ? x_addend.f : NULL;
         spoil(&dx);
         if (with_addend == 2) memcpy(dx.f, x_addend.f, (size_t)dx.count * 4), f.addend = dx.f;
         fast->conv2d(p, &f, MK_CONV2D_INPUT_GRADIENT);
         check_array("conv2d input gradient", what, &dx, tolerance);
-        f.x = x.f, f.weight = dweight.f, f.addend = NULL;
+        f.x = x.f, f.weight = dweight.f, f.bias = f.addend = NULL;
         spoil(&dweight);
         fast->conv2d(p, &f, MK_CONV2D_WEIGHT_GRADIENT);
         check_array("conv2d weight gradient", what, &dweight, 2 * tolerance);
     })
-    FREE(&x, &weight, &bias, &y, &dy, &dx, &dweight, &y_addend, &x_addend);
+    FREE(&x, &weight, &bias, &back_bias, &y, &dy, &dx, &dweight, &y_addend, &x_addend);
     free(in_memory);
     free(out_memory);
 }
@@ -141,7 +142,7 @@ static void test_batch_norm(int64_t rows, int64_t width, double shift, int relu,
     r.relu = 0, r.y = z.d;
     reference->batch_norm_forward(reference_pool, &r);
     for (int64_t i = 0; relu && i < count; i++)
-        if (fabs(z.d[i]) < 1e-3) dy.d[i] = dy.f[i] = 0;
+        if (fabs(z.d[i]) < 1e-3 || fabs(z.d[i] - 6) < 1e-3) dy.d[i] = dy.f[i] = 0;
     r.relu = relu, r.y = y.d;
     y.floor = shift > 1; /* the mean is rounded to float */
     reference->batch_norm_backward(reference_pool, &r);
@@ -225,6 +226,50 @@ static void test_pool2d(int64_t batch, int64_t height, int64_t width, int64_t ch
     FREE(&x, &y, &dx, &dy);
 }
 
+/* groups 0: response normalisation. */
+static void test_image_norm(int64_t batch, int64_t rows, int64_t width, int64_t groups, double shift) {
+    const int64_t count = batch * rows * width, statistics = batch * (groups ? groups : width);
+    array x = array_make(count, 1, shift), gamma = array_make(width, 0.5, 1), beta = input(width), y = input(count);
+    array mean = input(statistics), deviation = input(statistics), norms = input(statistics);
+    array dy = input(count), dx = input(count), dgamma = input(width), dbeta = input(width);
+    for (int64_t r = 0; r < rows && !groups && width > 3; r++) x.d[r * width + 2] = x.f[r * width + 2] = 0; /* a norm of 0 */
+    mk_image_norm r = {batch, rows,   width,       groups,  x.d,  gamma.d, beta.d,   groups ? 1e-3 : 1e-6,
+                       y.d,   mean.d, deviation.d, norms.d, dy.d, dx.d,    dgamma.d, dbeta.d};
+    (groups ? reference->group_norm_forward : reference->response_norm_forward)(reference_pool, &r);
+    (groups ? reference->group_norm_backward : reference->response_norm_backward)(reference_pool, &r);
+    const char *what = groups ? "group norm" : "response norm";
+    need(fast->image_norm_scratch(&r), (mk_scratch){0, 0});
+    y.floor = 1 + fabs(shift), mean.floor = 1 + fabs(shift), dgamma.floor = dbeta.floor = sqrt((double)(batch * rows));
+    double largest = 1; /* where the deviation is small, gradients are as large as its inverse */
+    for (int64_t i = 0; groups && i < statistics; i++) largest = fmax(largest, deviation.d[i]);
+    dx.floor = largest;
+    ON_EACH_POOL(p, {
+        mk_image_norm f = {batch, rows,   width,       groups,  x.f,  gamma.f, beta.f,   r.epsilon,
+                           y.f,   mean.f, deviation.f, norms.f, dy.f, dx.f,    dgamma.f, dbeta.f};
+        spoil(&y), spoil(&dx), spoil(&dgamma), spoil(&dbeta), spoil(&mean), spoil(&deviation), spoil(&norms);
+        (groups ? fast->group_norm_forward : fast->response_norm_forward)(p, &f);
+        check_array(what, "y", &y, 1e-5);
+        if (groups) {
+            check_array(what, "mean", &mean, 1e-6);
+            check_array(what, "deviation", &deviation, 1e-5);
+        } else {
+            check_array(what, "norms", &norms, 1e-6);
+        }
+        (groups ? fast->group_norm_backward : fast->response_norm_backward)(p, &f);
+        check_array(what, "dx", &dx, 2e-5);
+        check_array(what, "dgamma", &dgamma, 2e-5);
+        check_array(what, "dbeta", &dbeta, 1e-5);
+        /* In place. */
+        memcpy(y.f, x.f, (size_t)count * 4), f.x = y.f;
+        (groups ? fast->group_norm_forward : fast->response_norm_forward)(p, &f);
+        check_array(what, "y = x", &y, 1e-5);
+        memcpy(dx.f, dy.f, (size_t)count * 4), f.x = x.f, f.y_gradient = dx.f;
+        (groups ? fast->group_norm_backward : fast->response_norm_backward)(p, &f);
+        check_array(what, "dx = dy", &dx, 2e-5);
+    })
+    FREE(&x, &gamma, &beta, &y, &mean, &deviation, &norms, &dy, &dx, &dgamma, &dbeta);
+}
+
 static void test_not_a_number(void) {
     mk_pool *p = pools[0];
     array x = input(4 * 4 * 3), y = input(2 * 2 * 3), w = input(3 * 3 * 9), mean = input(3), variance = input(3),
@@ -264,7 +309,8 @@ int main(void) {
         static const int64_t shapes[][2] = {{2, 1}, {3, 5}, {40, 16}, {129, 67}, {700, 64}, {4500, 20}, {260, 150}};
         for (int i = 0; i < 7; i++)
             for (int options = 0; options < 8; options++)
-                test_batch_norm(shapes[i][0], shapes[i][1], options & 1 ? 30 : 0.2, options & 1, options >> 1 & 1, options >> 2);
+                test_batch_norm(shapes[i][0], shapes[i][1], options & 1 ? 30 : 0.2, options & 1 ? i % 2 ? 6 : 1 : 0, options >> 1 & 1,
+                                options >> 2);
         for (int average = 0; average < 2; average++)
             for (int share = 0; share <= 100; share += 50) {
                 test_pool2d(1, 1, 1, 1, 1, 1, 0, average, share);
@@ -273,6 +319,15 @@ int main(void) {
                 test_pool2d(1, 12, 12, 300, 3, 1, 1, average, share);
                 test_pool2d(3, 5, 6, 7, 4, 3, 2, average, share);
             }
+        for (int shift = 0; shift < 2; shift++) {
+            test_image_norm(1, 1, 1, 0, shift);
+            test_image_norm(3, 5, 7, 0, shift);
+            test_image_norm(2, 300, 40, 0, shift);
+            test_image_norm(2, 1, 6, 2, 10 * shift);
+            test_image_norm(3, 5, 21, 3, 10 * shift);
+            test_image_norm(2, 300, 40, 8, 10 * shift);
+            test_image_norm(1, 31, 64, 1, 10 * shift);
+        }
         test_not_a_number();
     }
     for (int i = 0; i < POOLS; i++) mk_pool_destroy(pools[i]);

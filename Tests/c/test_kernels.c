@@ -303,8 +303,10 @@ static void test_argmax(void) {
 
 static void test_hog(void) {
     /* batch, channels, height, width, grid (2), cells of a patch (2), cell (2), bins */
-    static const int64_t sizes[][11] = {
-        {2, 3, 32, 32, 8, 8, 1, 1, 4, 4, 9}, {1, 1, 24, 40, 3, 5, 2, 2, 4, 4, 9}, {3, 2, 9, 10, 3, 2, 1, 1, 3, 5, 6}, {1, 4, 7, 5, 1, 1, 1, 1, 7, 5, 64}};
+    static const int64_t sizes[][11] = {{2, 3, 32, 32, 8, 8, 1, 1, 4, 4, 9},
+                                        {1, 1, 24, 40, 3, 5, 2, 2, 4, 4, 9},
+                                        {3, 2, 9, 10, 3, 2, 1, 1, 3, 5, 6},
+                                        {1, 4, 7, 5, 1, 1, 1, 1, 7, 5, 64}};
     for (int i = 0; i < 4; i++) {
         const int64_t *n = sizes[i];
         int64_t count = n[0] * n[4] * n[5] * n[6] * n[7] * n[1] * n[10];
@@ -374,6 +376,24 @@ static void test_cross_entropy(void) {
                 fast->softmax_rows(p, rows, classes, y.f, y.f);
                 check_array("softmax_rows", "y = x", &y, 2e-6);
             })
+            if (smooth) { /* against the softmax of other numbers */
+                array t = array_make(rows * classes, 3, 1), soft_dx = input(rows * classes), soft_all = input(rows), soft = input(1);
+                soft_dx.floor = dx.floor;
+                soft.floor = 12; /* of a logit: a row of targets adds up to 1 only as exactly as floats do */
+                reference->softmax_rows(reference_pool, rows, classes, t.d, t.d);
+                for (int64_t j = 0; j < rows * classes; j++) t.d[j] = t.f[j] = (float)t.d[j];
+                reference->soft_cross_entropy(reference_pool, rows, classes, x.d, t.d, soft_all.d, soft.d);
+                reference->soft_cross_entropy_gradient(reference_pool, rows, classes, x.d, t.d, soft_all.d, &dloss_d, soft_dx.d);
+                ON_EACH_POOL(p, {
+                    spoil(&soft_all), spoil(&soft), spoil(&soft_dx);
+                    fast->soft_cross_entropy(p, rows, classes, x.f, t.f, soft_all.f, soft.f);
+                    check_array("soft_cross_entropy", "log_sum_exp", &soft_all, 3e-7);
+                    check_array("soft_cross_entropy", "loss", &soft, 1e-6);
+                    fast->soft_cross_entropy_gradient(p, rows, classes, x.f, t.f, soft_all.f, &dloss_f, soft_dx.f);
+                    check_array("soft_cross_entropy", "gradient", &soft_dx, 5e-6);
+                })
+                FREE(&t, &soft_dx, &soft_all, &soft);
+            }
             FREE(&x, &y, &dx, &all, &loss);
             free(labels);
         }

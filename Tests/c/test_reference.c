@@ -191,6 +191,13 @@ static double cross_entropy_loss(void *context) {
     return 0.7 * loss;
 }
 
+static double soft_loss(void *context) {
+    loss_case *c = context;
+    double loss;
+    k->soft_cross_entropy(pool, c->rows, c->classes, c->x, c->target, c->log_sum_exp, &loss);
+    return 0.7 * loss;
+}
+
 static double squared_error_loss(void *context) {
     loss_case *c = context;
     double loss;
@@ -216,6 +223,10 @@ static void test_losses(double smoothing) {
     check_gradient("squared_error", squared_error_loss, &c, c.x, dx, 30);
     k->mean_tokens_gradient(pool, 2, 3, 5, 1, c.target, dx);
     check_gradient("mean_tokens", mean_loss, &c, c.x, dx, 30);
+    k->softmax_rows(pool, 6, 5, c.target, c.target); /* targets add up to 1 */
+    soft_loss(&c);
+    k->soft_cross_entropy_gradient(pool, 6, 5, c.x, c.target, c.log_sum_exp, &dloss, dx);
+    check_gradient("soft_cross_entropy", soft_loss, &c, c.x, dx, 30);
     free(c.x), free(c.target), free(c.log_sum_exp);
 }
 

@@ -1,4 +1,8 @@
-"""What the tests share: a network that trains in milliseconds, images for it, and a folder of images."""
+"""What the tests share: a network that trains in milliseconds, images for it, a folder of images, and an interruption."""
+
+import subprocess
+import sys
+import textwrap
 
 import mrp
 import numpy as np
@@ -58,3 +62,37 @@ def folder(tmp_path):
             picture = Image.fromarray(random.integers(0, 256, (10, 12, 3), dtype=np.uint8))
             picture.save(tmp_path / "images" / name / f"{index}.{'png' if index < 3 else 'jpg'}")
     return tmp_path / "images"
+
+
+INTERRUPTED = """
+import os, signal, sys, threading, time
+import numpy as np
+import mrp
+
+# A test run in the background of a shell inherits an ignored SIGINT, and Python then installs no handler of its own.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+{setup}
+sent = []
+
+def interrupt():
+    time.sleep(0.5)
+    sent.append(time.monotonic())
+    os.kill(os.getpid(), signal.SIGINT)
+
+threading.Thread(target=interrupt).start()
+try:
+    {call}
+except KeyboardInterrupt:
+    print(f"interrupted after {{1000 * (time.monotonic() - sent[0]):.1f}} ms")
+else:
+    sys.exit("ran to its end")
+{after}
+"""
+
+
+def check_interruption(call, setup="", after=""):
+    """Runs a call in a process of its own, interrupts it as Ctrl-C does, and then runs `after` in the same process."""
+    program = INTERRUPTED.format(setup=textwrap.dedent(setup), call=call, after=textwrap.dedent(after))
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("interrupted after"), done.stdout

@@ -7,13 +7,13 @@ import json
 import os
 import subprocess
 import sys
-import textwrap
 import threading
 from pathlib import Path
 
 import mrp
 import numpy as np
 import pytest
+from conftest import check_interruption
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mrp import _lab_command, _mrp
@@ -279,11 +279,7 @@ INTERRUPTED = """
     ],
 )
 def test_control_c(call):
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(INTERRUPTED).format(call=call)], capture_output=True, text=True, timeout=300, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("interrupted after"), done.stdout
+    check_interruption(call, after="assert mrp.lab.generate(2).labels.shape == (2,)")
 
 
 # ---- Figures

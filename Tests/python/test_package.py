@@ -133,7 +133,7 @@ def test_one_plain_line_without_tqdm(monkeypatch, images):
     monkeypatch.setitem(sys.modules, "tqdm.auto", None)
     text = run_with(monkeypatch, images, io.StringIO(), progress=True)
     assert text.count("\n") == 1
-    assert text.startswith("pretrain 100 %  loss ")
+    assert re.match(r"pretrain 100 %  step \d+ of \d+, loss \d", text)
     text = run_with(monkeypatch, images, Terminal(), progress=True)
     assert text.count("\n") == 1
     assert text.count("\r") >= 1
@@ -147,7 +147,11 @@ def test_a_callable_gets_the_progress(images):
 
 def test_texts_of_progress():
     values = dict(zip(_mrp.Progress.__match_args__, ("finetune", 0.5, 5, 10, 1.5, 0.25, 0.3, 1e-3, 100.0, 60.0, 65.0)))
-    assert _progress._text(_mrp.Progress(values.values())) == "finetune  50 %  loss 0.2500  100 images/s  1:05 left"
+    stream = Terminal()
+    line = _progress._Line(stream, lambda progress: progress.phase, _progress.Reporter._detail)
+    line.show(_mrp.Progress(values.values()))
+    line.close()
+    assert stream.getvalue().rstrip().endswith("finetune  50 %  step 5 of 10, loss 0.2500, 100 images/s  1:05 left")
 
 
 # ---- The examples

@@ -13,7 +13,7 @@ import time
 import mrp
 import numpy as np
 import pytest
-from conftest import NETWORK, RUN, TINY
+from conftest import NETWORK, RUN, TINY, check_interruption
 from mrp import _mrp
 
 
@@ -137,32 +137,11 @@ def test_callbacks_do_not_leak(images):
 
 # ---- Interruption
 
-INTERRUPTED = """
-    import os, signal, sys, threading, time
-    import numpy as np
-    import mrp
-
-    # A test run in the background of a shell inherits an ignored SIGINT, and Python then installs no handler of its own.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+SETUP = """
     images = np.random.default_rng(0).integers(0, 256, (2000, 3, 16, 16), dtype=np.uint8)
     sizes = dict(width=64, depth=2, heads=2, decoder_width=32, decoder_depth=1, decoder_heads=2)
     mae = mrp.MaskedAutoencoder(**sizes, epochs=0.1, threads=1, progress=False).fit(images)
     many = np.concatenate([images] * 50)
-    sent = []
-
-    def interrupt():
-        time.sleep(0.5)
-        sent.append(time.monotonic())
-        os.kill(os.getpid(), signal.SIGINT)
-
-    threading.Thread(target=interrupt).start()
-    try:
-        {call}
-    except KeyboardInterrupt:
-        print(f"interrupted after {{1000 * (time.monotonic() - sent[0]):.1f}} ms")
-    else:
-        sys.exit("ran to its end")
-    assert mae.transform(images[:2]).shape == (2, 64)
 """
 
 
@@ -180,11 +159,7 @@ INTERRUPTED = """
     ],
 )
 def test_control_c(call):
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(INTERRUPTED).format(call=call)], capture_output=True, text=True, timeout=300
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("interrupted after"), done.stdout
+    check_interruption(call, SETUP, after="assert mae.transform(images[:2]).shape == (2, 64)")
 
 
 def test_cancel_from_another_thread(images):

@@ -115,7 +115,8 @@ enum { MK_CONV2D_FORWARD = 0, MK_CONV2D_INPUT_GRADIENT = 1, MK_CONV2D_WEIGHT_GRA
  *   y[b, oy, ox, o] = bias[o] + sum over i, j, c of weight[o, c, i, j] x[b, oy stride - padding + i dilation, ox ..., group first + c]
  * With group(o) = o / (out_channels / groups), whose input channels begin at group * channels / groups; groups divides both.
  *   FORWARD          reads x, weight, bias, addend; writes y (+ addend, when not NULL; it may be y itself)
- *   INPUT_GRADIENT   reads y (the gradient), weight, addend; writes x (its gradient + addend; it may be x itself)
+ *   INPUT_GRADIENT   reads y (the gradient), weight, bias, addend; writes x (its gradient + bias + addend; it may be x itself): it is
+ *                    the transposed convolution too, and the bias is that one's
  *   WEIGHT_GRADIENT  reads x and y (the gradient); writes weight (its gradient)
  * A kernel of 1 x 1 with stride 1 and no padding needs `in` and `out` to be the same places. */
 typedef struct mk_conv2d {
@@ -126,12 +127,13 @@ typedef struct mk_conv2d {
     void *x;            /* in.count x channels */
     void *weight;       /* out_channels x channels / groups x rows.kernel x columns.kernel */
     void *y;            /* out.count x out_channels */
-    const void *bias;   /* out_channels, or NULL; FORWARD only */
+    const void *bias;   /* of the channels of what is written, or NULL; not with WEIGHT_GRADIENT */
     const void *addend; /* shape of what is written, or NULL; not with WEIGHT_GRADIENT */
 } mk_conv2d;
 
-/* y = relu?((x - mean) / sqrt(variance + epsilon) gamma + beta + residual) per column of a matrix (Ioffe & Szegedy 2015).
- * Backward, with dz = dy where y > 0 (or dy without relu) and h = (x - mean) / sqrt(variance + epsilon):
+/* y = relu?((x - mean) / sqrt(variance + epsilon) gamma + beta + residual) per column of a matrix (Ioffe & Szegedy 2015), with
+ * relu 0: no ReLU, 1: max(0, .), 6: min(max(0, .), 6).
+ * Backward, with dz = dy where y > 0 (and y < 6; dy without relu) and h = (x - mean) / sqrt(variance + epsilon):
  *   dgamma = sum dz h, dbeta = sum dz, dresidual = dz,
  *   dx = gamma / sqrt(variance + epsilon) (dz - average dz - h average(dz h)); without the averages when the statistics are frozen. */
 typedef struct mk_batch_norm {
@@ -147,6 +149,23 @@ typedef struct mk_batch_norm {
     void *residual_gradient; /* or NULL */
     void *gamma_gradient, *beta_gradient;
 } mk_batch_norm;
+
+/* Normalisation of each image [rows, width] by itself, channels last.
+ * Group norm (Wu & He 2018): y = (x - mean) / sqrt(variance + epsilon) gamma + beta, mean and biased variance over the rows and over the
+ * width / groups channels of a group; groups divides width.
+ * Global response normalisation (Woo et al. 2023, ConvNeXt V2): y = x + gamma x N + beta with N = G / (average of G + epsilon), G the
+ * Euclidean norm of a channel over the rows and the average that over the channels; where G is 0, its gradient is taken as 0. */
+typedef struct mk_image_norm {
+    int64_t batch, rows, width, groups; /* groups: group norm only */
+    const void *x, *gamma, *beta;
+    double epsilon;
+    void *y;                        /* may be x */
+    void *mean, *inverse_deviation; /* group norm: batch x groups, written by forward and read by backward */
+    void *norms;                    /* response norm: G, batch x width, likewise */
+    const void *y_gradient;
+    void *x_gradient; /* may be y_gradient */
+    void *gamma_gradient, *beta_gradient;
+} mk_image_norm;
 
 /* Maximum or average (divided by the window's area, as torch does) over windows; dilation is 1. A maximum skips what is not there;
  * where nothing is there it is 0 and its index -1. */
@@ -242,13 +261,18 @@ typedef struct mk_kernels {
                           void *log_sum_exp, void *loss);
     void (*cross_entropy_gradient)(mk_pool *, int64_t rows, int64_t classes, const void *logits, const int32_t *labels, double smoothing,
                                    const void *log_sum_exp, const void *loss_gradient, void *logits_gradient);
+    /* The same against targets, rows x classes, whose rows add up to 1; the scratch is that of cross_entropy. */
+    void (*soft_cross_entropy)(mk_pool *, int64_t rows, int64_t classes, const void *logits, const void *targets, void *log_sum_exp,
+                               void *loss);
+    void (*soft_cross_entropy_gradient)(mk_pool *, int64_t rows, int64_t classes, const void *logits, const void *targets,
+                                        const void *log_sum_exp, const void *loss_gradient, void *logits_gradient);
 
     /* *loss = mean over count of |d| - beta / 2 where |d| >= beta, else d^2 / (2 beta); d = prediction - target (torch's smooth_l1_loss;
      * beta 0: the absolute error). Scratch as for squared_error. */
     void (*smooth_l1)(mk_pool *, int64_t count, double beta, const void *prediction, const void *target, void *loss);
     /* out = clip(d / beta, -1, 1) / count * *loss_gradient, the sign of d with beta 0; out may be prediction. */
-    void (*smooth_l1_gradient)(mk_pool *, int64_t count, double beta, const void *prediction, const void *target,
-                               const void *loss_gradient, void *out);
+    void (*smooth_l1_gradient)(mk_pool *, int64_t count, double beta, const void *prediction, const void *target, const void *loss_gradient,
+                               void *out);
 
     void (*argmax_rows)(mk_pool *, int64_t rows, int64_t width, const void *x, int32_t *out); /* the first of the largest; width >= 1 */
 
@@ -278,6 +302,12 @@ typedef struct mk_kernels {
     mk_scratch (*batch_norm_scratch)(const mk_batch_norm *); /* enough for forward and backward */
     void (*batch_norm_forward)(mk_pool *, const mk_batch_norm *);
     void (*batch_norm_backward)(mk_pool *, const mk_batch_norm *);
+
+    mk_scratch (*image_norm_scratch)(const mk_image_norm *); /* enough for each of the four */
+    void (*group_norm_forward)(mk_pool *, const mk_image_norm *);
+    void (*group_norm_backward)(mk_pool *, const mk_image_norm *);
+    void (*response_norm_forward)(mk_pool *, const mk_image_norm *);
+    void (*response_norm_backward)(mk_pool *, const mk_image_norm *);
 
     void (*pool2d_forward)(mk_pool *, const mk_pool2d *);
     void (*pool2d_backward)(mk_pool *, const mk_pool2d *);

@@ -31,13 +31,13 @@ static void MK(conv2d)(mk_pool *pool, const mk_conv2d *v, int32_t pass) {
     int64_t weights = v->out_channels * group_in * kh * kw;
     double *sums = mk_pool_shared(pool);
     if (pass == MK_CONV2D_INPUT_GRADIENT)
-        for (int64_t i = 0; i < v->in.count * v->channels; i++) sums[i] = addend ? addend[i] : 0;
+        for (int64_t i = 0; i < v->in.count * v->channels; i++) sums[i] = (bias ? bias[i % v->channels] : 0) + (addend ? addend[i] : 0);
     if (pass == MK_CONV2D_WEIGHT_GRADIENT)
         for (int64_t i = 0; i < weights; i++) sums[i] = 0;
     for (int64_t row = 0; row < v->out.count; row++) {
         for (int64_t o = 0; o < v->out_channels; o++) {
             REAL *at = y + row * v->out_channels + o;
-            double sum = bias ? bias[o] : 0, gradient = pass == MK_CONV2D_FORWARD ? 0 : *at;
+            double sum = bias && pass == MK_CONV2D_FORWARD ? bias[o] : 0, gradient = pass == MK_CONV2D_FORWARD ? 0 : *at;
             for (int64_t i = 0; i < kh; i++) {
                 for (int64_t j = 0; j < kw; j++) {
                     int64_t source = MK(window_row)(&v->rows, &v->columns, &v->in, &v->out, row, i, j);
@@ -92,7 +92,7 @@ static void MK(batch_norm_forward)(mk_pool *pool, const mk_batch_norm *b) {
         int64_t c = i % b->width;
         double value = ((double)x[i] - mean[c]) / sqrt(variance[c] + b->epsilon) * gamma[c] + beta[c];
         if (residual) value += residual[i];
-        y[i] = (REAL)(b->relu && value < 0 ? 0 : value);
+        y[i] = (REAL)(b->relu && value < 0 ? 0 : b->relu == 6 && value > 6 ? 6 : value);
     }
 }
 
@@ -103,13 +103,13 @@ static void MK(batch_norm_backward)(mk_pool *pool, const mk_batch_norm *b) {
     for (int64_t c = 0; c < b->width; c++) {
         double deviation = sqrt(variance[c] + b->epsilon), sum = 0, product = 0;
         for (int64_t i = c; i < b->rows * b->width; i += b->width) {
-            double dz = b->relu && !(y[i] > 0) ? 0 : dy[i];
+            double dz = b->relu && (!(y[i] > 0) || (b->relu == 6 && !(y[i] < 6))) ? 0 : dy[i];
             sum += dz;
             product += dz * (((double)x[i] - mean[c]) / deviation);
         }
         double mean_dz = b->frozen ? 0 : sum / b->rows, mean_product = b->frozen ? 0 : product / b->rows;
         for (int64_t i = c; i < b->rows * b->width; i += b->width) {
-            double dz = b->relu && !(y[i] > 0) ? 0 : dy[i], h = ((double)x[i] - mean[c]) / deviation;
+            double dz = b->relu && (!(y[i] > 0) || (b->relu == 6 && !(y[i] < 6))) ? 0 : dy[i], h = ((double)x[i] - mean[c]) / deviation;
             if (dresidual) dresidual[i] = (REAL)dz;
             dx[i] = (REAL)(gamma[c] / deviation * (dz - mean_dz - h * mean_product));
         }

@@ -545,6 +545,33 @@ static void MK(cross_entropy_gradient)(mk_pool *pool, int64_t rows, int64_t clas
     }
 }
 
+/* loss = mean over rows of log_sum_exp - sum_c target[c] logits[c], where sum_c target[c] = 1. */
+static void MK(soft_cross_entropy)(mk_pool *pool, int64_t rows, int64_t classes, const void *logits_, const void *targets_,
+                                   void *log_sum_exp_, void *loss) {
+    (void)pool;
+    REAL *log_sum_exp = log_sum_exp_;
+    double sum = 0;
+    for (int64_t r = 0; r < rows; r++) {
+        const REAL *logits = (const REAL *)logits_ + r * classes, *target = (const REAL *)targets_ + r * classes;
+        double all = MK(row_log_sum_exp)(logits, classes), expected = 0;
+        for (int64_t c = 0; c < classes; c++) expected += (double)target[c] * logits[c];
+        log_sum_exp[r] = (REAL)all;
+        sum += all - expected;
+    }
+    *(REAL *)loss = (REAL)(sum / rows);
+}
+
+/* dlogits = (exp(logits - log_sum_exp) - target) / rows * dloss. */
+static void MK(soft_cross_entropy_gradient)(mk_pool *pool, int64_t rows, int64_t classes, const void *logits_, const void *targets_,
+                                            const void *log_sum_exp_, const void *loss_gradient, void *dlogits_) {
+    (void)pool;
+    const REAL *logits = logits_, *targets = targets_, *log_sum_exp = log_sum_exp_;
+    REAL *dlogits = dlogits_;
+    double factor = (double)*(const REAL *)loss_gradient / rows;
+    for (int64_t i = 0; i < rows * classes; i++)
+        dlogits[i] = (REAL)((exp((double)logits[i] - log_sum_exp[i / classes]) - targets[i]) * factor);
+}
+
 /* x, y: rows x width; y = exp(x - log sum exp(x)) in each row. */
 static void MK(softmax_rows)(mk_pool *pool, int64_t rows, int64_t width, const void *x_, void *y_) {
     (void)pool;
@@ -623,6 +650,7 @@ static void MK(sgd)(mk_pool *pool, const mk_sgd *s) {
 }
 
 #include "reference_convolution.h"
+#include "reference_image_norm.h"
 
 static const mk_kernels MK(table) = {
     .name = MK_NAME,
@@ -652,6 +680,8 @@ static const mk_kernels MK(table) = {
     .cross_entropy_scratch = MK(cross_entropy_scratch),
     .cross_entropy = MK(cross_entropy),
     .cross_entropy_gradient = MK(cross_entropy_gradient),
+    .soft_cross_entropy = MK(soft_cross_entropy),
+    .soft_cross_entropy_gradient = MK(soft_cross_entropy_gradient),
     .softmax_rows = MK(softmax_rows),
     .mean_tokens = MK(mean_tokens),
     .mean_tokens_gradient = MK(mean_tokens_gradient),
@@ -666,6 +696,11 @@ static const mk_kernels MK(table) = {
     .batch_norm_scratch = MK(batch_norm_scratch),
     .batch_norm_forward = MK(batch_norm_forward),
     .batch_norm_backward = MK(batch_norm_backward),
+    .image_norm_scratch = MK(image_norm_scratch),
+    .group_norm_forward = MK(group_norm_forward),
+    .group_norm_backward = MK(group_norm_backward),
+    .response_norm_forward = MK(response_norm_forward),
+    .response_norm_backward = MK(response_norm_backward),
     .pool2d_forward = MK(pool2d_forward),
     .pool2d_backward = MK(pool2d_backward),
     .norm = MK(norm),

@@ -92,7 +92,7 @@ static void MK_NAME(batch_norm_task)(void *context, int64_t index, int32_t worke
     const mk_batch_norm *b = job->b;
     const int64_t width = b->width, size = mk_rows_per_task(width), first = index * size, last = mk_least(b->rows, first + size);
     const float *beta = b->beta, *mean = b->mean, *scale = job->scale;
-    const vf least = vf_splat(b->relu ? 0.0f : -__builtin_inff());
+    const vf least = vf_splat(b->relu ? 0.0f : -__builtin_inff()), most = vf_splat(b->relu == 6 ? 6.0f : __builtin_inff());
     (void)worker;
     for (int64_t r = first; r < last; r++) {
         const float *x = (const float *)b->x + r * width, *residual = b->residual ? (const float *)b->residual + r * width : NULL;
@@ -100,12 +100,12 @@ static void MK_NAME(batch_norm_task)(void *context, int64_t index, int32_t worke
         if (residual) {
             MK_EACH_VECTOR(c, n, width, {
                 vf v = vf_fma(vf_load_part(x + c, n) - vf_load_part(mean + c, n), vf_load_part(scale + c, n), vf_load_part(beta + c, n));
-                vf_store_part(y + c, vf_max(least, v + vf_load_part(residual + c, n)), n);
+                vf_store_part(y + c, vf_min(most, vf_max(least, v + vf_load_part(residual + c, n))), n);
             });
         } else {
             MK_EACH_VECTOR(c, n, width, {
                 vf v = vf_fma(vf_load_part(x + c, n) - vf_load_part(mean + c, n), vf_load_part(scale + c, n), vf_load_part(beta + c, n));
-                vf_store_part(y + c, vf_max(least, v), n);
+                vf_store_part(y + c, vf_min(most, vf_max(least, v)), n);
             });
         }
     }
@@ -118,7 +118,9 @@ static void MK_NAME(batch_norm_forward)(mk_pool *pool, const mk_batch_norm *b) {
 
 MK_INLINE vf MK_NAME(relu_gradient)(const mk_batch_norm *b, int64_t at, int64_t n) {
     vf dy = vf_load_part((const float *)b->y_gradient + at, n);
-    return b->relu ? vf_select(vf_load_part((const float *)b->y + at, n) > 0.0f, dy, vf_splat(0)) : dy;
+    if (!b->relu) return dy;
+    const vf y = vf_load_part((const float *)b->y + at, n), most = vf_splat(b->relu == 6 ? 6.0f : __builtin_inff());
+    return vf_select((y > 0.0f) & (y < most), dy, vf_splat(0));
 }
 
 MK_INLINE void MK_NAME(batch_norm_sums_strip)(const mk_batch_norm *b, int64_t first, int64_t last, int64_t c, const int vectors,

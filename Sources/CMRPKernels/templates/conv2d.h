@@ -57,7 +57,7 @@ static mk_gemm MK_NAME(conv_gemm)(const mk_conv2d *v, int32_t pass) {
     case MK_CONV2D_INPUT_GRADIENT:
         g.m = rows, g.n = in, g.k = out;
         g.a = v->y, g.lda = out, g.b = v->weight, g.ldb = in;
-        g.c = v->x, g.ldc = in;
+        g.c = v->x, g.ldc = in, g.bias = v->bias;
         break;
     default:
         g.m = out, g.n = in, g.k = rows;
@@ -106,7 +106,7 @@ static MK_NAME(conv_product) MK_NAME(conv_class)(const mk_conv2d *v, int32_t pas
     p.view.count = target->positions ? target->count : v->batch * p.view.rows.count * p.view.columns.count;
     p.to = (float *)(forward ? v->y : v->x) + group * p.n;
     p.addend = v->addend ? (const float *)v->addend + group * p.n : NULL;
-    p.bias = forward && v->bias ? (const float *)v->bias + group * p.n : NULL;
+    p.bias = v->bias ? (const float *)v->bias + group * p.n : NULL;
     MK_NAME(conv_cut)(&p);
     return p;
 }

@@ -36,7 +36,7 @@ static void MK_NAME(depthwise_task)(void *context, int64_t index, int32_t worker
     const mk_places *target = gradient ? &v->in : &v->out;
     const int64_t width = gradient ? v->columns.in : v->columns.out, height = gradient ? v->rows.in : v->rows.out, channels = v->channels;
     const int64_t size = mk_rows_per_task(channels), first = index * size, last = mk_least(target->count, first + size);
-    const float *from = gradient ? v->y : v->x, *bias = gradient ? NULL : v->bias, *addend = v->addend;
+    const float *from = gradient ? v->y : v->x, *bias = v->bias, *addend = v->addend;
     (void)worker;
     for (int64_t row = first; row < last; ++row) {
         const int64_t position = target->positions ? target->positions[row] : row;

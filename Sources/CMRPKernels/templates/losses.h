@@ -206,6 +206,68 @@ static void MK_NAME(cross_entropy_gradient)(mk_pool *pool, int64_t rows, int64_t
 }
 
 typedef struct {
+    int64_t rows, classes;
+    const float *logits, *targets;
+    float *log_sum_exp;
+    double *partial;
+    float *out;
+    float factor;
+} MK_NAME(soft_cross_entropy_job);
+
+static void MK_NAME(soft_cross_entropy_task)(void *context, int64_t index, int32_t worker) {
+    const MK_NAME(soft_cross_entropy_job) *job = context;
+    int64_t classes = job->classes, first = index * mk_rows_per_task(classes);
+    int64_t last = mk_least(job->rows, first + mk_rows_per_task(classes));
+    double total = 0;
+    (void)worker;
+    for (int64_t r = first; r < last; r++) {
+        const float *logits = job->logits + r * classes, *targets = job->targets + r * classes;
+        float largest = MK_NAME(row_largest)(logits, classes);
+        vf exponentials = vf_splat(0), distance = vf_splat(0); /* from the largest: the targets add up to 1 */
+        MK_EACH_VECTOR(c, n, classes, {
+            vf below = vf_load_part(logits + c, n) - largest;
+            exponentials += vf_keep_first(vf_exp(below), n, 0);
+            distance = vf_fma(vf_load_part(targets + c, n), vf_keep_first(below, n, 0), distance);
+        });
+        double above = log((double)vf_reduce_add(exponentials));
+        job->log_sum_exp[r] = (float)(largest + above);
+        total += above - vf_reduce_add(distance);
+    }
+    job->partial[index] = total;
+}
+
+static void MK_NAME(soft_cross_entropy)(mk_pool *pool, int64_t rows, int64_t classes, const void *logits, const void *targets,
+                                        void *log_sum_exp, void *loss) {
+    MK_NAME(soft_cross_entropy_job) job = {rows, classes, logits, targets, log_sum_exp, mk_pool_shared(pool), NULL, 0};
+    int64_t tasks = mk_ceil_divide(rows, mk_rows_per_task(classes));
+    double sum = 0;
+    mk_pool_run(pool, tasks, MK_NAME(soft_cross_entropy_task), &job);
+    for (int64_t task = 0; task < tasks; task++) sum += job.partial[task];
+    *(float *)loss = (float)(sum / (double)rows);
+}
+
+static void MK_NAME(soft_cross_entropy_gradient_task)(void *context, int64_t index, int32_t worker) {
+    const MK_NAME(soft_cross_entropy_job) *job = context;
+    int64_t classes = job->classes, first = index * mk_rows_per_task(classes);
+    int64_t last = mk_least(job->rows, first + mk_rows_per_task(classes));
+    (void)worker;
+    for (int64_t r = first; r < last; r++) {
+        const float *logits = job->logits + r * classes, *targets = job->targets + r * classes;
+        float *out = job->out + r * classes, all = job->log_sum_exp[r];
+        MK_EACH_VECTOR(c, n, classes, {
+            vf_store_part(out + c, (vf_exp(vf_load_part(logits + c, n) - all) - vf_load_part(targets + c, n)) * job->factor, n);
+        });
+    }
+}
+
+static void MK_NAME(soft_cross_entropy_gradient)(mk_pool *pool, int64_t rows, int64_t classes, const void *logits, const void *targets,
+                                                 const void *log_sum_exp, const void *loss_gradient, void *logits_gradient) {
+    float factor = (float)((double)*(const float *)loss_gradient / (double)rows);
+    MK_NAME(soft_cross_entropy_job) job = {rows, classes, logits, targets, (float *)log_sum_exp, NULL, logits_gradient, factor};
+    mk_pool_run(pool, mk_ceil_divide(rows, mk_rows_per_task(classes)), MK_NAME(soft_cross_entropy_gradient_task), &job);
+}
+
+typedef struct {
     int64_t rows, width;
     const float *x;
     float *y;

@@ -9,6 +9,7 @@
 #include "gather.h"
 #include "gemm.h"
 #include "hog.h"
+#include "image_norm.h"
 #include "layer_norm.h"
 #include "losses.h"
 #include "patches.h"
@@ -43,6 +44,8 @@ const mk_kernels MK_NAME(table) = {
     .smooth_l1_gradient = MK_NAME(smooth_l1_gradient),
     .argmax_rows = MK_NAME(argmax_rows),
     .hog = MK_NAME(hog),
+    .soft_cross_entropy = MK_NAME(soft_cross_entropy),
+    .soft_cross_entropy_gradient = MK_NAME(soft_cross_entropy_gradient),
     .softmax_rows = MK_NAME(softmax_rows),
     .mean_tokens = MK_NAME(mean_tokens),
     .mean_tokens_gradient = MK_NAME(mean_tokens_gradient),
@@ -57,6 +60,11 @@ const mk_kernels MK_NAME(table) = {
     .batch_norm_scratch = MK_NAME(batch_norm_scratch),
     .batch_norm_forward = MK_NAME(batch_norm_forward),
     .batch_norm_backward = MK_NAME(batch_norm_backward),
+    .image_norm_scratch = MK_NAME(image_norm_scratch),
+    .group_norm_forward = MK_NAME(group_norm_forward),
+    .group_norm_backward = MK_NAME(group_norm_backward),
+    .response_norm_forward = MK_NAME(response_norm_forward),
+    .response_norm_backward = MK_NAME(response_norm_backward),
     .pool2d_forward = MK_NAME(pool2d_forward),
     .pool2d_backward = MK_NAME(pool2d_backward),
     .norm = MK_NAME(norm),

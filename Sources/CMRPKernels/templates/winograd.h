@@ -67,7 +67,7 @@ static MK_NAME(winograd) MK_NAME(winograd_plan)(const mk_conv2d *v, int32_t pass
          .batch = v->batch,
          .turned = gradient,
          .weight = v->weight,
-         .bias = pass == MK_CONV2D_FORWARD ? v->bias : NULL,
+         .bias = v->bias,
          .addend = v->addend};
     w.kernel_lane = gradient ? 9 : v->channels * 9;
     w.kernel_channel = gradient ? v->channels * 9 : 9;

@@ -1,13 +1,21 @@
 import CMRPKernels
 
-/// y = relu?((x - mean) / sqrt(variance + epsilon) gamma + beta + residual) per channel (Ioffe & Szegedy 2015), the biased variance.
+/// y = activation((x - mean) / sqrt(variance + epsilon) gamma + beta + residual) per channel (Ioffe & Szegedy 2015), the biased variance.
 ///
 /// Inputs: x [..., C], gamma [C], beta [C], residual (x's shape)?, and, when the statistics are frozen, mean [C] and variance [C].
 /// Outputs: y, mean [C], variance [C]: those of this batch, over all rows of x; with frozen statistics y only.
 public struct BatchNorm: Operation {
     let epsilon: Double
-    let relu: Bool
+    let activation: Activation
     let frozen: Bool
+
+    public enum Activation: Int32, Sendable {
+        case none = 0
+        /// max(0, v)
+        case relu = 1
+        /// min(max(0, v), 6)
+        case relu6 = 6
+    }
 
     enum Input {
         static let x = 0
@@ -18,9 +26,9 @@ public struct BatchNorm: Operation {
         static let variance = 5
     }
 
-    public init(epsilon: Double = 1e-5, relu: Bool = false, frozen: Bool = false) {
+    public init(epsilon: Double = 1e-5, activation: Activation = .none, frozen: Bool = false) {
         self.epsilon = epsilon
-        self.relu = relu
+        self.activation = activation
         self.frozen = frozen
     }
 
@@ -44,14 +52,15 @@ public struct BatchNorm: Operation {
         guard let gradient = outputGradients[0] else { return [] }
         let mean = frozen ? node.inputs[Input.mean] : node.outputs[1]
         let variance = frozen ? node.inputs[Input.variance] : node.outputs[2]
+        let isRectified = activation != .none
         let wantsResidual = node.wanted.count > Input.residual && node.wanted[Input.residual]
-        let operation = BatchNormGradient(norm: self, wantsResidual: wantsResidual && relu)
+        let operation = BatchNormGradient(norm: self, wantsResidual: wantsResidual && isRectified)
         let outputs = try graph.apply(
-            operation, [node.inputs[Input.x], node.inputs[Input.gamma], mean, variance, relu ? node.outputs[0] : nil, gradient])
+            operation, [node.inputs[Input.x], node.inputs[Input.gamma], mean, variance, isRectified ? node.outputs[0] : nil, gradient])
         var result = [Value?](repeating: nil, count: node.inputs.count)
         for index in [Input.x, Input.gamma, Input.beta] where node.wanted[index] { result[index] = outputs[index] }
         // Without a ReLU the residual's gradient is that of the sum itself.
-        if wantsResidual { result[Input.residual] = relu ? outputs[3] : gradient }
+        if wantsResidual { result[Input.residual] = isRectified ? outputs[3] : gradient }
         return result
     }
 
@@ -60,7 +69,7 @@ public struct BatchNorm: Operation {
         problem.rows = Int64(x.rows)
         problem.width = Int64(x.width)
         problem.epsilon = epsilon
-        problem.relu = relu ? 1 : 0
+        problem.relu = activation.rawValue
         problem.frozen = frozen ? 1 : 0
         return problem
     }

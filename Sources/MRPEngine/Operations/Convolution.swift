@@ -41,15 +41,13 @@ public struct Window: Equatable, Sendable {
 }
 
 /// The visible positions of a batch of images at one resolution, for tensors that hold no others: `positions` [B, K] int32, ascending
-/// ((image * height + y) * width + x), and `rows` [B, H W] int32, the inverse: the row of each position, or -1.
+/// ((image * height + y) * width + x), and `rows` [B, H W] int32, the inverse: the row of each position, or -1. `pixels` and `places` are
+/// the same, counted within each image, for gathering.
 public struct VisiblePlaces {
     public let positions: Value
     public let rows: Value
-
-    public init(positions: Value, rows: Value) {
-        self.positions = positions
-        self.rows = rows
-    }
+    public let pixels: Value
+    public let places: Value
 }
 
 /// Where the places of a window operation's two tensors stand among a node's inputs: positions and rows of in, then of out.

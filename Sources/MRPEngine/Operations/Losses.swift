@@ -93,3 +93,50 @@ struct SoftmaxCrossEntropyGradient: Operation {
         return Kernel { run?(pool, rows, classes, logits, labels, smoothing, logSumExp, gradient, output) }
     }
 }
+
+/// Mean softmax cross entropy against targets whose rows add up to 1, for images that are mixed (Zhang et al. 2018): mean over rows of
+/// log-sum-exp - sum of target x logit. Inputs: logits [B, K], targets [B, K]; no gradient flows to the targets. Outputs: loss (scalar),
+/// log-sum-exp [B].
+public struct SoftTargetCrossEntropy: Operation {
+    public init() {}
+
+    public var name: String { "soft target cross entropy" }
+
+    public func outputTypes(_ inputs: [TensorType?]) throws -> [TensorType] {
+        guard inputs.count == 2, let logits = inputs[0], logits.shape.count == 2, inputs[1] == logits else {
+            throw shapeError(name, "logits and targets must be [batch, classes]")
+        }
+        return [TensorType([]), TensorType([logits.rows])]
+    }
+
+    public func inputGradients(_ node: DifferentiatedNode, _ outputGradients: [Value?], in graph: Graph) throws -> [Value?] {
+        guard let gradient = outputGradients[0] else { return [] }
+        let inputs = [node.inputs[0], node.inputs[1], node.outputs[1], gradient]
+        return [try graph.apply(SoftTargetCrossEntropyGradient(), inputs)[0], nil]
+    }
+
+    public func kernel(_ call: KernelCall) -> Kernel {
+        let (rows, classes) = (Int64(call.type(0).rows), Int64(call.type(0).width))
+        let (pool, run) = (call.pool, call.kernels.soft_cross_entropy)
+        let (logits, targets, loss, logSumExp) = (call.input(0), call.input(1), call.outputs[0], call.outputs[1])
+        return Kernel(scratch: call.kernels.cross_entropy_scratch(rows, classes)) {
+            run?(pool, rows, classes, logits, targets, logSumExp, loss)
+        }
+    }
+}
+
+struct SoftTargetCrossEntropyGradient: Operation {
+    var name: String { "soft target cross entropy gradient" }
+
+    func outputTypes(_ inputs: [TensorType?]) throws -> [TensorType] {
+        guard let logits = inputs.first ?? nil else { throw shapeError(name, "needs logits") }
+        return [logits]
+    }
+
+    func kernel(_ call: KernelCall) -> Kernel {
+        let (rows, classes) = (Int64(call.type(0).rows), Int64(call.type(0).width))
+        let (pool, run, inputs, output) = (call.pool, call.kernels.soft_cross_entropy_gradient, call.inputs, call.outputs[0])
+        let (logits, targets, logSumExp, gradient) = (inputs[0], inputs[1], inputs[2], inputs[3])
+        return Kernel { run?(pool, rows, classes, logits, targets, logSumExp, gradient, output) }
+    }
+}

@@ -24,6 +24,11 @@ public struct PatchGeometry: Equatable, Sendable {
         self.patchWidth = patchWidth
     }
 
+    /// The same images with single pixels as patches.
+    public init(pixelsOf other: PatchGeometry) {
+        (channels, height, width, patchHeight, patchWidth) = (other.channels, other.height, other.width, 1, 1)
+    }
+
     public var gridHeight: Int { height / patchHeight }
     public var gridWidth: Int { width / patchWidth }
     /// Patches per image, L.

@@ -1,3 +1,4 @@
+import CMRPKernels
 import MRPEngine
 
 /// A file in the safetensors format: 8 bytes little-endian header length, a JSON header (name -> dtype, shape, data_offsets;
@@ -36,6 +37,18 @@ public struct SafetensorsFile {
             (entries, metadata, dataStart) = (header.entries, header.metadata, header.dataStart)
         } catch let error as MRPError where error.code == .format {
             throw MRPError(.format, "'\(path)' is not a valid safetensors file: \(error.message)")
+        }
+    }
+
+    /// Compares the file with the checksum at its end (see `Safetensors.encode`). Errors: `.format` when it has none or another.
+    func verifyChecksum(_ path: String) throws {
+        guard let entry = entries[Safetensors.checksumName], entry.format == .uint32, entry.count == 1, dataStart + entry.end == byteCount
+        else { throw MRPError(.format, "'\(path)' has no checksum at its end") }
+        let stored = UInt32(littleEndian: data(entry).loadUnaligned(as: UInt32.self))
+        let found = mk_crc32c(0, file.bytes.baseAddress, Int64(byteCount - 4))
+        guard stored == found else {
+            throw MRPError(
+                .format, "'\(path)' is damaged: its checksum is \(String(stored, radix: 16)), its bytes have \(String(found, radix: 16))")
         }
     }
 

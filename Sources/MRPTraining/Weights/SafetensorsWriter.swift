@@ -18,14 +18,42 @@ public enum Safetensors {
         }
     }
 
+    /// The bytes of a file, in pieces that lie in the tensors' own memory where they are stored as they are.
+    public struct Encoded {
+        fileprivate let header: Bytes
+        fileprivate var owned: [Bytes] = []
+        fileprivate(set) var pieces: [UnsafeRawBufferPointer]
+
+        public var count: Int { pieces.reduce(0) { $0 + $1.count } }
+    }
+
+    /// The tensor that holds the CRC-32C of all bytes before it, at the end of a file that carries one.
+    static let checksumName = "libmrp.crc32c"
+
     /// Writes tensors in the given order, replacing the file as a whole; float32 tensors are stored as `floats` says (F32, F16 or
     /// BF16). Same input, same bytes. `MRP_ERR_NUMERIC` when a weight is too large for F16.
     public static func write(
         _ tensors: [Tensor], metadata: [(key: String, value: String)], floats: ElementFormat = .float32, to path: String
     ) throws {
+        let encoded = try encode(tensors, metadata: metadata, floats: floats)
+        try withExtendedLifetime(encoded) { try FileSystem.replace(path, with: encoded.pieces) }
+    }
+
+    /// What `write` writes. With a checksum, a last tensor of one number is the CRC-32C of all bytes before it.
+    public static func encode(
+        _ tensors: [Tensor], metadata: [(key: String, value: String)], floats: ElementFormat = .float32, checksum: Bool = false
+    ) throws -> Encoded {
         var members: [(key: String, value: JSON)] = []
         if !metadata.isEmpty { members.append(("__metadata__", .object(metadata.map { ($0.key, .string($0.value)) }))) }
         var position = 0
+        func describe(_ name: String, _ format: ElementFormat, _ shape: [Int], bytes: Int) {
+            let entry: [(key: String, value: JSON)] = [
+                ("dtype", .string(format.rawValue)), ("shape", .array(shape.map { .integer($0) })),
+                ("data_offsets", .array([.integer(position), .integer(position + bytes)])),
+            ]
+            members.append((name, .object(entry)))
+            position += bytes
+        }
         var converted: [Bytes] = []
         var pieces: [UnsafeRawBufferPointer] = []
         for tensor in tensors {
@@ -35,22 +63,25 @@ public enum Safetensors {
                 converted.append(bytes)
                 (format, data) = (floats, UnsafeRawBufferPointer(bytes.bytes))
             }
-            let entry: [(key: String, value: JSON)] = [
-                ("dtype", .string(format.rawValue)), ("shape", .array(tensor.shape.map { .integer($0) })),
-                ("data_offsets", .array([.integer(position), .integer(position + data.count)])),
-            ]
-            members.append((tensor.name, .object(entry)))
+            describe(tensor.name, format, tensor.shape, bytes: data.count)
             pieces.append(data)
-            position += data.count
         }
-        var header = Array(JSON.object(members).text().utf8)
+        if checksum { describe(checksumName, .uint32, [], bytes: 4) }
+        var text = Array(JSON.object(members).text().utf8)
         // Spaces align the data to 8 bytes, as the reference implementation does.
-        while header.count % 8 != 0 { header.append(0x20) }
-        let length = (0..<8).map { UInt8(truncatingIfNeeded: header.count >> (8 * $0)) }
-        try (length + header).withUnsafeBytes { prefix in
-            try FileSystem.replace(path, with: [prefix] + pieces)
+        while text.count % 8 != 0 { text.append(0x20) }
+        let length = (0..<8).map { UInt8(truncatingIfNeeded: text.count >> (8 * $0)) }
+        let header = try Bytes(8 + text.count)
+        header.bytes.copyBytes(from: length + text)
+        pieces.insert(UnsafeRawBufferPointer(header.bytes), at: 0)
+        if checksum {
+            let sum = try Bytes(4)
+            let value = pieces.reduce(UInt32(0)) { mk_crc32c($0, $1.baseAddress, Int64($1.count)) }
+            sum.bytes.storeBytes(of: value.littleEndian, as: UInt32.self)
+            converted.append(sum)
+            pieces.append(UnsafeRawBufferPointer(sum.bytes))
         }
-        withExtendedLifetime(converted) {}
+        return Encoded(header: header, owned: converted, pieces: pieces)
     }
 
     private static func convert(_ tensor: Tensor, to format: ElementFormat) throws -> Bytes {
@@ -79,4 +110,18 @@ final class Bytes {
     }
 
     deinit { mk_release(bytes.baseAddress) }
+}
+
+extension Safetensors.Encoded {
+    /// A copy of its own, so that the tensors may change. `MRP_ERR_MEMORY` when there is no room for it.
+    func copied() throws -> Bytes {
+        let copy = try Bytes(count)
+        var position = 0
+        for piece in pieces {
+            guard let start = piece.baseAddress, let target = copy.bytes.baseAddress else { continue }
+            (target + position).copyMemory(from: start, byteCount: piece.count)
+            position += piece.count
+        }
+        return copy
+    }
 }

@@ -1,0 +1,45 @@
+/* What augmentations do to 8-bit pixels, with the arithmetic and the rounding of Pillow 13 (ImageOps, ImageEnhance, Image.transform): the
+ * same bytes. Nothing here allocates; shapes were checked by the caller. */
+#ifndef MI_ADJUST_H
+#define MI_ADJUST_H
+
+#include "mi_image.h"
+
+/* counts[256 c + v]: how many pixels of channel c have the value v. */
+void mi_histogram(const mi_image *in, int64_t *counts);
+
+/* out[y, x, c] = tables[256 c + in[y, x, c]]; in place is allowed. */
+void mi_apply_tables(const mi_image *in, const uint8_t *tables, const mi_image *out);
+
+/* Tables of 256 values for one channel. */
+void mi_table_autocontrast(const int64_t *counts, uint8_t *table); /* ImageOps.autocontrast: the range becomes 0 ... 255 */
+void mi_table_equalize(const int64_t *counts, uint8_t *table);     /* ImageOps.equalize */
+/* Image.blend of a constant and the value: constant + factor (v - constant), cut off to 0 ... 255. */
+void mi_table_blend(int32_t constant, float factor, uint8_t *table);
+
+/* The mean luma (the value itself with one channel), rounded: what ImageEnhance.Contrast moves away from. 1 or 3 channels. */
+int32_t mi_mean_gray(const mi_image *in);
+
+/* ImageEnhance.Color: 3 channels; factor 0 gray, 1 unchanged. In place is allowed. */
+void mi_blend_gray(const mi_image *in, float factor, const mi_image *out);
+
+/* ImageEnhance.Sharpness: factor 0 smoothed by 3 x 3 (the edges stay), 1 unchanged. Not in place. */
+void mi_sharpen(const mi_image *in, float factor, const mi_image *out);
+
+/* Image.transform with an affine map and bicubic weights (a = -1, as Pillow has them there): out(x, y) is in at
+ * (m[0] X + m[1] Y + m[2], m[3] X + m[4] Y + m[5]) with X = x + 1/2, Y = y + 1/2; outside of the image it is fill, one value per channel. */
+void mi_affine(const mi_image *in, const double m[6], const uint8_t *fill, const mi_image *out);
+
+/* The map of Image.rotate: `degrees` counter-clockwise around the centre of a width x height image. */
+void mi_rotation(double degrees, int64_t width, int64_t height, double m[6]);
+
+/* ---- Batches of float images */
+
+/* Mixup of two images: a' = a share + b (1 - share) and b' = b share + a (1 - share). */
+void mi_mix(float *a, float *b, int64_t count, float share);
+
+/* Cutmix of two planar images: the boxes rows x columns whose corner is (top, left) change places. */
+void mi_exchange(float *a, float *b, int64_t channels, int64_t height, int64_t width, int64_t top, int64_t left, int64_t rows,
+                 int64_t columns);
+
+#endif

@@ -1,0 +1,108 @@
+import CMRPImage
+import MRPEngine
+
+/// A change of an 8-bit image of 1 or 3 channels, with the pixels that Pillow 13 gives (ImageOps, ImageEnhance, Image.transform, bicubic).
+public enum PixelOperation: Equatable, Sendable {
+    case autoContrast
+    case equalize
+    case invert
+    /// Counter-clockwise, around the centre.
+    case rotate(degrees: Double)
+    /// The highest bits of each value are kept, 0 ... 8.
+    case posterize(bits: Int)
+    /// Values from the threshold on are inverted.
+    case solarize(threshold: Int)
+    /// Adds to the values below 128.
+    case solarizeAdd(Int)
+    /// 0: gray, 1: unchanged, above: stronger; so do the next three.
+    case color(Double)
+    case contrast(Double)
+    case brightness(Double)
+    case sharpness(Double)
+    case shearX(Double)
+    case shearY(Double)
+    /// As a share of the width or the height.
+    case translateX(Double)
+    case translateY(Double)
+
+    /// Replaces the workspace's image; `fill` is the colour of what comes from outside of it, one value per channel. Errors: `.argument` when
+    /// the image has other channels or another type, `.memory`.
+    public func apply(_ workspace: ImageWorkspace, fill: [UInt8], _ name: String) throws {
+        try Self.check(workspace.image, name)
+        switch self {
+        case .autoContrast: try Self.map(workspace) { mi_table_autocontrast($0, $1) }
+        case .equalize: try Self.map(workspace) { mi_table_equalize($0, $1) }
+        case .invert: try Self.map(workspace) { 255 - $0 }
+        case .posterize(let bits):
+            let dropped = 8 - min(max(bits, 0), 8)
+            try Self.map(workspace) { ($0 >> dropped) << dropped }
+        case .solarize(let threshold): try Self.map(workspace) { $0 < threshold ? $0 : 255 - $0 }
+        case .solarizeAdd(let amount): try Self.map(workspace) { $0 < 128 ? min(255, $0 + amount) : $0 }
+        case .contrast(let factor):
+            var image = workspace.image
+            let mean = mi_mean_gray(&image)
+            try Self.map(workspace) { mi_table_blend(mean, Float(factor), $1) }
+        case .brightness(let factor): try Self.map(workspace) { mi_table_blend(0, Float(factor), $1) }
+        case .color(let factor):
+            guard workspace.image.channels == 3 else { return }  // gray is gray
+            try Self.replace(workspace) { mi_blend_gray(&$0, Float(factor), &$1) }
+        case .sharpness(let factor): try Self.replace(workspace) { mi_sharpen(&$0, Float(factor), &$1) }
+        case .rotate(let degrees):
+            guard degrees.truncatingRemainder(dividingBy: 360) != 0 else { return }
+            var map = [Double](repeating: 0, count: 6)
+            mi_rotation(degrees, workspace.image.width, workspace.image.height, &map)
+            try Self.transform(workspace, map, fill)
+        case .shearX(let factor): try Self.transform(workspace, [1, factor, 0, 0, 1, 0], fill)
+        case .shearY(let factor): try Self.transform(workspace, [1, 0, 0, factor, 1, 0], fill)
+        case .translateX(let share): try Self.transform(workspace, [1, 0, share * Double(workspace.image.width), 0, 1, 0], fill)
+        case .translateY(let share): try Self.transform(workspace, [1, 0, 0, 0, 1, share * Double(workspace.image.height)], fill)
+        }
+    }
+
+    static func check(channels: Int, _ name: String) throws {
+        guard channels == 1 || channels == 3 else {
+            throw MRPError(.argument, "\(name) is made for images of 1 or 3 channels, these have \(channels)")
+        }
+    }
+
+    private static func check(_ image: PixelView, _ name: String) throws {
+        try check(channels: Int(image.channels), name)
+        guard image.pixelType == .uint8 else {
+            throw MRPError(.argument, "\(name) is made for 8-bit images, these are \(image.pixelType == .uint16 ? "16-bit" : "floats")")
+        }
+    }
+
+    private static func replace(_ workspace: ImageWorkspace, _ body: (inout PixelView, inout PixelView) -> Void) throws {
+        var image = workspace.image
+        var made = try workspace.makeImage(image.size, channels: Int(image.channels), type: .uint8)
+        body(&image, &made)
+        workspace.replace(made)
+    }
+
+    private static func transform(_ workspace: ImageWorkspace, _ map: [Double], _ fill: [UInt8]) throws {
+        try replace(workspace) { mi_affine(&$0, map, fill, &$1) }
+    }
+
+    /// Each value by a table that `fill` makes of a channel's histogram.
+    private static func map(
+        _ workspace: ImageWorkspace, fill: (UnsafePointer<Int64>, UnsafeMutablePointer<UInt8>) -> Void
+    ) throws {
+        let channels = Int(workspace.image.channels)
+        try withUnsafeTemporaryAllocation(of: Int64.self, capacity: 256 * 3) { counts in
+            try withUnsafeTemporaryAllocation(of: UInt8.self, capacity: 256 * 3) { tables in
+                guard let counts = counts.baseAddress, let tables = tables.baseAddress, channels <= 3 else { return }
+                var image = workspace.image
+                mi_histogram(&image, counts)
+                for channel in 0..<channels { fill(counts + 256 * channel, tables + 256 * channel) }
+                try replace(workspace) { mi_apply_tables(&$0, tables, &$1) }
+            }
+        }
+    }
+
+    /// Each value by a function of it.
+    private static func map(_ workspace: ImageWorkspace, _ value: (Int) -> Int) throws {
+        try map(workspace) { _, table in
+            for v in 0..<256 { table[v] = UInt8(truncatingIfNeeded: value(v)) }
+        }
+    }
+}

@@ -1,0 +1,83 @@
+import CMRPImage
+import MRPEngine
+
+/// Mixup (Zhang et al. 2018) and cutmix (Yun et al. 2019) of a batch, as timm's Mixup in its mode "batch": one draw for the whole batch, each
+/// image is mixed with its mirror place in the batch. For any number of channels.
+public struct BatchMixing: Sendable {
+    /// Parameter of Beta(alpha, alpha); 0: none.
+    public var mixup: Double
+    public var cutmix: Double
+    /// How often a batch is mixed.
+    public var probability: Double
+    /// How often a mixed batch is cut where both are on.
+    public var switchProbability: Double
+
+    public init(mixup: Double, cutmix: Double, probability: Double = 1, switchProbability: Double = 0.5) {
+        self.mixup = mixup
+        self.cutmix = cutmix
+        self.probability = probability
+        self.switchProbability = switchProbability
+    }
+
+    /// What happens to one batch.
+    public enum Draw: Equatable, Sendable {
+        case none
+        /// The share of the image itself.
+        case mix(share: Double)
+        /// The box that comes from the other image.
+        case cut(top: Int, left: Int, size: ImageSize)
+    }
+
+    /// A function of (seed, step).
+    public func draw(seed: UInt64, step: Int, size: ImageSize) -> Draw {
+        var random = SampleRandom(seed: seed, purpose: .mixing, epoch: 0, sample: step, position: 0)
+        guard mixup > 0 || cutmix > 0, Double(random.uniform()) < probability else { return .none }
+        let cuts = cutmix > 0 && (mixup == 0 || Double(random.uniform()) < switchProbability)
+        let share = random.symmetricBeta(cuts ? cutmix : mixup)
+        guard cuts else { return .mix(share: share) }
+        // A box of 1 - share of the area around a random centre, cut off at the edges.
+        let ratio = (1 - share).squareRoot()
+        let (height, width) = (Int(Double(size.height) * ratio), Int(Double(size.width) * ratio))
+        let (row, column) = (random.below(size.height), random.below(size.width))
+        let (top, left) = (max(row - height / 2, 0), max(column - width / 2, 0))
+        let (bottom, right) = (min(row + (height + 1) / 2, size.height), min(column + (width + 1) / 2, size.width))
+        return .cut(top: top, left: left, size: ImageSize(height: bottom - top, width: right - left))
+    }
+
+    /// Mixes count x channels x height x width values in place. Returns the share of each image that is its own.
+    public static func apply(
+        _ draw: Draw, _ images: UnsafeMutablePointer<Float>, count: Int, channels: Int, size: ImageSize
+    ) -> Double {
+        let values = channels * size.height * size.width
+        func pairs(_ body: (UnsafeMutablePointer<Float>, UnsafeMutablePointer<Float>) -> Void) {
+            for i in 0..<count / 2 { body(images + i * values, images + (count - 1 - i) * values) }
+        }
+        switch draw {
+        case .none: return 1
+        case .mix(let share):
+            pairs { mi_mix($0, $1, Int64(values), Float(share)) }
+            return share
+        case .cut(let top, let left, let box):
+            pairs {
+                mi_exchange(
+                    $0, $1, Int64(channels), Int64(size.height), Int64(size.width), Int64(top), Int64(left), Int64(box.height),
+                    Int64(box.width))
+            }
+            return 1 - Double(box.height * box.width) / Double(size.height * size.width)
+        }
+    }
+
+    /// Writes targets, count x classes: share for the image's label and the rest for its partner's, both smoothed.
+    public static func targets(
+        _ labels: UnsafePointer<Int32>, count: Int, classes: Int, share: Double, smoothing: Double,
+        into targets: UnsafeMutablePointer<Float>
+    ) {
+        let off = Float(smoothing / Double(classes)), on = Float(1 - smoothing) + off
+        let own = Float(share), rest = Float(1 - share)
+        for i in 0..<count {
+            let row = targets + i * classes
+            let (label, partner) = (Int(labels[i]), Int(labels[count - 1 - i]))
+            for c in 0..<classes { row[c] = (c == label ? on : off) * own + (c == partner ? on : off) * rest }
+        }
+    }
+}

@@ -1,0 +1,104 @@
+import CMRPKernels
+
+/// Normalisation of each image by itself, channels last: inputs x [B, T, C], gamma [C], beta [C]; output y and what the gradient needs.
+/// The rows of an image may be visible positions only.
+public struct ImageNorm: Operation {
+    public enum Kind: Equatable, Sendable {
+        /// y = (x - mean) / sqrt(variance + epsilon) gamma + beta over the rows and the channels of a group (Wu & He 2018).
+        case group(Int)
+        /// Global response normalisation: y = x + gamma x N + beta, N = G / (average of G over channels + epsilon), G the Euclidean norm
+        /// of a channel over the rows (Woo et al. 2023, ConvNeXt V2).
+        case response
+    }
+
+    let kind: Kind
+    let epsilon: Double
+
+    public init(_ kind: Kind, epsilon: Double) {
+        self.kind = kind
+        self.epsilon = epsilon
+    }
+
+    public var name: String { kind == .response ? "response norm" : "group norm" }
+
+    private var groups: Int { if case .group(let count) = kind { count } else { 0 } }
+
+    public func outputTypes(_ inputs: [TensorType?]) throws -> [TensorType] {
+        guard inputs.count == 3, let x = inputs[0], x.shape.count == 3, inputs[1]?.shape == [x.width], inputs[2]?.shape == [x.width] else {
+            throw shapeError(name, "x must be [batch, rows, channels], scale and shift of its width")
+        }
+        guard kind != .response else { return [x, TensorType([x.shape[0], x.width])] }
+        guard groups >= 1, x.width % groups == 0 else { throw shapeError(name, "\(groups) groups of \(x.width) channels") }
+        return [x, TensorType([x.shape[0], groups]), TensorType([x.shape[0], groups])]
+    }
+
+    public func inputGradients(_ node: DifferentiatedNode, _ outputGradients: [Value?], in graph: Graph) throws -> [Value?] {
+        guard let gradient = outputGradients[0] else { return [] }
+        let inputs: [Value?] = [node.inputs[0], node.inputs[1], gradient] + node.outputs.dropFirst().map { $0 }
+        return try graph.apply(ImageNormGradient(norm: self), inputs).map { $0 }
+    }
+
+    func problem(_ call: KernelCall) -> mk_image_norm {
+        let x = call.type(0)
+        var problem = mk_image_norm()
+        problem.batch = Int64(x.shape[0])
+        problem.rows = Int64(x.shape[1])
+        problem.width = Int64(x.width)
+        problem.groups = Int64(groups)
+        problem.epsilon = epsilon
+        problem.x = call.input(0).map { UnsafeRawPointer($0) }
+        problem.gamma = call.input(1).map { UnsafeRawPointer($0) }
+        return problem
+    }
+
+    /// `first`, `second`: what the forward pass keeps.
+    func keep(_ problem: inout mk_image_norm, _ first: UnsafeMutableRawPointer?, _ second: UnsafeMutableRawPointer?) {
+        if kind == .response {
+            problem.norms = first
+        } else {
+            problem.mean = first
+            problem.inverse_deviation = second
+        }
+    }
+
+    static func kernel(
+        _ call: KernelCall, _ problem: mk_image_norm, _ run: (@convention(c) (OpaquePointer?, UnsafePointer<mk_image_norm>?) -> Void)?
+    ) -> Kernel {
+        let pool = call.pool
+        return Kernel(scratch: withUnsafePointer(to: problem) { call.kernels.image_norm_scratch($0) }) {
+            withUnsafePointer(to: problem) { run?(pool, $0) }
+        }
+    }
+
+    public func kernel(_ call: KernelCall) -> Kernel {
+        var problem = problem(call)
+        problem.beta = call.input(2).map { UnsafeRawPointer($0) }
+        problem.y = call.outputs[0]
+        keep(&problem, call.outputs[1], call.outputs.count > 2 ? call.outputs[2] : nil)
+        return Self.kernel(call, problem, kind == .response ? call.kernels.response_norm_forward : call.kernels.group_norm_forward)
+    }
+}
+
+/// Inputs: x, gamma, dy, what the forward pass kept. Outputs: dx, dgamma, dbeta.
+struct ImageNormGradient: Operation {
+    let norm: ImageNorm
+
+    var name: String { "\(norm.name) gradient" }
+    var reusableInputs: [Int] { [2] }
+
+    func outputTypes(_ inputs: [TensorType?]) throws -> [TensorType] {
+        guard let x = inputs[0], let gamma = inputs[1] else { throw shapeError(name, "needs x and gamma") }
+        return [x, gamma, gamma]
+    }
+
+    func kernel(_ call: KernelCall) -> Kernel {
+        var problem = norm.problem(call)
+        problem.y_gradient = call.input(2).map { UnsafeRawPointer($0) }
+        norm.keep(&problem, call.input(3), call.input(4))
+        problem.x_gradient = call.outputs[0]
+        problem.gamma_gradient = call.outputs[1]
+        problem.beta_gradient = call.outputs[2]
+        let run = norm.kind == .response ? call.kernels.response_norm_backward : call.kernels.group_norm_backward
+        return ImageNorm.kernel(call, problem, run)
+    }
+}

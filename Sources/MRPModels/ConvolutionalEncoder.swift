@@ -1,0 +1,96 @@
+import MRPEngine
+
+/// Channels-last features [B, H W, C] and how large their images are; with visible cells [B, K side^2, C].
+public struct FeatureMap {
+    public var value: Value
+    public var height: Int
+    public var width: Int
+}
+
+/// The cells of masked images that a convolutional network sees, at each of its resolutions.
+public struct VisibleCells {
+    private let places: [Int: VisiblePlaces]
+
+    /// `cells` [B, K] int32: the visible ones of each image of `geometry`, whose patches are the cells.
+    public init(_ cells: Value, _ geometry: PatchGeometry, in graph: Graph) throws {
+        var places: [Int: VisiblePlaces] = [:]
+        var side = geometry.patchHeight
+        while side >= 1 {
+            places[geometry.gridHeight * side] = try VisiblePlaces(
+                of: cells, gridHeight: geometry.gridHeight, gridWidth: geometry.gridWidth, side: side, in: graph)
+            guard side.isMultiple(of: 2) else { break }
+            side /= 2
+        }
+        self.places = places
+    }
+
+    /// The visible places of the resolution with this height.
+    public func places(height: Int) throws -> VisiblePlaces {
+        guard let found = places[height] else { throw MRPError(.internalError, "no cells for images of height \(height)") }
+        return found
+    }
+}
+
+/// An encoder whose stages make images of features, each stage coarser than the one before: what masked pretraining of convolutional
+/// networks needs to know of one.
+public protocol ConvolutionalEncoder: ImageEncoder {
+    /// Pixels, per axis, of one position of the last stage.
+    var downsampling: Int { get }
+    /// Channels of each stage's output.
+    var stageWidths: [Int] { get }
+    /// Whether layer norm is its norm, else batch norm.
+    var usesLayerNorm: Bool { get }
+
+    /// The outputs of the stages 1 ... `last` of images [B, C, H, W]. With `visible`, only these cells are computed: what lies elsewhere
+    /// counts as zero for a convolution and not at all for a norm or a maximum (Tian et al. 2023, SparK).
+    func stages(_ images: Value, last: Int, visible: VisibleCells?, _ builder: NetworkBuilder) throws -> [FeatureMap]
+}
+
+extension ConvolutionalEncoder {
+    public var depth: Int { stageWidths.count }
+    public var featureWidth: Int { stageWidths[stageWidths.count - 1] }
+    public var hasClassToken: Bool { false }
+
+    /// The geometry for a network of this downsampling: its patches are the cells of a mask, `cellSize` pixels on each side, by default
+    /// the network's downsampling; single pixels where the image is no multiple of it, and then it cannot be masked.
+    static func geometry(channels: Int, height: Int, width: Int, downsampling: Int, cellSize: Int?) throws -> PatchGeometry {
+        if let cellSize {
+            guard cellSize >= 1, cellSize % downsampling == 0 else {
+                throw MRPError(.argument, "cell_size \(cellSize) is not a multiple of \(downsampling), the network's downsampling")
+            }
+            return try PatchGeometry(channels: channels, height: height, width: width, patchHeight: cellSize, patchWidth: cellSize)
+        }
+        let side = height % downsampling == 0 && width % downsampling == 0 ? downsampling : 1
+        return try PatchGeometry(channels: channels, height: height, width: width, patchHeight: side, patchWidth: side)
+    }
+
+    /// The pixels of images [B, C, H, W], channels last: all, or those of visible cells.
+    func pixels(_ images: Value, visible: VisibleCells?, _ graph: Graph) throws -> FeatureMap {
+        let ids = try visible?.places(height: geometry.height).pixels
+        let value = try graph.apply(ExtractPatches(pixelGeometry, order: .channelsLast), [images, ids])[0]
+        return FeatureMap(value: value, height: geometry.height, width: geometry.width)
+    }
+
+    /// Single pixels as patches: how images become channels last, and back.
+    public var pixelGeometry: PatchGeometry {
+        PatchGeometry(pixelsOf: geometry)
+    }
+
+    /// A convolution with a padding of `padding` (by default half the kernel), on visible places where some are given.
+    func convolution(
+        _ weight: Value, bias: Value? = nil, _ x: FeatureMap, kernel: Int, stride: Int, padding: Int? = nil, groups: Int = 1,
+        visible: VisibleCells?, _ graph: Graph
+    ) throws -> FeatureMap {
+        let rows = try Window(x.height, kernel: kernel, stride: stride, padding: padding ?? kernel / 2)
+        let columns = try Window(x.width, kernel: kernel, stride: stride, padding: padding ?? kernel / 2)
+        let inputs = try Convolution.inputs(
+            x.value, weight: weight, bias: bias, from: visible?.places(height: x.height), to: visible?.places(height: rows.outputSize))
+        let value = try graph.apply(Convolution(rows: rows, columns: columns, groups: groups), inputs)[0]
+        return FeatureMap(value: value, height: rows.outputSize, width: columns.outputSize)
+    }
+
+    public func features(_ images: Value, layer: Int, head: ClassifierHead?, _ builder: NetworkBuilder) throws -> Value {
+        let maps = try stages(images, last: layer == 0 ? depth : layer, visible: nil, builder)
+        return maps[maps.count - 1].value
+    }
+}

@@ -1,0 +1,110 @@
+import MRPEngine
+import MRPModels
+
+/// SparK (Tian et al. 2023, "Designing BERT for Convolutional Networks: Sparse and Hierarchical Masked Modeling"): cells of the size of
+/// the network's downsampling are hidden, the encoder computes the visible ones only, a light decoder predicts the image from the
+/// features of all stages, and the loss is the mean squared error over hidden cells, against pixels standardised per cell.
+///
+/// With `HiddenCells.zero` the same is done by the dense network on images whose hidden cells are zero: what SparK is compared with.
+public struct SparseMaskedModeling: PixelReconstruction {
+    public static let name = "spark"
+    public static let usualMaskRatio = 0.6
+
+    public enum HiddenCells: String, CaseIterable, Sendable {
+        /// Left out of all computation.
+        case skip
+        /// Computed, from pixels that are zero.
+        case zero
+    }
+
+    public let encoder: any ConvolutionalEncoder
+    public let decoder: ConvolutionalDecoder
+    public let maskRatio: Double
+    public let normalizesTargets: Bool
+    public let hiddenCells: HiddenCells
+    private var givenVisibleCount: Int?
+
+    /// Throws when the decoder does not fit or when the image is not made of cells.
+    public init(
+        _ encoder: any ConvolutionalEncoder, decoder: ConvolutionalDecoder, maskRatio: Double, normalizesTargets: Bool,
+        hiddenCells: HiddenCells = .skip
+    ) throws {
+        let geometry = encoder.geometry
+        guard geometry.patchHeight == geometry.patchWidth, geometry.patchHeight % encoder.downsampling == 0 else {
+            throw MRPError(
+                .argument,
+                "images of \(geometry.height) x \(geometry.width) are not made of cells of \(encoder.downsampling) pixels, the network's downsampling"
+            )
+        }
+        try decoder.check(encoder)
+        self.encoder = encoder
+        self.decoder = decoder
+        self.maskRatio = maskRatio
+        self.normalizesTargets = normalizesTargets
+        self.hiddenCells = hiddenCells
+    }
+
+    public func visibleCount() throws -> Int {
+        try givenVisibleCount ?? PatchMask.roundedVisibleCount(cells: encoder.geometry.count, ratio: maskRatio)
+    }
+
+    public func withVisibleCount(_ count: Int) -> SparseMaskedModeling {
+        var result = self
+        result.givenVisibleCount = count
+        return result
+    }
+
+    public var settings: [(key: String, value: JSON)] {
+        [
+            ("decoder_width", .integer(decoder.width)), ("mask_ratio", .number(maskRatio)), ("norm_pix_loss", .bool(normalizesTargets)),
+            ("hidden_cells", .string(hiddenCells.rawValue)),
+        ]
+    }
+
+    public func parameters() -> [ParameterSpecification] { decoder.parameters(for: encoder, fillsHidden: hiddenCells == .skip) }
+
+    public func prepare(_ step: ObjectiveStep, _ executor: Executor) throws -> Bool {
+        let mask = try PatchMask.of(
+            step, count: encoder.geometry.count, visibleCount: visibleCount(), rule: "mask_ratio \(maskRatio)")
+        guard let mask else { return false }
+        mask.fill(executor)
+        return true
+    }
+
+    /// The batch's images, and those that the network predicts, both [B, C, H, W].
+    private func images(_ builder: NetworkBuilder, batch: Int) throws -> (given: Value, predicted: Value) {
+        let (graph, geometry) = (builder.graph, encoder.geometry)
+        let images = MaskedAutoencoder.images(graph, geometry, batch: batch)
+        let cells = graph.input(PatchMask.visibleInput, TensorType([batch, try visibleCount()], .int32))
+        let stages = encoder.stageWidths.count
+        switch hiddenCells {
+        case .skip:
+            let visible = try VisibleCells(cells, geometry, in: graph)
+            let maps = try encoder.stages(images, last: stages, visible: visible, builder)
+            return (images, try decoder.decode(maps, visible: visible, for: encoder, builder))
+        case .zero:
+            let kept = try graph.apply(ExtractPatches(geometry, order: .channelsLast), [images, cells])[0]
+            let zeroed = try graph.apply(ScatterPatches(geometry, order: .channelsLast), [kept, cells])[0]
+            let maps = try encoder.stages(zeroed, last: stages, visible: nil, builder)
+            return (images, try decoder.decode(maps, visible: nil, for: encoder, builder))
+        }
+    }
+
+    /// The loss of a batch: sum over hidden cells of the mean squared error of a cell, divided by the number of hidden cells.
+    public func loss(_ builder: NetworkBuilder, batch: Int) throws -> Value {
+        let (graph, hiddenCount) = (builder.graph, try encoder.geometry.count - visibleCount())
+        let (given, predicted) = try images(builder, batch: batch)
+        let hidden = graph.input(PatchMask.hiddenInput, TensorType([batch, hiddenCount], .int32))
+        let extraction = ExtractPatches(encoder.geometry, order: .channelsLast)
+        let prediction = try graph.apply(extraction, [predicted, hidden])[0]
+        var target = try graph.apply(extraction, [given, hidden])[0]
+        if normalizesTargets { target = try graph.apply(StandardizeRows(), [target])[0] }
+        return try graph.apply(MeanSquaredError(), [prediction, target])[0]
+    }
+
+    /// Predictions for all cells [B, L, p^2 C], the visible ones too.
+    public func prediction(_ builder: NetworkBuilder, batch: Int) throws -> Value {
+        let predicted = try images(builder, batch: batch).predicted
+        return try builder.graph.apply(ExtractPatches(encoder.geometry, order: .channelsLast), [predicted, nil])[0]
+    }
+}

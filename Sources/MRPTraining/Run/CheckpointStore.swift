@@ -1,0 +1,109 @@
+import MRPEngine
+
+#if canImport(Glibc)
+    import Glibc
+#else
+    import Darwin
+#endif
+
+/// The checkpoints of one run in a folder: `pretrain-00000120.ckpt` after step 120, and `pretrain-best.ckpt`.
+///
+/// The newest `keep` are kept. An older one is deleted only when a newer one is complete on the disk, so that whenever the process dies at
+/// least one can be read. One run at a time uses the folder: it holds a lock there, which the system takes back when the process ends.
+final class CheckpointStore {
+    let folder: String
+    private let phase: Phase
+    private let keep: Int
+    private let lock: Int32
+    private let writer = BackgroundWriter()
+    /// The step whose checkpoint is being written.
+    private var pending: Int?
+
+    /// Creates the folder where there is none. Errors: `.io`, `.state` when another run uses it.
+    init(_ folder: String, _ phase: Phase, keep: Int) throws {
+        self.folder = folder.hasSuffix("/") ? folder : folder + "/"
+        self.phase = phase
+        self.keep = keep
+        guard mkdir(folder, 0o777) == 0 || errno == EEXIST else { throw FileSystem.failure("cannot create the folder", folder) }
+        lock = open(self.folder + "lock", O_RDWR | O_CREAT | O_CLOEXEC, 0o666)
+        guard lock >= 0 else { throw FileSystem.failure("cannot create", self.folder + "lock") }
+        guard flock(lock, LOCK_EX | LOCK_NB) == 0 else {
+            close(lock)
+            throw MRPError(.state, "run_folder '\(folder)' is in use by another run")
+        }
+        for name in try names() where name.hasPrefix(phase.rawValue) && name.hasSuffix(FileSystem.temporarySuffix) {
+            unlink(self.folder + name)  // left by a process that was killed: nobody else writes here
+        }
+    }
+
+    deinit {
+        try? writer.finish()
+        close(lock)
+    }
+
+    func path(step: Int) -> String {
+        let digits = String(step)
+        return "\(folder)\(phase.rawValue)-\(String(repeating: "0", count: max(0, 8 - digits.count)))\(digits).ckpt"
+    }
+
+    var bestPath: String { "\(folder)\(phase.rawValue)-best.ckpt" }
+
+    /// The steps that have a checkpoint, newest first.
+    func steps() throws -> [Int] {
+        let prefix = phase.rawValue + "-"
+        return try names().compactMap { name in
+            guard name.hasPrefix(prefix), name.hasSuffix(".ckpt") else { return nil }
+            return Int(name.dropFirst(prefix.count).dropLast(5))
+        }.sorted(by: >)
+    }
+
+    /// Gives a checkpoint that cannot be read a name under which it is not found again.
+    func setAside(step: Int) { rename(path(step: step), path(step: step) + ".damaged") }
+
+    /// Writes a checkpoint: in the background when there is memory for a copy of the state, else now. Errors: `.io`, also of the one before.
+    func save(_ encoded: Safetensors.Encoded, step: Int) throws {
+        try finish()
+        if let copy = try? encoded.copied() {
+            pending = step
+            try writer.write(copy, to: path(step: step))
+        } else {
+            try FileSystem.replace(path(step: step), with: encoded.pieces)
+            try prune()
+        }
+    }
+
+    /// Writes the best checkpoint so far, now.
+    func saveBest(_ encoded: Safetensors.Encoded) throws { try FileSystem.replace(bestPath, with: encoded.pieces) }
+
+    /// Errors of a finished write in the background, without waiting for one that runs.
+    func check() throws {
+        if pending != nil, !writer.isBusy { try finish() }
+    }
+
+    /// Waits until everything is on the disk, then deletes what is too old.
+    func finish() throws {
+        guard pending != nil else { return }
+        pending = nil
+        try writer.finish()
+        try prune()
+    }
+
+    /// Deletes what is too old; the newest must be known to be whole.
+    func prune() throws {
+        for step in try steps().dropFirst(keep) { unlink(path(step: step)) }
+    }
+
+    /// The names in the folder.
+    private func names() throws -> [String] {
+        guard let stream = opendir(folder) else { throw FileSystem.failure("cannot read the folder", folder) }
+        defer { closedir(stream) }
+        var names: [String] = []
+        while let entry = readdir(stream) {
+            names.append(
+                withUnsafePointer(to: &entry.pointee.d_name) {
+                    $0.withMemoryRebound(to: CChar.self, capacity: MemoryLayout.size(ofValue: $0.pointee)) { String(cString: $0) }
+                })
+        }
+        return names
+    }
+}
