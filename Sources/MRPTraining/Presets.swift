@@ -15,7 +15,9 @@ public struct Preset: Sendable {
     public let summary: String
     public let values: [(key: String, value: String)]
 
-    public static let all = [
+    public static let all = mae + others
+
+    private static let mae = [
         Preset(
             name: "mae_vit_micro_32",
             summary: "A 0.5 million weight ViT/8 for 32 x 32 colour images and a few hundred labels: what the examples use, for a minute.",
@@ -112,5 +114,23 @@ public struct Preset: Sendable {
                 ("pretrain.batch_size", "256"), ("pretrain.epochs", String(epochs)), ("finetune.batch_size", "128"),
                 ("finetune.epochs", "100"), ("finetune.drop_path", "0.1"), ("finetune.min_learning_rate", "1e-6"),
             ] + strong)
+    }
+
+    /// The other objectives for 32 x 32 colour images, on the two small networks.
+    private static let others: [Preset] = [
+        ("simmim", "SimMIM", []), ("maskfeat", "MaskFeat", []), ("beit", "BEiT with its own tokens", []),
+        ("data2vec", "data2vec", [("teacher_decay", "0.99"), ("teacher_decay_end", "0.999")]),
+        ("ijepa", "I-JEPA", [("decoder_width", "96"), ("decoder_depth", "3"), ("decoder_heads", "4")]),
+        ("teacher_student", "The teacher-student objective", [("teacher_decay", "0.99"), ("teacher_decay_end", "0.999")]),
+    ].flatMap { (objective: String, title: String, values: [(String, String)]) in
+        ["mini", "tiny"].map { size in
+            Preset(
+                name: "\(objective)_vit_\(size)_32",
+                summary: "\(title) on ViT-\(size == "mini" ? "Mini" : "Tiny")/4 for 32 x 32 colour images.",
+                values: [
+                    ("encoder", "vit_\(size)"), ("image_size", "32"), ("patch_size", "4"), ("objective", objective),
+                    ("pretrain.batch_size", "256"), ("finetune.batch_size", "128"),
+                ] + values)
+        }
     }
 }
