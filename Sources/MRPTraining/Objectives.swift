@@ -1,4 +1,3 @@
-import MRPData
 import MRPEngine
 import MRPModels
 import MRPObjectives
@@ -6,7 +5,8 @@ import MRPObjectives
 /// The pretraining objectives by name: how options and files describe them. A new one is a file in MRPObjectives and a case here.
 enum Objectives {
     static let names = [
-        MaskedAutoencoder.name, SimMIM.name, MaskFeat.name, BEiT.name, Data2Vec.name, IJEPA.name, TeacherStudent.name, GivenTargets.name,
+        MaskedAutoencoder.name, SparseMaskedModeling.name, SimMIM.name, MaskFeat.name, BEiT.name, Data2Vec.name, IJEPA.name,
+        TeacherStudent.name, GivenTargets.name,
     ]
 
     /// What is hidden where the options leave it open: the papers' values.
@@ -23,10 +23,15 @@ enum Objectives {
 
     /// The objective that the options describe for the model's encoder. A decoder that the model already has goes on.
     static func make(_ options: Options, _ model: Model) throws -> any PretrainingObjective {
-        let name = options.choice("objective")
+        let wish = options.choice("objective")
+        let isConvolutional = model.encoder is any ConvolutionalEncoder
+        let name = wish == "auto" ? isConvolutional ? SparseMaskedModeling.name : MaskedAutoencoder.name : wish
+        if name == SparseMaskedModeling.name { return try sparse(options, model) }
         guard let encoder = model.encoder as? VisionTransformer else {
             throw MRPError(
-                .unsupported, "objective \(name): mask reconstruction needs a vision transformer as encoder, whose tokens can be hidden")
+                .unsupported,
+                "objective \(name) needs a vision transformer as encoder, whose tokens can be left out or replaced: a convolutional network takes spark"
+            )
         }
         let usual = usualMasks(name)
         let masks = MaskChoice(
@@ -36,6 +41,12 @@ enum Objectives {
         if masks.pattern == .multiBlock {
             _ = try TargetBlocks(gridHeight: encoder.geometry.gridHeight, gridWidth: encoder.geometry.gridWidth)
         }
+        return try make(name, encoder, masks, options, model)
+    }
+
+    private static func make(
+        _ name: String, _ encoder: VisionTransformer, _ masks: MaskChoice, _ options: Options, _ model: Model
+    ) throws -> any PretrainingObjective {
         switch name {
         case SimMIM.name:
             // Raw pixels are what SimMIM is; standardised ones have to be asked for.
@@ -74,29 +85,48 @@ enum Objectives {
         Teacher.Decay(options.optionalNumber("teacher_decay") ?? usual.0, options.optionalNumber("teacher_decay_end") ?? usual.1)
     }
 
-    /// Measures on the data what the objective wants measured, once. False when it was cancelled.
-    static func measure(
-        _ model: Model, _ dataset: ImageDataset, _ options: Options, cancel: UnsafePointer<Int32>?, poll: (() -> Void)?
-    ) throws -> Bool {
-        guard let objective = model.objective as? any MeasuredObjective, objective.needsMeasurement(model.parameters) else { return true }
-        let chosen = try sample(dataset, count: min(objective.sampleSize, dataset.count))
-        let sample = try Tensor([chosen.count] + model.encoder.geometry.imageShape)
-        let loader = try Pipeline.evaluationLoader(chosen, model, options, batch: min(64, chosen.count))
-        let size = sample.count / chosen.count
-        var first = 0
-        while case .batch(let data) = try loader.next(cancel: cancel) {
-            (sample.memory + 4 * size * first).copyMemory(from: data.images, byteCount: 4 * size * data.count)
-            first += data.count
-            poll?()
+    private static func sparse(_ options: Options, _ model: Model) throws -> SparseMaskedModeling {
+        guard let encoder = model.encoder as? any ConvolutionalEncoder else {
+            throw MRPError(.unsupported, "objective spark needs a convolutional network as encoder: a vision transformer takes mae")
         }
-        guard first == chosen.count else { return false }
-        try objective.measure(sample, into: model.parameters, compute: options.compute(), seed: options.seed)
-        return true
+        let former = (model.objective as? SparseMaskedModeling)?.decoder
+        let objective = try SparseMaskedModeling(
+            encoder, decoder: former ?? ConvolutionalDecoder(width: options.integer("decoder_width")),
+            maskRatio: options.optionalNumber("mask_ratio") ?? SparseMaskedModeling.usualMaskRatio,
+            normalizesTargets: options.flag("norm_pix_loss"),
+            hiddenCells: SparseMaskedModeling.HiddenCells(rawValue: options.choice("hidden_cells")) ?? .skip)
+        _ = try objective.visibleCount()
+        return objective
     }
 
-    /// Images evenly spread over the dataset, so that folders sorted by class give some of each.
-    private static func sample(_ dataset: ImageDataset, count: Int) throws -> ImageDataset {
-        guard count < dataset.count else { return dataset }
-        return try SubsetDataset(dataset, indices: (0..<count).map { $0 * dataset.count / count })
+    // MARK: Files
+
+    /// Whether a model file keeps the objective's weights. Mask tokens, heads, predictors and teachers are of no use without the run that made
+    /// them: they are made anew when pretraining begins again.
+    static func isKept(_ objective: any PretrainingObjective) -> Bool {
+        objective is MaskedAutoencoder || objective is SparseMaskedModeling
+    }
+
+    /// What a file says of an objective; nil for a masked autoencoder, of which transformers' own keys say all.
+    static func json(_ objective: any PretrainingObjective) -> JSON? {
+        objective is MaskedAutoencoder || !isKept(objective) ? nil : .object([("name", .string(objective.name))] + objective.settings)
+    }
+
+    /// The objective that a file describes.
+    static func read(_ json: JSON, _ encoder: any ImageEncoder) throws -> any PretrainingObjective {
+        let name = json["name"]?.string ?? ""
+        guard name == SparseMaskedModeling.name else {
+            throw MRPError(.format, "the configuration has objective '\(name)', which this library does not know")
+        }
+        guard let encoder = encoder as? any ConvolutionalEncoder, let width = json["decoder_width"]?.integer, width >= 1,
+            width <= TransformerLimits.width, let ratio = json["mask_ratio"]?.number, let normalizes = json["norm_pix_loss"]?.bool,
+            let hidden = SparseMaskedModeling.HiddenCells(rawValue: json["hidden_cells"]?.string ?? "")
+        else {
+            throw MRPError(.format, "the configuration of objective spark needs decoder_width, mask_ratio, norm_pix_loss, hidden_cells")
+        }
+        let objective = try SparseMaskedModeling(
+            encoder, decoder: ConvolutionalDecoder(width: width), maskRatio: ratio, normalizesTargets: normalizes, hiddenCells: hidden)
+        _ = try objective.visibleCount()
+        return objective
     }
 }

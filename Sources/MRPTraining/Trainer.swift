@@ -12,11 +12,15 @@ public final class Trainer {
 
     public let model: Model
     public let phase: Phase
-    public private(set) var progress: TrainingProgress
+    public internal(set) var progress: TrainingProgress
     /// Images per batch; a step takes `accumulation_steps` of them.
     public let batch: Int
     /// Bytes that training needs: weights, moments, values of a step, scratch memory.
     public let plannedBytes: Int
+
+    /// The same with the batches that the loader holds.
+    var allBytes: Int { plannedBytes + loader.bytes }
+    var stepsPerEpoch: Int { recipe.stepsPerEpoch }
 
     /// What the run is going to do, in one line.
     public var summary: String {
@@ -194,6 +198,9 @@ public final class Trainer {
         epochLosses = saved.epochLosses
         try seek(to: saved.step, seconds: saved.seconds)
     }
+
+    /// Gives the model the weights of a checkpoint of this run; the run itself stays where it is.
+    func takeWeights(from path: String) throws { _ = try Checkpoint.load(path, model, moments: [:], expected: state) }
 
     /// The next batch is the first of this step.
     private func seek(step: Int) throws {

@@ -17,7 +17,7 @@ def test_the_table_is_complete():
     for option in OPTIONS.values():
         assert option.summary, option.key
         assert option.section, option.key
-        assert option.type in {"integer", "number", "flag", "choice", "numbers"}
+        assert option.type in {"integer", "number", "flag", "choice", "numbers", "text"}
     assert "mae_vit_tiny_32" in mrp.presets()
 
 

@@ -38,10 +38,10 @@ public enum ModelFile {
         try text.withUnsafeBytes { try FileSystem.replace(configurationPath(file), with: [$0]) }
     }
 
-    /// The encoder's norm takes no part in a classifier that pools by the mean, and timm's has none. Of the objectives only a masked
-    /// autoencoder's decoder is of use to others; mask tokens, predictors and teachers are made anew when pretraining begins again.
+    /// The encoder's norm takes no part in a classifier that pools by the mean, and timm's has none. Some objectives'
+    /// weights are not for files.
     private static func isOmitted(_ name: String, _ model: Model, _ names: WeightNames) -> Bool {
-        if !(model.objective is MaskedAutoencoder), model.objectiveNames.contains(name) { return true }
+        if let objective = model.objective, !Objectives.isKept(objective), model.objectiveNames.contains(name) { return true }
         return names == .timm && model.head?.pooling == .mean && ModelReader.encoderNorm.contains(name)
     }
 
