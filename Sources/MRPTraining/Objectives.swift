@@ -1,4 +1,3 @@
-import MRPData
 import MRPEngine
 import MRPModels
 import MRPObjectives
@@ -24,14 +23,15 @@ enum Objectives {
 
     /// The objective that the options describe for the model's encoder. A decoder that the model already has goes on.
     static func make(_ options: Options, _ model: Model) throws -> any PretrainingObjective {
-        let isConvolutional = model.encoder is any ConvolutionalEncoder
         let wish = options.choice("objective")
+        let isConvolutional = model.encoder is any ConvolutionalEncoder
         let name = wish == "auto" ? isConvolutional ? SparseMaskedModeling.name : MaskedAutoencoder.name : wish
         if name == SparseMaskedModeling.name { return try sparse(options, model) }
         guard let encoder = model.encoder as? VisionTransformer else {
             throw MRPError(
                 .unsupported,
-                "objective \(name) needs a vision transformer as encoder, whose tokens can be hidden: a convolutional network takes spark")
+                "objective \(name) needs a vision transformer as encoder, whose tokens can be left out or replaced: a convolutional network takes spark"
+            )
         }
         let usual = usualMasks(name)
         let masks = MaskChoice(
@@ -41,6 +41,12 @@ enum Objectives {
         if masks.pattern == .multiBlock {
             _ = try TargetBlocks(gridHeight: encoder.geometry.gridHeight, gridWidth: encoder.geometry.gridWidth)
         }
+        return try make(name, encoder, masks, options, model)
+    }
+
+    private static func make(
+        _ name: String, _ encoder: VisionTransformer, _ masks: MaskChoice, _ options: Options, _ model: Model
+    ) throws -> any PretrainingObjective {
         switch name {
         case SimMIM.name:
             // Raw pixels are what SimMIM is; standardised ones have to be asked for.
@@ -79,32 +85,6 @@ enum Objectives {
         Teacher.Decay(options.optionalNumber("teacher_decay") ?? usual.0, options.optionalNumber("teacher_decay_end") ?? usual.1)
     }
 
-    /// Measures on the data what the objective wants measured, once. False when it was cancelled.
-    static func measure(
-        _ model: Model, _ dataset: ImageDataset, _ options: Options, cancel: UnsafePointer<Int32>?, poll: (() -> Void)?
-    ) throws -> Bool {
-        guard let objective = model.objective as? any MeasuredObjective, objective.needsMeasurement(model.parameters) else { return true }
-        let chosen = try sample(dataset, count: min(objective.sampleSize, dataset.count))
-        let sample = try Tensor([chosen.count] + model.encoder.geometry.imageShape)
-        let loader = try Pipeline.evaluationLoader(chosen, model, options, batch: min(64, chosen.count))
-        let size = sample.count / chosen.count
-        var first = 0
-        while case .batch(let data) = try loader.next(cancel: cancel) {
-            (sample.memory + 4 * size * first).copyMemory(from: data.images, byteCount: 4 * size * data.count)
-            first += data.count
-            poll?()
-        }
-        guard first == chosen.count else { return false }
-        try objective.measure(sample, into: model.parameters, compute: options.compute(), seed: options.seed)
-        return true
-    }
-
-    /// Images evenly spread over the dataset, so that folders sorted by class give some of each.
-    private static func sample(_ dataset: ImageDataset, count: Int) throws -> ImageDataset {
-        guard count < dataset.count else { return dataset }
-        return try SubsetDataset(dataset, indices: (0..<count).map { $0 * dataset.count / count })
-    }
-
     private static func sparse(_ options: Options, _ model: Model) throws -> SparseMaskedModeling {
         guard let encoder = model.encoder as? any ConvolutionalEncoder else {
             throw MRPError(.unsupported, "objective spark needs a convolutional network as encoder: a vision transformer takes mae")
@@ -121,16 +101,15 @@ enum Objectives {
 
     // MARK: Files
 
-    /// Whether files hold an objective and its weights: those with a decoder, which can be used further. Mask tokens, predictors and
-    /// teachers of the others are made anew when pretraining begins again.
+    /// Whether a model file keeps the objective's weights. Mask tokens, heads, predictors and teachers are of no use without the run that made
+    /// them: they are made anew when pretraining begins again.
     static func isKept(_ objective: any PretrainingObjective) -> Bool {
         objective is MaskedAutoencoder || objective is SparseMaskedModeling
     }
 
-    /// What a file says of an objective; nil for a masked autoencoder, of which transformers' own keys say all, and for what is not kept.
+    /// What a file says of an objective; nil for a masked autoencoder, of which transformers' own keys say all.
     static func json(_ objective: any PretrainingObjective) -> JSON? {
-        guard isKept(objective), !(objective is MaskedAutoencoder) else { return nil }
-        return .object([("name", .string(objective.name))] + objective.settings)
+        objective is MaskedAutoencoder || !isKept(objective) ? nil : .object([("name", .string(objective.name))] + objective.settings)
     }
 
     /// The objective that a file describes.

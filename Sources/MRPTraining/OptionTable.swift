@@ -162,7 +162,7 @@ public enum OptionTable {
     private static let objective = [
         option(
             "objective", .choice(Objectives.names), "auto", "objective",
-            "How pretraining learns (docs/objectives.md): mae (He et al. 2021), spark (Tian et al. 2023, for convolutional networks), simmim (Xie et al. 2022), maskfeat (Wei et al. 2022), beit (Bao et al. 2022, with tokens of its own), data2vec (Baevski et al. 2022), ijepa (Assran et al. 2023), teacher_student (arXiv 2206.03826), given (targets of the caller's); auto: mae, with a convolutional network spark."
+            "What pretraining learns by (docs/objectives.md): mae (He et al. 2021), spark (Tian et al. 2023; convolutional networks), simmim (Xie et al. 2022), maskfeat (Wei et al. 2022), beit (Bao et al. 2022, with tokens of its own), data2vec (Baevski et al. 2022), ijepa (Assran et al. 2023), teacher_student (arXiv 2206.03826), given (targets of the caller's); auto: mae, or spark where the encoder is convolutional."
         ),
         option(
             "mask_ratio", fraction, "auto", "objective",

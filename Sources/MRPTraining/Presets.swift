@@ -15,9 +15,9 @@ public struct Preset: Sendable {
     public let summary: String
     public let values: [(key: String, value: String)]
 
-    public static let all = mae + others
+    public static let all = named + others
 
-    private static let mae = [
+    private static let named = [
         Preset(
             name: "mae_vit_micro_32",
             summary: "A 0.5 million weight ViT/8 for 32 x 32 colour images and a few hundred labels: what the examples use, for a minute.",
@@ -60,8 +60,7 @@ public struct Preset: Sendable {
         official("vit_huge", "ViT-H", patch: 14, epochs: 50, rate: "1e-3", layerDecay: "0.75", dropPath: "0.3"),
         Preset(
             name: "mae_linear_probe_224",
-            summary:
-                "The linear probe of He et al. 2021 as fine-tuning with a frozen encoder: LARS, batches of 16384 as 256 x 64, 90 epochs, class token.",
+            summary: "The linear probe of He et al. 2021 as fine-tuning with a frozen encoder: LARS, batches of 16384 as 256 x 64, 90 epochs, class token.",
             values: imageNet + [
                 ("finetune.frozen_encoder", "true"), ("pooling", "cls"), ("finetune.optimizer", "lars"),
                 ("finetune.base_learning_rate", "0.1"), ("finetune.weight_decay", "0"), ("finetune.epochs", "90"),
@@ -89,8 +88,7 @@ public struct Preset: Sendable {
             name: "mae_\(encoder)_\(patch)_imagenet",
             summary: "\(name)/\(patch) on ImageNet-1k as He et al. 2021: 800 epochs of pretraining, \(epochs) of fine-tuning.",
             values: imageNet + [
-                ("encoder", encoder), ("patch_size", String(patch)), ("decoder_width", "512"), ("decoder_depth", "8"),
-                ("decoder_heads", "16"),
+                ("encoder", encoder), ("patch_size", String(patch)), ("decoder_width", "512"), ("decoder_depth", "8"), ("decoder_heads", "16"),
                 ("mask_ratio", "0.75"), ("norm_pix_loss", "true"), ("batch_size", "64"), ("augmentation", "random_resized_crop_flip"),
                 ("pretrain.accumulation_steps", "64"), ("pretrain.epochs", "800"), ("pretrain.warmup_epochs", "40"),
                 ("pretrain.base_learning_rate", "1.5e-4"), ("pretrain.weight_decay", "0.05"), ("pretrain.beta2", "0.95"),
@@ -114,23 +112,5 @@ public struct Preset: Sendable {
                 ("pretrain.batch_size", "256"), ("pretrain.epochs", String(epochs)), ("finetune.batch_size", "128"),
                 ("finetune.epochs", "100"), ("finetune.drop_path", "0.1"), ("finetune.min_learning_rate", "1e-6"),
             ] + strong)
-    }
-
-    /// The other objectives for 32 x 32 colour images, on the two small networks.
-    private static let others: [Preset] = [
-        ("simmim", "SimMIM", []), ("maskfeat", "MaskFeat", []), ("beit", "BEiT with its own tokens", []),
-        ("data2vec", "data2vec", [("teacher_decay", "0.99"), ("teacher_decay_end", "0.999")]),
-        ("ijepa", "I-JEPA", [("decoder_width", "96"), ("decoder_depth", "3"), ("decoder_heads", "4")]),
-        ("teacher_student", "The teacher-student objective", [("teacher_decay", "0.99"), ("teacher_decay_end", "0.999")]),
-    ].flatMap { (objective: String, title: String, values: [(String, String)]) in
-        ["mini", "tiny"].map { size in
-            Preset(
-                name: "\(objective)_vit_\(size)_32",
-                summary: "\(title) on ViT-\(size == "mini" ? "Mini" : "Tiny")/4 for 32 x 32 colour images.",
-                values: [
-                    ("encoder", "vit_\(size)"), ("image_size", "32"), ("patch_size", "4"), ("objective", objective),
-                    ("pretrain.batch_size", "256"), ("finetune.batch_size", "128"),
-                ] + values)
-        }
     }
 }

@@ -292,29 +292,8 @@ static mrp_status read_model(const void *object, const void *argument, char *buf
 
 enum { MOST_FIELDS = 20 };
 
-#include "_lab_fields.h"
+#include "_fields.h"
 
-static PyStructSequence_Field progress_fields[] = {
-    {"phase", "what runs: 'pretrain' or 'finetune'"},
-    {"fraction", "share of the run that is done, 0 ... 1"},
-    {"step", "steps done"},
-    {"steps", "steps of the whole run"},
-    {"epoch", "passes over the data done, with a fraction"},
-    {"loss", "loss of the last step"},
-    {"mean_loss", "mean loss of the current epoch so far"},
-    {"learning_rate", "learning rate of the last step"},
-    {"images_per_second", "training images per second"},
-    {"seconds", "seconds since the run began"},
-    {"seconds_left", "seconds until it ends, estimated"},
-    {"top1", "accuracy on the held-out images, when they were measured last"},
-    {"top5", "their share whose class is among the five largest scores"},
-    {"validation_loss", "their mean cross entropy"},
-    {"knn_top1", "accuracy of nearest neighbours on frozen features"},
-    {"probe_top1", "accuracy of a linear classifier on frozen features"},
-    {"best", "the best main measure so far"},
-    {"best_step", "its step"},
-    {NULL, NULL},
-};
 #define FIELDS_OF(fields) ((int)(sizeof(fields) / sizeof(fields)[0]) - 1)
 static PyStructSequence_Desc progress_description = {
     "mrp.Progress", "How far a training run is; a value that is not known yet is NaN (None where it is a count).", progress_fields,

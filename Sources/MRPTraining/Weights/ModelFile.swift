@@ -38,7 +38,8 @@ public enum ModelFile {
         try text.withUnsafeBytes { try FileSystem.replace(configurationPath(file), with: [$0]) }
     }
 
-    /// The encoder's norm takes no part in a classifier that pools by the mean, and timm's has none.
+    /// The encoder's norm takes no part in a classifier that pools by the mean, and timm's has none. Some objectives'
+    /// weights are not for files.
     private static func isOmitted(_ name: String, _ model: Model, _ names: WeightNames) -> Bool {
         if let objective = model.objective, !Objectives.isKept(objective), model.objectiveNames.contains(name) { return true }
         return names == .timm && model.head?.pooling == .mean && ModelReader.encoderNorm.contains(name)
