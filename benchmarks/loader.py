@@ -97,8 +97,8 @@ def main():
         results.append(result)
         if not args.json:
             print(
-                f"{name}: {speed:.1f} images/s plain, {augmented_speed:.1f} augmented: {100 * result['slower_by']:.1f} % slower; processor time "
-                f"{work:.2f} and {augmented_work:.2f} ms per image: {100 * result['more_work']:.1f} % more"
+                f"{name}: {speed:.1f} images/s plain, {augmented_speed:.1f} augmented: {100 * result['slower_by']:.1f} % slower; "
+                f"processor time {work:.2f} and {augmented_work:.2f} ms per image: {100 * result['more_work']:.1f} % more"
             )
     if args.json:
         print(json.dumps(results))
