@@ -217,8 +217,10 @@ int64_t mrp_memory_in_use(void);
  * Key, default and limits of every option; * = can be set for one phase:
  *
  * network:
- *   encoder                 vit_tiny    vit_mini, vit_tiny, vit_small, vit_base, vit_large,
- *                                       vit_huge, resnet18, resnet34, resnet50, resnet101
+ *   encoder                 vit_tiny    vit_micro, vit_mini, vit_tiny, vit_small, vit_base,
+ *                                       vit_large, vit_huge, resnet18, resnet34, resnet50,
+ *                                       resnet101, convnextv2_atto, convnextv2_femto,
+ *                                       convnextv2_pico, convnextv2_nano, convnextv2_tiny
  *   image_size              32          1 ... 65536
  *   image_height            32          1 ... 65536
  *   image_width             32          1 ... 65536
@@ -228,6 +230,7 @@ int64_t mrp_memory_in_use(void);
  *   patch_width             4           1 ... 65536
  *   width                   auto        4 ... 65536
  *   stem                    auto        imagenet, cifar
+ *   cell_size               auto        1 ... 65536
  *   depth                   auto        1 ... 1024
  *   heads                   auto        1 ... 65536
  *   mlp_ratio               4           [0.01, 64.0]
@@ -239,9 +242,10 @@ int64_t mrp_memory_in_use(void);
  *   classes                 auto        2 ... 16777216
  *
  * objective:
- *   objective               auto        mae
+ *   objective               auto        mae, spark
  *   mask_ratio              auto        [0.0, 1.0)
  *   norm_pix_loss           true        true or false
+ *   hidden_cells            skip        skip, zero
  *   label_smoothing         0.1         [0.0, 1.0)
  *
  * training:

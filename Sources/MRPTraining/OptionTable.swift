@@ -1,5 +1,6 @@
 import MRPEngine
 import MRPModels
+import MRPObjectives
 
 /// What one option is: its key, type, default, limits and documentation. `Options`, the C ABI, Python's keyword arguments, the
 /// command line and the manual are all derived from `OptionTable.all`.
@@ -113,7 +114,7 @@ public enum OptionTable {
     private static let network = [
         option(
             "encoder", .choice(Encoders.names), "vit_tiny", "network",
-            "Size of the vision transformer: width, depth and heads. mini 128 x 6 x 4, tiny 192 x 12 x 3, small 384 x 12 x 6, base 768 x 12 x 12, large 1024 x 24 x 16, huge 1280 x 32 x 16. Or a residual network, which is trained with labels."
+            "Size of the vision transformer: width, depth and heads. micro 96 x 4 x 3, mini 128 x 6 x 4, tiny 192 x 12 x 3, small 384 x 12 x 6, base 768 x 12 x 12, large 1024 x 24 x 16, huge 1280 x 32 x 16. Or a convolutional network: a residual network of torchvision, or ConvNeXt V2."
         ),
         option(
             "image_size", .integer(1...65_536), "32", "network",
@@ -128,11 +129,15 @@ public enum OptionTable {
         option("patch_width", .integer(1...65_536), "4", "network", "Width of a patch, in pixels."),
         option(
             "width", .integer(4...TransformerLimits.width), "auto", "network",
-            "Width D of a token, a multiple of 4 and of heads; of a residual network the channels of its first stage; auto: the encoder's (64)."
+            "Width D of a token, a multiple of 4 and of heads; of a convolutional network the channels of its first stage; auto: the encoder's (64 in residual networks)."
         ),
         option(
             "stem", .choice(ResidualNetwork.Stem.allCases.map(\.rawValue)), "auto", "network",
-            "How a residual network begins: imagenet 7 x 7 with stride 2 and a maximum with stride 2, cifar 3 x 3 with stride 1; auto: cifar below 64 pixels."
+            "How a convolutional network begins: imagenet makes the image four times smaller (7 x 7 with stride 2 and a maximum with stride 2; in ConvNeXt patches of 4 x 4), cifar keeps its size; auto: cifar below 64 pixels."
+        ),
+        option(
+            "cell_size", .integer(1...65_536), "auto", "network",
+            "Side of the cells by which the images of a convolutional network are masked, in pixels: a multiple of the network's downsampling; auto: just that, 32 with stem imagenet, 8 with cifar."
         ),
         option("depth", .integer(1...TransformerLimits.depth), "auto", "network", "Number of transformer blocks; auto: the encoder's."),
         option("heads", .integer(1...TransformerLimits.width), "auto", "network", "Attention heads; auto: the encoder's."),
@@ -144,7 +149,8 @@ public enum OptionTable {
             "Epsilon of the layer norms (MAE and timm: 1e-6; Hugging Face's default: 1e-12)."),
         option(
             "decoder_width", .integer(4...TransformerLimits.width), "128", "network",
-            "Width of the decoder's tokens (He et al. 2021: 512 for ViT-B)."),
+            "Width of the decoder's tokens (He et al. 2021: 512 for ViT-B); with objective spark its channels at the last stage's resolution, halved at each doubling of it (Tian et al. 2023: 512)."
+        ),
         option("decoder_depth", .integer(1...TransformerLimits.depth), "4", "network", "Blocks of the decoder (He et al. 2021: 8)."),
         option(
             "decoder_heads", .integer(1...TransformerLimits.width), "4", "network", "Attention heads of the decoder (He et al. 2021: 16)."),
@@ -156,13 +162,18 @@ public enum OptionTable {
     private static let objective = [
         option(
             "objective", .choice(Objectives.names), "auto", "objective",
-            "What pretraining learns by: mae reconstructs the pixels of hidden patches (He et al. 2021); auto: mae."),
+            "What pretraining learns by: mae reconstructs the pixels of hidden patches (He et al. 2021), spark does so with a convolutional network that computes visible cells only (Tian et al. 2023); auto: the one that fits the encoder."
+        ),
         option(
             "mask_ratio", fraction, "auto", "objective",
-            "Share of the patches that is hidden: at least one must stay visible and one be hidden; auto: 0.75, in reconstruction the model's own."
+            "Share of the patches that is hidden: at least one must stay visible and one be hidden; auto: 0.75 with mae, 0.6 with spark, in reconstruction the model's own."
         ),
         option(
             "norm_pix_loss", .flag, "true", "objective", "Reconstruct pixels standardised per patch (He et al. 2021) instead of raw ones."),
+        option(
+            "hidden_cells", .choice(SparseMaskedModeling.HiddenCells.allCases.map(\.rawValue)), "skip", "objective",
+            "What spark does with hidden cells: skip leaves them out of all computation, zero computes the dense network on images whose hidden cells are zero (for comparison)."
+        ),
         option("label_smoothing", fraction, "0.1", "objective", "Weight of the uniform distribution in the classification target."),
     ]
 

@@ -112,11 +112,12 @@ public struct Options: Sendable {
     /// The encoder that the options describe.
     public func encoder() throws -> any ImageEncoder {
         let name = choice("encoder")
-        if let size = ResidualNetwork.sizes.first(where: { $0.name == name }) {
+        if Encoders.convolutionalNames.contains(name) {
             let (height, width) = (integer("image_height"), integer("image_width"))
             let stem = ResidualNetwork.Stem(rawValue: choice("stem")) ?? (min(height, width) < 64 ? .cifar : .imagenet)
-            return try ResidualNetwork(
-                size, stem: stem, baseWidth: optionalInteger("width") ?? 64, channels: integer("channels"), height: height, width: width)
+            return try Encoders.convolutional(
+                name, stem: stem, width: optionalInteger("width"), channels: integer("channels"), imageHeight: height, imageWidth: width,
+                cellSize: optionalInteger("cell_size"))
         }
         let geometry = try PatchGeometry(
             channels: integer("channels"), height: integer("image_height"), width: integer("image_width"),

@@ -203,6 +203,16 @@ import Testing
         }
     }
 
+    /// A block of ConvNeXt V2: the output of GELU feeds a norm instead of a linear layer.
+    @Test func responseNormAfterGELU() throws {
+        let shapes = ["x": [2, 4, 3], "w1": [5, 3], "b1": [5], "gamma": [5], "beta": [5], "w2": [3, 5], "b2": [3]]
+        try gradients.check(shapes) { graph, values in
+            let hidden = try graph.apply(MatrixProduct(transposeB: true, activation: .gelu), ["x", "w1", "b1"].map { values[$0] })[0]
+            let normed = try graph.apply(ImageNorm(.response, epsilon: 1e-6), [hidden, values["gamma"], values["beta"]])[0]
+            return try graph.apply(MatrixProduct(transposeB: true), [normed, values["w2"], values["b2"], values["x"]])[0]
+        }
+    }
+
     @Test func relu6() throws {
         try gradients.check(["x": [2, 9, 3], "gamma": [3], "beta": [3], "residual": [2, 9, 3]]) { graph, values in
             // A deviation of about 8 reaches both ends.

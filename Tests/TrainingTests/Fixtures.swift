@@ -53,6 +53,21 @@ struct Fixture {
         file.entries.keys.filter { $0.hasPrefix(prefix) }.sorted().map { String($0.dropFirst(prefix.count)) }
     }
 
+    /// The residual network or ConvNeXt of a case.
+    func convolutionalEncoder(cellSize: Int? = nil) throws -> any ConvolutionalEncoder {
+        let name = try text("architecture")
+        let stem = try #require(ResidualNetwork.Stem(rawValue: text("stem")))
+        let (width, channels) = (try integer("base_width"), try integer("channels"))
+        let (imageHeight, imageWidth) = (try integer("image_height"), try integer("image_width"))
+        if let size = ConvNeXt.sizes.first(where: { $0.name == name }) {
+            return try ConvNeXt(
+                size, stem: stem, baseWidth: width, channels: channels, height: imageHeight, width: imageWidth, cellSize: cellSize)
+        }
+        return try ResidualNetwork(
+            #require(ResidualNetwork.sizes.first { $0.name == name }), stem: stem, baseWidth: width, channels: channels,
+            height: imageHeight, width: imageWidth, cellSize: cellSize)
+    }
+
     var isClassifier: Bool { file.entries["labels"] != nil }
 
     func model() throws -> Model {

@@ -11,13 +11,15 @@ static mk_window window(int64_t in, int64_t kernel, int64_t stride, int64_t padd
     return (mk_window){in, (in + 2 * padding - dilation * (kernel - 1) - 1) / stride + 1, kernel, stride, padding, dilation};
 }
 
-/* About half of the positions of a tensor, or all of them as a list; never none. */
-static mk_places visible(int64_t batch, int64_t height, int64_t width, int share, int32_t **memory) {
+/* About half of the positions of a tensor, or all of them as a list; never none. With `side`, whole squares of that side. */
+static mk_places visible(int64_t batch, int64_t height, int64_t width, int share, int64_t side, int32_t **memory) {
     int64_t all = batch * height * width;
     int32_t *positions = malloc((size_t)all * 8), *rows = positions + all;
     mk_places places = {0, positions, rows};
     for (int64_t i = 0; i < all; i++) {
+        int64_t corner = i - i / width % height % side * width - i % width % side;
         int there = i == all / 2 || next_uniform() * 50 + 50 < share;
+        if (side > 1 && corner != i) there = rows[corner] >= 0;
         rows[i] = there ? (int32_t)places.count : -1;
         if (there) positions[places.count++] = (int32_t)i;
     }
@@ -25,7 +27,7 @@ static mk_places visible(int64_t batch, int64_t height, int64_t width, int share
     return places;
 }
 
-static void test_conv2d(convolution t, int share, int with_bias, int with_addend, int direct) {
+static void test_conv2d(convolution t, int share, int64_t side, int with_bias, int with_addend, int direct) {
     mk_conv2d v = {.batch = t.batch, .channels = t.channels, .out_channels = t.out_channels, .groups = t.groups, .direct = direct};
     const double tolerance = direct ? 2e-6 : 2e-5; /* Winograd's method is allowed 1e-4 of the largest value */
     v.rows = window(t.height, t.kernel_h, t.stride, t.padding, t.dilation);
@@ -34,10 +36,10 @@ static void test_conv2d(convolution t, int share, int with_bias, int with_addend
     v.out.count = t.batch * v.rows.out * v.columns.out;
     int32_t *in_memory = NULL, *out_memory = NULL;
     if (share) {
-        v.in = visible(t.batch, t.height, t.width, share, &in_memory);
+        v.in = visible(t.batch, t.height, t.width, share, side, &in_memory);
         v.out = t.stride == 1 && v.rows.out == t.height && v.columns.out == t.width
                     ? v.in
-                    : visible(t.batch, v.rows.out, v.columns.out, share, &out_memory);
+                    : visible(t.batch, v.rows.out, v.columns.out, share, side, &out_memory);
     }
     int64_t weights = t.out_channels * (t.channels / t.groups) * t.kernel_h * t.kernel_w;
     array x = input(v.in.count * t.channels), weight = input(weights), bias = input(t.out_channels),
@@ -101,6 +103,10 @@ static void test_convolutions(void) {
         {1, 13, 10, 4, 6, 1, 2, 4, 2, 0, 1},
         {2, 6, 5, 19, 19, 19, 3, 3, 1, 1, 1},
         {2, 9, 7, 33, 33, 33, 7, 7, 2, 3, 1},
+        {3, 14, 23, 40, 40, 40, 7, 7, 1, 3, 1},
+        {2, 7, 6, 19, 19, 19, 7, 7, 1, 0, 1},
+        {1, 9, 10, 8, 8, 8, 5, 5, 1, 4, 1},
+        {1, 12, 9, 5, 5, 5, 2, 3, 1, 1, 1},
         {1, 5, 5, 150, 40, 1, 3, 3, 1, 1, 1},
         {1, 16, 16, 70, 66, 1, 3, 3, 2, 1, 1},
         {3, 20, 17, 24, 100, 1, 3, 3, 1, 1, 1},
@@ -116,10 +122,16 @@ static void test_convolutions(void) {
         {9, 8, 6, 70, 16, 1, 3, 3, 1, 2, 1},
         {9, 16, 12, 64, 64, 1, 3, 3, 1, 1, 1},
         {24, 4, 8, 530, 40, 1, 3, 3, 1, 1, 1},
+        /* and what goes by single taps */
+        {3, 9, 7, 40, 50, 1, 3, 3, 2, 1, 1},
+        {2, 8, 8, 530, 70, 1, 3, 3, 1, 1, 1},
+        {2, 9, 12, 64, 36, 2, 3, 3, 1, 1, 1},
+        {1, 10, 10, 33, 540, 1, 2, 2, 2, 0, 1},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        for (int direct = 0; direct < 2; direct++) test_conv2d(cases[i], 0, i % 2, (int)(i % 3), direct);
-        for (int share = 40; share <= 100; share += 60) test_conv2d(cases[i], share, 1, (int)((i + 1) % 3), 1);
+        for (int direct = 0; direct < 2; direct++) test_conv2d(cases[i], 0, 1, i % 2, (int)(i % 3), direct);
+        for (int share = 40; share <= 100; share += 60) test_conv2d(cases[i], share, 1, 1, (int)((i + 1) % 3), share < 100);
+        for (int64_t side = 2; side <= 4; side += 2) test_conv2d(cases[i], 40, side, 1, (int)((i + side) % 3), 0);
     }
 }
 
@@ -197,8 +209,8 @@ static void test_pool2d(int64_t batch, int64_t height, int64_t width, int64_t ch
     v.out.count = batch * v.rows.out * v.columns.out;
     int32_t *in_memory = NULL, *out_memory = NULL;
     if (share) {
-        v.in = visible(batch, height, width, share, &in_memory);
-        v.out = visible(batch, v.rows.out, v.columns.out, share, &out_memory);
+        v.in = visible(batch, height, width, share, 1, &in_memory);
+        v.out = visible(batch, v.rows.out, v.columns.out, share, 1, &out_memory);
     }
     array x = input(v.in.count * channels), y = input(v.out.count * channels), dx = input(x.count), dy = input(y.count);
     int32_t *from = malloc((size_t)y.count * 4), *from_fast = malloc((size_t)y.count * 4);
@@ -327,6 +339,16 @@ int main(void) {
             test_image_norm(3, 5, 21, 3, 10 * shift);
             test_image_norm(2, 300, 40, 8, 10 * shift);
             test_image_norm(1, 31, 64, 1, 10 * shift);
+        }
+        for (int64_t count = 1; count < 70000; count = count * 9 + 5) {
+            array x = array_make(count, 4, 0), dy = input(count), dx = input(count);
+            reference->gelu_gradient(reference_pool, count, x.d, dy.d, dx.d);
+            ON_EACH_POOL(p, {
+                memcpy(dx.f, dy.f, (size_t)count * 4);
+                fast->gelu_gradient(p, count, x.f, dx.f, dx.f);
+                check_array("gelu_gradient", "dx", &dx, 2e-6);
+            })
+            FREE(&x, &dy, &dx);
         }
         test_not_a_number();
     }

@@ -262,6 +262,8 @@ typedef struct mk_kernels {
 
     void (*add)(mk_pool *, int64_t count, const void *a, const void *b, void *y);   /* y may be a or b */
     void (*scale)(mk_pool *, int64_t count, double factor, const void *x, void *y); /* y may be x */
+    /* dx = dy * d gelu(x); dx may be dy. Where a matrix product makes dy, MK_ACTIVATION_GELU_GRADIENT does this in its end. */
+    void (*gelu_gradient)(mk_pool *, int64_t count, const void *x, const void *y_gradient, void *x_gradient);
     /* y = keep y + share x: running statistics, averages of weights, sums of gradients. With keep 0 y is not read. */
     void (*blend)(mk_pool *, int64_t count, double keep, double share, const void *x, void *y);
     /* y[b] = residual[b] + factors[b] x[b] for images of `values` each; residual may be NULL, y may be x or residual. */

@@ -587,6 +587,12 @@ static void MK(sgd)(mk_pool *pool, const mk_sgd *s) {
     }
 }
 
+static void MK(gelu_gradient)(mk_pool *pool, int64_t count, const void *x, const void *y_gradient, void *x_gradient) {
+    (void)pool;
+    for (int64_t i = 0; i < count; i++)
+        ((REAL *)x_gradient)[i] = (REAL)(((const REAL *)y_gradient)[i] * MK(gelu_derivative)(((const REAL *)x)[i]));
+}
+
 #include "reference_convolution.h"
 #include "reference_image_norm.h"
 
@@ -621,6 +627,7 @@ static const mk_kernels MK(table) = {
     .mean_tokens_gradient = MK(mean_tokens_gradient),
     .add = MK(add),
     .scale = MK(scale),
+    .gelu_gradient = MK(gelu_gradient),
     .blend = MK(blend),
     .scale_images = MK(scale_images),
     .conv2d_scratch = MK(conv2d_scratch),

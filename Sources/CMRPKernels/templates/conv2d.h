@@ -1,5 +1,6 @@
 /* Convolution: forward and gradient to the input as implicit GEMM (conv_view.h) with the tiles of the matrix product, the gradient to
- * the weights in conv_weights.h, 3 x 3 by Winograd's method in winograd.h, channels apart ("depthwise") in conv_depthwise.h. A kernel of 1 x 1 with stride 1 is a matrix product.
+ * the weights in conv_weights.h, 3 x 3 by Winograd's method in winograd.h, visible positions only in conv_visible.h, channels apart
+ * ("depthwise") in conv_depthwise.h. A kernel of 1 x 1 with stride 1 is a matrix product.
  *
  * Weights stand as the field stores them, [out][in][row][column]; they are packed anew into panels each time, which costs little beside
  * the product. Within a task k is cut into passes; in each, a panel of MK_TILE_ROWS rows of the view is gathered into the first cache
@@ -221,13 +222,15 @@ static void MK_NAME(conv_task)(void *context, int64_t index, int32_t worker) {
     if (p->scatter) MK_NAME(conv_scatter)(p, first_row, last_row - first_row, first_column, width, sums, sums_stride);
 }
 
+#include "conv_visible.h"
+
 /* Packs the weights and computes one class. */
 static void MK_NAME(conv_compute)(mk_pool *pool, MK_NAME(conv_product) *p, void *shared) {
     if (p->view.count == 0) return;
     p->packed = shared;
     p->pool = pool;
     if (p->k > 0) mk_pool_run(pool, mk_ceil_div(p->n, MK_TILE_COLUMNS), MK_NAME(conv_pack_task), p);
-    mk_pool_run(pool, p->row_tasks * p->column_tasks, MK_NAME(conv_task), p);
+    mk_pool_run(pool, p->row_tasks * p->column_tasks, MK_NAME(visible_fits)(&p->view) ? MK_NAME(visible_task) : MK_NAME(conv_task), p);
 }
 
 /* Visits the classes of the gradient to the input; with a list of positions, its rows are sorted by class first. */
@@ -262,25 +265,33 @@ static void MK_NAME(conv_classes)(mk_pool *pool, const mk_conv2d *v, int64_t gro
 #include "conv_weights.h"
 #include "winograd.h"
 
+MK_INLINE mk_scratch MK_NAME(conv_more)(mk_scratch a, mk_scratch b) {
+    return (mk_scratch){a.per_worker > b.per_worker ? a.per_worker : b.per_worker, a.shared > b.shared ? a.shared : b.shared};
+}
+
 static mk_scratch MK_NAME(conv2d_scratch)(const mk_conv2d *v, int32_t pass) {
     if (MK_NAME(conv_is_product)(v)) {
         mk_gemm g = MK_NAME(conv_gemm)(v, pass);
         return MK_NAME(gemm_scratch)(&g);
     }
     if (MK_NAME(conv_is_depthwise)(v)) return MK_NAME(depthwise_scratch)(v, pass);
-    if (MK_NAME(winograd_fits)(v, pass)) return MK_NAME(winograd_scratch)(v, pass);
-    if (pass == MK_CONV2D_WEIGHT_GRADIENT) return MK_NAME(conv_weights_scratch)(v);
-    /* The largest class; with a list, any class may hold nearly all rows or few, so each size is bounded by itself. */
     mk_scratch need = {0, 0};
+    if (MK_NAME(winograd_fits)(v, pass)) {
+        need = MK_NAME(winograd_scratch)(v, pass);
+        if (!v->in.rows && !v->out.rows) return need;
+    }
+    if (pass == MK_CONV2D_WEIGHT_GRADIENT) return MK_NAME(conv_more)(need, MK_NAME(conv_weights_scratch)(v));
+    /* The largest class; with a list, any class may hold nearly all rows or few, so each size is bounded by itself. */
     const int gradient = pass == MK_CONV2D_INPUT_GRADIENT;
     for (int64_t phase = 0; phase < (gradient ? v->rows.stride * v->columns.stride : 1); ++phase) {
         MK_NAME(conv_product) p = MK_NAME(conv_class)(v, pass, phase / v->columns.stride, phase % v->columns.stride, 0);
         int64_t sums = 0;
         if (p.scatter) sums = (MK_CONV_ROWS + 2 * MK_TILE_ROWS) * (mk_smaller(p.n, MK_CONV_COLUMNS) + 2 * MK_TILE_COLUMNS);
-        const int64_t own = (MK_NAME(conv_panel_floats)(&p) + sums) * (int64_t)sizeof(float);
+        int64_t own = MK_NAME(conv_panel_floats)(&p) + sums;
+        if (MK_NAME(visible_fits)(&p.view)) own = MK_NAME(visible_floats)(&p);
+        own *= (int64_t)sizeof(float);
         const int64_t shared = MK_NAME(conv_packed_floats)(&p) * (int64_t)sizeof(float) + (gradient ? v->in.count * 4 + 64 : 0);
-        if (own > need.per_worker) need.per_worker = own;
-        if (shared > need.shared) need.shared = shared;
+        need = MK_NAME(conv_more)(need, (mk_scratch){own, shared});
     }
     return need;
 }
@@ -295,10 +306,7 @@ static void MK_NAME(conv2d)(mk_pool *pool, const mk_conv2d *v, int32_t pass) {
         MK_NAME(depthwise)(pool, v, pass);
         return;
     }
-    if (MK_NAME(winograd_fits)(v, pass)) {
-        MK_NAME(conv_winograd)(pool, v, pass);
-        return;
-    }
+    if (MK_NAME(winograd_fits)(v, pass) && MK_NAME(conv_winograd)(pool, v, pass)) return;
     for (int64_t group = 0; group < v->groups; ++group) {
         if (pass == MK_CONV2D_WEIGHT_GRADIENT) {
             MK_NAME(conv_weights)(pool, v, group);

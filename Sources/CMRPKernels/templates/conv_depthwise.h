@@ -1,5 +1,7 @@
 /* Convolution of each channel by itself (channels = groups = out_channels): lanes are channels; no product of matrices is in it. */
 
+#include "conv_strips.h"
+
 typedef struct MK_NAME(depthwise_job) {
     const mk_conv2d *v;
     int32_t pass;
@@ -8,6 +10,7 @@ typedef struct MK_NAME(depthwise_job) {
 } MK_NAME(depthwise_job);
 
 static mk_scratch MK_NAME(depthwise_scratch)(const mk_conv2d *v, int32_t pass) {
+    if (MK_NAME(strips_fit)(v)) return MK_NAME(strips_scratch)(v, pass);
     const int64_t blocks = pass == MK_CONV2D_WEIGHT_GRADIENT ? mk_blocks(v->out.count) : 1;
     return (mk_scratch){0, blocks * v->rows.kernel * v->columns.kernel * v->channels * (int64_t)sizeof(float)};
 }
@@ -86,6 +89,10 @@ static void MK_NAME(depthwise_weights_task)(void *context, int64_t block, int32_
 }
 
 static void MK_NAME(depthwise)(mk_pool *pool, const mk_conv2d *v, int32_t pass) {
+    if (MK_NAME(strips_fit)(v)) {
+        MK_NAME(depthwise_strips)(pool, v, pass);
+        return;
+    }
     MK_NAME(depthwise_job) job = {v, pass, v->rows.kernel * v->columns.kernel, mk_blocks(v->out.count), mk_pool_shared(pool)};
     float *weight = v->weight;
     if (pass == MK_CONV2D_WEIGHT_GRADIENT) {

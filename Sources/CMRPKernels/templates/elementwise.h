@@ -84,6 +84,21 @@ static void MK_NAME(scale_images)(mk_pool *pool, int64_t images, int64_t values,
     mk_pool_run(pool, images, MK_NAME(scale_images_task), &job);
 }
 
+static void MK_NAME(gelu_gradient_task)(void *context, int64_t index, int32_t worker) {
+    const MK_NAME(elementwise_job) *job = context;
+    int64_t start = index * MK_TASK_VALUES;
+    const float *x = job->a + start, *dy = job->b + start;
+    float *dx = job->y + start;
+    (void)worker;
+    MK_EACH_VECTOR(i, n, mk_least(MK_TASK_VALUES, job->count - start),
+                   { vf_store_part(dx + i, vf_load_part(dy + i, n) * vf_gelu_gradient(vf_load_part(x + i, n)), n); });
+}
+
+static void MK_NAME(gelu_gradient)(mk_pool *pool, int64_t count, const void *x, const void *y_gradient, void *x_gradient) {
+    MK_NAME(elementwise_job) job = {count, x, y_gradient, x_gradient, 0};
+    mk_pool_run(pool, mk_ceil_divide(count, MK_TASK_VALUES), MK_NAME(gelu_gradient_task), &job);
+}
+
 typedef struct {
     int64_t rows, columns;
     const float *x;

@@ -46,6 +46,7 @@ const mk_kernels MK_NAME(table) = {
     .mean_tokens_gradient = MK_NAME(mean_tokens_gradient),
     .add = MK_NAME(add),
     .scale = MK_NAME(scale),
+    .gelu_gradient = MK_NAME(gelu_gradient),
     .blend = MK_NAME(blend),
     .scale_images = MK_NAME(scale_images),
     .conv2d_scratch = MK_NAME(conv2d_scratch),

@@ -3,7 +3,10 @@
  * that over channels it is 36 matrix products, with 4 times fewer multiplications than the direct sum. The gradient to the input is the
  * same with the kernel turned round; the gradient to the kernel is G' [sum over tiles of (B' d B) * (A dY A')] G.
  *
- * Tiles are transformed by the block, so that all that a block needs stays near: the transformed images never lie in memory as a whole. */
+ * Tiles are transformed by the block, so that all that a block needs stays near: the transformed images never lie in memory as a whole.
+ *
+ * Where only some positions are there, only the tiles of the output that hold one are computed: all of their positions are there when cells
+ * of at least 4 x 4 are masked. Whether that pays is seen from the positions themselves (winograd_pays). */
 #ifndef MK_WINOGRAD_H
 #define MK_WINOGRAD_H
 
@@ -26,9 +29,11 @@ enum {
 typedef struct MK_NAME(winograd) {
     const float *from;
     float *to;
+    const int32_t *from_rows, *to_rows; /* rows of positions, or NULL */
+    const int32_t *list;                /* the tiles to compute, or NULL: all */
     int64_t from_height, from_width, to_height, to_width, padding;
     int64_t channels, outputs, batch;
-    int64_t tile_rows, tile_columns, tiles, block; /* tiles: of all images; block: of a task */
+    int64_t tile_rows, tile_columns, tiles, block; /* tiles: of all images, or of the list; block: of a task */
     int64_t kernel_lane, kernel_channel;           /* strides of the 9 numbers of a kernel, by output and by channel */
     int turned;
     const float *weight, *bias, *addend;
@@ -45,7 +50,7 @@ MK_INLINE int MK_NAME(winograd_fits)(const mk_conv2d *v, int32_t pass) {
     const mk_window *r = &v->rows, *c = &v->columns;
     if (v->direct || v->groups != 1 || r->kernel != 3 || c->kernel != 3 || r->stride != 1 || c->stride != 1) return 0;
     if (r->dilation != 1 || c->dilation != 1 || r->padding != c->padding || r->padding > 2) return 0;
-    if (v->in.positions || v->out.positions || v->channels < MK_WINOGRAD_LEAST || v->out_channels < MK_WINOGRAD_LEAST) return 0;
+    if (v->channels < MK_WINOGRAD_LEAST || v->out_channels < MK_WINOGRAD_LEAST) return 0;
     const int64_t tiles = mk_ceil_div(r->out, MK_WINOGRAD_SIDE) * mk_ceil_div(c->out, MK_WINOGRAD_SIDE);
     /* Few tiles do not pay for the transform of the kernels, which are 4 times as large then. */
     if (pass != MK_CONV2D_WEIGHT_GRADIENT && v->batch * tiles < MK_WINOGRAD_LEAST_TILES) return 0;
@@ -54,8 +59,11 @@ MK_INLINE int MK_NAME(winograd_fits)(const mk_conv2d *v, int32_t pass) {
 
 static MK_NAME(winograd) MK_NAME(winograd_plan)(const mk_conv2d *v, int32_t pass) {
     const int gradient = pass == MK_CONV2D_INPUT_GRADIENT;
+    const mk_places *from = gradient ? &v->out : &v->in, *to = gradient ? &v->in : &v->out;
     MK_NAME(winograd)
     w = {.from = gradient ? v->y : v->x,
+         .from_rows = from->rows,
+         .to_rows = to->rows,
          .to = gradient ? v->x : v->y,
          .from_height = gradient ? v->rows.out : v->rows.in,
          .from_width = gradient ? v->columns.out : v->columns.in,
@@ -84,6 +92,25 @@ static MK_NAME(winograd) MK_NAME(winograd_plan)(const mk_conv2d *v, int32_t pass
     return w;
 }
 
+/* The tiles that hold a position which is there go into `list`; returns their number. */
+static int64_t MK_NAME(winograd_tiles)(const MK_NAME(winograd) *w, int32_t *list) {
+    int64_t count = 0, tile = 0;
+    for (int64_t image = 0; image < w->batch; ++image)
+        for (int64_t top = 0; top < w->to_height; top += MK_WINOGRAD_SIDE)
+            for (int64_t left = 0; left < w->to_width; left += MK_WINOGRAD_SIDE, ++tile) {
+                int there = 0;
+                for (int64_t y = top; y < mk_smaller(top + MK_WINOGRAD_SIDE, w->to_height); ++y) {
+                    const int32_t *rows = w->to_rows + (image * w->to_height + y) * w->to_width;
+                    for (int64_t x = left; x < mk_smaller(left + MK_WINOGRAD_SIDE, w->to_width); ++x) there |= rows[x] >= 0;
+                }
+                if (there) list[count++] = (int32_t)tile;
+            }
+    return count;
+}
+
+/* Whether `tiles` cost less than the direct sum over `count` positions, some of whose neighbours are not there. */
+MK_INLINE int MK_NAME(winograd_pays)(int64_t tiles, int64_t count) { return tiles * MK_WINOGRAD_POINTS * 2 <= count * 9; }
+
 /* Rows of transformed channels lie an odd number of cache lines apart. */
 MK_INLINE int64_t MK_NAME(winograd_stride)(int64_t channels) { return mk_ceil_div(channels, 32) * 32 + 16; }
 
@@ -105,6 +132,7 @@ static mk_scratch MK_NAME(winograd_scratch)(const mk_conv2d *v, int32_t pass) {
             zeros + MK_NAME(winograd_source_floats)(&w) + MK_WINOGRAD_POINTS * w.block * MK_NAME(winograd_stride)(MK_WINOGRAD_COLUMNS);
         need.shared = MK_WINOGRAD_POINTS * mk_ceil_div(w.outputs, MK_TILE_COLUMNS) * MK_TILE_COLUMNS * w.channels;
     }
+    if (w.to_rows) need.shared += mk_ceil_div(w.tiles, 16) * 16;
     need.per_worker *= (int64_t)sizeof(float);
     need.shared *= (int64_t)sizeof(float);
     return need;
@@ -163,13 +191,15 @@ MK_INLINE void MK_NAME(winograd_kernel_gradient)(const vf u[6], vf g[3]) {
     g[2] = vf_fma(far, sixth, u[5] - near);
 }
 
-/* Where the side x side pixels from (top, left) on lie; what is beyond the border is `zeros`. */
-MK_INLINE void MK_NAME(winograd_pixels)(const float *image, int64_t height, int64_t width, int64_t stride, int64_t top, int64_t left,
-                                        const int side, const float *zeros, const float **at) {
+/* Where the side x side pixels of an image from (top, left) on lie; what is beyond the border, or not there, is `zeros`. */
+MK_INLINE void MK_NAME(winograd_pixels)(const float *from, const int32_t *rows, int64_t image, int64_t height, int64_t width,
+                                        int64_t stride, int64_t top, int64_t left, const int side, const float *zeros, const float **at) {
     for (int i = 0; i < side; ++i)
         for (int j = 0; j < side; ++j) {
             const int64_t y = top + i, x = left + j;
-            at[i * side + j] = y >= 0 && y < height && x >= 0 && x < width ? image + (y * width + x) * stride : zeros;
+            int64_t row = y >= 0 && y < height && x >= 0 && x < width ? (image * height + y) * width + x : -1;
+            if (rows && row >= 0) row = rows[row];
+            at[i * side + j] = row >= 0 ? from + row * stride : zeros;
         }
 }
 
@@ -178,6 +208,7 @@ typedef struct {
 } MK_NAME(winograd_place);
 
 MK_INLINE MK_NAME(winograd_place) MK_NAME(winograd_locate)(const MK_NAME(winograd) *w, int64_t tile) {
+    if (w->list) tile = w->list[tile];
     const int64_t line = tile / w->tile_columns, image = line / w->tile_rows;
     return (MK_NAME(winograd_place)){image, (line - image * w->tile_rows) * MK_WINOGRAD_SIDE,
                                      (tile - line * w->tile_columns) * MK_WINOGRAD_SIDE};
@@ -189,8 +220,8 @@ static void MK_NAME(winograd_load)(const MK_NAME(winograd) *w, int64_t tile, int
     const MK_NAME(winograd_place) place = MK_NAME(winograd_locate)(w, tile);
     const float *at[36];
     MK_NAME(winograd_pixels)
-    (w->from + place.image * w->from_height * w->from_width * w->channels, w->from_height, w->from_width, w->channels,
-     place.top - w->padding, place.left - w->padding, 6, zeros, at);
+    (w->from, w->from_rows, place.image, w->from_height, w->from_width, w->channels, place.top - w->padding, place.left - w->padding, 6,
+     zeros, at);
     MK_EACH_VECTOR(c, n, count, {
         vf rows[6][6];
         for (int j = 0; j < 6; ++j) {
@@ -213,8 +244,7 @@ static void MK_NAME(winograd_load_gradient)(const MK_NAME(winograd) *w, int64_t 
     const MK_NAME(winograd_place) place = MK_NAME(winograd_locate)(w, tile);
     const float *at[16];
     MK_NAME(winograd_pixels)
-    (w->to + place.image * w->to_height * w->to_width * w->outputs, w->to_height, w->to_width, w->outputs, place.top, place.left, 4, zeros,
-     at);
+    (w->to, w->to_rows, place.image, w->to_height, w->to_width, w->outputs, place.top, place.left, 4, zeros, at);
     MK_EACH_VECTOR(c, n, count, {
         vf rows[6][4];
         for (int j = 0; j < 4; ++j) {
@@ -238,7 +268,7 @@ static void MK_NAME(winograd_store)(const MK_NAME(winograd) *w, int64_t tile, in
     const MK_NAME(winograd_place) place = MK_NAME(winograd_locate)(w, tile);
     const int64_t rows = mk_smaller(MK_WINOGRAD_SIDE, w->to_height - place.top);
     const int64_t columns = mk_smaller(MK_WINOGRAD_SIDE, w->to_width - place.left);
-    const int64_t corner = ((place.image * w->to_height + place.top) * w->to_width + place.left) * w->outputs + first;
+    const int64_t corner = (place.image * w->to_height + place.top) * w->to_width + place.left;
     MK_EACH_VECTOR(c, n, count, {
         vf lines[4][6];
         for (int j = 0; j < 6; ++j) {
@@ -252,7 +282,9 @@ static void MK_NAME(winograd_store)(const MK_NAME(winograd) *w, int64_t tile, in
             vf y[4];
             MK_NAME(winograd_target)(lines[i], y);
             for (int64_t j = 0; j < columns; ++j) {
-                const int64_t at = corner + (i * w->to_width + j) * w->outputs + c;
+                int64_t row = corner + i * w->to_width + j;
+                if (w->to_rows && (row = w->to_rows[row]) < 0) continue;
+                const int64_t at = row * w->outputs + first + c;
                 vf sum = y[j] + bias;
                 if (w->addend) sum += vf_load_part(w->addend + at, n);
                 vf_store_part(w->to + at, sum, n);
@@ -412,19 +444,30 @@ static void MK_NAME(winograd_sum_task)(void *context, int64_t index, int32_t wor
     mk_sum_blocks(w->tile_blocks, all, mk_smaller(MK_TASK_VALUES, all - first), w->sums + first, w->weight_gradient + first);
 }
 
-static void MK_NAME(conv_winograd)(mk_pool *pool, const mk_conv2d *v, int32_t pass) {
+/* Returns 0, having done nothing, when the visible positions lie so apart that it would not pay. */
+static int MK_NAME(conv_winograd)(mk_pool *pool, const mk_conv2d *v, int32_t pass) {
     MK_NAME(winograd) w = MK_NAME(winograd_plan)(v, pass);
+    float *shared = mk_pool_shared(pool);
     w.pool = pool;
+    if (w.to_rows) {
+        int32_t *list = (int32_t *)shared;
+        shared += mk_ceil_div(w.tiles, 16) * 16;
+        w.tiles = MK_NAME(winograd_tiles)(&w, list);
+        w.list = list;
+        if (w.tiles == 0 || !MK_NAME(winograd_pays)(w.tiles, pass == MK_CONV2D_INPUT_GRADIENT ? v->in.count : v->out.count)) return 0;
+        w.tile_blocks = mk_smaller(w.tile_blocks, mk_ceil_div(w.tiles, 2 * MK_WINOGRAD_CHUNK));
+    }
     if (pass != MK_CONV2D_WEIGHT_GRADIENT) {
-        w.packed = mk_pool_shared(pool);
+        w.packed = shared;
         mk_pool_run(pool, mk_ceil_div(w.outputs, MK_TILE_COLUMNS), MK_NAME(winograd_pack_task), &w);
         mk_pool_run(pool, mk_ceil_div(w.tiles, w.block), MK_NAME(winograd_task), &w);
-        return;
+        return 1;
     }
     w.weight_gradient = v->weight;
-    w.sums = mk_pool_shared(pool);
+    w.sums = shared;
     mk_pool_run(pool, w.channel_blocks * w.output_blocks * w.tile_blocks, MK_NAME(winograd_weights_task), &w);
     if (w.tile_blocks > 1) mk_pool_run(pool, mk_ceil_div(w.outputs * w.channels * 9, MK_TASK_VALUES), MK_NAME(winograd_sum_task), &w);
+    return 1;
 }
 
 #endif

@@ -109,17 +109,36 @@ public struct MatrixProduct: Operation {
 
 /// dv = dy * gelu'(v), where gelu'(v) = Phi(v) + v phi(v).
 ///
-/// Fused into the matrix product that makes dy: a GELU layer is followed by a linear layer in all our networks.
+/// Fused into the matrix product that makes dy where there is one: in most networks a GELU layer is followed by a linear layer.
 enum GELUGradient {
     static func apply(to gradient: Value, preactivation: Value, in graph: Graph) throws -> Value {
         guard let producer = graph.producer(of: gradient),
             let product = graph.nodes[producer].operation as? MatrixProduct, product.activation == .none,
             !graph.nodes[producer].inputs.dropFirst(2).contains(where: { $0 != nil }), graph.uses(of: gradient) == 0
-        else { throw MRPError(.unsupported, "the output of a GELU layer must feed exactly one linear layer") }
+        else { return try graph.apply(GELUDerivative(), [preactivation, gradient])[0] }
         let fused = MatrixProduct(
             transposeA: product.transposeA, transposeB: product.transposeB, activation: .geluGradient)
         graph.rewrite(producer, fused, input: preactivation, at: MatrixProduct.Input.preactivation)
         return gradient
+    }
+}
+
+/// dy * gelu'(v) by itself. Inputs: v, dy.
+struct GELUDerivative: Operation {
+    var name: String { "gelu gradient" }
+    var reusableInputs: [Int] { [1] }
+
+    func outputTypes(_ inputs: [TensorType?]) throws -> [TensorType] {
+        guard inputs.count == 2, let x = inputs[0], let gradient = inputs[1], x.count == gradient.count else {
+            throw shapeError(name, "value and gradient must have the same shape")
+        }
+        return [x]
+    }
+
+    func kernel(_ call: KernelCall) -> Kernel {
+        let (pool, run, count) = (call.pool, call.kernels.gelu_gradient, Int64(call.type(0).count))
+        let (x, gradient, output) = (call.input(0), call.input(1), call.outputs[0])
+        return Kernel { run?(pool, count, x, gradient, output) }
     }
 }
 

@@ -26,10 +26,12 @@ struct ConfigurationReader {
             throw MRPError(.version, "the file has format version \(found), this library reads up to \(ModelConfiguration.version)")
         }
         try checkKind()
-        var result = isResidual ? ModelDescription(encoder: try ModelConfiguration.residualNetwork(json)) : try transformer(ours)
+        var result =
+            isConvolutional ? ModelDescription(encoder: try ModelConfiguration.convolutionalNetwork(json)) : try transformer(ours)
         result.isPretrained = ours["is_pretrained"]?.bool ?? true
         result.maskRatio = json["mask_ratio"]?.number ?? 0.75
         result.normalizesTargets = json["norm_pix_loss"]?.bool ?? false
+        if let objective = ours["objective"] { result.objective = try Objectives.read(objective, result.encoder) }
         try readHead(ours, into: &result)
         // A head that the encoder cannot have is an error here already.
         _ = try result.head.map { try result.encoder.headParameters($0, onPretrained: result.isPretrained) }
@@ -37,7 +39,7 @@ struct ConfigurationReader {
         return result
     }
 
-    private var isResidual: Bool { json["model_type"]?.string == ModelConfiguration.residualType }
+    private var isConvolutional: Bool { ModelConfiguration.convolutionalTypes.contains(json["model_type"]?.string ?? "") }
 
     /// A vision transformer, and its decoder where there is one.
     private func transformer(_ ours: JSON) throws -> ModelDescription {
@@ -67,8 +69,9 @@ struct ConfigurationReader {
     }
 
     private func checkKind() throws {
-        if let type = json["model_type"]?.string, !["vit_mae", "vit", ModelConfiguration.residualType].contains(type) {
-            throw MRPError(.unsupported, "model_type '\(type)' is not one of vit, vit_mae, \(ModelConfiguration.residualType)")
+        if let type = json["model_type"]?.string, !(["vit_mae", "vit"] + ModelConfiguration.convolutionalTypes).contains(type) {
+            let known = (["vit", "vit_mae"] + ModelConfiguration.convolutionalTypes).joined(separator: ", ")
+            throw MRPError(.unsupported, "model_type '\(type)' is not one of \(known)")
         }
         if let activation = json["hidden_act"]?.string, activation != "gelu" {
             throw MRPError(.unsupported, "hidden_act '\(activation)' is not offered: gelu is")
@@ -77,10 +80,11 @@ struct ConfigurationReader {
 
     private func readHead(_ ours: JSON, into result: inout ModelDescription) throws {
         let pooling =
-            ours["pooling"]?.string.flatMap(Pooling.init) ?? (isResidual || weights?.shape("fc_norm.weight") != nil ? .mean : .cls)
+            ours["pooling"]?.string.flatMap(Pooling.init) ?? (isConvolutional || weights?.shape("fc_norm.weight") != nil ? .mean : .cls)
+        let classifier = ["resnet": "fc.weight", "convnextv2": "head.fc.weight"][json["model_type"]?.string ?? ""] ?? "head.weight"
         if let classes = ours["classes"]?.integer {
             result.head = try ClassifierHead(classes: classes, pooling: ours["pooling"] == nil ? .mean : pooling)
-        } else if let classes = weights?.shape(isResidual ? "fc.weight" : "head.weight")?.first {
+        } else if let classes = weights?.shape(classifier)?.first {
             result.head = try ClassifierHead(classes: classes, pooling: pooling)
         }
         guard let head = result.head else { return }

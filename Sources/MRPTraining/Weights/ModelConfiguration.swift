@@ -7,7 +7,7 @@ enum ModelConfiguration {
     static let version = 1
 
     static func json(_ model: Model) -> JSON {
-        var members = (model.encoder as? ResidualNetwork).map(members) ?? []
+        var members = (model.encoder as? any ConvolutionalEncoder).map { Self.members($0) } ?? []
         if let encoder = model.encoder as? VisionTransformer { members = self.members(encoder, model) }
         if let head = model.head {
             let names = (0..<head.classes).map { $0 < model.classNames.count ? model.classNames[$0] : "LABEL_\($0)" }
@@ -51,6 +51,7 @@ enum ModelConfiguration {
             ("version", .integer(version)), ("is_pretrained", .bool(model.isPretrained)),
         ]
         if let encoder = model.encoder as? VisionTransformer { members.append(("positions", .string(encoder.positions.rawValue))) }
+        if let objective = model.objective.flatMap(Objectives.json) { members.append(("objective", objective)) }
         if let normalization = model.normalization {
             members.append(("mean", .array(normalization.mean.map { .number($0) })))
             members.append(("std", .array(normalization.deviation.map { .number($0) })))

@@ -5,7 +5,10 @@ import MRPObjectives
 /// Everything about a model but its weights.
 struct ModelDescription {
     var encoder: any ImageEncoder
+    /// Of a masked autoencoder.
     var decoder: MaskedDecoder?
+    /// Any other objective that the model was saved with.
+    var objective: (any PretrainingObjective)?
     var head: ClassifierHead?
     var normalization: Normalization?
     var classNames: [String] = []
@@ -21,6 +24,7 @@ struct ModelDescription {
     func specifications() throws -> [ParameterSpecification] {
         var result = encoder.parameters()
         if let decoder { result += decoder.parameters(for: try transformer("a decoder")) }
+        if let objective { result += objective.parameters() }
         if let head { result += try encoder.headParameters(head, onPretrained: isPretrained) }
         return result
     }
@@ -28,7 +32,7 @@ struct ModelDescription {
     /// The encoder as a vision transformer, or an error for what is asked of another.
     func transformer(_ wish: String) throws -> VisionTransformer {
         guard let transformer = encoder as? VisionTransformer else {
-            throw MRPError(.unsupported, "\(wish) needs a vision transformer, the encoder is a residual network")
+            throw MRPError(.unsupported, "\(wish) needs a vision transformer, the encoder is a convolutional network")
         }
         return transformer
     }
@@ -44,10 +48,10 @@ struct ModelDescription {
 
     /// Such a model, its weights all zero.
     func model() throws -> Model {
-        let objective = try decoder.map {
+        let masked = try decoder.map {
             MaskedAutoencoder(try transformer("a decoder"), decoder: $0, maskRatio: maskRatio, normalizesTargets: normalizesTargets)
         }
-        let model = try Model(encoder: encoder, objective: objective, head: head, seed: nil)
+        let model = try Model(encoder: encoder, objective: objective ?? masked, head: head, seed: nil)
         model.normalization = normalization
         model.classNames = classNames
         model.isPretrained = isPretrained

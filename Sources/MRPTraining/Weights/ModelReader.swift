@@ -69,6 +69,7 @@ struct ModelReader {
         if !describesNetwork(json) { json = exists(source.folder + "config.json") ?? json }
         guard let json, describesNetwork(json) else {
             let reader = ShapeReader(weights: weights, json: json, options: options)
+            if weights.has("stages.") { return try reader.convNeXt() }
             return try weights.has("conv1.") ? reader.residual() : reader.description()
         }
         var description = try describe(json)
@@ -82,7 +83,7 @@ struct ModelReader {
     }
 
     private func describesNetwork(_ json: JSON?) -> Bool {
-        json?["hidden_size"] != nil || json?["model_type"]?.string == ModelConfiguration.residualType
+        json?["hidden_size"] != nil || ModelConfiguration.convolutionalTypes.contains(json?["model_type"]?.string ?? "")
     }
 
     private func describe(_ json: JSON) throws -> ModelDescription {

@@ -88,7 +88,9 @@ struct NamedWeights {
     /// One more than the largest number of a family of blocks.
     func depth(_ family: String) -> Int {
         weights.keys.reduce(0) { depth, name in
-            guard name.hasPrefix(family + "."), let number = Int(name.split(separator: ".")[1]) else { return depth }
+            guard name.hasPrefix(family + "."), let number = Int(name.dropFirst(family.count + 1).prefix { $0 != "." }) else {
+                return depth
+            }
             return max(depth, number < 1 << 20 ? number + 1 : 0)
         }
     }

@@ -7,7 +7,7 @@ import MRPModels
 /// - `positions`: `recompute` (the sine-cosine table of the new grid) or `bicubic` (interpolated).
 /// - `patch_weights`: `resample`. `channel_weights`: `repeat` or `average`. `classifier`: `new`.
 ///
-/// A residual network takes images of any size as it is; positions and patches it has none.
+/// A convolutional network takes images of any size as it is; positions and patches it has none.
 ///
 /// What is wanted and not allowed is an error that names the option. Each change is noted.
 struct ShapeAdaptation {
@@ -29,15 +29,17 @@ struct ShapeAdaptation {
         channels = options.choice("channel_weights")
         var source = description
         let old = description.encoder.geometry
-        let new: PatchGeometry
-        if let network = description.encoder as? ResidualNetwork {
-            target.encoder = try Self.adapted(network, options)
-            new = target.encoder.geometry
-            target.notes += Self.residualNotes(old, new, channels: channels)
-        } else {
-            new = try Self.wanted(old, options)
-        }
-        if target.encoder is VisionTransformer, new != old || positions == "recompute" {
+        let new = try Self.wanted(old, options, isConvolutional: description.encoder is any ConvolutionalEncoder)
+        if let network = description.encoder as? any ConvolutionalEncoder {
+            try Self.checkConvolutional(network, new, options)
+            let cellSize = options.isSet("cell_size") ? options.optionalInteger("cell_size") : Self.cellSize(network, new)
+            target.encoder = try Encoders.resized(network, new, cellSize: cellSize)
+            target.notes += Self.convolutionalNotes(old, new, channels: channels)
+            if target.encoder.geometry != old, description.objective != nil {
+                target.objective = nil
+                target.notes.append("the decoder is left out: it was made for other images or cells")
+            }
+        } else if new != old || positions == "recompute" {
             let encoder = try description.transformer("another size of patches")
             try Self.check(old, new, options)
             target.encoder = VisionTransformer(
@@ -76,15 +78,15 @@ struct ShapeAdaptation {
         freshNames = source.head == nil ? Set(head) : []
     }
 
-    private static func wanted(_ old: PatchGeometry, _ options: Options) throws -> PatchGeometry {
-        try PatchGeometry(
-            channels: size("channels", old.channels, options), height: size("image_height", old.height, options),
-            width: size("image_width", old.width, options), patchHeight: size("patch_height", old.patchHeight, options),
-            patchWidth: size("patch_width", old.patchWidth, options))
-    }
-
-    private static func size(_ key: String, _ value: Int, _ options: Options) -> Int {
-        options.isSet(key) ? options.integer(key) : value
+    private static func wanted(_ old: PatchGeometry, _ options: Options, isConvolutional: Bool) throws -> PatchGeometry {
+        func size(_ key: String, _ value: Int) -> Int { options.isSet(key) ? options.integer(key) : value }
+        let (height, width) = (size("image_height", old.height), size("image_width", old.width))
+        if isConvolutional {
+            return try PatchGeometry(channels: size("channels", old.channels), height: height, width: width, patchHeight: 1, patchWidth: 1)
+        }
+        return try PatchGeometry(
+            channels: size("channels", old.channels), height: height, width: width,
+            patchHeight: size("patch_height", old.patchHeight), patchWidth: size("patch_width", old.patchWidth))
     }
 
     private static func checkChannels(_ old: PatchGeometry, _ new: PatchGeometry, _ options: Options) throws {
@@ -114,22 +116,23 @@ struct ShapeAdaptation {
         }
     }
 
-    /// The network for the images that the options want; its weights fit any size.
-    private static func adapted(_ network: ResidualNetwork, _ options: Options) throws -> ResidualNetwork {
+    /// The file's cells, where they are not the usual ones and still divide the images.
+    private static func cellSize(_ network: any ConvolutionalEncoder, _ new: PatchGeometry) -> Int? {
+        let side = network.geometry.patchHeight
+        return side > network.downsampling && new.height % side == 0 && new.width % side == 0 ? side : nil
+    }
+
+    private static func checkConvolutional(_ network: any ConvolutionalEncoder, _ new: PatchGeometry, _ options: Options) throws {
         let key = ["positions", "patch_weights"].first { options.choice($0) != "keep" }
         let wish = key.map { "option \($0)=\(options.choice($0))" } ?? "another patch_size"
         guard key == nil, !options.isSet("patch_height"), !options.isSet("patch_width") else {
-            throw MRPError(.unsupported, "\(wish) needs a vision transformer, the file holds a residual network (\(network.size.name))")
+            let name = (network as? ResidualNetwork)?.size.name ?? (network as? ConvNeXt)?.size.name ?? ""
+            throw MRPError(.unsupported, "\(wish) needs a vision transformer, the file holds a convolutional network (\(name))")
         }
-        let old = network.geometry
-        let adapted = try ResidualNetwork(
-            network.size, stem: network.stem, baseWidth: network.baseWidth, channels: size("channels", old.channels, options),
-            height: size("image_height", old.height, options), width: size("image_width", old.width, options))
-        try checkChannels(old, adapted.geometry, options)
-        return adapted
+        try checkChannels(network.geometry, new, options)
     }
 
-    private static func residualNotes(_ old: PatchGeometry, _ new: PatchGeometry, channels: String) -> [String] {
+    private static func convolutionalNotes(_ old: PatchGeometry, _ new: PatchGeometry, channels: String) -> [String] {
         var notes: [String] = []
         if (new.height, new.width) != (old.height, old.width) {
             notes.append("images of \(old.height) x \(old.width) became \(new.height) x \(new.width): the weights are the same")
@@ -196,7 +199,7 @@ struct ShapeAdaptation {
             let (from, to) = ((old.patchHeight, old.patchWidth), (new.patchHeight, new.patchWidth))
             if from != to { weights = try Resampling.patches(weights, from: from, to: to) }
             _ = tensor.float32.update(fromContentsOf: weights)
-        case "conv1.weight":
+        case "conv1.weight", "stem.0.weight":
             let weights = Resampling.channels(
                 Array(values.float32), outputs: tensor.shape[0], pixels: tensor.shape[2] * tensor.shape[3], from: old.channels,
                 to: new.channels, averages: channels == "average")

@@ -1,7 +1,7 @@
 import MRPModels
 
 /// The spellings under which others store the weights of a vision transformer. Each is a column of `NameTable.rows`. Residual networks
-/// have torchvision's names in all of them.
+/// have torchvision's names in all of them, ConvNeXt timm's, and the decoder of SparK its own.
 public enum WeightNames: String, CaseIterable, Sendable {
     /// Files on the Hugging Face hub, and transformers 4.
     case hub
@@ -85,13 +85,22 @@ enum NameTable {
         ] + blocks("blocks.*", "vit.encoder.layer.*", "vit.layers.*", saved: "vit.encoder.layer.*")
         + blocks(
             "decoder_blocks.*", "decoder.decoder_layers.*", "decoder.decoder_layers.*", saved: "decoder.decoder_encoder.layer.*")
-        + residualNames.map { row($0, $0) }
+        + (residualNames + convNeXtNames + sparkNames).map { row($0, $0) }
 
     /// Stem, four stages of blocks of two or three layers, and classifier.
     private static var residualNames: [String] {
         let inner = (1...3).flatMap { ["conv\($0)", "bn\($0)"] } + ["downsample.*"]
         return ["conv1", "bn1", "fc"] + (1...4).flatMap { stage in inner.map { "layer\(stage).*.\($0)" } }
     }
+
+    private static let convNeXtNames =
+        ["stem.*", "stages.*.downsample.*", "head.norm", "head.fc"]
+        + ["conv_dw", "norm", "mlp.fc1", "mlp.grn", "mlp.fc2"].map { "stages.*.blocks.*." + $0 }
+
+    private static let sparkNames = [
+        "mask_tokens.*", "densify_norms.*", "densify_projs.*", "dense_decoder.dec.*.up_sample", "dense_decoder.dec.*.conv.*",
+        "dense_decoder.proj",
+    ]
 
     private static let byName = Dictionary(uniqueKeysWithValues: rows.map { ($0.timm, $0) })
 

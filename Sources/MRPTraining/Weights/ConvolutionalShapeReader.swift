@@ -1,7 +1,7 @@
 import MRPEngine
 import MRPModels
 
-/// Works out what a residual network is from the shapes of its weights, for files of torchvision, timm and SparK: they come without a
+/// Works out what a convolutional network is from the shapes of its weights, for files of torchvision, timm and SparK: they come without a
 /// configuration of ours. What shapes cannot tell is the size of the images, which such a network takes in any size.
 extension ShapeReader {
     func residual() throws -> ModelDescription {
@@ -27,6 +27,36 @@ extension ShapeReader {
                 try ResidualNetwork(size, stem: stem, baseWidth: first[0], channels: first[1], height: height, width: width)
             })
         if let classes = weights.shape("fc.weight")?.first {
+            result.head = try ModelDescription.fromFile { try ClassifierHead(classes: classes, pooling: .mean) }
+        }
+        result.normalization = normalization(channels: first[1])
+        result.notes = notes
+        return result
+    }
+
+    /// ConvNeXt V2 as timm stores it.
+    func convNeXt() throws -> ModelDescription {
+        let first = try shape("stem.0.weight", 4)
+        guard let stem = [4: ResidualNetwork.Stem.imagenet, 1: .cifar][first[2]], first[2] == first[3] else {
+            throw MRPError(
+                .unsupported, "the stem is \(first[2]) x \(first[3]): 4 x 4 (stem imagenet) and 1 x 1 (stem cifar) are offered")
+        }
+        let blocks = (0..<4).map { weights.depth("stages.\($0).blocks") }
+        let fitting = ConvNeXt.sizes.filter { $0.blocks == blocks }
+        guard let size = fitting.first(where: { $0.width == first[0] }) ?? fitting.first else {
+            let names = ConvNeXt.sizes.map(\.name)
+            throw MRPError(.unsupported, "ConvNeXt of \(blocks.map(String.init).joined(separator: ", ")) blocks is none of: \(names)")
+        }
+        guard weights.has("stages.0.blocks.0.mlp.grn.") else {
+            throw MRPError(.unsupported, "the file holds a ConvNeXt without global response normalisation: V2 is offered")
+        }
+        var notes: [String] = []
+        let (height, width) = imageSize(stem, &notes)
+        var result = ModelDescription(
+            encoder: try ModelDescription.fromFile {
+                try ConvNeXt(size, stem: stem, baseWidth: first[0], channels: first[1], height: height, width: width)
+            })
+        if let classes = weights.shape("head.fc.weight")?.first {
             result.head = try ModelDescription.fromFile { try ClassifierHead(classes: classes, pooling: .mean) }
         }
         result.normalization = normalization(channels: first[1])

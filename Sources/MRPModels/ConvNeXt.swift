@@ -1,0 +1,153 @@
+import MRPEngine
+
+/// ConvNeXt V2 (Woo et al. 2023, "Co-designing and Scaling ConvNets with Masked Autoencoders") with timm's parameter names: patches as
+/// stem, then blocks x + mlp(norm(depthwise 7 x 7 of x)) with global response normalisation inside the mlp; between stages a layer norm
+/// and a 2 x 2 convolution with stride 2. There is no drop path.
+public struct ConvNeXt: Equatable, Sendable {
+    public struct Size: Equatable, Sendable {
+        public let name: String
+        public let blocks: [Int]
+        public let width: Int
+        /// timm stores the mlp's matrices of the small sizes as 1 x 1 convolutions.
+        let storesConvolutions: Bool
+    }
+
+    public static let sizes = [
+        Size(name: "convnextv2_atto", blocks: [2, 2, 6, 2], width: 40, storesConvolutions: true),
+        Size(name: "convnextv2_femto", blocks: [2, 2, 6, 2], width: 48, storesConvolutions: true),
+        Size(name: "convnextv2_pico", blocks: [2, 2, 6, 2], width: 64, storesConvolutions: true),
+        Size(name: "convnextv2_nano", blocks: [2, 2, 8, 2], width: 80, storesConvolutions: true),
+        Size(name: "convnextv2_tiny", blocks: [3, 3, 9, 3], width: 96, storesConvolutions: false),
+    ]
+
+    public let size: Size
+    /// imagenet: patches of 4 x 4; cifar: single pixels, for images of about 32 x 32.
+    public let stem: ResidualNetwork.Stem
+    /// Channels of the first stage; the others double.
+    public let baseWidth: Int
+    public let geometry: PatchGeometry
+    public let epsilon = 1e-6
+
+    /// `cellSize`: side of the cells of a mask in pixels, a multiple of the network's downsampling (nil: just that).
+    public init(
+        _ size: Size, stem: ResidualNetwork.Stem, baseWidth: Int? = nil, channels: Int, height: Int, width: Int, cellSize: Int? = nil
+    ) throws {
+        let baseWidth = baseWidth ?? size.width
+        guard baseWidth >= 1, baseWidth <= ResidualNetwork.maximumBaseWidth else {
+            throw MRPError(.argument, "encoder width \(baseWidth) is outside 1 ... \(ResidualNetwork.maximumBaseWidth)")
+        }
+        let downsampling = Self.patch(stem) * 8
+        guard height >= downsampling, width >= downsampling else {
+            throw MRPError(
+                .argument,
+                "images of \(height) x \(width) are too small for \(size.name), which halves them to \(downsampling) times smaller")
+        }
+        self.size = size
+        self.stem = stem
+        self.baseWidth = baseWidth
+        geometry = try Self.geometry(channels: channels, height: height, width: width, downsampling: downsampling, cellSize: cellSize)
+    }
+
+    private static func patch(_ stem: ResidualNetwork.Stem) -> Int { stem == .imagenet ? 4 : 1 }
+
+    private func layer(_ name: String, _ shape: [Int], _ stored: [Int]? = nil) -> [ParameterSpecification] {
+        [
+            ParameterSpecification(name + ".weight", shape, .normal(deviation: 0.02), storedShape: stored),
+            ParameterSpecification(name + ".bias", [shape[0]], .zeros),
+        ]
+    }
+
+    private func block(_ name: String, _ width: Int) -> [ParameterSpecification] {
+        let one = size.storesConvolutions ? [1, 1] : []
+        return layer(name + ".conv_dw", [width, 1, 7, 7]) + layerNormParameters(name + ".norm", width: width)
+            + layer(name + ".mlp.fc1", [4 * width, width], [4 * width, width] + one)
+            + [
+                ParameterSpecification(name + ".mlp.grn.weight", [4 * width], .zeros),
+                ParameterSpecification(name + ".mlp.grn.bias", [4 * width], .zeros),
+            ] + layer(name + ".mlp.fc2", [width, 4 * width], [width, 4 * width] + one)
+    }
+
+    private func apply(_ name: String, _ x: FeatureMap, visible: VisibleCells?, _ builder: NetworkBuilder) throws -> FeatureMap {
+        let (graph, width) = (builder.graph, builder.graph.shape(of: x.value)[2])
+        var inner = try convolution(
+            builder.weight(name + ".conv_dw.weight"), bias: builder.weight(name + ".conv_dw.bias"), x, kernel: 7, stride: 1,
+            groups: width, visible: visible, graph)
+        inner.value = try builder.linear(name + ".mlp.fc1", builder.layerNorm(name + ".norm", inner.value), gelu: true)
+        let response = try [inner.value, builder.weight(name + ".mlp.grn.weight"), builder.weight(name + ".mlp.grn.bias")]
+        inner.value = try graph.apply(ImageNorm(.response, epsilon: 1e-6), response)[0]
+        inner.value = try builder.linear(name + ".mlp.fc2", inner.value, residual: x.value)
+        return inner
+    }
+
+    /// A convolution whose windows do not overlap.
+    private func shrink(_ name: String, _ x: FeatureMap, by factor: Int, visible: VisibleCells?, _ builder: NetworkBuilder) throws
+        -> FeatureMap
+    {
+        try convolution(
+            builder.weight(name + ".weight"), bias: builder.weight(name + ".bias"), x, kernel: factor, stride: factor, padding: 0,
+            visible: visible, builder.graph)
+    }
+}
+
+extension ConvNeXt: ConvolutionalEncoder {
+    public var downsampling: Int { 8 * Self.patch(stem) }
+    public var stageWidths: [Int] { size.blocks.indices.map { baseWidth << $0 } }
+    public var usesLayerNorm: Bool { true }
+
+    public func parameters() -> [ParameterSpecification] {
+        let patch = Self.patch(stem)
+        var list = layer("stem.0", [baseWidth, geometry.channels, patch, patch]) + layerNormParameters("stem.1", width: baseWidth)
+        for (stage, width) in stageWidths.enumerated() {
+            let name = "stages.\(stage)"
+            if stage > 0 {
+                list += layerNormParameters(name + ".downsample.0", width: width / 2)
+                list += layer(name + ".downsample.1", [width, width / 2, 2, 2])
+            }
+            for index in 0..<size.blocks[stage] { list += block("\(name).blocks.\(index)", width) }
+        }
+        return list
+    }
+
+    /// 0 for the stem, 1 ... 4 for the stages, 5 for the head and a decoder.
+    public func layer(of parameter: String) -> Int {
+        if parameter.hasPrefix("stages."), let stage = parameter.dropFirst(7).first?.wholeNumberValue { return stage + 1 }
+        return parameter.hasPrefix("stem.") ? 0 : depth + 1
+    }
+
+    public func headParameters(_ head: ClassifierHead, onPretrained: Bool) throws -> [ParameterSpecification] {
+        guard head.pooling == .mean else {
+            throw MRPError(.argument, "pooling \(head.pooling) needs a class token, \(size.name) has none: use mean")
+        }
+        return layerNormParameters("head.norm", width: featureWidth) + [
+            ParameterSpecification("head.fc.weight", [head.classes, featureWidth], .normal(deviation: onPretrained ? 2e-5 : 0.02)),
+            ParameterSpecification("head.fc.bias", [head.classes], .zeros),
+        ]
+    }
+
+    public func logits(_ images: Value, _ head: ClassifierHead, _ builder: NetworkBuilder) throws -> Value {
+        let last = try features(images, layer: 0, head: head, builder)
+        let pooled = try builder.graph.apply(MeanTokens(first: 0), [last])[0]
+        return try builder.linear("head.fc", builder.layerNorm("head.norm", pooled))
+    }
+
+    public func featureShape(layer: Int) -> (tokens: Int, width: Int) {
+        let stage = layer == 0 ? depth : layer
+        let side = Self.patch(stem) << (stage - 1)
+        return (geometry.height / side * (geometry.width / side), stageWidths[stage - 1])
+    }
+
+    public func stages(_ images: Value, last: Int, visible: VisibleCells?, _ builder: NetworkBuilder) throws -> [FeatureMap] {
+        var x = try pixels(images, visible: visible, builder.graph)
+        return try (0..<last).map { stage in
+            if stage == 0 {
+                x = try shrink("stem.0", x, by: Self.patch(stem), visible: visible, builder)
+                x.value = try builder.layerNorm("stem.1", x.value)
+            } else {
+                x.value = try builder.layerNorm("stages.\(stage).downsample.0", x.value)
+                x = try shrink("stages.\(stage).downsample.1", x, by: 2, visible: visible, builder)
+            }
+            for index in 0..<size.blocks[stage] { x = try apply("stages.\(stage).blocks.\(index)", x, visible: visible, builder) }
+            return x
+        }
+    }
+}
