@@ -1,10 +1,12 @@
 """Run folders, measurements during training, probes, the options of augmentation: what Python adds to tests of the library itself."""
 
 import csv
+import gc
 import json
 import struct
 import subprocess
 import sys
+import weakref
 
 import mrp
 import numpy as np
@@ -60,6 +62,27 @@ def test_measurements_reach_history_and_progress(tmp_path):
         mrp.MaskedAutoencoder(**TINY).fit(images, validation=other)
     with pytest.raises(mrp.ArgumentError, match="classes that the training images lack"):
         mrp.Classifier(**NETWORK, **RUN).fit(images, labels, validation=(held_out[0], held_out[1] + 7))
+
+
+def test_held_out_images_live_as_long_as_they_are_needed(images, labels, model):
+    def alive(reference):
+        gc.collect()
+        return reference() is not None
+
+    arrays = [images.copy() for _ in range(2)]
+    first, second = (weakref.ref(array) for array in arrays)
+    model.validate_on(mrp.Dataset(arrays[0], labels))
+    trainer = mrp.Trainer(model, mrp.Dataset(images, labels), phase="finetune", epochs=1, batch_size=8, threads=1)
+    model.validate_on(mrp.Dataset(arrays[1], labels))
+    del arrays
+    assert alive(first) and alive(second)
+    for _ in trainer:
+        pass
+    assert 0 <= trainer.progress.top1 <= 1
+    del trainer
+    assert not alive(first) and alive(second)
+    model.validate_on(None)
+    assert not alive(second)
 
 
 def test_the_librarys_neighbours_are_those_of_numpy(images, labels, model):
