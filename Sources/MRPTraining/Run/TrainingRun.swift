@@ -44,11 +44,15 @@ public final class TrainingRun {
         measurement = try validation.map {
             try Measurement($0, phase, options, model, steps: trainer.progress.steps, stepsPerEpoch: trainer.stepsPerEpoch)
         }
-        if measurement == nil, options.integer("early_stopping") > 0 { notes.append("early_stopping: there are no held-out images to go by") }
+        if measurement == nil, options.integer("early_stopping") > 0 {
+            notes.append("early_stopping: there are no held-out images to go by")
+        }
         let folder = options.choice("run_folder")
         guard !folder.isEmpty else {
             guard options.integer("rollbacks") == 0 else { throw MRPError(.argument, "rollbacks needs a run_folder to go back to") }
-            guard !options.flag("restore_best") else { throw MRPError(.argument, "restore_best needs a run_folder, where the best weights are") }
+            guard !options.flag("restore_best") else {
+                throw MRPError(.argument, "restore_best needs a run_folder, where the best weights are")
+            }
             (store, log, events) = (nil, nil, nil)
             return
         }
@@ -64,7 +68,9 @@ public final class TrainingRun {
             end = .earlyStopping
             try restoreBest()
         }
-        if options.integer("rollbacks") > 0, trainer.progress.step == 0 { try store.saveNow(trainer.encodedState(), to: store.rollbackPath) }
+        if options.integer("rollbacks") > 0, trainer.progress.step == 0 {
+            try store.saveNow(trainer.encodedState(), to: store.rollbackPath)
+        }
     }
 
     /// Goes on from the newest checkpoint that is whole. A damaged one is set aside under another name.
@@ -148,7 +154,9 @@ public final class TrainingRun {
     private func noteUnreadableImages() {
         let found = trainer.loader.unreadable
         guard found.count != unreadableCount else { return }
-        for (_, message) in found.sorted(by: { $0.key < $1.key }).suffix(found.count - unreadableCount) { notes.append("left out: \(message)") }
+        for (_, message) in found.sorted(by: { $0.key < $1.key }).suffix(found.count - unreadableCount) {
+            notes.append("left out: \(message)")
+        }
         unreadableCount = found.count
         trainer.progress.measures["unreadable_images"] = Double(found.count)
     }
