@@ -217,10 +217,10 @@ int64_t mrp_memory_in_use(void);
  * Key, default and limits of every option; * = can be set for one phase:
  *
  * network:
- *   encoder                 vit_tiny    vit_mini, vit_tiny, vit_small, vit_base, vit_large,
- *                                       vit_huge, resnet18, resnet34, resnet50, resnet101,
- *                                       convnextv2_atto, convnextv2_femto, convnextv2_pico,
- *                                       convnextv2_nano, convnextv2_tiny
+ *   encoder                 vit_tiny    vit_micro, vit_mini, vit_tiny, vit_small, vit_base,
+ *                                       vit_large, vit_huge, resnet18, resnet34, resnet50,
+ *                                       resnet101, convnextv2_atto, convnextv2_femto,
+ *                                       convnextv2_pico, convnextv2_nano, convnextv2_tiny
  *   image_size              32          1 ... 65536
  *   image_height            32          1 ... 65536
  *   image_width             32          1 ... 65536
@@ -317,6 +317,22 @@ int64_t mrp_memory_in_use(void);
  *   checkpoint_seconds      300         >= 0.0
  *   keep_checkpoints        3           1 ... 1000000
  *   time_budget             0           >= 0.0
+ *   memory_limit            0           0 ... 1125899906842624
+ *   rollbacks               0           0 ... 1000
+ *   rollback_steps          100         1 ... 1099511627776
+ *   rollback_factor         0.5         [1e-06, 1.0]
+ *   tensorboard             true        true or false
+ *
+ * measurement:
+ *   validate_epochs*        auto        [1e-09, 1000000.0]
+ *   probe                   knn         knn, linear, both
+ *   early_stopping          0           0 ... 1000000
+ *   restore_best            false       true or false
+ *   knn_k                   20          1 ... 1000000
+ *   knn_temperature         0.07        [0.001, 1000.0]
+ *   probe_epochs            90          1 ... 100000
+ *   probe_learning_rate     6.4         >= 0.0
+ *   probe_batch_size        auto        1 ... 1048576
  */
 
 /**
@@ -708,6 +724,21 @@ void mrp_model_destroy(mrp_model *model);
  */
 
 /**
+ * Gives a model images on which its training is measured, from the next run on: a classifier by its
+ * accuracy, an encoder that is pretrained by probes on its frozen features. The section
+ * "measurement" of the options says how often and how; progress, logs and the best checkpoint
+ * follow. The model keeps the datasets alive; a copy of the model does not have them.
+ *
+ *   held_out   labelled images that training does not see; NULL: no measurements.
+ *   reference  labelled images from which the probes of pretraining learn; NULL where the model is
+ *              only fine-tuned.
+ * Errors: MRP_ERR_ARGUMENT (model is NULL), MRP_ERR_HANDLE, MRP_ERR_BUSY.
+ * Since 0.1.
+ */
+mrp_status mrp_model_set_validation(mrp_model *model, const mrp_dataset *held_out,
+                                    const mrp_dataset *reference);
+
+/**
  * Pretrains the model's encoder as a masked autoencoder (He et al. 2021). Labels are not read.
  *
  *   dataset   images with the model's number of channels.
@@ -720,7 +751,8 @@ void mrp_model_destroy(mrp_model *model);
  * Errors: MRP_ERR_ARGUMENT (options or images that do not fit the model; NULL), MRP_ERR_NUMERIC
  *     (the loss became NaN or infinite; the model keeps the step before), MRP_ERR_IO and
  *     MRP_ERR_FORMAT (an image cannot be read or decoded), MRP_ERR_MEMORY, MRP_ERR_UNSUPPORTED (the
- *     instruction set asked for), MRP_ERR_HANDLE, MRP_ERR_BUSY.
+ *     instruction set asked for), MRP_ERR_STATE (run_folder holds another run, or is in use),
+ *     MRP_ERR_HANDLE, MRP_ERR_BUSY.
  * Since 0.1.
  */
 mrp_status mrp_pretrain(mrp_model *model, const mrp_dataset *dataset, const mrp_config *options,
@@ -740,7 +772,7 @@ mrp_status mrp_pretrain(mrp_model *model, const mrp_dataset *dataset, const mrp_
  *     last finished step.
  * Errors: MRP_ERR_ARGUMENT (no labels; options or images that do not fit the model; NULL),
  *     MRP_ERR_NUMERIC, MRP_ERR_IO, MRP_ERR_FORMAT, MRP_ERR_MEMORY, MRP_ERR_UNSUPPORTED,
- *     MRP_ERR_HANDLE, MRP_ERR_BUSY, all as for mrp_pretrain.
+ *     MRP_ERR_STATE, MRP_ERR_HANDLE, MRP_ERR_BUSY, all as for mrp_pretrain.
  * Since 0.1.
  */
 mrp_status mrp_finetune(mrp_model *model, const mrp_dataset *dataset, const mrp_config *options,
@@ -757,8 +789,8 @@ mrp_status mrp_finetune(mrp_model *model, const mrp_dataset *dataset, const mrp_
  *   phase    "pretrain" or "finetune".
  *   out      receives the handle.
  * Errors: MRP_ERR_ARGUMENT (unknown phase; options or images that do not fit the model; NULL),
- *     MRP_ERR_MEMORY, MRP_ERR_IO, MRP_ERR_FORMAT, MRP_ERR_UNSUPPORTED, MRP_ERR_HANDLE,
- *     MRP_ERR_BUSY.
+ *     MRP_ERR_MEMORY, MRP_ERR_IO, MRP_ERR_FORMAT, MRP_ERR_UNSUPPORTED, MRP_ERR_STATE (run_folder
+ *     holds another run, or is in use), MRP_ERR_HANDLE, MRP_ERR_BUSY.
  * Since 0.1.
  */
 mrp_status mrp_trainer_create(mrp_model *model, const mrp_dataset *dataset,
@@ -856,9 +888,11 @@ double mrp_progress_fraction(const mrp_progress *progress);
 
 /**
  * A value of the run by name: "loss" (of the last step), "mean_loss" (over the current epoch),
- * "learning_rate", "images_per_second", "seconds", "seconds_left", "epoch", "step", "steps". In the
- * laboratory "seed" (from 0), "seeds", "step" and "steps" (of the phase), "loss", "captured"
- * (features, at the last probe), "seconds", "seconds_left".
+ * "learning_rate", "images_per_second", "seconds", "seconds_left", "epoch", "step", "steps"; of the
+ * last measurement on held-out images "top1", "top5", "validation_loss", "knn_top1", "probe_top1",
+ * and "best" with "best_step"; "rollbacks", "unreadable_images". In the laboratory "seed" (from 0),
+ * "seeds", "step" and "steps" (of the phase), "loss", "captured" (features, at the last probe),
+ * "seconds", "seconds_left".
  *
  *   name  which value.
  * Returns: the value; NaN when it is unknown, not there yet, or progress is NULL.
@@ -941,8 +975,9 @@ mrp_status mrp_reconstruct(mrp_model *model, const mrp_dataset *dataset, const m
  *   dataset  the images; labelled, but for "reconstruction_loss".
  *   options  the sections "data" and "run" are read, "mask_ratio" for the reconstruction; NULL for
  *            the defaults.
- *   metric   "top1" (share of images whose class has the largest score), "loss" (mean cross
- *            entropy), or "reconstruction_loss" (mean over hidden patches).
+ *   metric   "top1" (share of images whose class has the largest score), "top5" (whose class is
+ *            among the five largest), "balanced_top1" (the mean over classes of each one's share),
+ *            "loss" (mean cross entropy), or "reconstruction_loss" (mean over hidden patches).
  *   value    receives the result.
  * Returns: MRP_CANCELLED when mrp_cancel stopped it.
  * Errors: MRP_ERR_STATE (the model has no head, or no decoder), MRP_ERR_ARGUMENT (unknown metric,
@@ -952,6 +987,45 @@ mrp_status mrp_reconstruct(mrp_model *model, const mrp_dataset *dataset, const m
  */
 mrp_status mrp_evaluate(mrp_model *model, const mrp_dataset *dataset, const mrp_config *options,
                         const char *metric, double *value);
+
+/**
+ * Counts which classes a classifier takes for which.
+ *
+ *   dataset   labelled images.
+ *   options   the sections "data" and "run" are read; NULL for the defaults.
+ *   counts    receives classes x classes numbers: in row t, column p how many images of class t
+ *             were taken for class p. The share of a class that was recognised is its diagonal
+ *             element over the sum of its row.
+ *   capacity  elements in counts.
+ * Returns: MRP_CANCELLED when mrp_cancel stopped it.
+ * Errors: MRP_ERR_STATE (the model has no classifier head), MRP_ERR_ARGUMENT (NULL, capacity, no
+ *     labels, more than 4096 classes, images that do not fit the model), MRP_ERR_IO,
+ *     MRP_ERR_FORMAT, MRP_ERR_MEMORY, MRP_ERR_UNSUPPORTED, MRP_ERR_HANDLE, MRP_ERR_BUSY.
+ * Since 0.1.
+ */
+mrp_status mrp_confusion(mrp_model *model, const mrp_dataset *dataset, const mrp_config *options,
+                         int64_t *counts, int64_t capacity);
+
+/**
+ * Measures an encoder by a classifier on its frozen features, which learns from labelled images and
+ * is tried on held-out ones.
+ *
+ *   dataset   the labelled images.
+ *   held_out  labelled images of the same classes, that are classified.
+ *   options   "features" and "layer" as for mrp_encode; the section "measurement" ("knn_k",
+ *             "knn_temperature", "probe_epochs", "probe_learning_rate", "probe_batch_size") and
+ *             "seed"; NULL for the defaults.
+ *   method    "knn", weighted nearest neighbours (Wu et al. 2018), or "linear", a linear classifier
+ *             trained with LARS on normed features (He et al. 2021).
+ *   value     receives the share of held-out images that are classified correctly.
+ * Returns: MRP_CANCELLED when mrp_cancel stopped it.
+ * Errors: MRP_ERR_ARGUMENT (unknown method, no labels, knn_k above the number of images, images
+ *     that do not fit the model, NULL), MRP_ERR_IO, MRP_ERR_FORMAT, MRP_ERR_MEMORY,
+ *     MRP_ERR_UNSUPPORTED, MRP_ERR_HANDLE, MRP_ERR_BUSY.
+ * Since 0.1.
+ */
+mrp_status mrp_probe(mrp_model *model, const mrp_dataset *dataset, const mrp_dataset *held_out,
+                     const mrp_config *options, const char *method, double *value);
 
 /* ---- 7. Laboratory ------------------------------------------------------------------------------
  *

@@ -13,6 +13,8 @@ final class ModelHandle: Handle, CancellableHandle {
     override class var kind: String { "model" }
     let model: Model
     let flag: CancelFlag
+    /// On what its training is measured.
+    var validation: Validation?
 
     init(_ model: Model) throws {
         self.model = model

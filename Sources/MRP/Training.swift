@@ -53,7 +53,11 @@ final class CallbackRelay {
 
 private func announce(_ run: TrainingRun) {
     Log.write(MRP_LOG_INFO, run.trainer.summary)
-    for note in run.notes { Log.write(MRP_LOG_INFO, note) }
+    tell(run)
+}
+
+private func tell(_ run: TrainingRun) {
+    for note in run.takeNotes() { Log.write(MRP_LOG_INFO, note) }
 }
 
 private func train(
@@ -67,11 +71,12 @@ private func train(
             mk_flag_store(handle.cancelFlag, 0)
             let relay = CallbackRelay(function, user, phase: phase.rawValue, handle.cancelFlag)
             let run = try TrainingRun(
-                handle.model, dataset, options, phase, cancel: handle.cancelFlag, poll: relay.call)
+                handle.model, dataset, options, phase, validation: handle.validation, cancel: handle.cancelFlag, poll: relay.call)
             relay.handle.progress = run.progress
             announce(run)
             relay.call()
             while true {
+                defer { tell(run) }
                 switch try run.step(cancel: handle.cancelFlag, poll: relay.call) {
                 case .stepped:
                     relay.handle.progress = run.progress
@@ -86,6 +91,27 @@ private func train(
     }
 }
 
+/// Gives a model images on which its training is measured, from the next run on: a classifier by its accuracy, an encoder that is pretrained
+/// by probes on its frozen features. The section "measurement" of the options says how often and how; progress, logs and the best checkpoint
+/// follow. The model keeps the datasets alive; a copy of the model does not have them.
+///
+/// - Parameters:
+///   - held_out: labelled images that training does not see; NULL: no measurements.
+///   - reference: labelled images from which the probes of pretraining learn; NULL where the model is only fine-tuned.
+/// - Errors: MRP_ERR_ARGUMENT (`model` is NULL), MRP_ERR_HANDLE, MRP_ERR_BUSY.
+///
+/// Since 0.1.
+@_cdecl("mrp_model_set_validation")
+public func mrp_model_set_validation(
+    _ model: UnsafeMutablePointer<mrp_model>?, _ held_out: UnsafePointer<mrp_dataset>?, _ reference: UnsafePointer<mrp_dataset>?
+) -> mrp_status {
+    boundary {
+        let known = try reference.map { try Registry.find($0, DatasetHandle.self).dataset }
+        let validation = try held_out.map { Validation(heldOut: try Registry.find($0, DatasetHandle.self).dataset, reference: known) }
+        try Registry.exclusively(model, ModelHandle.self) { $0.validation = validation }
+    }
+}
+
 /// Pretrains the model's encoder as a masked autoencoder (He et al. 2021). Labels are not read.
 ///
 /// - Parameters:
@@ -96,7 +122,8 @@ private func train(
 /// - Returns: MRP_CANCELLED when the callback or mrp_cancel stopped the run; the model then keeps its last finished step.
 /// - Errors: MRP_ERR_ARGUMENT (options or images that do not fit the model; NULL), MRP_ERR_NUMERIC (the loss became NaN or infinite; the
 ///   model keeps the step before), MRP_ERR_IO and MRP_ERR_FORMAT (an image cannot be read or decoded), MRP_ERR_MEMORY,
-///   MRP_ERR_UNSUPPORTED (the instruction set asked for), MRP_ERR_HANDLE, MRP_ERR_BUSY.
+///   MRP_ERR_UNSUPPORTED (the instruction set asked for), MRP_ERR_STATE (run_folder holds another run, or is in use), MRP_ERR_HANDLE,
+///   MRP_ERR_BUSY.
 ///
 /// Since 0.1.
 @_cdecl("mrp_pretrain")
@@ -117,7 +144,7 @@ public func mrp_pretrain(
 ///   - user: passed to the callback.
 /// - Returns: MRP_CANCELLED when the callback or mrp_cancel stopped the run; the model then keeps its last finished step.
 /// - Errors: MRP_ERR_ARGUMENT (no labels; options or images that do not fit the model; NULL), MRP_ERR_NUMERIC, MRP_ERR_IO, MRP_ERR_FORMAT,
-///   MRP_ERR_MEMORY, MRP_ERR_UNSUPPORTED, MRP_ERR_HANDLE, MRP_ERR_BUSY, all as for mrp_pretrain.
+///   MRP_ERR_MEMORY, MRP_ERR_UNSUPPORTED, MRP_ERR_STATE, MRP_ERR_HANDLE, MRP_ERR_BUSY, all as for mrp_pretrain.
 ///
 /// Since 0.1.
 @_cdecl("mrp_finetune")
@@ -152,7 +179,7 @@ final class TrainerHandle: Handle {
 ///   - phase: "pretrain" or "finetune".
 ///   - out: receives the handle.
 /// - Errors: MRP_ERR_ARGUMENT (unknown phase; options or images that do not fit the model; NULL), MRP_ERR_MEMORY, MRP_ERR_IO, MRP_ERR_FORMAT,
-///   MRP_ERR_UNSUPPORTED, MRP_ERR_HANDLE, MRP_ERR_BUSY.
+///   MRP_ERR_UNSUPPORTED, MRP_ERR_STATE (run_folder holds another run, or is in use), MRP_ERR_HANDLE, MRP_ERR_BUSY.
 ///
 /// Since 0.1.
 @_cdecl("mrp_trainer_create")
@@ -167,7 +194,7 @@ public func mrp_trainer_create(
         let options = try MRP.options(options)
         let dataset = try Registry.find(dataset, DatasetHandle.self).dataset
         let handle = try Registry.exclusively(model, ModelHandle.self) { model in
-            TrainerHandle(try TrainingRun(model.model, dataset, options, phase), model)
+            TrainerHandle(try TrainingRun(model.model, dataset, options, phase, validation: model.validation), model)
         }
         announce(handle.run)
         out.pointee = Registry.add(handle, as: mrp_trainer.self)
@@ -209,6 +236,7 @@ public func mrp_trainer_step(_ trainer: UnsafeMutablePointer<mrp_trainer>?) -> m
             try Registry.acquire(handle.model)
             defer { Registry.release(handle.model) }
             mk_flag_store(handle.model.cancelFlag, 0)
+            defer { tell(handle.run) }
             switch try handle.run.step(cancel: handle.model.cancelFlag) {
             case .stepped:
                 handle.progress.progress = handle.run.progress
@@ -326,7 +354,8 @@ public func mrp_progress_fraction(_ progress: UnsafePointer<mrp_progress>?) -> D
 }
 
 /// A value of the run by name: "loss" (of the last step), "mean_loss" (over the current epoch), "learning_rate", "images_per_second",
-/// "seconds", "seconds_left", "epoch", "step", "steps". In the laboratory "seed" (from 0), "seeds", "step" and "steps" (of the phase),
+/// "seconds", "seconds_left", "epoch", "step", "steps"; of the last measurement on held-out images "top1", "top5", "validation_loss",
+/// "knn_top1", "probe_top1", and "best" with "best_step"; "rollbacks", "unreadable_images". In the laboratory "seed" (from 0), "seeds", "step" and "steps" (of the phase),
 /// "loss", "captured" (features, at the last probe), "seconds", "seconds_left".
 ///
 /// - Parameter name: which value.

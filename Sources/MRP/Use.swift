@@ -123,8 +123,8 @@ public func mrp_reconstruct(
 /// - Parameters:
 ///   - dataset: the images; labelled, but for "reconstruction_loss".
 ///   - options: the sections "data" and "run" are read, "mask_ratio" for the reconstruction; NULL for the defaults.
-///   - metric: "top1" (share of images whose class has the largest score), "loss" (mean cross entropy), or "reconstruction_loss" (mean over
-///     hidden patches).
+///   - metric: "top1" (share of images whose class has the largest score), "top5" (whose class is among the five largest), "balanced_top1"
+///     (the mean over classes of each one's share), "loss" (mean cross entropy), or "reconstruction_loss" (mean over hidden patches).
 ///   - value: receives the result.
 /// - Returns: MRP_CANCELLED when mrp_cancel stopped it.
 /// - Errors: MRP_ERR_STATE (the model has no head, or no decoder), MRP_ERR_ARGUMENT (unknown metric, no labels, images that do not fit the model,
@@ -140,14 +140,90 @@ public func mrp_evaluate(
         let value = try required(value, "value")
         let name = try string(metric, "metric")
         switch name {
-        case "top1", "loss":
+        case "top1", "top5", "balanced_top1", "loss":
             guard let result = try inference.evaluate(handle.dataset) else { return false }
-            value.pointee = name == "top1" ? result.top1 : result.loss
+            switch name {
+            case "top1": value.pointee = result.top1
+            case "top5": value.pointee = result.top5
+            case "balanced_top1":
+                try requireCounts(result.classes, inference)
+                value.pointee = result.balancedTop1
+            default: value.pointee = result.loss
+            }
         case "reconstruction_loss":
             guard let result = try inference.reconstruct(handle.dataset, into: .init()) else { return false }
             value.pointee = result
-        default: throw MRPError(.argument, "unknown metric '\(name)': there are top1, loss and reconstruction_loss")
+        default: throw MRPError(.argument, "unknown metric '\(name)': there are top1, top5, balanced_top1, loss and reconstruction_loss")
         }
+        return true
+    }
+}
+
+private func requireCounts(_ classes: Int, _ inference: Inference) throws {
+    guard classes > 0 else {
+        throw MRPError(
+            .argument,
+            "classes \(inference.model.head?.classes ?? 0) is above \(Inference.mostConfusedClasses), up to which they are counted")
+    }
+}
+
+/// Counts which classes a classifier takes for which.
+///
+/// - Parameters:
+///   - dataset: labelled images.
+///   - options: the sections "data" and "run" are read; NULL for the defaults.
+///   - counts: receives classes x classes numbers: in row t, column p how many images of class t were taken for class p. The share of a class
+///     that was recognised is its diagonal element over the sum of its row.
+///   - capacity: elements in `counts`.
+/// - Returns: MRP_CANCELLED when mrp_cancel stopped it.
+/// - Errors: MRP_ERR_STATE (the model has no classifier head), MRP_ERR_ARGUMENT (NULL, capacity, no labels, more than 4096 classes, images that
+///   do not fit the model), MRP_ERR_IO, MRP_ERR_FORMAT, MRP_ERR_MEMORY, MRP_ERR_UNSUPPORTED, MRP_ERR_HANDLE, MRP_ERR_BUSY.
+///
+/// Since 0.1.
+@_cdecl("mrp_confusion")
+public func mrp_confusion(
+    _ model: UnsafeMutablePointer<mrp_model>?, _ dataset: UnsafePointer<mrp_dataset>?, _ options: UnsafePointer<mrp_config>?,
+    _ counts: UnsafeMutablePointer<Int64>?, _ capacity: Int64
+) -> mrp_status {
+    infer(model, dataset, options) { inference, handle in
+        guard let head = inference.model.head else { throw MRPError(.state, "the model has no classifier head: fine-tune it first") }
+        try requireCounts(head.classes <= Inference.mostConfusedClasses ? head.classes : 0, inference)
+        let counts = try output(counts, capacity: capacity, needed: head.classes * head.classes, "counts")
+        guard let result = try inference.evaluate(handle.dataset) else { return false }
+        _ = counts.update(fromContentsOf: result.confusion)
+        return true
+    }
+}
+
+/// Measures an encoder by a classifier on its frozen features, which learns from labelled images and is tried on held-out ones.
+///
+/// - Parameters:
+///   - dataset: the labelled images.
+///   - held_out: labelled images of the same classes, that are classified.
+///   - options: "features" and "layer" as for mrp_encode; the section "measurement" ("knn_k", "knn_temperature", "probe_epochs",
+///     "probe_learning_rate", "probe_batch_size") and "seed"; NULL for the defaults.
+///   - method: "knn", weighted nearest neighbours (Wu et al. 2018), or "linear", a linear classifier trained with LARS on normed features (He
+///     et al. 2021).
+///   - value: receives the share of held-out images that are classified correctly.
+/// - Returns: MRP_CANCELLED when mrp_cancel stopped it.
+/// - Errors: MRP_ERR_ARGUMENT (unknown method, no labels, knn_k above the number of images, images that do not fit the model, NULL), MRP_ERR_IO,
+///   MRP_ERR_FORMAT, MRP_ERR_MEMORY, MRP_ERR_UNSUPPORTED, MRP_ERR_HANDLE, MRP_ERR_BUSY.
+///
+/// Since 0.1.
+@_cdecl("mrp_probe")
+public func mrp_probe(
+    _ model: UnsafeMutablePointer<mrp_model>?, _ dataset: UnsafePointer<mrp_dataset>?, _ held_out: UnsafePointer<mrp_dataset>?,
+    _ options: UnsafePointer<mrp_config>?, _ method: UnsafePointer<CChar>?, _ value: UnsafeMutablePointer<Double>?
+) -> mrp_status {
+    infer(model, dataset, options) { inference, handle in
+        let value = try required(value, "value")
+        let name = try string(method, "method")
+        guard let method = Probe.Method(rawValue: name) else {
+            throw MRPError(.argument, "unknown method '\(name)': there are knn and linear")
+        }
+        let heldOut = try Registry.find(held_out, DatasetHandle.self).dataset
+        guard let found = try Probe(inference).accuracy(method, known: handle.dataset, heldOut: heldOut) else { return false }
+        value.pointee = found
         return true
     }
 }

@@ -15,6 +15,7 @@ public struct RandomStream: Sendable {
         case dropPath = 8
         case erasing = 20
         case mixing = 21
+        case probing = 22
         case test = 99
     }
 

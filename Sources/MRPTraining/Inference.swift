@@ -82,11 +82,37 @@ public struct Inference {
     }
 
     public struct Evaluation: Sendable {
-        /// Share of images whose largest score is that of their label.
+        /// Share of images whose largest score is that of their label, and for which it is among the five largest.
         public var top1 = 0.0
+        public var top5 = 0.0
         /// Mean cross entropy without smoothing.
         public var loss = 0.0
+        public let classes: Int
+        /// How many images of class t were taken for class p: confusion[t classes + p].
+        public var confusion: [Int64]
+
+        init(classes: Int) {
+            self.classes = classes
+            confusion = [Int64](repeating: 0, count: classes * classes)
+        }
+
+        /// Share of the images of each class that were recognised; NaN for a class without images.
+        public var classAccuracies: [Double] {
+            (0..<classes).map { label in
+                let row = confusion[label * classes..<(label + 1) * classes]
+                return Double(row[row.startIndex + label]) / Double(row.reduce(0, +))
+            }
+        }
+
+        /// The mean of the class accuracies, over the classes that have images.
+        public var balancedTop1: Double {
+            let known = classAccuracies.filter { !$0.isNaN }
+            return known.reduce(0, +) / Double(known.count)
+        }
     }
+
+    /// Classes up to which a confusion matrix is counted.
+    public static let mostConfusedClasses = 4_096
 
     /// Accuracy and loss on a labelled dataset; nil when it was cancelled.
     public func evaluate(_ dataset: ImageDataset) throws -> Evaluation? {
@@ -96,7 +122,9 @@ public struct Inference {
         guard dataset.classCount <= classes else {
             throw MRPError(.argument, "the dataset has \(dataset.classCount) classes, the model knows \(classes)")
         }
-        var (correct, loss) = (0, 0.0)
+        // Beyond the limit the counts are left out; the shares are not.
+        var result = Evaluation(classes: classes <= Self.mostConfusedClasses ? classes : 0)
+        var (correct, close, loss) = (0, 0, 0.0)
         let finished = try run(dataset) { builder, batch in
             try objective.logits(builder, batch: batch)
         } collect: { executor, value, batch, _ in
@@ -105,13 +133,21 @@ public struct Inference {
                 let row = UnsafeBufferPointer(start: logits + image * classes, count: classes)
                 let label = Int(batch.labels[image])
                 let largest = row.max() ?? 0
-                if row.firstIndex(of: largest) == label { correct += 1 }
+                let guess = row.firstIndex(of: largest) ?? 0
+                if guess == label { correct += 1 }
+                // Of equal scores the first class comes first, as in top1.
+                let before = row.indices.count { row[$0] > row[label] || (row[$0] == row[label] && $0 < label) }
+                if before < 5 { close += 1 }
+                if result.classes > 0 { result.confusion[label * classes + guess] += 1 }
                 let sum = row.reduce(0.0) { $0 + exp(Double($1 - largest)) }
                 loss += log(sum) + Double(largest - row[label])
             }
         }
         guard finished else { return nil }
-        return Evaluation(top1: Double(correct) / Double(dataset.count), loss: loss / Double(dataset.count))
+        result.top1 = Double(correct) / Double(dataset.count)
+        result.top5 = Double(close) / Double(dataset.count)
+        result.loss = loss / Double(dataset.count)
+        return result
     }
 
     // MARK: The loop

@@ -47,5 +47,45 @@ extension OptionTable {
         option(
             "time_budget", positive(), "0", "run",
             "Seconds after which training stops cleanly, with a checkpoint where there is a run_folder; 0: none."),
+        option(
+            "memory_limit", .integer(0...(1 << 50)), "0", "run",
+            "Bytes that training may take for weights, moments, values of a step and batches; checked before step 1, where the error names the largest batch_size that fits. 0: none."
+        ),
+        option(
+            "rollbacks", .integer(0...1_000), "0", "run",
+            "How often a loss or a gradient that is not finite takes the run back to the last kept state, with a lower learning rate; then, and with 0, it is an error. Needs a run_folder."
+        ),
+        option("rollback_steps", .integer(1...(1 << 40)), "100", "run", "Steps from one state that is kept for rolling back to the next."),
+        option(
+            "rollback_factor", .number(minimum: 1e-6, maximum: 1, belowMaximum: false), "0.5", "run",
+            "What the learning rate is multiplied by when the run is rolled back."),
+        option("tensorboard", .flag, "true", "run", "Whether the run_folder gets TensorBoard event files beside the CSV log."),
+    ]
+
+    static let measurement = [
+        option(
+            "validate_epochs", .number(minimum: 1e-9, maximum: 1e6, belowMaximum: false), "auto", "measurement",
+            "Epochs from one measurement on the held-out images to the next, there is one at the end too; auto: 1 in fine-tuning, a tenth of the run in pretraining.",
+            perPhase: true),
+        option(
+            "probe", .choice(["knn", "linear", "both"]), "knn", "measurement",
+            "How pretraining is measured: by nearest neighbours, by a linear classifier on frozen features, or both."),
+        option(
+            "early_stopping", .integer(0...1_000_000), "0", "measurement",
+            "Training stops after this many measurements in a row that are not better than the best; 0: never."),
+        option(
+            "restore_best", .flag, "false", "measurement",
+            "Whether the model ends with the weights of its best measurement; needs a run_folder, where they are kept."),
+        option("knn_k", .integer(1...1_000_000), "20", "measurement", "Neighbours that vote (Wu et al. 2018)."),
+        option(
+            "knn_temperature", .number(minimum: 1e-3, maximum: 1e3, belowMaximum: false), "0.07", "measurement",
+            "Temperature of the votes: exp(cosine similarity / temperature)."),
+        option("probe_epochs", .integer(1...100_000), "90", "measurement", "Epochs of a linear probe (He et al. 2021: 90)."),
+        option(
+            "probe_learning_rate", positive(), "6.4", "measurement",
+            "Peak learning rate of a linear probe, LARS (He et al. 2021: 0.1 for 256 images, 6.4 for their batch of 16384)."),
+        option(
+            "probe_batch_size", .integer(1...(1 << 20)), "auto", "measurement",
+            "Images per step of a linear probe; auto: an eighth of them, 64 to 16384."),
     ]
 }

@@ -109,12 +109,12 @@ public enum OptionTable {
     static let fraction = OptionDefinition.Kind.number(minimum: 0, maximum: 1, belowMaximum: true)
     private static let largeCount = 1...(1 << 31)
 
-    public static let all: [OptionDefinition] = network + objective + training + data + augmentation + files + run + defence
+    public static let all: [OptionDefinition] = network + objective + training + data + augmentation + files + run + defence + measurement
 
     private static let network = [
         option(
             "encoder", .choice(Encoders.names), "vit_tiny", "network",
-            "Size of the vision transformer: width, depth and heads. mini 128 x 6 x 4, tiny 192 x 12 x 3, small 384 x 12 x 6, base 768 x 12 x 12, large 1024 x 24 x 16, huge 1280 x 32 x 16. Or a convolutional network: a residual network of torchvision, or ConvNeXt V2."
+            "Size of the vision transformer: width, depth and heads. micro 96 x 4 x 3, mini 128 x 6 x 4, tiny 192 x 12 x 3, small 384 x 12 x 6, base 768 x 12 x 12, large 1024 x 24 x 16, huge 1280 x 32 x 16. Or a convolutional network: a residual network of torchvision, or ConvNeXt V2."
         ),
         option(
             "image_size", .integer(1...65_536), "32", "network",

@@ -52,4 +52,10 @@ public struct TrainingProgress: Sendable {
         default: return measures[name]
         }
     }
+
+    /// The values of a step as a log has them; `measured`: with what was measured on held-out images.
+    func scalars(measured: Bool) -> [(name: String, value: Double)] {
+        let names = ["loss", "mean_loss", "learning_rate", "images_per_second", "seconds", "epoch"] + (measured ? Self.measureNames : [])
+        return names.compactMap { name in value(name).map { (name, $0) } }
+    }
 }

@@ -62,7 +62,8 @@ import Testing
             try content.withUnsafeBytes { try FileSystem.replace(folder.file("pretrain-00000020.ckpt"), with: [$0]) }
             let run = try start(.pretrain, options(changes))
             #expect(run.progress.step == 18, "damage \(damage)")
-            #expect(run.notes.count == 2 && run.notes[0].contains("pretrain-00000020.ckpt"), "\(run.notes)")
+            let notes = run.takeNotes()
+            #expect(notes.count == 2 && notes[0].contains("pretrain-00000020.ckpt"), "\(notes)")
             #expect(exists("pretrain-00000020.ckpt.damaged"))
             #expect(try finish(run) == expected)
         }

@@ -8,7 +8,6 @@ import sys
 import mrp
 import pytest
 from error_pairs import ROOT
-from mrp._command import OWN_ARGUMENTS
 
 sys.path.insert(0, str(ROOT / "tools"))
 import option_table
@@ -49,8 +48,6 @@ def test_help_of_the_command_line(table, command):
     )
     text = squeeze(done.stdout)
     for option in of_runs(table):
-        if option["key"] in OWN_ARGUMENTS:
-            continue
         words = f"--{option['key'].replace('_', '-')} {option['type'].upper()}"
         assert words in text, words
         assert squeeze(f"{option['summary']} [{option['limits']}; default {option['default']}]") in text, option["key"]

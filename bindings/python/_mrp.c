@@ -289,7 +289,7 @@ static mrp_status read_model(const void *object, const void *argument, char *buf
 
 /* ---- Progress and interruption ---- */
 
-enum { MOST_FIELDS = 12 };
+enum { MOST_FIELDS = 20 };
 
 static PyStructSequence_Field progress_fields[] = {
     {"phase", "what runs: 'pretrain' or 'finetune'"},
@@ -303,6 +303,13 @@ static PyStructSequence_Field progress_fields[] = {
     {"images_per_second", "training images per second"},
     {"seconds", "seconds since the run began"},
     {"seconds_left", "seconds until it ends, estimated"},
+    {"top1", "accuracy on the held-out images, when they were measured last"},
+    {"top5", "their share whose class is among the five largest scores"},
+    {"validation_loss", "their mean cross entropy"},
+    {"knn_top1", "accuracy of nearest neighbours on frozen features"},
+    {"probe_top1", "accuracy of a linear classifier on frozen features"},
+    {"best", "the best main measure so far"},
+    {"best_step", "its step"},
     {NULL, NULL},
 };
 static PyStructSequence_Field lab_progress_fields[] = {
@@ -339,7 +346,7 @@ static void read_progress(const PyStructSequence_Desc *description, const mrp_pr
 }
 
 static int is_count(const char *name) {
-    static const char *const counts[] = {"step", "steps", "seed", "seeds", "captured"};
+    static const char *const counts[] = {"step", "steps", "seed", "seeds", "captured", "best_step"};
     for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++)
         if (strcmp(counts[i], name) == 0) return 1;
     return 0;
@@ -545,18 +552,23 @@ static int run_watched(module_state *state, watched_call *watched) {
     return 1;
 }
 
+/* A text about the handle behind `object`. */
+static PyObject *text_of(PyObject *module, PyObject *object, int kind, text_reader reader, const void *argument) {
+    module_state *state = state_of(module);
+    void *handle = handle_of(state, object, kind);
+    return handle ? read_text(state, reader, handle, argument) : NULL;
+}
+
 /* ---- Library ---- */
 
 static PyObject *py_version(PyObject *module, PyObject *unused) {
     (void)module, (void)unused;
     return PyUnicode_FromString(mrp_version());
 }
-
 static PyObject *py_build_info(PyObject *module, PyObject *unused) {
     (void)module, (void)unused;
     return PyUnicode_FromString(mrp_build_info());
 }
-
 static PyObject *py_memory_in_use(PyObject *module, PyObject *unused) {
     (void)module, (void)unused;
     return PyLong_FromLongLong(mrp_memory_in_use());
@@ -573,24 +585,24 @@ static PyObject *py_config_create(PyObject *module, PyObject *args) {
     return handle_or_raise(state, object, mrp_config_create(preset, &object->handle.config));
 }
 
-static PyObject *py_config_set(PyObject *module, PyObject *args) {
-    PyObject *config_object;
+/* (handle, key, value) in args. */
+static PyObject *set_text(PyObject *module, PyObject *args, int kind, mrp_status (*call)(void *, const char *, const char *)) {
+    PyObject *object;
     const char *key, *value;
-    if (!PyArg_ParseTuple(args, "Oss", &config_object, &key, &value)) return NULL;
+    if (!PyArg_ParseTuple(args, "Oss", &object, &key, &value)) return NULL;
     module_state *state = state_of(module);
-    mrp_config *config = handle_of(state, config_object, CONFIG);
-    if (!config) return NULL;
-    return none_or_raise(state, mrp_config_set(config, key, value));
+    void *handle = handle_of(state, object, kind);
+    return handle ? none_or_raise(state, call(handle, key, value)) : NULL;
 }
+
+static mrp_status call_config_set(void *config, const char *key, const char *value) { return mrp_config_set(config, key, value); }
+static PyObject *py_config_set(PyObject *module, PyObject *args) { return set_text(module, args, CONFIG, call_config_set); }
 
 static PyObject *py_config_get(PyObject *module, PyObject *args) {
     PyObject *config_object;
     const char *key;
     if (!PyArg_ParseTuple(args, "Os", &config_object, &key)) return NULL;
-    module_state *state = state_of(module);
-    mrp_config *config = handle_of(state, config_object, CONFIG);
-    if (!config) return NULL;
-    return read_text(state, read_option, config, key);
+    return text_of(module, config_object, CONFIG, read_option, key);
 }
 
 static PyObject *py_config_describe(PyObject *module, PyObject *unused) {
@@ -642,12 +654,14 @@ failed:
     return NULL;
 }
 
-static PyObject *py_dataset_open_folder(PyObject *module, PyObject *args) {
+/* A new handle from a path and options: (path, options) in args. */
+static PyObject *open_path(PyObject *module, PyObject *args, int kind,
+                           mrp_status (*call)(const char *, const mrp_config *, handle_object *)) {
     PyObject *path, *options_object;
     if (!PyArg_ParseTuple(args, "O&O", PyUnicode_FSConverter, &path, &options_object)) return NULL;
     module_state *state = state_of(module);
     mrp_config *options;
-    handle_object *object = options_of(state, options_object, &options) ? new_handle(state, DATASET, NULL, NULL) : NULL;
+    handle_object *object = options_of(state, options_object, &options) ? new_handle(state, kind, NULL, NULL) : NULL;
     const char *bytes = object ? PyBytes_AsString(path) : NULL;
     if (!bytes) {
         Py_XDECREF((PyObject *)object);
@@ -655,10 +669,15 @@ static PyObject *py_dataset_open_folder(PyObject *module, PyObject *args) {
         return NULL;
     }
     mrp_status status;
-    Py_BEGIN_ALLOW_THREADS status = mrp_dataset_open_folder(bytes, options, &object->handle.dataset);
+    Py_BEGIN_ALLOW_THREADS status = call(bytes, options, object);
     Py_END_ALLOW_THREADS Py_DECREF(path);
     return handle_or_raise(state, object, status);
 }
+
+static mrp_status call_open_folder(const char *path, const mrp_config *options, handle_object *object) {
+    return mrp_dataset_open_folder(path, options, &object->handle.dataset);
+}
+static PyObject *py_dataset_open_folder(PyObject *module, PyObject *args) { return open_path(module, args, DATASET, call_open_folder); }
 
 static PyObject *py_dataset_generate(PyObject *module, PyObject *args) {
     PyObject *options_object;
@@ -701,15 +720,11 @@ static PyObject *read_name(PyObject *module, PyObject *args, text_reader reader)
     PyObject *object;
     long long index;
     if (!PyArg_ParseTuple(args, "OL", &object, &index)) return NULL;
-    module_state *state = state_of(module);
-    mrp_dataset *dataset = handle_of(state, object, DATASET);
-    if (!dataset) return NULL;
     const int64_t number = index;
-    return read_text(state, reader, dataset, &number);
+    return text_of(module, object, DATASET, reader, &number);
 }
 
 static PyObject *py_dataset_class_name(PyObject *module, PyObject *args) { return read_name(module, args, read_class_name); }
-
 static PyObject *py_dataset_image_name(PyObject *module, PyObject *args) { return read_name(module, args, read_image_name); }
 
 static PyObject *py_dataset_name_classes(PyObject *module, PyObject *args) {
@@ -762,62 +777,52 @@ static PyObject *py_model_create(PyObject *module, PyObject *options_object) {
     Py_END_ALLOW_THREADS return handle_or_raise(state, object, status);
 }
 
-static PyObject *py_model_load(PyObject *module, PyObject *args) {
-    PyObject *path, *options_object;
-    if (!PyArg_ParseTuple(args, "O&O", PyUnicode_FSConverter, &path, &options_object)) return NULL;
+static mrp_status call_load(const char *path, const mrp_config *options, handle_object *object) {
+    return mrp_model_load(path, options, &object->handle.model);
+}
+static PyObject *py_model_load(PyObject *module, PyObject *args) { return open_path(module, args, MODEL, call_load); }
+
+/* A call that takes a handle, a path, and options or none: (handle, path[, options]) in args. */
+static PyObject *file_call(PyObject *module, PyObject *args, int kind, mrp_status (*call)(void *, const char *, const mrp_config *)) {
+    PyObject *object, *path, *options_object = Py_None;
+    if (!PyArg_ParseTuple(args, "OO&|O", &object, PyUnicode_FSConverter, &path, &options_object)) return NULL;
     module_state *state = state_of(module);
     mrp_config *options;
-    handle_object *object = options_of(state, options_object, &options) ? new_handle(state, MODEL, NULL, NULL) : NULL;
-    const char *bytes = object ? PyBytes_AsString(path) : NULL;
-    if (!bytes) {
-        Py_XDECREF((PyObject *)object);
-        Py_DECREF(path);
-        return NULL;
-    }
-    mrp_status status;
-    Py_BEGIN_ALLOW_THREADS status = mrp_model_load(bytes, options, &object->handle.model);
-    Py_END_ALLOW_THREADS Py_DECREF(path);
-    return handle_or_raise(state, object, status);
-}
-
-/* A call that takes a handle and a path: (handle, path) in args. */
-static PyObject *file_call(PyObject *module, PyObject *args, int kind, mrp_status (*call)(void *, const char *)) {
-    PyObject *object, *path;
-    if (!PyArg_ParseTuple(args, "OO&", &object, PyUnicode_FSConverter, &path)) return NULL;
-    module_state *state = state_of(module);
     void *handle = handle_of(state, object, kind);
-    const char *bytes = handle ? PyBytes_AsString(path) : NULL;
+    const char *bytes = handle && options_of(state, options_object, &options) ? PyBytes_AsString(path) : NULL;
     if (!bytes) {
         Py_DECREF(path);
         return NULL;
     }
     mrp_status status;
-    Py_BEGIN_ALLOW_THREADS status = call(handle, bytes);
+    Py_BEGIN_ALLOW_THREADS status = call(handle, bytes, options);
     Py_END_ALLOW_THREADS Py_DECREF(path);
     return none_or_raise(state, status);
 }
 
-/* Writes a model in some form: (model, path, options) in args. */
-static PyObject *write_model(PyObject *module, PyObject *args, mrp_status (*call)(mrp_model *, const char *, const mrp_config *)) {
-    PyObject *object, *path, *options_object;
-    if (!PyArg_ParseTuple(args, "OO&O", &object, PyUnicode_FSConverter, &path, &options_object)) return NULL;
+static mrp_status call_save(void *model, const char *path, const mrp_config *options) { return mrp_model_save(model, path, options); }
+static PyObject *py_model_save(PyObject *module, PyObject *args) { return file_call(module, args, MODEL, call_save); }
+
+static mrp_status call_onnx(void *model, const char *path, const mrp_config *options) {
+    return mrp_model_export_onnx(model, path, options);
+}
+static PyObject *py_model_export_onnx(PyObject *module, PyObject *args) { return file_call(module, args, MODEL, call_onnx); }
+
+/* The dataset of an object that may be None. Returns 0 with an exception set when it is something else. */
+static int dataset_or_null(module_state *state, PyObject *object, mrp_dataset **dataset) {
+    *dataset = object == Py_None ? NULL : handle_of(state, object, DATASET);
+    return *dataset || object == Py_None;
+}
+
+static PyObject *py_model_set_validation(PyObject *module, PyObject *args) {
+    PyObject *object, *held_out_object, *reference_object;
+    mrp_dataset *held_out, *reference;
+    if (!PyArg_ParseTuple(args, "OOO", &object, &held_out_object, &reference_object)) return NULL;
     module_state *state = state_of(module);
-    mrp_config *options;
     mrp_model *model = handle_of(state, object, MODEL);
-    const char *bytes = model && options_of(state, options_object, &options) ? PyBytes_AsString(path) : NULL;
-    if (!bytes) {
-        Py_DECREF(path);
-        return NULL;
-    }
-    mrp_status status;
-    Py_BEGIN_ALLOW_THREADS status = call(model, bytes, options);
-    Py_END_ALLOW_THREADS Py_DECREF(path);
-    return none_or_raise(state, status);
+    if (!model || !dataset_or_null(state, held_out_object, &held_out) || !dataset_or_null(state, reference_object, &reference)) return NULL;
+    return none_or_raise(state, mrp_model_set_validation(model, held_out, reference));
 }
-
-static PyObject *py_model_save(PyObject *module, PyObject *args) { return write_model(module, args, mrp_model_save); }
-
-static PyObject *py_model_export_onnx(PyObject *module, PyObject *args) { return write_model(module, args, mrp_model_export_onnx); }
 
 static PyObject *py_model_clone(PyObject *module, PyObject *object) {
     module_state *state = state_of(module);
@@ -829,11 +834,7 @@ static PyObject *py_model_clone(PyObject *module, PyObject *object) {
     Py_END_ALLOW_THREADS return handle_or_raise(state, copy, status);
 }
 
-static PyObject *py_model_describe(PyObject *module, PyObject *object) {
-    module_state *state = state_of(module);
-    mrp_model *model = handle_of(state, object, MODEL);
-    return model ? read_text(state, read_model, model, NULL) : NULL;
-}
+static PyObject *py_model_describe(PyObject *module, PyObject *object) { return text_of(module, object, MODEL, read_model, NULL); }
 
 static PyObject *py_model_parameter(PyObject *module, PyObject *args) {
     PyObject *object, *out;
@@ -866,19 +867,21 @@ static PyObject *py_file_describe(PyObject *module, PyObject *args) {
     return text;
 }
 
-static PyObject *py_cancel(PyObject *module, PyObject *object) {
+/* Whether there was something to stop. */
+static PyObject *cancel(PyObject *module, PyObject *object, int kind, mrp_status (*call)(void *)) {
     module_state *state = state_of(module);
-    mrp_model *model = handle_of(state, object, MODEL);
-    if (!model) return NULL;
-    mrp_status status = mrp_cancel(model);
-    if (status < 0) return raise_status(state, status);
-    return PyBool_FromLong(status == MRP_OK);
+    void *handle = handle_of(state, object, kind);
+    if (!handle) return NULL;
+    mrp_status status = call(handle);
+    return status < 0 ? raise_status(state, status) : PyBool_FromLong(status == MRP_OK);
 }
+
+static PyObject *py_cancel(PyObject *module, PyObject *object) { return cancel(module, object, MODEL, cancel_model); }
+static PyObject *py_lab_cancel(PyObject *module, PyObject *object) { return cancel(module, object, LAB, cancel_lab); }
 
 /* ---- Training ---- */
 
 static PyObject *py_pretrain(PyObject *module, PyObject *args) { return train(module, args, mrp_pretrain); }
-
 static PyObject *py_finetune(PyObject *module, PyObject *args) { return train(module, args, mrp_finetune); }
 
 static PyObject *py_trainer_create(PyObject *module, PyObject *args) {
@@ -967,12 +970,17 @@ static PyObject *py_trainer_step(PyObject *module, PyObject *object) {
     return PyLong_FromLong(watched.status);
 }
 
-static mrp_status call_trainer_save(void *trainer, const char *path) { return mrp_trainer_save(trainer, path); }
+static mrp_status call_trainer_save(void *trainer, const char *path, const mrp_config *options) {
+    (void)options;
+    return mrp_trainer_save(trainer, path);
+}
 
-static mrp_status call_trainer_resume(void *trainer, const char *path) { return mrp_trainer_resume(trainer, path); }
+static mrp_status call_trainer_resume(void *trainer, const char *path, const mrp_config *options) {
+    (void)options;
+    return mrp_trainer_resume(trainer, path);
+}
 
 static PyObject *py_trainer_save(PyObject *module, PyObject *args) { return file_call(module, args, TRAINER, call_trainer_save); }
-
 static PyObject *py_trainer_resume(PyObject *module, PyObject *args) { return file_call(module, args, TRAINER, call_trainer_resume); }
 
 static PyObject *py_trainer_progress(PyObject *module, PyObject *object) {
@@ -988,7 +996,7 @@ static PyObject *py_trainer_progress(PyObject *module, PyObject *object) {
 
 typedef struct {
     mrp_model *model;
-    mrp_dataset *dataset;
+    mrp_dataset *dataset, *held_out;
     mrp_config *options;
     const char *metric;
     double value;
@@ -998,6 +1006,14 @@ typedef struct {
 static mrp_status call_evaluate(void *arguments) {
     use_arguments *use = arguments;
     return mrp_evaluate(use->model, use->dataset, use->options, use->metric, &use->value);
+}
+static mrp_status call_probe(void *arguments) {
+    use_arguments *use = arguments;
+    return mrp_probe(use->model, use->dataset, use->held_out, use->options, use->metric, &use->value);
+}
+static mrp_status call_confusion(void *arguments) {
+    use_arguments *use = arguments;
+    return mrp_confusion(use->model, use->dataset, use->options, use->out.buf, elements_in(&use->out));
 }
 static mrp_status call_encode(void *arguments) {
     use_arguments *use = arguments;
@@ -1013,7 +1029,7 @@ static mrp_status call_reconstruct(void *arguments) {
                            elements_in(&use->out), use->masks.buf, &use->value);
 }
 
-/* Runs one of the four on its arguments, which it closes. Returns the value that it found (0 when it finds none), or NULL. */
+/* Runs one of these on its arguments, which it closes. Returns the value that it found (0 when it finds none), or NULL. */
 static PyObject *use_model(module_state *state, use_arguments *use, mrp_status (*call)(void *)) {
     watched_call watched = {.call = call, .arguments = use, .cancel = cancel_model, .target = use->model};
     int ok = run_watched(state, &watched);
@@ -1041,23 +1057,32 @@ static PyObject *py_evaluate(PyObject *module, PyObject *args) {
     return use_model(state, &use, call_evaluate);
 }
 
-/* `call` fills an array. */
-static PyObject *fill(PyObject *module, PyObject *args, const char *what, mrp_status (*call)(void *)) {
+static PyObject *py_probe(PyObject *module, PyObject *args) {
+    PyObject *model, *dataset, *held_out, *options;
+    use_arguments use = {0};
+    if (!PyArg_ParseTuple(args, "OOOOs", &model, &dataset, &held_out, &options, &use.metric)) return NULL;
+    module_state *state = state_of(module);
+    if (!use_handles(state, &use, model, dataset, options) || !(use.held_out = handle_of(state, held_out, DATASET))) return NULL;
+    return use_model(state, &use, call_probe);
+}
+
+/* `call` fills an array of these elements. */
+static PyObject *fill(PyObject *module, PyObject *args, const char *what, const char *elements, mrp_status (*call)(void *)) {
     PyObject *model, *dataset, *options, *out;
     use_arguments use = {0};
     if (!PyArg_ParseTuple(args, "OOOO", &model, &dataset, &options, &out)) return NULL;
     module_state *state = state_of(module);
     if (!use_handles(state, &use, model, dataset, options)) return NULL;
-    if (!open_array(state, out, what, "f", 0, 1, &use.out)) return NULL;
+    if (!open_array(state, out, what, elements, 0, 1, &use.out)) return NULL;
     PyObject *done = use_model(state, &use, call);
     if (!done) return NULL;
     Py_DECREF(done);
     Py_RETURN_NONE;
 }
 
-static PyObject *py_encode(PyObject *module, PyObject *args) { return fill(module, args, "features", call_encode); }
-
-static PyObject *py_predict(PyObject *module, PyObject *args) { return fill(module, args, "probabilities", call_predict); }
+static PyObject *py_encode(PyObject *module, PyObject *args) { return fill(module, args, "features", "f", call_encode); }
+static PyObject *py_predict(PyObject *module, PyObject *args) { return fill(module, args, "probabilities", "f", call_predict); }
+static PyObject *py_confusion(PyObject *module, PyObject *args) { return fill(module, args, "counts", "lq", call_confusion); }
 
 static PyObject *py_reconstruct(PyObject *module, PyObject *args) {
     PyObject *model, *dataset, *options, *mask, *images, *reconstructions, *masks;
@@ -1094,36 +1119,19 @@ static PyObject *py_lab_create(PyObject *module, PyObject *args) {
     return handle_or_raise(state, object, mrp_lab_create(preset, &object->handle.lab));
 }
 
-static PyObject *py_lab_set(PyObject *module, PyObject *args) {
-    PyObject *object;
-    const char *key, *value;
-    if (!PyArg_ParseTuple(args, "Oss", &object, &key, &value)) return NULL;
-    module_state *state = state_of(module);
-    mrp_lab *lab = handle_of(state, object, LAB);
-    return lab ? none_or_raise(state, mrp_lab_set(lab, key, value)) : NULL;
-}
+static mrp_status call_lab_set(void *lab, const char *key, const char *value) { return mrp_lab_set(lab, key, value); }
+static PyObject *py_lab_set(PyObject *module, PyObject *args) { return set_text(module, args, LAB, call_lab_set); }
 
 static PyObject *py_lab_get(PyObject *module, PyObject *args) {
     PyObject *object;
     const char *key;
     if (!PyArg_ParseTuple(args, "Os", &object, &key)) return NULL;
-    module_state *state = state_of(module);
-    mrp_lab *lab = handle_of(state, object, LAB);
-    return lab ? read_text(state, read_lab_option, lab, key) : NULL;
+    return text_of(module, object, LAB, read_lab_option, key);
 }
 
 static PyObject *py_lab_describe(PyObject *module, PyObject *unused) {
     (void)unused;
     return read_text(state_of(module), read_lab_table, NULL, NULL);
-}
-
-static PyObject *py_lab_cancel(PyObject *module, PyObject *object) {
-    module_state *state = state_of(module);
-    mrp_lab *lab = handle_of(state, object, LAB);
-    if (!lab) return NULL;
-    mrp_status status = mrp_lab_cancel(lab);
-    if (status < 0) return raise_status(state, status);
-    return PyBool_FromLong(status == MRP_OK);
 }
 
 typedef struct {
@@ -1282,9 +1290,7 @@ static PyObject *py_lab_report_row_text(PyObject *module, PyObject *args) {
     row_text wanted;
     if (!PyArg_ParseTuple(args, "OLs", &object, &row, &wanted.what)) return NULL;
     wanted.index = row;
-    module_state *state = state_of(module);
-    mrp_lab_report *report = handle_of(state, object, LAB_REPORT);
-    return report ? read_text(state, read_row_text, report, &wanted) : NULL;
+    return text_of(module, object, LAB_REPORT, read_row_text, &wanted);
 }
 
 static PyObject *py_lab_report_table(PyObject *module, PyObject *args) {
@@ -1292,15 +1298,11 @@ static PyObject *py_lab_report_table(PyObject *module, PyObject *args) {
     long long seed;
     if (!PyArg_ParseTuple(args, "OL", &object, &seed)) return NULL;
     const int64_t index = seed;
-    module_state *state = state_of(module);
-    mrp_lab_report *report = handle_of(state, object, LAB_REPORT);
-    return report ? read_text(state, read_report_table, report, &index) : NULL;
+    return text_of(module, object, LAB_REPORT, read_report_table, &index);
 }
 
 static PyObject *py_lab_report_json(PyObject *module, PyObject *object) {
-    module_state *state = state_of(module);
-    mrp_lab_report *report = handle_of(state, object, LAB_REPORT);
-    return report ? read_text(state, read_report_json, report, NULL) : NULL;
+    return text_of(module, object, LAB_REPORT, read_report_json, NULL);
 }
 
 static PyObject *py_lab_report_correlations(PyObject *module, PyObject *args) {
@@ -1350,6 +1352,8 @@ static PyMethodDef functions[] = {
     FUNCTION(model_load, METH_VARARGS, "($module, path, config, /)", "A model from a safetensors file."),
     FUNCTION(model_save, METH_VARARGS, "($module, model, path, config, /)", "Write a model as safetensors."),
     FUNCTION(model_export_onnx, METH_VARARGS, "($module, model, path, config, /)", "Write a model as ONNX."),
+    FUNCTION(model_set_validation, METH_VARARGS, "($module, model, held_out, reference, /)",
+             "Datasets on which training is measured, or None."),
     FUNCTION(model_clone, METH_O, "($module, model, /)", "A copy with its own weights."),
     FUNCTION(model_describe, METH_O, "($module, model, /)", "The model's facts, as JSON."),
     FUNCTION(model_parameter, METH_VARARGS, "($module, model, name, out, /)",
@@ -1369,7 +1373,11 @@ static PyMethodDef functions[] = {
     FUNCTION(trainer_set_masking, METH_VARARGS, "($module, trainer, masking, /)",
              "masking(numbers) -> float32 noise [count, patches], numbers being int64 in bytes; None for random noise."),
     FUNCTION(trainer_progress, METH_O, "($module, trainer, /)", "How far the run is."),
-    FUNCTION(evaluate, METH_VARARGS, "($module, model, dataset, config, metric, /)", "A number: 'top1', 'loss' or 'reconstruction_loss'."),
+    FUNCTION(evaluate, METH_VARARGS, "($module, model, dataset, config, metric, /)",
+             "A number: 'top1', 'top5', 'balanced_top1', 'loss' or 'reconstruction_loss'."),
+    FUNCTION(probe, METH_VARARGS, "($module, model, dataset, held_out, config, method, /)",
+             "Accuracy on held-out images by frozen features: 'knn' or 'linear'."),
+    FUNCTION(confusion, METH_VARARGS, "($module, model, dataset, config, out, /)", "Write counts [class, taken for] into an int64 array."),
     FUNCTION(encode, METH_VARARGS, "($module, model, dataset, config, out, /)", "Write features into a float32 array."),
     FUNCTION(predict, METH_VARARGS, "($module, model, dataset, config, out, /)",
              "Write class probabilities [count, classes] into a float32 array."),

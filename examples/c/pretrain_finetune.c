@@ -1,6 +1,5 @@
-/* Pretrains a network by mask reconstruction without labels, fine-tunes it with few labels, trains the same network from scratch with
- * the same labels and budget, and compares; then saves the classifier and checks the copy that it loads. MRP_ENCODER=resnet18 in the
- * environment makes it a residual network instead of a vision transformer.
+/* Pretrains a vision transformer as a masked autoencoder without labels, fine-tunes it with few labels, trains the same network from
+ * scratch with the same labels and budget, and compares; then saves the classifier and checks the copy that it loads.
  *
  *     pretrain_finetune [FOLDER]      FOLDER/train/<class>/<image>.jpg and FOLDER/test/...; without it: generated images
  *
@@ -9,15 +8,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* Sizes: about two minutes on two cores. The environment may set others, as in MRP_IMAGES=1000. */
+/* Settings: about a minute on two cores. The environment may give others, as in MRP_ENCODER=resnet18. */
 static const struct {
     const char *variable, *value;
-} sizes[] = {{"MRP_IMAGES", "5000"}, {"MRP_LABELS", "300"}, {"MRP_TEST", "1000"}, {"MRP_EPOCHS", "10"}, {"MRP_FINETUNE_EPOCHS", "20"}};
-enum { IMAGES, LABELS, TEST, EPOCHS, FINETUNE_EPOCHS };
+} settings[] = {{"MRP_ENCODER", "vit_micro"}, {"MRP_IMAGES", "5000"}, {"MRP_LABELS", "300"},
+                {"MRP_TEST", "1000"},         {"MRP_EPOCHS", "50"},   {"MRP_FINETUNE_EPOCHS", "40"}};
+enum { ENCODER, IMAGES, LABELS, TEST, EPOCHS, FINETUNE_EPOCHS };
 
-static const char *size_of(int which) {
-    const char *given = getenv(sizes[which].variable);
-    return given ? given : sizes[which].value;
+static const char *setting(int which) {
+    const char *given = getenv(settings[which].variable);
+    return given ? given : settings[which].value;
 }
 
 #define CHECK(call)                                    \
@@ -48,9 +48,9 @@ static int open_images(const char *folder, mrp_config *options, mrp_dataset **tr
         CHECK(mrp_dataset_open_folder(path, options, test));
         return 1;
     }
-    CHECK(mrp_dataset_generate(options, atoi(size_of(IMAGES)), 1, train));
-    CHECK(mrp_config_set(options, "synthetic_first_image", size_of(IMAGES))); /* the test images come after the training images */
-    CHECK(mrp_dataset_generate(options, atoi(size_of(TEST)), 1, test));
+    CHECK(mrp_dataset_generate(options, atoi(setting(IMAGES)), 1, train));
+    CHECK(mrp_config_set(options, "synthetic_first_image", setting(IMAGES))); /* the test images come after the training images */
+    CHECK(mrp_dataset_generate(options, atoi(setting(TEST)), 1, test));
     return 1;
 }
 
@@ -83,18 +83,15 @@ int main(int argc, char **argv) {
     mrp_dataset *train = NULL, *test = NULL, *few = NULL;
     int ok = 0;
 
-    const char *encoder = getenv("MRP_ENCODER");
-    if (mrp_config_create("mae_vit_mini_32", &options) == MRP_OK && /* a preset; NULL for plain defaults */
-        (!encoder || mrp_config_set(options, "encoder", encoder) == MRP_OK) &&
-        mrp_config_set(options, "pretrain.epochs", size_of(EPOCHS)) == MRP_OK &&
-        mrp_config_set(options, "finetune.epochs", size_of(FINETUNE_EPOCHS)) == MRP_OK &&
-        mrp_config_set(options, "finetune.batch_size", "32") == MRP_OK && /* few labels need small batches */
-        mrp_config_set(options, "finetune.learning_rate", "1e-3") == MRP_OK) {
+    if (mrp_config_create("mae_vit_micro_32", &options) == MRP_OK && /* a preset; NULL for plain defaults */
+        mrp_config_set(options, "encoder", setting(ENCODER)) == MRP_OK &&
+        mrp_config_set(options, "pretrain.epochs", setting(EPOCHS)) == MRP_OK &&
+        mrp_config_set(options, "finetune.epochs", setting(FINETUNE_EPOCHS)) == MRP_OK) {
         ok = open_images(argc > 1 ? argv[1] : NULL, options, &train, &test);
     } else {
         fprintf(stderr, "%s\n", mrp_last_error());
     }
-    if (ok && mrp_dataset_subset(train, atoi(size_of(LABELS)), 1, &few) != MRP_OK) {
+    if (ok && mrp_dataset_subset(train, atoi(setting(LABELS)), 1, &few) != MRP_OK) {
         fprintf(stderr, "%s\n", mrp_last_error());
         ok = 0;
     }

@@ -43,6 +43,12 @@ struct Protobuf {
         append((0..<4).map { UInt8(truncatingIfNeeded: value.bitPattern >> (8 * $0)) })
     }
 
+    /// Wire type 1: eight bytes.
+    mutating func double(_ field: Int, _ value: Double) {
+        tag(field, 1)
+        append((0..<8).map { UInt8(truncatingIfNeeded: value.bitPattern >> (8 * $0)) })
+    }
+
     mutating func text(_ field: Int, _ value: String) {
         tag(field, 2)
         append(Self.varint(UInt64(value.utf8.count)))
@@ -65,6 +71,16 @@ struct Protobuf {
             case .memory(let memory):
                 pieces.append(piece)
                 count += memory.count
+            }
+        }
+    }
+
+    /// The whole message, copied.
+    var bytes: [UInt8] {
+        pieces.flatMap { piece -> [UInt8] in
+            switch piece {
+            case .bytes(let bytes): bytes
+            case .memory(let memory): Array(memory)
             }
         }
     }

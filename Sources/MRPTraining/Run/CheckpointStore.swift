@@ -47,6 +47,9 @@ final class CheckpointStore {
     }
 
     var bestPath: String { "\(folder)\(phase.rawValue)-best.ckpt" }
+    /// The state to which numbers that are not finite lead back.
+    var rollbackPath: String { "\(folder)\(phase.rawValue)-rollback.ckpt" }
+    var logPath: String { "\(folder)\(phase.rawValue).csv" }
 
     /// The steps that have a checkpoint, newest first.
     func steps() throws -> [Int] {
@@ -72,8 +75,13 @@ final class CheckpointStore {
         }
     }
 
-    /// Writes the best checkpoint so far, now.
-    func saveBest(_ encoded: Safetensors.Encoded) throws { try FileSystem.replace(bestPath, with: encoded.pieces) }
+    /// Writes a checkpoint beside the numbered ones, now.
+    func saveNow(_ encoded: Safetensors.Encoded, to path: String) throws { try FileSystem.replace(path, with: encoded.pieces) }
+
+    /// Deletes the checkpoints of later steps.
+    func forget(after step: Int) throws {
+        for later in try steps() where later > step { unlink(path(step: later)) }
+    }
 
     /// Errors of a finished write in the background, without waiting for one that runs.
     func check() throws {

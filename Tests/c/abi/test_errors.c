@@ -272,7 +272,7 @@ static void test_use(void) {
     REFUSES(mrp_evaluate(NULL, plain, options, "top1", &value), "NULL");
     REFUSES(mrp_evaluate(model, NULL, options, "top1", &value), "NULL");
     REFUSES(mrp_evaluate(model, plain, options, NULL, &value), "metric");
-    REFUSES(mrp_evaluate(model, plain, options, "top5", &value), "top5");
+    REFUSES(mrp_evaluate(model, plain, options, "top9", &value), "top9");
     REFUSES(mrp_evaluate(model, plain, options, "reconstruction_loss", NULL), "NULL");
     REFUSES(mrp_evaluate(model, plain, options, "top1", &value), "labels");
     FAILS(mrp_evaluate(model, labelled, options, "top1", &value), MRP_ERR_STATE, "");

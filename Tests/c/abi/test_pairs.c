@@ -1,6 +1,7 @@
 /* Each status that the header documents for a function is provoked here, where test_errors.c does not do it already: missing and damaged
  * images under a running call, allocations that fail, models in use, cancelled calls, files of later versions, a forked trainer.
  * Run from the root of the repository (it reads an image of Tests/fixtures). */
+#include <math.h>
 #include <pthread.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -87,6 +88,14 @@ static mrp_status evaluate(mrp_model *m, const mrp_dataset *d, const mrp_config 
     double value;
     return mrp_evaluate(m, d, c, "reconstruction_loss", &value);
 }
+static mrp_status confusion(mrp_model *m, const mrp_dataset *d, const mrp_config *c) {
+    static int64_t counts[CLASSES * CLASSES];
+    return mrp_confusion(m, d, c, counts, CLASSES * CLASSES);
+}
+static mrp_status probe(mrp_model *m, const mrp_dataset *d, const mrp_config *c) {
+    double value;
+    return mrp_probe(m, d, d, c, "knn", &value);
+}
 static mrp_status reconstruct(mrp_model *m, const mrp_dataset *d, const mrp_config *c) {
     return mrp_reconstruct(m, d, c, NULL, 0, numbers, NULL, 4 * VALUES, NULL, NULL);
 }
@@ -98,13 +107,9 @@ static mrp_status create_trainer(mrp_model *m, const mrp_dataset *d, const mrp_c
 }
 
 static const operation operations[] = {
-    {"mrp_pretrain", pretrain, 0},
-    {"mrp_finetune", finetune, 0},
-    {"mrp_encode", encode, 0},
-    {"mrp_predict", predict, 1},
-    {"mrp_evaluate", evaluate, 0},
-    {"mrp_reconstruct", reconstruct, 0},
-    {"mrp_trainer_create", create_trainer, 0},
+    {"mrp_pretrain", pretrain, 0}, {"mrp_finetune", finetune, 0},       {"mrp_encode", encode, 0},
+    {"mrp_predict", predict, 1},   {"mrp_evaluate", evaluate, 0},       {"mrp_confusion", confusion, 1},
+    {"mrp_probe", probe, 0},       {"mrp_reconstruct", reconstruct, 0}, {"mrp_trainer_create", create_trainer, 0},
 };
 enum { OPERATIONS = sizeof operations / sizeof operations[0] };
 
@@ -242,6 +247,7 @@ static int32_t call_from_within(const mrp_progress *progress, void *user) {
     FAILS(mrp_model_clone(host->model, &copy), MRP_ERR_BUSY, "model");
     FAILS(mrp_model_save(host->model, "never", NULL), MRP_ERR_BUSY, "model");
     FAILS(mrp_model_export_onnx(host->model, "never", NULL), MRP_ERR_BUSY, "model");
+    FAILS(mrp_model_set_validation(host->model, NULL, NULL), MRP_ERR_BUSY, "model");
     FAILS(mrp_model_describe(host->model, text, sizeof text, &needed), MRP_ERR_BUSY, "model");
     FAILS(mrp_model_parameter(host->model, "cls_token", NULL, 0, &needed), MRP_ERR_BUSY, "model");
     FAILS(mrp_trainer_step(host->trainer), MRP_ERR_BUSY, "model");
@@ -401,14 +407,14 @@ static void test_numbers(void) {
     WORKS(mrp_config_set(wild, "epochs", "50"));
     for (int i = 0; i < 2; i++) {
         mrp_model *m = model_for(&operations[i]);
-        fails(operations[i].call(m, labelled, wild), MRP_ERR_NUMERIC, "loss", operations[i].name, __LINE__);
+        fails(operations[i].call(m, labelled, wild), MRP_ERR_NUMERIC, "step", operations[i].name, __LINE__);
         mrp_model_destroy(m);
     }
     mrp_model *m = model_for(&operations[0]);
     WORKS(mrp_trainer_create(m, labelled, wild, "pretrain", &trainer));
     mrp_status status;
     while ((status = mrp_trainer_step(trainer)) == MRP_OK) {}
-    fails(status, MRP_ERR_NUMERIC, "loss", "mrp_trainer_step", __LINE__);
+    fails(status, MRP_ERR_NUMERIC, "step", "mrp_trainer_step", __LINE__);
     mrp_trainer_destroy(trainer);
     mrp_model_destroy(m);
     mrp_config_destroy(wild);
@@ -488,6 +494,57 @@ static void test_fork(void) {
     mrp_config_destroy(threaded);
 }
 
+/* ---- Run folders and measurements */
+
+static void test_recipe(void) {
+    mrp_config *other = small_options();
+    mrp_trainer *holder = NULL, *trainer = NULL;
+    mrp_dataset *unlabelled = NULL;
+    int64_t counts[CLASSES * CLASSES], sum = 0;
+    double value = -1, share;
+    WORKS(mrp_config_set(other, "run_folder", in_root("run")));
+    mrp_model *m = model_for(&operations[0]), *c = model_for(&operations[3]);
+    WORKS(mrp_trainer_create(m, labelled, other, "pretrain", &holder));
+    FAILS(mrp_pretrain(m, labelled, other, NULL, NULL), MRP_ERR_STATE, "in use by another run");
+    FAILS(mrp_finetune(c, labelled, other, NULL, NULL), MRP_ERR_STATE, "in use by another run");
+    FAILS(mrp_trainer_create(m, labelled, other, "pretrain", &trainer), MRP_ERR_STATE, "in use by another run");
+    mrp_trainer_destroy(holder);
+
+    WORKS(mrp_dataset_wrap_array(pixels, MRP_UINT8, COUNT, CHANNELS, SIDE, SIDE, MRP_NCHW, NULL, &unlabelled));
+    REFUSES(mrp_model_set_validation(NULL, NULL, NULL), "model");
+    WORKS(mrp_model_set_validation(m, labelled, NULL));
+    REFUSES(mrp_pretrain(m, labelled, options, NULL, NULL), "reference");
+    WORKS(mrp_model_set_validation(m, labelled, labelled));
+    WORKS(mrp_pretrain(m, labelled, other, NULL, NULL));
+    WORKS(mrp_probe(m, labelled, labelled, options, "knn", &value));
+    EXPECT(value > 0.3 && value <= 1); /* each image is its own neighbour */
+    REFUSES(mrp_probe(m, labelled, unlabelled, options, "knn", &value), "labels");
+    REFUSES(mrp_probe(m, labelled, NULL, options, "knn", &value), "NULL");
+    REFUSES(mrp_probe(m, labelled, labelled, options, "forest", &value), "'forest'");
+    REFUSES(mrp_probe(m, labelled, labelled, options, "knn", NULL), "value");
+    REFUSES(mrp_probe(m, labelled, labelled, NULL, "knn", &value), "knn_k 20 is above the 16");
+
+    WORKS(mrp_confusion(c, labelled, options, counts, CLASSES * CLASSES));
+    for (int i = 0; i < CLASSES * CLASSES; i++) sum += counts[i];
+    EXPECT(sum == COUNT);
+    sum = 0;
+    for (int i = 0; i < CLASSES; i++) sum += counts[i * (CLASSES + 1)];
+    WORKS(mrp_evaluate(c, labelled, options, "top1", &value));
+    EXPECT(value == (double)sum / COUNT);
+    WORKS(mrp_evaluate(c, labelled, options, "balanced_top1", &share));
+    EXPECT(fabs(share - value) < 1e-12); /* as many images of each class */
+    WORKS(mrp_evaluate(c, labelled, options, "top5", &share));
+    EXPECT(share == 1); /* of four classes */
+    FAILS(mrp_confusion(m, labelled, options, counts, CLASSES * CLASSES), MRP_ERR_STATE, "head");
+    REFUSES(mrp_confusion(c, unlabelled, options, counts, CLASSES * CLASSES), "labels");
+    REFUSES(mrp_confusion(c, labelled, options, counts, CLASSES * CLASSES - 1), "16");
+    REFUSES(mrp_confusion(c, labelled, options, NULL, CLASSES * CLASSES), "NULL");
+    mrp_dataset_destroy(unlabelled);
+    mrp_model_destroy(m);
+    mrp_model_destroy(c);
+    mrp_config_destroy(other);
+}
+
 /* ---- Handles of no use, the log, names of classes and images */
 
 static void test_handles(void) {
@@ -501,6 +558,8 @@ static void test_handles(void) {
         fails(operations[i].call(wrong, labelled, options), MRP_ERR_HANDLE, "model", operations[i].name, __LINE__);
     FAILS(mrp_model_create(wrong, &m), MRP_ERR_HANDLE, "config");
     FAILS(mrp_model_clone(wrong, &m), MRP_ERR_HANDLE, "model");
+    FAILS(mrp_model_set_validation(wrong, NULL, NULL), MRP_ERR_HANDLE, "model");
+    FAILS(mrp_model_set_validation(mae, wrong, NULL), MRP_ERR_HANDLE, "dataset");
     FAILS(mrp_model_parameter(wrong, "cls_token", NULL, 0, &number), MRP_ERR_HANDLE, "model");
     FAILS(mrp_dataset_open_folder(in_root("images"), wrong, &made), MRP_ERR_HANDLE, "config");
     FAILS(mrp_dataset_labels(wrong, labels, COUNT), MRP_ERR_HANDLE, "dataset");
@@ -590,6 +649,7 @@ int main(void) {
     test_numbers();
     test_fork();
     test_names();
+    test_recipe();
     test_log();
     mrp_model_destroy(mae);
     mrp_model_destroy(classifier);

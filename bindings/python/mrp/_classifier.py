@@ -48,10 +48,11 @@ class Classifier(Estimator):
     def __init__(self, encoder: Any = None, **parameters: Any) -> None:
         super().__init__(encoder=encoder, **parameters)
 
-    def fit(self, X: Any, y: Any = None, *, callback: Callable[[Progress], Any] | None = None) -> Self:
+    def fit(self, X: Any, y: Any = None, *, validation: Any = None, callback: Callable[[Progress], Any] | None = None) -> Self:
         """Train on images and their labels; y may be integers or names, and stays None for a labelled dataset.
 
-        callback(progress) is called after each step; a true answer ends the run early.
+        callback(progress) is called after each step; a true answer ends the run early. validation: images and labels (X, y), or a
+        labelled dataset, on which the run is measured: see the options early_stopping, restore_best and validate_epochs.
         """
         if y is None:
             dataset = self._dataset(X)
@@ -68,8 +69,20 @@ class Classifier(Estimator):
         self.model_ = Model(config) if pretrained is None else pretrained
         self.history_ = []
         self.classes_ = classes
+        self.model_.validate_on(None if validation is None else self._held_out(validation, classes))
         self._run(self.model_.finetune, dataset, config, callback)
         return self
+
+    def _held_out(self, validation: Any, classes: npt.NDArray[Any]) -> Dataset:
+        """Images with labels, numbered as those of the training."""
+        if not isinstance(validation, tuple):
+            return self._dataset(validation)
+        X, y = validation
+        truth = array_of(y)
+        numbers = np.searchsorted(classes, truth).clip(0, len(classes) - 1)
+        if not np.array_equal(classes[numbers], truth):
+            raise ArgumentError("the held-out images have classes that the training images lack")
+        return self._dataset(X, numbers)
 
     def _pretrained(self) -> Model | None:
         """A copy of the encoder's model, or None when the encoder is to be made."""
@@ -218,5 +231,5 @@ def _normalised(features: FloatArray) -> FloatArray:
     return result
 
 
-document(Classifier, "network", "objective", "training", "data", "run")
-document(LinearProbe, "objective", "training", "data", "run")
+document(Classifier, "network", "objective", "training", "data", "run", "measurement")
+document(LinearProbe, "objective", "training", "data", "run", "measurement")

@@ -4,6 +4,7 @@ import argparse
 import difflib
 import importlib
 import importlib.util
+import json
 import math
 import re
 import signal
@@ -54,18 +55,17 @@ def _sizes_of(text: str) -> tuple[int, ...]:
         raise argparse.ArgumentTypeError(f"'{text}' is not a list of sizes such as 28,28") from None
 
 
-# The command's own argument of this name also takes units, as in 10m.
-OWN_ARGUMENTS = {"time_budget"}
-
-
 def _add_table(parser: argparse.ArgumentParser, *sections: str) -> None:
     """An argument for each option of these sections of the table, documented by the table."""
     for section in sections:
         group = parser.add_argument_group(f"options: {section}")
         for option in options().values():
-            if option.section == section and option.key not in OWN_ARGUMENTS:
+            if option.section == section:
                 text = f"{option.summary} [{option.limits}; default {option.default}]".replace("%", "%%")
-                group.add_argument(f"--{option.key.replace('_', '-')}", dest=f"option.{option.key}", metavar=option.type.upper(), help=text)
+                flag = f"--{option.key.replace('_', '-')}"
+                # Durations may be written as people write them: 10m.
+                kind = seconds_of if option.key == "time_budget" else str
+                group.add_argument(flag, type=kind, dest=f"option.{option.key}", metavar=option.type.upper(), help=text)
 
 
 def _add_data(parser: argparse.ArgumentParser) -> None:
@@ -88,7 +88,12 @@ def _add_run(parser: argparse.ArgumentParser, output: str | None, source: str) -
     parser.add_argument(
         "--resume", action="store_true", help="go on with the run that was stopped: its state is beside the output, as .ckpt"
     )
-    parser.add_argument("--time-budget", type=seconds_of, metavar="TIME", help="stop after this time, such as 10m, and keep the state")
+    parser.add_argument("--options", metavar="FILE.json", help="options as a JSON object, as `mrp options --preset NAME` prints them")
+    group = parser.add_argument_group("measurements during training")
+    group.add_argument("--validate", metavar="DATA", help="measure the run on these labelled images, which it does not see")
+    group.add_argument("--validate-targets", metavar="FILE.npy", help="their labels, for a .npy file")
+    group.add_argument("--reference", metavar="DATA", help="pretraining: labelled images that the probes learn from")
+    group.add_argument("--reference-targets", metavar="FILE.npy", help="their labels, for a .npy file")
     show = parser.add_mutually_exclusive_group()
     show.add_argument("--progress", action="store_true", default=None, help="show progress even where there is no terminal")
     show.add_argument("--quiet", dest="progress", action="store_false", help="show no progress")
@@ -117,20 +122,20 @@ def build_parser() -> Parser:
     command = add("pretrain", "Pretrain an encoder on images without labels, as a masked autoencoder.", DATA)
     _add_data(command)
     _add_run(command, "encoder.safetensors", "go on from this model's weights instead of fresh ones")
-    _add_table(command, "network", "objective", "training", "data", "run")
+    _add_table(command, "network", "objective", "training", "data", "run", "measurement")
 
     command = add("finetune", "Train a classifier with labels: from a pretrained encoder, or from scratch.", DATA)
     _add_data(command)
     _add_labelled(command)
     _add_run(command, "classifier.safetensors", "the pretrained encoder; without it the network is trained from scratch")
-    _add_table(command, "network", "objective", "training", "data", "run")
+    _add_table(command, "network", "objective", "training", "data", "run", "measurement")
 
     command = add("probe", "Measure an encoder: a linear classifier on its frozen features, and nearest neighbours.", DATA)
     _add_data(command)
     _add_labelled(command)
     command.add_argument("--knn", type=int, metavar="K", help="also measure a K-nearest-neighbour classifier on the test images")
     _add_run(command, None, "the encoder (required)")
-    _add_table(command, "training", "data", "run")
+    _add_table(command, "training", "data", "run", "measurement")
 
     command = add("predict", "Predict classes of images.", DATA)
     _add_data(command)
@@ -162,6 +167,7 @@ def build_parser() -> Parser:
 
     command = add("options", "List the options of the library and the presets, with types, limits, defaults and meaning.")
     command.add_argument("key", nargs="*", metavar="OPTION", help="these options only")
+    command.add_argument("--preset", choices=sorted(presets()), help="print the options of this preset as a file for --options")
     command.add_argument("--json", action="store_true", help="print the table as JSON")
     return parser
 
@@ -189,6 +195,20 @@ def _refuse_unknown(parser: argparse.ArgumentParser, unknown: list[str]) -> None
     parser.error(f"unknown option '{word}': the nearest is '{nearest[0]}'")
 
 
+def _options_of(path: str | None, command: argparse.ArgumentParser) -> dict[str, Any]:
+    """The options in a file of --options."""
+    if path is None:
+        return {}
+    try:
+        with open(path) as file:
+            values = json.load(file)
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        command.error(f"--options '{path}': {error}")
+    if not isinstance(values, dict) or not all(isinstance(value, str | int | float) for value in values.values()):
+        command.error(f"--options '{path}' is not a JSON object of options and their values")
+    return values
+
+
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """Arguments with the table's options, checked, as a dict in `table`. A wrong one ends the process with status 2."""
     parser = build_parser()
@@ -200,7 +220,8 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     if unknown:
         _refuse_unknown(command, unknown)
     prefix = "option."
-    args.table = {name.removeprefix(prefix): value for name, value in vars(args).items() if name.startswith(prefix) and value is not None}
+    given = {name.removeprefix(prefix): value for name, value in vars(args).items() if name.startswith(prefix) and value is not None}
+    args.table = _options_of(getattr(args, "options", None), command) | given
     try:
         Config(**args.table)
     except ArgumentError as error:

@@ -100,6 +100,9 @@ def train(
     checkpoint = Path(args.output).with_suffix(".ckpt") if args.output else None
     if args.resume and (checkpoint is None or not checkpoint.exists()):
         raise ArgumentError(f"there is nothing to resume: '{checkpoint}' does not exist" if checkpoint else "--resume needs --output")
+    if args.validate:
+        reference = open_data(args, args.reference, args.reference_targets) if args.reference else None
+        model.validate_on(open_data(args, args.validate, args.validate_targets), reference)
     trainer = Trainer(model, dataset, config, phase=phase)
     if args.resume:
         trainer.resume(checkpoint)  # type: ignore[arg-type]
@@ -110,15 +113,14 @@ def train(
             for progress in trainer:
                 reporter(progress)
                 now = time.monotonic()
-                if args.time_budget and now - start >= args.time_budget and progress.step < progress.steps:
-                    stopped = "time budget"
-                    break
                 if checkpoint and now >= next_save:
                     trainer.save(checkpoint)
                     next_save = now + CHECKPOINT_SECONDS
         except KeyboardInterrupt as interrupt:
             stopped, signal_status = "interrupted", TERMINATED if isinstance(interrupt, Terminated) else INTERRUPTED
     progress = trainer.progress
+    if stopped is None and progress.step < progress.steps:  # the library stopped the run
+        stopped = "time budget" if 0 < config["time_budget"] <= time.monotonic() - start else "early stopping"
     if checkpoint and stopped:
         trainer.save(checkpoint)
     if args.output:
@@ -137,6 +139,8 @@ def train(
         "seconds": round(time.monotonic() - start, 2),
         "images_per_second": progress.images_per_second,
         "plan_bytes": trainer.plan.bytes,
+        "best": progress.best,
+        "best_step": progress.best_step,
         "history": history,
         "status": signal_status,
     }
@@ -148,6 +152,8 @@ def _lines(result: dict[str, Any]) -> list[str]:
     if result["stopped"]:
         where = f"; go on with --resume ('{result['checkpoint']}')" if result["checkpoint"] else ""
         lines.append(f"stopped: {result['stopped']}{where}")
+    if result["best_step"] is not None:
+        lines.append(f"held-out images: {100 * result['best']:.2f} % correct at best, after step {result['best_step']}")
     if "top1" in result:
         lines.append(f"test images: {100 * result['top1']:.2f} % correct, loss {result['test_loss']:.4f}")
     if "knn_top1" in result:
@@ -362,6 +368,9 @@ def _file_lines(description: dict[str, Any]) -> list[str]:
 
 def list_options(args: argparse.Namespace) -> int:
     check_keys(dict.fromkeys(args.key))
+    if args.preset:
+        print(json.dumps(presets()[args.preset].values, indent=2))
+        return 0
     chosen = [option for option in options().values() if not args.key or option.key in args.key]
     if args.json:
         table: dict[str, Any] = {"options": [option._asdict() for option in chosen]}

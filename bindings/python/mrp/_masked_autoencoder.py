@@ -36,14 +36,24 @@ class MaskedAutoencoder(Estimator):
     def __init__(self, **parameters: Any) -> None:
         super().__init__(**parameters)
 
-    def fit(self, X: Any, y: Any = None, *, callback: Callable[[Progress], Any] | None = None) -> Self:
+    def fit(
+        self,
+        X: Any,
+        y: Any = None,
+        *,
+        validation: Any = None,
+        reference: Any = None,
+        callback: Callable[[Progress], Any] | None = None,
+    ) -> Self:
         """Pretrain on images, from fresh weights.
 
-        callback(progress) is called after each step; a true answer ends the run early. y is ignored.
+        callback(progress) is called after each step; a true answer ends the run early. y is ignored. validation and reference: labelled
+        datasets on which the features are measured during the run, by probes that learn from the reference: see the options probe,
+        validate_epochs and early_stopping.
         """
         dataset = self._dataset(X)
         config = self._config(dataset)
-        self.model_ = Model(config)
+        self.model_ = Model(config).validate_on(validation, reference)
         self.history_ = []
         self._run(self.model_.pretrain, dataset, config, callback)
         return self
@@ -82,7 +92,7 @@ class MaskedAutoencoder(Estimator):
         return cls._of_model(Model.load(path, **options))
 
 
-document(MaskedAutoencoder, "network", "objective", "training", "data", "run")
+document(MaskedAutoencoder, "network", "objective", "training", "data", "run", "measurement")
 
 
 def load(path: str | os.PathLike[str], **options: Any) -> "MaskedAutoencoder | Classifier":

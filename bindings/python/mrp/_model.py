@@ -144,6 +144,17 @@ class Model:
 
     # -- Training
 
+    def validate_on(self, held_out: Any, reference: Any = None) -> "Model":
+        """Measure what follows on labelled images that it does not see; None: no measurements.
+
+        A classifier is measured by its accuracy. An encoder that is pretrained, by probes on its frozen features, which learn from the
+        labelled images of `reference`. The options of the section "measurement" say how often and how, and when to stop early; see
+        the progress (`top1`, `knn_top1`, `best`, ...) and the logs of a `run_folder`.
+        """
+        handles = [None if dataset is None else as_dataset(dataset)._handle for dataset in (held_out, reference)]
+        _mrp.model_set_validation(self._handle, *handles)
+        return self
+
     def pretrain(self, dataset: Any, options: Options = None, *, callback: Callback | None = None, **more: Any) -> bool:
         """Pretrain as a masked autoencoder. callback(progress) may stop the run by a true answer; then the result is False."""
         return _mrp.pretrain(self._handle, as_dataset(dataset)._handle, handle_of(options, more), callback)
@@ -159,10 +170,38 @@ class Model:
     # -- Use
 
     def evaluate(
-        self, dataset: Any, metric: Literal["top1", "loss", "reconstruction_loss"] = "top1", options: Options = None, **more: Any
+        self,
+        dataset: Any,
+        metric: Literal["top1", "top5", "balanced_top1", "loss", "reconstruction_loss"] = "top1",
+        options: Options = None,
+        **more: Any,
     ) -> float:
-        """A number: 'top1' accuracy, 'loss' (mean cross entropy), or 'reconstruction_loss' over hidden patches."""
+        """A number: 'top1' or 'top5' accuracy, 'balanced_top1' (the mean over classes), 'loss' (mean cross entropy), or
+        'reconstruction_loss' over hidden patches."""
         return _mrp.evaluate(self._handle, as_dataset(dataset)._handle, handle_of(options, more), metric)
+
+    def confusion_matrix(self, dataset: Any, options: Options = None, **more: Any) -> npt.NDArray[np.int64]:
+        """Counts (classes, classes): in row t, column p how many images of class t were taken for class p."""
+        if self.classes == 0:
+            raise StateError("the model has no classifier: fine-tune it first")
+        counts = np.zeros((self.classes, self.classes), np.int64)
+        _mrp.confusion(self._handle, as_dataset(dataset)._handle, handle_of(options, more), counts)
+        return counts
+
+    def class_accuracies(self, dataset: Any, options: Options = None, **more: Any) -> npt.NDArray[np.float64]:
+        """The share of each class's images that is recognised; NaN for a class without images."""
+        counts = self.confusion_matrix(dataset, options, **more)
+        with np.errstate(invalid="ignore"):
+            result: npt.NDArray[np.float64] = counts.diagonal() / counts.sum(1)
+        return result
+
+    def probe(self, known: Any, held_out: Any, method: Literal["knn", "linear"] = "knn", options: Options = None, **more: Any) -> float:
+        """Accuracy on `held_out` of a classifier on frozen features that learns from `known`, both labelled.
+
+        'knn': weighted nearest neighbours (knn_k=20, knn_temperature=0.07). 'linear': a linear classifier trained with LARS on normed
+        features, as MAE's linear probe (probe_epochs=90, probe_learning_rate=6.4).
+        """
+        return _mrp.probe(self._handle, as_dataset(known)._handle, as_dataset(held_out)._handle, handle_of(options, more), method)
 
     def encode(self, dataset: Any, options: Options = None, **more: Any) -> FloatArray:
         """Features of images: (count, width), or with features='tokens' (count, 1 + patches, width), class token first.

@@ -150,6 +150,10 @@ class Reporter(Display[Progress]):
             "images_per_second": progress.images_per_second,
             "seconds": progress.seconds,
         }
+        for name in ("top1", "top5", "validation_loss", "knn_top1", "probe_top1"):
+            value = getattr(progress, name)
+            if not math.isnan(value):  # of the last measurement on held-out images
+                row[name] = value
         if len(self._history) > self._start and self._history[-1]["epoch"] == epoch:
             self._history[-1] = row
         else:

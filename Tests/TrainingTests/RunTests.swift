@@ -1,0 +1,350 @@
+import Glibc
+import MRPData
+import MRPEngine
+import MRPModels
+import MRPTraining
+import Testing
+
+/// What a run does beyond its steps: measurements, early stopping, event files, rolling back, the memory limit, probes.
+@Suite struct RunTests {
+    func options(_ changes: [(String, String)] = []) throws -> Options {
+        var options = Options()
+        let small = [
+            ("image_size", "16"), ("patch_size", "8"), ("width", "32"), ("depth", "1"), ("heads", "2"), ("decoder_width", "16"),
+            ("decoder_depth", "1"), ("decoder_heads", "2"), ("epochs", "10"), ("batch_size", "16"), ("threads", "1"), ("seed", "5"),
+            ("checkpoint_seconds", "0"), ("warmup_epochs", "0"), ("synthetic_classes", "3"), ("knn_k", "5"),
+        ]
+        for (key, value) in small + changes { try options.set(key, value) }
+        return options
+    }
+
+    func images(_ count: Int, _ options: Options, first: Int = 0) throws -> ImageDataset {
+        var options = options
+        try options.set("synthetic_first_image", String(first))
+        return try Datasets.synthetic(count: count, seed: 3, options)
+    }
+
+    func start(_ phase: Phase, _ options: Options, measured: Bool = true) throws -> TrainingRun {
+        let validation = Validation(
+            heldOut: try images(24, options, first: 1_000), reference: phase == .pretrain ? try images(48, options) : nil)
+        return try TrainingRun(
+            Model(encoder: options.encoder(), seed: 5), images(64, options), options, phase, validation: measured ? validation : nil)
+    }
+
+    func finish(_ run: TrainingRun) throws -> [UInt8] {
+        while try run.step() == .stepped {}
+        let folder = try TemporaryFolder()
+        try ModelFile.save(run.trainer.model, to: folder.file("model.safetensors"))
+        return try bytes(folder.file("model.safetensors"))
+    }
+
+    @Test func measurementsDoNotDisturbTheRunAndItResumesExactly() throws {
+        for phase in Phase.allCases {
+            let names = phase == .finetune ? ["top1", "top5", "validation_loss"] : ["knn_top1", "probe_top1"]
+            let changes = [("validate_epochs", "2"), ("probe", "both"), ("probe_epochs", "5")]
+            let plain = try finish(start(phase, options(), measured: false))
+            let measured = try start(phase, options(changes))
+            #expect(try finish(measured) == plain)
+            for name in names { #expect((0...2).contains(measured.progress.value(name) ?? .nan), "\(name)") }
+            #expect(measured.progress.value("best") ?? 0 >= measured.progress.value(names[0]) ?? 1)
+            #expect(measured.takeNotes().count == 5)
+            for cut in [7, 8, 9, 33] {
+                let folder = try TemporaryFolder()
+                do {
+                    let run = try start(phase, options(changes + [("run_folder", folder.path)]))
+                    for _ in 0..<cut { _ = try run.step() }
+                    try run.suspend()
+                }
+                let run = try start(phase, options(changes + [("run_folder", folder.path)]))
+                #expect(try finish(run) == plain)
+                for name in names + ["best", "best_step"] { #expect(run.progress.value(name) == measured.progress.value(name), "\(name)") }
+            }
+        }
+    }
+
+    @Test func aMeasurementThatWasCancelledIsMadeUpFor() throws {
+        let run = try start(.finetune, options([("validate_epochs", "0.25")]))
+        var flag: Int32 = 0
+        var calls = 0
+        // The flag is set while the held-out images are measured: the step counts, the measurement does not.
+        while calls < 10_000 {
+            calls += 1
+            let before = run.progress.step
+            let outcome = try run.step(cancel: &flag) {
+                if run.progress.step > before { flag = 1 }
+            }
+            if run.progress.step > before, outcome == .cancelled { break }
+            flag = 0
+            if outcome == .finished { break }
+        }
+        flag = 0
+        let step = run.progress.step
+        if run.progress.value("top1") == nil {
+            #expect(try run.step(cancel: &flag) == .stepped)
+            #expect(run.progress.step == step)
+        }
+        #expect(run.progress.value("top1") != nil)
+    }
+
+    @Test func theBestIsKeptAndPatienceEnds() throws {
+        let folder = try TemporaryFolder()
+        // A constant model (rate 0) never becomes better than at the first measurement.
+        let run = try start(
+            .finetune, options([("run_folder", folder.path), ("learning_rate", "0"), ("early_stopping", "3"), ("restore_best", "true")]))
+        while try run.step() == .stepped {}
+        #expect(run.end == .earlyStopping)
+        #expect(run.progress.step == 16 && run.progress.value("best_step") == 4)
+        #expect(access(folder.file("finetune-best.ckpt"), F_OK) == 0)
+        #expect(run.takeNotes().contains { $0.contains("stopped after step 16") })
+
+        // Learning: the restored weights are those of the best step.
+        let second = try TemporaryFolder()
+        let changes = [("run_folder", second.path), ("learning_rate", "0.3"), ("optimizer", "sgd"), ("restore_best", "true")]
+        let learning = try start(.finetune, options(changes))
+        while try learning.step() == .stepped {}
+        let best = try #require(learning.progress.value("best"))
+        let final = try Inference(learning.trainer.model, options()).evaluate(images(24, options(), first: 1_000))
+        #expect(final?.top1 == best)
+    }
+
+    @Test func eventFilesHoldWhatTheLogHolds() throws {
+        let folder = try TemporaryFolder()
+        let changes = [("run_folder", folder.path), ("checkpoint_steps", "10")]
+        do {
+            let run = try start(.finetune, options(changes))
+            for _ in 0..<15 { _ = try run.step() }
+        }
+        let run = try start(.finetune, options(changes))
+        while try run.step() == .stepped {}
+        let names = try TestFolder.names(folder.path).filter { $0.hasPrefix("events.out.tfevents.") }.sorted()
+        #expect(names.count == 2)
+        var values: [String: [Int: Float]] = [:]
+        for name in names {
+            let events = try EventReader.read(bytes(folder.file(name)))
+            #expect(events.first?.version == "brain.Event:2")
+            if let start = events.first(where: \.startsSession)?.step {  // as TensorBoard does
+                for tag in values.keys { values[tag] = values[tag]?.filter { $0.key < start } }
+            }
+            for event in events { for (tag, value) in event.values { values[tag, default: [:]][event.step] = value } }
+        }
+        let rows = String(decoding: try bytes(folder.file("finetune.csv")), as: UTF8.self).split(separator: "\n").map {
+            $0.split(separator: ",", omittingEmptySubsequences: false)
+        }
+        #expect(rows.count == 41)
+        for name in ["loss", "mean_loss", "learning_rate", "top1", "validation_loss", "best"] {
+            let column = try #require(rows[0].firstIndex { $0 == name })
+            let logged = Dictionary(
+                uniqueKeysWithValues: rows.dropFirst().compactMap { row in
+                    Int(row[0]).flatMap { step in Double(row[column]).map { (step, Float($0)) } }
+                })
+            #expect(values["finetune/" + name] == logged, "\(name)")
+            #expect(logged.count == (["loss", "mean_loss", "learning_rate"].contains(name) ? 40 : 10))
+        }
+    }
+
+    @Test func aRunFindsItsWayBackFromInfinity() throws {
+        let folder = try TemporaryFolder()
+        let changes = [
+            ("optimizer", "sgd"), ("learning_rate", "1e12"), ("rollbacks", "3"), ("rollback_factor", "1e-6"), ("rollback_steps", "5"),
+            ("schedule", "constant"), ("checkpoint_steps", "1"),
+        ]
+        let run = try start(.finetune, options(changes + [("run_folder", folder.path)]), measured: false)
+        let expected = try finish(run)
+        let count = try #require(run.progress.value("rollbacks"))
+        #expect(count >= 1 && count <= 3 && run.progress.step == 40)
+        let notes = run.takeNotes().filter { $0.contains("rolled back") }
+        #expect(notes.count == Int(count) && notes[0].contains("the first bad value is"), "\(notes)")
+        #expect(run.progress.learningRate < 1e12)
+        // Cut at any step, it ends the same.
+        for cut in [1, 2, 6, 20] {
+            let other = try TemporaryFolder()
+            do {
+                let first = try start(.finetune, options(changes + [("run_folder", other.path)]), measured: false)
+                for _ in 0..<cut { _ = try first.step() }
+            }
+            #expect(
+                try finish(start(.finetune, options(changes + [("run_folder", other.path)]), measured: false)) == expected, "cut \(cut)")
+        }
+        let third = try TemporaryFolder()
+        let few = changes + [("run_folder", third.path), ("rollbacks", "1"), ("rollback_factor", "1")]
+        let error = #expect(throws: MRPError.self) { try finish(start(.finetune, options(few), measured: false)) }
+        #expect(error?.code == .numeric)
+        let none = #expect(throws: MRPError.self) { try start(.finetune, options([("rollbacks", "1")]), measured: false) }
+        #expect(none?.message.contains("needs a run_folder") == true)
+    }
+
+    @Test func theMemoryLimitNamesTheLargestBatch() throws {
+        let wide = [("batch_size", "64"), ("loader_threads", "0")]
+        let needed = try start(.pretrain, options(wide), measured: false).trainer.plannedBytes
+        let error = #expect(throws: MRPError.self) {
+            try start(.pretrain, options(wide + [("memory_limit", String(needed / 2))]), measured: false)
+        }
+        #expect(error?.code == .memory)
+        let text = try #require(error?.message)
+        let number = try #require(text.split(separator: "batch_size that fits is ").last?.prefix { $0.isNumber })
+        let fits = try #require(Int(number))
+        #expect((1..<64).contains(fits), "\(text)")
+        let limit = [("memory_limit", String(needed / 2))]
+        _ = try start(.pretrain, options(wide + limit + [("batch_size", String(fits))]), measured: false)
+        #expect(throws: MRPError.self) { try start(.pretrain, options(wide + limit + [("batch_size", String(fits + 1))]), measured: false) }
+        let none = #expect(throws: MRPError.self) { try start(.pretrain, options([("memory_limit", "1000")]), measured: false) }
+        #expect(none?.message.contains("batch_size 1 takes") == true)
+    }
+
+    @Test func theConfusionAddsUp() throws {
+        let options = try options()
+        let run = try start(.finetune, options)
+        while try run.step() == .stepped {}
+        let heldOut = try images(30, options, first: 1_000)
+        let result = try #require(try Inference(run.trainer.model, options).evaluate(heldOut))
+        #expect(result.classes == 3 && result.confusion.reduce(0, +) == 30)
+        let right = (0..<3).reduce(0) { $0 + result.confusion[$1 * 3 + $1] }
+        #expect(abs(result.top1 - Double(right) / 30) < 1e-12)
+        for label in 0..<3 {  // labels are index % classes
+            #expect(result.confusion[label * 3..<label * 3 + 3].reduce(0, +) == 10)
+            #expect(abs(result.classAccuracies[label] - Double(result.confusion[label * 3 + label]) / 10) < 1e-12)
+        }
+        #expect(abs(result.balancedTop1 - result.top1) < 1e-12)  // as many of each
+        #expect(result.top5 == 1)  // of three classes
+    }
+
+    @Test func probesSeeWhatTheFeaturesHold() throws {
+        let options = try options()
+        let model = try Model(encoder: options.encoder(), seed: 5)
+        model.normalization = Normalization(mean: [0.5, 0.5, 0.5], deviation: [0.25, 0.25, 0.25])
+        // Class 0 dark, 1 middle, 2 bright: a random encoder shows that.
+        func levels(_ count: Int, _ start: Int) throws -> ImageDataset {
+            var pixels: [UInt8] = []
+            for i in 0..<count {
+                for p in 0..<3 * 256 { pixels.append(UInt8(20 + 90 * (i % 3) + (i * 7 + start + p * 13) % 30)) }
+            }
+            return try ArrayDataset(
+                pixels: pixels, type: .uint8, layout: .channelsFirst, count: count, channels: 3, size: ImageSize(height: 16, width: 16),
+                labels: (0..<count).map { Int32($0 % 3) }, classCount: 3)
+        }
+        let probe = Probe(Inference(model, options))
+        let (known, heldOut) = (try levels(90, 0), try levels(30, 5))
+        #expect(try probe.accuracy(.knn, known: known, heldOut: heldOut) == 1)
+        #expect(try probe.accuracy(.linear, known: known, heldOut: heldOut) ?? 0 > 0.95)
+        // Labels without meaning: chance.
+        let noise = try ArrayDataset(
+            pixels: (0..<300 * 768).map { UInt8(truncatingIfNeeded: ($0 &* 2_654_435_761) >> 13) }, type: .uint8, layout: .channelsFirst,
+            count: 300, channels: 3, size: ImageSize(height: 16, width: 16), labels: (0..<300).map { Int32($0 * 7919 % 3) }, classCount: 3)
+        let (a, b) = try SubsetDataset.split(noise, count: 200, seed: 1)
+        for method in Probe.Method.allCases {
+            #expect(abs((try probe.accuracy(method, known: a, heldOut: b) ?? 0) - 1.0 / 3) < 0.2, "\(method)")
+        }
+        let first = try probe.accuracy(.linear, known: a, heldOut: b)
+        #expect(try Probe(Inference(model, self.options([("threads", "3")]))).accuracy(.linear, known: a, heldOut: b) == first)
+        let error = #expect(throws: MRPError.self) {
+            try Probe(Inference(model, self.options([("knn_k", "91")]))).accuracy(.knn, known: known, heldOut: heldOut)
+        }
+        #expect(error?.message == "knn_k 91 is above the 90 labelled images")
+    }
+}
+
+enum TestFolder {
+    static func names(_ path: String) throws -> [String] {
+        let folder = try #require(opendir(path))
+        defer { closedir(folder) }
+        var names: [String] = []
+        while let entry = readdir(folder) {
+            names.append(
+                withUnsafePointer(to: &entry.pointee.d_name) {
+                    $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
+                })
+        }
+        return names
+    }
+}
+
+/// Reads event files by the format's description alone, checksums bit by bit.
+enum EventReader {
+    struct Event {
+        var step = 0
+        var version = ""
+        var startsSession = false
+        var values: [String: Float] = [:]
+    }
+
+    static func read(_ bytes: [UInt8]) throws -> [Event] {
+        var events: [Event] = []
+        var at = 0
+        func little(_ count: Int) -> UInt64 { (0..<count).reduce(0) { $0 | UInt64(bytes[at + $1]) << (8 * UInt64($1)) } }
+        while at < bytes.count {
+            let length = Int(little(8))
+            try #require(at + 16 + length <= bytes.count)
+            at += 8
+            #expect(UInt32(little(4)) == masked(bytes[at - 8..<at]))
+            at += 4
+            let data = bytes[at..<at + length]
+            at += length
+            #expect(UInt32(little(4)) == masked(data))
+            at += 4
+            events.append(try event(Array(data)))
+        }
+        return events
+    }
+
+    private static func masked(_ bytes: ArraySlice<UInt8>) -> UInt32 {
+        var crc = UInt32.max
+        for byte in bytes {
+            crc ^= UInt32(byte)
+            for _ in 0..<8 { crc = crc >> 1 ^ (crc & 1 == 1 ? 0x82f6_3b78 : 0) }
+        }
+        crc = ~crc
+        return (crc >> 15 | crc << 17) &+ 0xa282_ead8
+    }
+
+    private static func fields(_ bytes: [UInt8]) throws -> [(number: Int, integer: UInt64, data: [UInt8])] {
+        var result: [(Int, UInt64, [UInt8])] = []
+        var at = 0
+        func varint() -> UInt64 {
+            var (value, shift): (UInt64, UInt64) = (0, 0)
+            while true {
+                let byte = bytes[at]
+                at += 1
+                value |= UInt64(byte & 127) << shift
+                if byte < 128 { return value }
+                shift += 7
+            }
+        }
+        while at < bytes.count {
+            let tag = varint()
+            switch tag & 7 {
+            case 0: result.append((Int(tag >> 3), varint(), []))
+            case 2:
+                let length = Int(varint())
+                result.append((Int(tag >> 3), 0, Array(bytes[at..<at + length])))
+                at += length
+            default:
+                let length = tag & 7 == 1 ? 8 : 4
+                result.append((Int(tag >> 3), 0, Array(bytes[at..<at + length])))
+                at += length
+            }
+        }
+        return result
+    }
+
+    private static func event(_ bytes: [UInt8]) throws -> Event {
+        var event = Event()
+        for field in try fields(bytes) {
+            switch field.number {
+            case 1: #expect(field.data.count == 8)
+            case 2: event.step = Int(field.integer)
+            case 3: event.version = String(decoding: field.data, as: UTF8.self)
+            case 5:
+                for entry in try fields(field.data) {
+                    let parts = try fields(entry.data)
+                    let tag = try #require(parts.first { $0.number == 1 }).data
+                    let value = try #require(parts.first { $0.number == 2 }).data
+                    event.values[String(decoding: tag, as: UTF8.self)] = Float(
+                        bitPattern: (0..<4).reduce(UInt32(0)) { $0 | UInt32(value[$1]) << (8 * UInt32($1)) })
+                }
+            case 7: event.startsSession = try fields(field.data).contains { $0.number == 1 && $0.integer == 1 }
+            default: Issue.record("field \(field.number)")
+            }
+        }
+        return event
+    }
+}
