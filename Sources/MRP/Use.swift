@@ -162,7 +162,8 @@ public func mrp_evaluate(
 private func requireCounts(_ classes: Int, _ inference: Inference) throws {
     guard classes > 0 else {
         throw MRPError(
-            .argument, "classes \(inference.model.head?.classes ?? 0) is above \(Inference.mostConfusedClasses), up to which they are counted")
+            .argument,
+            "classes \(inference.model.head?.classes ?? 0) is above \(Inference.mostConfusedClasses), up to which they are counted")
     }
 }
 
@@ -217,7 +218,9 @@ public func mrp_probe(
     infer(model, dataset, options) { inference, handle in
         let value = try required(value, "value")
         let name = try string(method, "method")
-        guard let method = Probe.Method(rawValue: name) else { throw MRPError(.argument, "unknown method '\(name)': there are knn and linear") }
+        guard let method = Probe.Method(rawValue: name) else {
+            throw MRPError(.argument, "unknown method '\(name)': there are knn and linear")
+        }
         let heldOut = try Registry.find(held_out, DatasetHandle.self).dataset
         guard let found = try Probe(inference).accuracy(method, known: handle.dataset, heldOut: heldOut) else { return false }
         value.pointee = found

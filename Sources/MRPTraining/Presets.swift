@@ -60,7 +60,8 @@ public struct Preset: Sendable {
         official("vit_huge", "ViT-H", patch: 14, epochs: 50, rate: "1e-3", layerDecay: "0.75", dropPath: "0.3"),
         Preset(
             name: "mae_linear_probe_224",
-            summary: "The linear probe of He et al. 2021 as fine-tuning with a frozen encoder: LARS, batches of 16384 as 256 x 64, 90 epochs, class token.",
+            summary:
+                "The linear probe of He et al. 2021 as fine-tuning with a frozen encoder: LARS, batches of 16384 as 256 x 64, 90 epochs, class token.",
             values: imageNet + [
                 ("finetune.frozen_encoder", "true"), ("pooling", "cls"), ("finetune.optimizer", "lars"),
                 ("finetune.base_learning_rate", "0.1"), ("finetune.weight_decay", "0"), ("finetune.epochs", "90"),
@@ -88,7 +89,8 @@ public struct Preset: Sendable {
             name: "mae_\(encoder)_\(patch)_imagenet",
             summary: "\(name)/\(patch) on ImageNet-1k as He et al. 2021: 800 epochs of pretraining, \(epochs) of fine-tuning.",
             values: imageNet + [
-                ("encoder", encoder), ("patch_size", String(patch)), ("decoder_width", "512"), ("decoder_depth", "8"), ("decoder_heads", "16"),
+                ("encoder", encoder), ("patch_size", String(patch)), ("decoder_width", "512"), ("decoder_depth", "8"),
+                ("decoder_heads", "16"),
                 ("mask_ratio", "0.75"), ("norm_pix_loss", "true"), ("batch_size", "64"), ("augmentation", "random_resized_crop_flip"),
                 ("pretrain.accumulation_steps", "64"), ("pretrain.epochs", "800"), ("pretrain.warmup_epochs", "40"),
                 ("pretrain.base_learning_rate", "1.5e-4"), ("pretrain.weight_decay", "0.05"), ("pretrain.beta2", "0.95"),

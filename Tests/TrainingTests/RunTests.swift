@@ -162,7 +162,8 @@ import Testing
                 let first = try start(.finetune, options(changes + [("run_folder", other.path)]), measured: false)
                 for _ in 0..<cut { _ = try first.step() }
             }
-            #expect(try finish(start(.finetune, options(changes + [("run_folder", other.path)]), measured: false)) == expected, "cut \(cut)")
+            #expect(
+                try finish(start(.finetune, options(changes + [("run_folder", other.path)]), measured: false)) == expected, "cut \(cut)")
         }
         let third = try TemporaryFolder()
         let few = changes + [("run_folder", third.path), ("rollbacks", "1"), ("rollback_factor", "1")]

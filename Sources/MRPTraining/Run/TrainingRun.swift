@@ -58,7 +58,9 @@ public final class TrainingRun {
         log = try RunLog(store.logPath, after: trainer.progress.step)
         events = options.flag("tensorboard") ? try EventLog(store.folder, phase, after: trainer.progress.step) : nil
         takeState()
-        if options.integer("rollbacks") > 0, trainer.progress.step == 0 { try store.saveNow(trainer.encodedState(), to: store.rollbackPath) }
+        if options.integer("rollbacks") > 0, trainer.progress.step == 0 {
+            try store.saveNow(trainer.encodedState(), to: store.rollbackPath)
+        }
     }
 
     /// Goes on from the newest checkpoint that is whole. A damaged one is set aside under another name.
@@ -137,7 +139,9 @@ public final class TrainingRun {
     private func noteUnreadableImages() {
         let found = trainer.loader.unreadable
         guard found.count != unreadableCount else { return }
-        for (_, message) in found.sorted(by: { $0.key < $1.key }).suffix(found.count - unreadableCount) { notes.append("left out: \(message)") }
+        for (_, message) in found.sorted(by: { $0.key < $1.key }).suffix(found.count - unreadableCount) {
+            notes.append("left out: \(message)")
+        }
         unreadableCount = found.count
         trainer.progress.measures["unreadable_images"] = Double(found.count)
     }

@@ -107,15 +107,9 @@ static mrp_status create_trainer(mrp_model *m, const mrp_dataset *d, const mrp_c
 }
 
 static const operation operations[] = {
-    {"mrp_pretrain", pretrain, 0},
-    {"mrp_finetune", finetune, 0},
-    {"mrp_encode", encode, 0},
-    {"mrp_predict", predict, 1},
-    {"mrp_evaluate", evaluate, 0},
-    {"mrp_confusion", confusion, 1},
-    {"mrp_probe", probe, 0},
-    {"mrp_reconstruct", reconstruct, 0},
-    {"mrp_trainer_create", create_trainer, 0},
+    {"mrp_pretrain", pretrain, 0}, {"mrp_finetune", finetune, 0},       {"mrp_encode", encode, 0},
+    {"mrp_predict", predict, 1},   {"mrp_evaluate", evaluate, 0},       {"mrp_confusion", confusion, 1},
+    {"mrp_probe", probe, 0},       {"mrp_reconstruct", reconstruct, 0}, {"mrp_trainer_create", create_trainer, 0},
 };
 enum { OPERATIONS = sizeof operations / sizeof operations[0] };
 
