@@ -897,8 +897,8 @@ static int32_t call_filler(handle_object *object, const char *what, PyObject *fu
         if (view.len == needed)
             memcpy(out, view.buf, (size_t)needed);
         else
-            PyErr_Format(PyExc_ValueError, "%s gave %zd values for %lld images of %lld", what, view.len / (Py_ssize_t)sizeof *out,
-                         (long long)count, (long long)each);
+            PyErr_Format(PyExc_ValueError, "%s gave %zd values for %lld images of %lld %s", what, view.len / (Py_ssize_t)sizeof *out,
+                         (long long)count, (long long)each, images ? "numbers" : "patches");
         PyBuffer_Release(&view);
     }
     Py_XDECREF(numbers);
