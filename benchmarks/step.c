@@ -1,7 +1,12 @@
 /* Times training steps of the library for benchmarks/compare.py; the line protocol is described in benchmarks/peers/README.md.
  *
  *     cc -O2 -Ibuild/include benchmarks/step.c -Lbuild/lib -lmrp -Wl,-rpath,$PWD/build/lib -o build/step
- *     build/step mae_vit_tiny_32 [--threads N] [--batch N] [--inference] */
+ *     build/step mae_vit_tiny_32 [--threads N] [--batch N] [--inference] [--set KEY=VALUE]...
+ *
+ * --set gives another option a value, so that the library can be compared with itself: what the encoder saves by leaving hidden cells out,
+ *     python3 benchmarks/compare.py spark_resnet18_cifar --ours "build/step --set decoder_width=8" \
+ *         --peer "build/step --set decoder_width=8 --set hidden_cells=zero"
+ * times it against the dense network (with a decoder so narrow that it hardly counts). */
 #define _POSIX_C_SOURCE 199309L
 #include <mrp.h>
 #include <stdio.h>
@@ -36,6 +41,10 @@ static const workload workloads[] = {
     {"sup_vit_cifar", "finetune", 32, 128, {{"encoder", "vit_mini"}}},
     {"sup_resnet18_cifar", "finetune", 32, 128, {{"encoder", "resnet18"}}},
     {"sup_resnet50_224", "finetune", 224, 8, {{"encoder", "resnet50"}}},
+    {"spark_resnet18_cifar", "pretrain", 32, 128, {{"encoder", "resnet18"}, {"decoder_width", "256"}}},
+    {"spark_resnet50_224", "pretrain", 224, 8, {{"encoder", "resnet50"}, {"decoder_width", "512"}}},
+    {"sup_convnextv2_224", "finetune", 224, 8, {{"encoder", "convnextv2_atto"}}},
+    {"spark_convnextv2_224", "pretrain", 224, 8, {{"encoder", "convnextv2_atto"}, {"decoder_width", "256"}}},
 };
 
 static double now(void) {
@@ -52,7 +61,9 @@ static void set(mrp_config *options, const char *key, long value) {
 
 int main(int argc, char **argv) {
     const workload *work = NULL;
-    int threads = 1, batch = 0, inference = 0;
+    enum { MOST = 16 };
+    char *changes[MOST];
+    int threads = 1, batch = 0, inference = 0, count = 0;
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--threads") == 0 && i + 1 < argc)
             threads = atoi(argv[++i]);
@@ -60,11 +71,13 @@ int main(int argc, char **argv) {
             batch = atoi(argv[++i]);
         else if (strcmp(argv[i], "--inference") == 0)
             inference = 1;
+        else if (strcmp(argv[i], "--set") == 0 && i + 1 < argc && strchr(argv[i + 1], '=') && count < MOST)
+            changes[count++] = argv[++i];
         for (size_t w = 0; w < sizeof workloads / sizeof *workloads; w++)
             if (strcmp(argv[i], workloads[w].name) == 0) work = &workloads[w];
     }
     if (work == NULL) {
-        fprintf(stderr, "usage: step WORKLOAD [--threads N] [--batch N] [--inference]\n");
+        fprintf(stderr, "usage: step WORKLOAD [--threads N] [--batch N] [--inference] [--set KEY=VALUE]...\n");
         return 2;
     }
     if (batch == 0) batch = work->batch;
@@ -73,6 +86,11 @@ int main(int argc, char **argv) {
     CHECK(mrp_config_create(NULL, &options));
     set(options, "image_size", work->size);
     for (int i = 0; i < 10 && work->options[i][0] != NULL; i++) CHECK(mrp_config_set(options, work->options[i][0], work->options[i][1]));
+    for (int i = 0; i < count; i++) {
+        char *value = strchr(changes[i], '=');
+        *value = 0;
+        CHECK(mrp_config_set(options, changes[i], value + 1));
+    }
     set(options, "batch_size", batch);
     set(options, "threads", threads);
     CHECK(mrp_config_set(options, "epochs", "1000000"));

@@ -329,8 +329,8 @@ public func mrp_trainer_save(_ trainer: UnsafeMutablePointer<mrp_trainer>?, _ pa
 public func mrp_trainer_resume(_ trainer: UnsafeMutablePointer<mrp_trainer>?, _ path: UnsafePointer<CChar>?) -> mrp_status {
     boundary {
         try Registry.exclusively(trainer, TrainerHandle.self) { handle in
-            try handle.trainer.resume(from: string(path, "path"))
-            handle.progress.progress = handle.trainer.progress
+            try handle.run.resume(from: string(path, "path"))
+            handle.progress.progress = handle.run.progress
         }
     }
 }

@@ -108,10 +108,10 @@ extension ConvNeXt: ConvolutionalEncoder {
         return list
     }
 
-    /// 0 for the stem, 1 ... 4 for the stages, 5 for the head.
+    /// 0 for the stem, 1 ... 4 for the stages, 5 for the head and a decoder.
     public func layer(of parameter: String) -> Int {
         if parameter.hasPrefix("stages."), let stage = parameter.dropFirst(7).first?.wholeNumberValue { return stage + 1 }
-        return parameter.hasPrefix("head.") ? depth + 1 : 0
+        return parameter.hasPrefix("stem.") ? 0 : depth + 1
     }
 
     public func headParameters(_ head: ClassifierHead, onPretrained: Bool) throws -> [ParameterSpecification] {

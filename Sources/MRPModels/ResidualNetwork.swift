@@ -161,10 +161,10 @@ extension ResidualNetwork: ConvolutionalEncoder {
             + blocks.flatMap { ($0.layers + ($0.projection.map { [$0] } ?? [])).flatMap(\.specifications) }
     }
 
-    /// 0 for the stem, 1 ... 4 for the stages, 5 for the head.
+    /// 0 for the stem, 1 ... 4 for the stages, 5 for the head and a decoder.
     public func layer(of parameter: String) -> Int {
         if parameter.hasPrefix("layer"), let stage = parameter.dropFirst(5).first?.wholeNumberValue { return stage }
-        return parameter.hasPrefix("fc.") ? depth + 1 : 0
+        return parameter.hasPrefix("conv1.") || parameter.hasPrefix("bn1.") ? 0 : depth + 1
     }
 
     /// torchvision's `fc`, which starts as every linear layer of torch does; near zero on a pretrained encoder.

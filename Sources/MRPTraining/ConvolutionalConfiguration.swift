@@ -21,7 +21,7 @@ extension ModelConfiguration {
         let geometry = network.geometry
         members.append(("image_size", .array([.integer(geometry.height), .integer(geometry.width)])))
         members.append(("num_channels", .integer(geometry.channels)))
-        if geometry.patchHeight > network.downsampling { members.append(("cell_size", .integer(geometry.patchHeight))) }
+        if geometry.patchHeight > 1 { members.append(("cell_size", .integer(geometry.patchHeight))) }
         return members
     }
 

@@ -342,6 +342,10 @@ public enum OptionTable {
         option(
             "instructions", .choice(["baseline", "avx2", "avx512", "neon"]), "auto", "run",
             "Instruction set of the kernels; auto: the best of this machine."),
+        option(
+            "convolutions", .choice(["fast", "direct"]), "fast", "run",
+            "fast: 3 x 3 convolutions go by Winograd's method where it is faster; direct: never, because its rounding errors are some ten times larger (still below 1e-4 of the largest value)."
+        ),
     ]
 
     static let byKey = Dictionary(uniqueKeysWithValues: all.map { ($0.key, $0) })

@@ -138,14 +138,20 @@ public final class Trainer {
         var losses = 0.0
         for part in 0..<recipe.parts {
             settings.part = part
-            guard try run(part: part, losses: &losses, cancel: cancel, poll: heartbeat?.beat) else {
-                try seek(step: progress.step)
-                return .cancelled
+            do {
+                guard try run(part: part, losses: &losses, cancel: cancel, poll: heartbeat?.beat) else {
+                    try seek(step: progress.step)
+                    return .cancelled
+                }
+            } catch {
+                // The next call goes on behind the batches of this one, as the loader does for one batch.
+                if recipe.parts > 1 { try? seek(step: progress.step + 1) }
+                throw error
             }
         }
         record(loss: losses / Double(recipe.parts), seconds: monotonicSeconds() - start)
         if progress.step % recipe.stepsPerEpoch == 0, loader.stepsPerEpoch % recipe.parts != 0 { try seek(step: progress.step) }
-        if progress.step == progress.steps, recipe.averageDecay > 0 { optimizer.takeAverages(model) }
+        if progress.step == progress.steps { takeAverages() }
         markPretrained()
         return .stepped
     }
@@ -199,8 +205,21 @@ public final class Trainer {
         try seek(to: saved.step, seconds: saved.seconds)
     }
 
-    /// Gives the model the weights of a checkpoint of this run; the run itself stays where it is.
-    func takeWeights(from path: String) throws { _ = try Checkpoint.load(path, model, moments: [:], expected: state) }
+    /// Gives the model the weights of a checkpoint of this run, averaged where averages are kept; the run itself stays where it is.
+    func takeWeights(from path: String) throws {
+        _ = try Checkpoint.load(path, model, moments: optimizer.averages, expected: state)
+        optimizer.takeAverages(model)
+    }
+
+    /// Gives the model its averaged weights, where they are kept: what a run ends with.
+    func takeAverages() { optimizer.takeAverages(model) }
+
+    /// Runs the body while the model has its averaged weights, where they are kept.
+    func withAverages<Result>(_ body: () throws -> Result) rethrows -> Result {
+        optimizer.exchangeAverages(model)
+        defer { optimizer.exchangeAverages(model) }
+        return try body()
+    }
 
     /// The next batch is the first of this step.
     private func seek(step: Int) throws {

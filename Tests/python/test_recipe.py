@@ -1,10 +1,12 @@
 """Run folders, measurements during training, probes, the options of augmentation: what Python adds to tests of the library itself."""
 
 import csv
+import gc
 import json
 import struct
 import subprocess
 import sys
+import weakref
 
 import mrp
 import numpy as np
@@ -60,6 +62,29 @@ def test_measurements_reach_history_and_progress(tmp_path):
         mrp.MaskedAutoencoder(**TINY).fit(images, validation=other)
     with pytest.raises(mrp.ArgumentError, match="classes that the training images lack"):
         mrp.Classifier(**NETWORK, **RUN).fit(images, labels, validation=(held_out[0], held_out[1] + 7))
+
+
+def test_held_out_images_live_as_long_as_they_are_needed(images, labels, model):
+    def alive(reference):
+        gc.collect()
+        return reference() is not None
+
+    arrays = [images.copy() for _ in range(2)]
+    first, second = (weakref.ref(array) for array in arrays)
+    model.validate_on(mrp.Dataset(arrays[0], labels))
+    trainer = mrp.Trainer(model, mrp.Dataset(images, labels), phase="finetune", epochs=1, batch_size=8, threads=1)
+    model.validate_on(mrp.Dataset(arrays[1], labels))
+    del arrays
+    assert alive(first)
+    assert alive(second)
+    for _ in trainer:
+        pass
+    assert 0 <= trainer.progress.top1 <= 1
+    del trainer
+    assert not alive(first)
+    assert alive(second)
+    model.validate_on(None)
+    assert not alive(second)
 
 
 def test_the_librarys_neighbours_are_those_of_numpy(images, labels, model):
@@ -147,7 +172,8 @@ def test_presets_are_files(tmp_path):
     failed = subprocess.run(
         [sys.executable, "-m", "mrp", "pretrain", "generated:16", "--options", "recipe.json"], capture_output=True, text=True, cwd=tmp_path
     )
-    assert failed.returncode == 2 and "'epochs'" in failed.stderr
+    assert failed.returncode == 2
+    assert "'epochs'" in failed.stderr
 
 
 def test_the_command_measures_and_stops_early(tmp_path):
@@ -155,7 +181,9 @@ def test_the_command_measures_and_stops_early(tmp_path):
     network = [word for key, value in NETWORK.items() for word in (f"--{key.replace('_', '-')}", str(value))]
     command = [sys.executable, "-m", "mrp", *words.split(), *network, "--image-size", "16", "--threads", "1", "--batch-size", "16"]
     result = json.loads(subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=True).stdout)
-    assert result["stopped"] == "early stopping" and result["step"] == 6 and result["best_step"] == 2
+    assert result["stopped"] == "early stopping"
+    assert result["step"] == 6
+    assert result["best_step"] == 2
 
 
 def test_checkpoints_are_safetensors_of_everyone(images, tmp_path):

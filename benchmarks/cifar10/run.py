@@ -1,4 +1,4 @@
-"""CIFAR-10 with few labels: MAE pretraining and fine-tuning against training from scratch, with libmrp.
+"""CIFAR-10 with few labels: masked pretraining and fine-tuning against training from scratch, with libmrp.
 
     .venv/bin/python benchmarks/cifar10/run.py --data FOLDER --output build/cifar10 pretrain
     .venv/bin/python benchmarks/cifar10/run.py --data FOLDER --output build/cifar10 scratch --rates 5e-4 1e-3 2e-3 4e-3
@@ -6,9 +6,11 @@
     .venv/bin/python benchmarks/cifar10/run.py --data FOLDER --output build/cifar10 report
 
 FOLDER holds train/<class>/*.jpg and test/<class>/*.jpg. Network: ViT, patch 4, width 128, depth 6, 4 heads; decoder width 96,
-depth 2 (preset mae_vit_mini_32). Scratch and fine-tuning share recipe, augmentation, labels and budget; only layer decay and rate
-differ. Every command can be stopped and started again: pretraining goes on from its checkpoint, finished runs are not repeated.
-Results are lines of JSON in OUTPUT/results.jsonl.
+depth 2 (preset mae_vit_mini_32). With --encoder resnet18 (or another convolutional network) and --width 16 it is that network with
+CIFAR's stem, pretrained by SparK (ratio 0.6, cells of 8 x 8, decoder of 4 times the width), or with --hidden-cells zero by the dense
+network on zeroed cells; give each network an OUTPUT of its own. Scratch and fine-tuning share recipe, augmentation, labels and budget;
+only layer decay and rate differ. Every command can be stopped and started again: pretraining goes on from its checkpoint, finished runs
+are not repeated. Results are lines of JSON in OUTPUT/results.jsonl.
 """
 
 import argparse
@@ -25,7 +27,10 @@ FINETUNE = {"batch_size": 128, "label_smoothing": 0.1, "weight_decay": 0.05}
 
 def options(args: argparse.Namespace, **more: object) -> mrp.Config:
     values = {key: value for key, value in more.items() if value is not None}
-    return mrp.Config(PRESET, threads=args.threads, **values)
+    if args.encoder is None:
+        return mrp.Config(PRESET, threads=args.threads, **values)
+    network = {"encoder": args.encoder, "width": args.width, "decoder_width": 4 * args.width, "hidden_cells": args.hidden_cells}
+    return mrp.Config(threads=args.threads, image_size=32, **network, **values)
 
 
 def record(args: argparse.Namespace, **values: object) -> None:
@@ -52,7 +57,11 @@ def pretrain(args: argparse.Namespace) -> None:
         trainer.resume(checkpoint)
     print(f"{trainer.plan.bytes / 2**20:.0f} MiB, {trainer.plan.steps} steps", flush=True)
     epoch, start, processor = int(trainer.progress.epoch), time.monotonic(), time.process_time()
+    saved = start
     for progress in trainer:
+        if time.monotonic() - saved > 60:
+            trainer.save(checkpoint)
+            saved = time.monotonic()
         if int(progress.epoch) > epoch:
             epoch = int(progress.epoch)
             trainer.save(checkpoint)
@@ -127,6 +136,9 @@ def main() -> None:
     parser.add_argument("command", choices=["pretrain", "scratch", "finetune", "report"])
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--encoder", help="a convolutional network instead of the ViT, as resnet18")
+    parser.add_argument("--width", type=int, default=16, help="its channels in the first stage")
+    parser.add_argument("--hidden-cells", choices=["skip", "zero"], default="skip", help="in its pretraining")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0, help="of the pretraining")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of fine-tuning and scratch")

@@ -260,34 +260,19 @@ static PyObject *read_text(module_state *state, text_reader reader, const void *
     return text;
 }
 
-static mrp_status read_option(const void *object, const void *argument, char *buffer, int64_t capacity, int64_t *needed) {
-    return mrp_config_get(object, argument, buffer, capacity, needed);
-}
-static mrp_status read_table(const void *object, const void *argument, char *buffer, int64_t capacity, int64_t *needed) {
-    (void)object, (void)argument;
-    return mrp_config_describe(buffer, capacity, needed);
-}
-static mrp_status read_lab_option(const void *object, const void *argument, char *buffer, int64_t capacity, int64_t *needed) {
-    return mrp_lab_get(object, argument, buffer, capacity, needed);
-}
-static mrp_status read_lab_table(const void *object, const void *argument, char *buffer, int64_t capacity, int64_t *needed) {
-    (void)object, (void)argument;
-    return mrp_lab_describe(buffer, capacity, needed);
-}
-static mrp_status read_class_name(const void *object, const void *argument, char *buffer, int64_t capacity, int64_t *needed) {
-    return mrp_dataset_class_name(object, *(const int64_t *)argument, buffer, capacity, needed);
-}
-static mrp_status read_image_name(const void *object, const void *argument, char *buffer, int64_t capacity, int64_t *needed) {
-    return mrp_dataset_image_name(object, *(const int64_t *)argument, buffer, capacity, needed);
-}
-static mrp_status read_file(const void *object, const void *argument, char *buffer, int64_t capacity, int64_t *needed) {
-    (void)argument;
-    return mrp_file_describe(object, buffer, capacity, needed);
-}
-static mrp_status read_model(const void *object, const void *argument, char *buffer, int64_t capacity, int64_t *needed) {
-    (void)argument;
-    return mrp_model_describe((mrp_model *)(uintptr_t)object, buffer, capacity, needed);
-}
+#define READER(name, call)                                                                                              \
+    static mrp_status name(const void *object, const void *argument, char *buffer, int64_t capacity, int64_t *needed) { \
+        (void)object, (void)argument;                                                                                   \
+        return call;                                                                                                    \
+    }
+READER(read_option, mrp_config_get(object, argument, buffer, capacity, needed))
+READER(read_table, mrp_config_describe(buffer, capacity, needed))
+READER(read_lab_option, mrp_lab_get(object, argument, buffer, capacity, needed))
+READER(read_lab_table, mrp_lab_describe(buffer, capacity, needed))
+READER(read_class_name, mrp_dataset_class_name(object, *(const int64_t *)argument, buffer, capacity, needed))
+READER(read_image_name, mrp_dataset_image_name(object, *(const int64_t *)argument, buffer, capacity, needed))
+READER(read_file, mrp_file_describe(object, buffer, capacity, needed))
+READER(read_model, mrp_model_describe((mrp_model *)(uintptr_t)object, buffer, capacity, needed))
 
 /* ---- Progress and interruption ---- */
 
@@ -778,20 +763,21 @@ static mrp_status call_onnx(void *model, const char *path, const mrp_config *opt
 }
 static PyObject *py_model_export_onnx(PyObject *module, PyObject *args) { return file_call(module, args, MODEL, call_onnx); }
 
-/* The dataset of an object that may be None. Returns 0 with an exception set when it is something else. */
-static int dataset_or_null(module_state *state, PyObject *object, mrp_dataset **dataset) {
-    *dataset = object == Py_None ? NULL : handle_of(state, object, DATASET);
-    return *dataset || object == Py_None;
-}
-
 static PyObject *py_model_set_validation(PyObject *module, PyObject *args) {
-    PyObject *object, *held_out_object, *reference_object;
-    mrp_dataset *held_out, *reference;
-    if (!PyArg_ParseTuple(args, "OOO", &object, &held_out_object, &reference_object)) return NULL;
+    PyObject *object, *held_out, *reference;
+    if (!PyArg_ParseTuple(args, "OOO", &object, &held_out, &reference)) return NULL;
     module_state *state = state_of(module);
     mrp_model *model = handle_of(state, object, MODEL);
-    if (!model || !dataset_or_null(state, held_out_object, &held_out) || !dataset_or_null(state, reference_object, &reference)) return NULL;
-    return none_or_raise(state, mrp_model_set_validation(model, held_out, reference));
+    mrp_dataset *first = model && held_out != Py_None ? handle_of(state, held_out, DATASET) : NULL;
+    mrp_dataset *second = model && reference != Py_None ? handle_of(state, reference, DATASET) : NULL;
+    if (PyErr_Occurred()) return NULL;
+    const mrp_status status = mrp_model_set_validation(model, first, second);
+    if (status != MRP_OK) return raise_status(state, status);
+    /* The datasets may look into arrays, which live as long as their handles. */
+    PyObject *kept = PyTuple_GetSlice(args, 1, 3), *before = ((handle_object *)object)->second;
+    ((handle_object *)object)->second = kept;
+    Py_XDECREF(before);
+    return kept ? Py_NewRef(Py_None) : NULL;
 }
 
 static PyObject *py_model_clone(PyObject *module, PyObject *object) {
@@ -863,7 +849,10 @@ static PyObject *py_trainer_create(PyObject *module, PyObject *args) {
     mrp_model *model = handle_of(state, model_object, MODEL);
     mrp_dataset *dataset = model ? handle_of(state, dataset_object, DATASET) : NULL;
     if (!dataset || !options_of(state, options_object, &options)) return NULL;
-    handle_object *object = new_handle(state, TRAINER, model_object, dataset_object);
+    /* With the datasets on which the model is measured now, should it get others. */
+    PyObject *measured = ((handle_object *)model_object)->second, *kept = PyTuple_Pack(2, dataset_object, measured ? measured : Py_None);
+    handle_object *object = kept ? new_handle(state, TRAINER, model_object, kept) : NULL;
+    Py_XDECREF(kept);
     if (!object) return NULL;
     mrp_status status;
     Py_BEGIN_ALLOW_THREADS status = mrp_trainer_create(model, dataset, options, phase, &object->handle.trainer);

@@ -25,12 +25,13 @@ final class CheckpointStore {
         self.phase = phase
         self.keep = keep
         guard mkdir(folder, 0o777) == 0 || errno == EEXIST else { throw FileSystem.failure("cannot create the folder", folder) }
-        lock = open(self.folder + "lock", O_RDWR | O_CREAT | O_CLOEXEC, 0o666)
-        guard lock >= 0 else { throw FileSystem.failure("cannot create", self.folder + "lock") }
-        guard flock(lock, LOCK_EX | LOCK_NB) == 0 else {
-            close(lock)
+        let descriptor = open(self.folder + "lock", O_RDWR | O_CREAT | O_CLOEXEC, 0o666)
+        guard descriptor >= 0 else { throw FileSystem.failure("cannot create", self.folder + "lock") }
+        guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else {
+            close(descriptor)
             throw MRPError(.state, "run_folder '\(folder)' is in use by another run")
         }
+        lock = descriptor
         for name in try names() where name.hasPrefix(phase.rawValue) && name.hasSuffix(FileSystem.temporarySuffix) {
             unlink(self.folder + name)  // left by a process that was killed: nobody else writes here
         }

@@ -44,20 +44,30 @@ public final class TrainingRun {
         measurement = try validation.map {
             try Measurement($0, phase, options, model, steps: trainer.progress.steps, stepsPerEpoch: trainer.stepsPerEpoch)
         }
+        if measurement == nil, options.integer("early_stopping") > 0 {
+            notes.append("early_stopping: there are no held-out images to go by")
+        }
         let folder = options.choice("run_folder")
         guard !folder.isEmpty else {
             guard options.integer("rollbacks") == 0 else { throw MRPError(.argument, "rollbacks needs a run_folder to go back to") }
+            guard !options.flag("restore_best") else {
+                throw MRPError(.argument, "restore_best needs a run_folder, where the best weights are")
+            }
             (store, log, events) = (nil, nil, nil)
             return
         }
         let store = try CheckpointStore(folder, phase, keep: options.integer("keep_checkpoints"))
         self.store = store
         let found = try Self.resume(trainer, from: store, continues: options.flag("continue_run"))
-        notes = found.notes
+        notes += found.notes
         savedStep = found.step
         log = try RunLog(store.logPath, after: trainer.progress.step)
         events = options.flag("tensorboard") ? try EventLog(store.folder, phase, after: trainer.progress.step) : nil
         takeState()
+        if hasLostPatience {
+            end = .earlyStopping
+            try restoreBest()
+        }
         if options.integer("rollbacks") > 0, trainer.progress.step == 0 {
             try store.saveNow(trainer.encodedState(), to: store.rollbackPath)
         }
@@ -101,6 +111,7 @@ public final class TrainingRun {
             case .cancelled: return .cancelled
             case .finished:
                 end = .finished
+                try restoreBest()
                 try store?.finish()
                 return .finished
             case .stepped: owesMeasurement = isMeasurementDue
@@ -115,8 +126,9 @@ public final class TrainingRun {
         try log?.add(progress, measured: isMeasured)
         try events?.add(progress.scalars(measured: isMeasured), phase: progress.phase, step: progress.step)
         decideOnEnd()
-        if end != nil, end != .timeBudget { try restoreBest() }
         if end != nil || isCheckpointDue { try save() }
+        if end == .earlyStopping { trainer.takeAverages() }
+        if end != nil, end != .timeBudget { try restoreBest() }
         if let store, options.integer("rollbacks") > 0, progress.step % options.integer("rollback_steps") == 0 {
             try store.saveNow(trainer.encodedState(), to: store.rollbackPath)
         }
@@ -124,11 +136,15 @@ public final class TrainingRun {
         return .stepped
     }
 
-    private func decideOnEnd() {
+    private var hasLostPatience: Bool {
         let patience = options.integer("early_stopping")
+        return patience > 0 && record.withoutBetter >= patience
+    }
+
+    private func decideOnEnd() {
         if progress.step == progress.steps {
             end = .finished
-        } else if patience > 0, record.withoutBetter >= patience {
+        } else if hasLostPatience {
             end = .earlyStopping
         } else if options.number("time_budget") > 0, monotonicSeconds() - start >= options.number("time_budget") {
             end = .timeBudget
@@ -155,7 +171,9 @@ public final class TrainingRun {
 
     /// False when it was cancelled.
     private func measure(cancel: UnsafePointer<Int32>?, poll: (() -> Void)?) throws -> Bool {
-        guard let measurement, let found = try measurement.measure(trainer.model, cancel: cancel, poll: poll) else { return false }
+        guard let measurement,
+            let found = try trainer.withAverages({ try measurement.measure(trainer.model, cancel: cancel, poll: poll) })
+        else { return false }
         let isBest = record.add(found, main: measurement.main, step: progress.step)
         putState()
         notes.append("step \(progress.step): " + found.sorted { $0.key < $1.key }.map { "\($0.key) \($0.value)" }.joined(separator: ", "))
@@ -166,7 +184,6 @@ public final class TrainingRun {
     /// Gives the model the weights of the best measurement at the end of a run, where the options ask for it.
     private func restoreBest() throws {
         guard options.flag("restore_best"), let store, record.best != nil, record.bestStep != progress.step else { return }
-        try save()
         try store.finish()
         try trainer.takeWeights(from: store.bestPath)
         notes.append("the model has the weights of step \(record.bestStep)")
@@ -234,6 +251,14 @@ public final class TrainingRun {
         guard let store, progress.step != savedStep else { return }
         try store.save(trainer.encodedState(), step: progress.step)
         (savedAt, savedStep) = (monotonicSeconds(), progress.step)
+    }
+
+    /// Continues a state that was saved elsewhere than in the run folder. Errors: as of `Trainer.resume`.
+    public func resume(from path: String) throws {
+        try trainer.resume(from: path)
+        (end, owesMeasurement, savedStep) = (nil, false, -1)
+        takeState()
+        if let store { log = try RunLog(store.logPath, after: progress.step) }
     }
 
     /// Writes the state before the run is given up for now; it is on the disk when this returns. A step whose measurement is missing is

@@ -18,7 +18,7 @@ _HEAD_OPTIONS = ("pooling", "classes")
 
 
 class Classifier(Estimator):
-    """A vision transformer that learns classes of images, with or without pretraining.
+    """A network that learns classes of images, with or without pretraining.
 
         mrp.Classifier(encoder=mae, epochs=50).fit(images, labels)            # fine-tunes a copy of mae's encoder
         mrp.Classifier(encoder="encoder.safetensors").fit(images, labels)

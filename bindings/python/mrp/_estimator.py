@@ -37,6 +37,7 @@ def _parameters_of(info: dict[str, Any]) -> dict[str, Any]:
         "encoder": "architecture",
         "stem": "stem",
         "width": "base_width" if "base_width" in info else "hidden_size",
+        "cell_size": "cell_size",
         "depth": "num_hidden_layers",
         "heads": "num_attention_heads",
         "channels": "num_channels",

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class MaskedAutoencoder(Estimator):
-    """A vision transformer that learns to reconstruct hidden patches of images (MAE, He et al. 2021).
+    """A network that learns to reconstruct what is hidden of images: MAE (He et al. 2021), or SparK when it is convolutional.
 
         mae = mrp.MaskedAutoencoder(encoder="vit_mini", epochs=20, random_state=0).fit(images)
         features = mae.transform(images)

@@ -36,7 +36,7 @@ def pair(value: Any) -> tuple[int, int]:
 
 
 class Model:
-    """A vision transformer with fresh weights, as the options say.
+    """A network with fresh weights, as the options say.
 
         model = mrp.Model(encoder="vit_mini", image_size=32, patch_size=4)
         model.pretrain(images, epochs=20)
@@ -103,8 +103,8 @@ class Model:
 
     @property
     def patch_shape(self) -> tuple[int, int]:
-        """(height, width) of a patch; (1, 1) in a convolutional network."""
-        return pair(self.info.get("patch_size", 1))
+        """(height, width) of a patch; in a convolutional network of the cells by which images are masked, (1, 1) where they cannot be."""
+        return pair(self.info.get("patch_size", self.info.get("cell_size", 1)))
 
     @property
     def grid(self) -> tuple[int, int]:
