@@ -60,7 +60,7 @@ setup(
             "mrp._mrp",
             ["bindings/python/_mrp.c"],
             include_dirs=["include"],
-            depends=["include/mrp.h"],
+            depends=["include/mrp.h", "bindings/python/_fields.h"],
             define_macros=[("Py_LIMITED_API", "0x030B0000")],
             py_limited_api=True,
             extra_compile_args=["-std=gnu11", "-O2", "-Wall", "-Wextra", "-fvisibility=hidden"],

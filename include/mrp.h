@@ -311,6 +311,7 @@ int64_t mrp_memory_in_use(void);
  *   threads                 auto        1 ... 1024
  *   loader_threads          1           0 ... 256
  *   instructions            auto        baseline, avx2, avx512, neon
+ *   convolutions            fast        fast, direct
  *   run_folder                          any text
  *   continue_run            true        true or false
  *   checkpoint_steps        0           0 ... 1099511627776

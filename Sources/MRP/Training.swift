@@ -222,11 +222,11 @@ public func mrp_trainer_plan(
 
 /// Does one step.
 ///
-/// - Returns: MRP_OK, MRP_DONE when all steps were done before, MRP_CANCELLED when mrp_cancel or the caller's masking stopped it (nothing
+/// - Returns: MRP_OK, MRP_DONE when all steps were done before, MRP_CANCELLED when mrp_cancel or a function of the caller's stopped it (nothing
 ///   changed; the next call tries the same step again).
-/// - Errors: MRP_ERR_NUMERIC, MRP_ERR_IO, MRP_ERR_FORMAT, MRP_ERR_MEMORY as for mrp_pretrain; MRP_ERR_ARGUMENT (NULL; noise that is
-///   NaN), MRP_ERR_FORKED (the
-///   trainer's loader belongs to the parent process), MRP_ERR_HANDLE, MRP_ERR_BUSY.
+/// - Errors: MRP_ERR_NUMERIC, MRP_ERR_IO, MRP_ERR_FORMAT, MRP_ERR_MEMORY as for mrp_pretrain; MRP_ERR_ARGUMENT (NULL; noise or
+///   targets that are not numbers), MRP_ERR_STATE (objective "given" without targets), MRP_ERR_FORKED (the trainer's loader belongs to the parent
+///   process), MRP_ERR_HANDLE, MRP_ERR_BUSY.
 ///
 /// Since 0.1.
 @_cdecl("mrp_trainer_step")
@@ -270,6 +270,33 @@ public func mrp_trainer_set_masking(
                 { indices, noise in
                     let patches = indices.isEmpty ? 0 : noise.count / indices.count
                     return function(indices.baseAddress, Int64(indices.count), Int64(patches), noise.baseAddress, user) == 0
+                }
+            }
+        }
+    }
+}
+
+/// Gives a pretraining run with objective "given" its targets, for example the features that another model has for the images.
+///
+/// - Parameters:
+///   - targets: fills the targets of a step's images; NULL for none, which is what a new trainer has: its steps then fail.
+///   - user: passed to it.
+/// - Errors: MRP_ERR_STATE (the run does not pretrain with objective "given"), MRP_ERR_HANDLE, MRP_ERR_BUSY, MRP_ERR_ARGUMENT (NULL).
+///
+/// Since 0.1.
+@_cdecl("mrp_trainer_set_targets")
+public func mrp_trainer_set_targets(
+    _ trainer: UnsafeMutablePointer<mrp_trainer>?, _ targets: mrp_targets_fn?, _ user: UnsafeMutableRawPointer?
+) -> mrp_status {
+    boundary {
+        try Registry.exclusively(trainer, TrainerHandle.self) { handle in
+            try handle.trainer.checkTakesTargets()
+            handle.trainer.targets = targets.map { function in
+                { indices, images, patches, output in
+                    let (count, width) = (max(indices.count, 1), output.count / max(indices.count * patches, 1))
+                    return function(
+                        indices.baseAddress, Int64(indices.count), images.baseAddress, Int64(images.count / count), Int64(patches),
+                        Int64(width), output.baseAddress, user) == 0
                 }
             }
         }
@@ -355,7 +382,8 @@ public func mrp_progress_fraction(_ progress: UnsafePointer<mrp_progress>?) -> D
 
 /// A value of the run by name: "loss" (of the last step), "mean_loss" (over the current epoch), "learning_rate", "images_per_second",
 /// "seconds", "seconds_left", "epoch", "step", "steps"; of the last measurement on held-out images "top1", "top5", "validation_loss",
-/// "knn_top1", "probe_top1", and "best" with "best_step"; "rollbacks", "unreadable_images". In the laboratory "seed" (from 0), "seeds", "step" and "steps" (of the phase),
+/// "knn_top1", "probe_top1", and "best" with "best_step"; "rollbacks", "unreadable_images"; in pretraining "feature_std" and "feature_rank" of
+/// the last batch's features, which go to zero when they collapse. In the laboratory "seed" (from 0), "seeds", "step" and "steps" (of the phase),
 /// "loss", "captured" (features, at the last probe), "seconds", "seconds_left".
 ///
 /// - Parameter name: which value.

@@ -17,6 +17,8 @@ public final class Compute {
 
     public let precision: Precision
     public let threads: Int
+    /// Whether 3 x 3 convolutions never go by Winograd's method, whose rounding errors are some ten times larger.
+    public let convolvesDirectly: Bool
     let kernels: mk_kernels
     let pool: OpaquePointer
     /// What a cancelling thread sets; C memory because kernels poll it.
@@ -24,7 +26,8 @@ public final class Compute {
 
     /// `instructions` nil takes the best of this machine; `reference` runs the plain loops instead (float64 always does).
     public init(
-        precision: Precision = .float32, threads: Int = 1, instructions: Instructions? = nil, reference: Bool = false
+        precision: Precision = .float32, threads: Int = 1, instructions: Instructions? = nil, reference: Bool = false,
+        convolvesDirectly: Bool = false
     ) throws {
         guard threads >= 1, threads <= Self.maximumThreads else {
             throw MRPError(.argument, "threads \(threads) is outside 1 ... \(Self.maximumThreads)")
@@ -47,6 +50,7 @@ public final class Compute {
         }
         self.precision = precision
         self.threads = threads
+        self.convolvesDirectly = convolvesDirectly
         self.kernels = table.pointee
         self.pool = pool
         cancelFlag = flag.assumingMemoryBound(to: Int32.self)

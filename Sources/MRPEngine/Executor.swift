@@ -123,7 +123,8 @@ public final class Executor {
             for value in node.inputs.compactMap({ $0 }) { try convertConstant(value) }
             let kernel = node.operation.kernel(
                 KernelCall(
-                    kernels: compute.kernels, pool: compute.pool, inputs: node.inputs.map { $0.flatMap(resolve) },
+                    kernels: compute.kernels, pool: compute.pool, convolvesDirectly: compute.convolvesDirectly,
+                    inputs: node.inputs.map { $0.flatMap(resolve) },
                     outputs: node.outputs.map(resolve), inputTypes: node.inputs.map { $0.map(graph.type(of:)) },
                     outputTypes: node.outputs.map(graph.type(of:))))
             scratch.per_worker = max(scratch.per_worker, kernel.scratch.per_worker)

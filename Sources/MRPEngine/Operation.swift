@@ -55,6 +55,7 @@ public struct DifferentiatedNode {
 public struct KernelCall {
     public let kernels: mk_kernels
     public let pool: OpaquePointer
+    public let convolvesDirectly: Bool
     public let inputs: [UnsafeMutableRawPointer?]
     public let outputs: [UnsafeMutableRawPointer?]
     public let inputTypes: [TensorType?]

@@ -73,7 +73,8 @@ public final class Model {
         head = nil
     }
 
-    private var objectiveNames: Set<String> { Set((objective?.parameters() ?? []).map(\.name)) }
+    /// The names of the objective's weights; none without one.
+    public var objectiveNames: Set<String> { Set((objective?.parameters() ?? []).map(\.name)) }
 
     /// The names of the head's weights; none without a head.
     public var headNames: Set<String> {

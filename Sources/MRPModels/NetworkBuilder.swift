@@ -90,14 +90,15 @@ public struct NetworkBuilder {
 }
 
 /// The weights of a linear layer [out, in] with bias.
-func linearParameters(_ name: String, from inputs: Int, to outputs: Int) -> [ParameterSpecification] {
+public func linearParameters(_ name: String, from inputs: Int, to outputs: Int) -> [ParameterSpecification] {
     [
         ParameterSpecification(name + ".weight", [outputs, inputs], .xavierUniform),
         ParameterSpecification(name + ".bias", [outputs], .zeros),
     ]
 }
 
-func layerNormParameters(_ name: String, width: Int) -> [ParameterSpecification] {
+/// Scale and shift of a layer norm.
+public func layerNormParameters(_ name: String, width: Int) -> [ParameterSpecification] {
     [ParameterSpecification(name + ".weight", [width], .ones), ParameterSpecification(name + ".bias", [width], .zeros)]
 }
 
@@ -109,7 +110,8 @@ func batchNormParameters(_ name: String, width: Int) -> [ParameterSpecification]
     ]
 }
 
-func transformerBlockParameters(_ name: String, width: Int, hidden: Int) -> [ParameterSpecification] {
+/// The weights of a transformer block.
+public func transformerBlockParameters(_ name: String, width: Int, hidden: Int) -> [ParameterSpecification] {
     layerNormParameters(name + ".norm1", width: width)
         + linearParameters(name + ".attn.qkv", from: width, to: 3 * width)
         + linearParameters(name + ".attn.proj", from: width, to: width)

@@ -33,6 +33,18 @@ extension PretrainingObjective {
     public func averageDecay(fraction: Double) -> Double { 1 }
 }
 
+/// An objective with weights that are measured on the data before the first step, such as a codebook.
+public protocol MeasuredObjective: PretrainingObjective {
+    /// Images that it wants to see, at most.
+    var sampleSize: Int { get }
+
+    /// Whether these weights still have to be measured.
+    func needsMeasurement(_ parameters: Parameters) -> Bool
+
+    /// Writes the weights; `sample` [N, C, H, W] are images as the network sees them, without augmentation.
+    func measure(_ sample: Tensor, into parameters: Parameters, compute: Compute, seed: UInt64) throws
+}
+
 /// An objective whose prediction can be shown as an image.
 public protocol PixelReconstruction: PretrainingObjective {
     /// Whether patches are predicted standardised: a picture then needs the true mean and deviation of each.
@@ -52,6 +64,13 @@ public protocol PixelReconstruction: PretrainingObjective {
 /// the run.
 public typealias Masking = (_ indices: UnsafeBufferPointer<Int64>, _ noise: UnsafeMutableBufferPointer<Float>) -> Bool
 
+/// Fills targets [B, L, width] for the images with these numbers in the dataset, which the network sees as `images` [B, C, H, W] after
+/// augmentation and standardisation; `patches` is L. False stops the run.
+public typealias Targets = (
+    _ indices: UnsafeBufferPointer<Int64>, _ images: UnsafeBufferPointer<Float>, _ patches: Int,
+    _ targets: UnsafeMutableBufferPointer<Float>
+) -> Bool
+
 /// What an objective may know of a step when it fills its inputs. Random numbers are functions of seed and step alone.
 public struct ObjectiveStep {
     public let batch: Int
@@ -62,12 +81,17 @@ public struct ObjectiveStep {
     public let indices: UnsafeBufferPointer<Int64>
     /// The caller's masks; nil: the objective's own.
     public let masking: Masking?
+    /// The caller's targets, where the objective takes some.
+    public let targets: Targets?
 
-    public init(batch: Int, seed: UInt64, step: Int, indices: UnsafeBufferPointer<Int64>, masking: Masking? = nil) {
+    public init(
+        batch: Int, seed: UInt64, step: Int, indices: UnsafeBufferPointer<Int64>, masking: Masking? = nil, targets: Targets? = nil
+    ) {
         self.batch = batch
         self.seed = seed
         self.step = step
         self.indices = indices
         self.masking = masking
+        self.targets = targets
     }
 }

@@ -12,11 +12,15 @@ public struct MaskedAutoencoder: PixelReconstruction {
     public let decoder: MaskedDecoder
     public let maskRatio: Double
     public let normalizesTargets: Bool
+    public let pattern: MaskPattern
     private var givenVisibleCount: Int?
 
     public static let imagesInput = "images"
 
-    public init(_ encoder: VisionTransformer, decoder: MaskedDecoder, maskRatio: Double, normalizesTargets: Bool) {
+    public init(
+        _ encoder: VisionTransformer, decoder: MaskedDecoder, maskRatio: Double, normalizesTargets: Bool, pattern: MaskPattern = .random
+    ) {
+        self.pattern = pattern
         self.encoder = encoder
         self.decoder = decoder
         self.maskRatio = maskRatio
@@ -38,8 +42,7 @@ public struct MaskedAutoencoder: PixelReconstruction {
     public func parameters() -> [ParameterSpecification] { decoder.parameters(for: encoder) }
 
     public func prepare(_ step: ObjectiveStep, _ executor: Executor) throws -> Bool {
-        let mask = try PatchMask.of(
-            step, count: encoder.geometry.count, visibleCount: visibleCount(), rule: "mask_ratio \(maskRatio)")
+        let mask = try MaskChoice(pattern, ratio: maskRatio).mask(step, encoder.geometry)
         guard let mask else { return false }
         mask.fill(executor)
         return true
@@ -56,7 +59,9 @@ public struct MaskedAutoencoder: PixelReconstruction {
         let positions = graph.input(PatchMask.positionsInput, TensorType([batch, visibleCount + 1], .int32))
         let restore = graph.input(PatchMask.restoreInput, TensorType([batch, encoder.geometry.count + 1], .int32))
         let blocks = try encoder.encode(images, visible: (visible, positions), builder)
-        return (images, try builder.layerNorm("norm", blocks[blocks.count - 1]), restore)
+        let tokens = try builder.layerNorm("norm", blocks[blocks.count - 1])
+        try builder.watchFeatures(tokens)
+        return (images, tokens, restore)
     }
 
     /// The loss of a batch: sum over hidden patches of the mean squared error of a patch, divided by the number of hidden patches.

@@ -9,6 +9,8 @@ public struct PatchMask {
     public static let positionsInput = "visible_positions"
     public static let restoreInput = "restore"
     public static let hiddenInput = "hidden_patches"
+    /// Each patch's index, or -1 where it is hidden.
+    public static let keptInput = "kept_patches"
     public static let predictedInput = "hidden_rows"
 
     /// Patches per image, L, and those the encoder sees, K.
@@ -58,6 +60,14 @@ public struct PatchMask {
             let sorted = (0..<count).sorted { (noise[row + $0], $0) < (noise[row + $1], $1) }
             for (place, patch) in sorted.enumerated() { order[row + place] = Int32(patch) }
         }
+    }
+
+    /// Per image the patch indices, visible ones first.
+    init(order: [Int32], batch: Int, count: Int, visibleCount: Int) {
+        self.order = order
+        self.batch = batch
+        self.count = count
+        self.visibleCount = visibleCount
     }
 
     /// A mask given by the caller: [batch, L], 1 = hidden, 0 = visible, the same number hidden in every image.
@@ -135,13 +145,14 @@ public struct PatchMask {
     public func fill(_ executor: Executor) {
         let (visible, positions) = (executor.input(Self.visibleInput)?.int32, executor.input(Self.positionsInput)?.int32)
         let (restore, hidden) = (executor.input(Self.restoreInput)?.int32, executor.input(Self.hiddenInput)?.int32)
-        let predicted = executor.input(Self.predictedInput)?.int32
+        let (predicted, kept) = (executor.input(Self.predictedInput)?.int32, executor.input(Self.keptInput)?.int32)
         for image in 0..<batch {
             restore?[image * (count + 1)] = 0
             positions?[image * (visibleCount + 1)] = 0
             for place in 0..<count {
                 let patch = order[image * count + place]
                 let row = image * (count + 1) + 1 + Int(patch)
+                kept?[image * count + Int(patch)] = place < visibleCount ? patch : -1
                 if place < visibleCount {
                     visible?[image * visibleCount + place] = patch
                     positions?[image * (visibleCount + 1) + 1 + place] = patch + 1

@@ -104,10 +104,22 @@ public final class Optimizer {
 
     private static let averagePrefix = "average/"
 
+    /// The averages among the moments; none where none are kept.
+    var averages: [String: Tensor] { moments.filter { $0.key.hasPrefix(Self.averagePrefix) } }
+
     /// Gives the model its averaged weights.
     func takeAverages(_ model: Model) {
-        for (name, average) in moments where name.hasPrefix(Self.averagePrefix) {
+        for (name, average) in averages {
             model.parameters[String(name.dropFirst(Self.averagePrefix.count))]?.copyElements(of: average)
+        }
+    }
+
+    /// Exchanges the model's weights with their averages.
+    func exchangeAverages(_ model: Model) {
+        for (name, average) in averages {
+            guard let weight = model.parameters[String(name.dropFirst(Self.averagePrefix.count))] else { continue }
+            let (weights, averages) = (weight.float32, average.float32)
+            for index in weights.indices { swap(&weights[index], &averages[index]) }
         }
     }
 

@@ -162,14 +162,36 @@ public enum OptionTable {
     private static let objective = [
         option(
             "objective", .choice(Objectives.names), "auto", "objective",
-            "What pretraining learns by: mae reconstructs the pixels of hidden patches (He et al. 2021), spark does so with a convolutional network that computes visible cells only (Tian et al. 2023); auto: the one that fits the encoder."
+            "What pretraining learns by (docs/objectives.md): mae (He et al. 2021), spark (Tian et al. 2023; convolutional networks), simmim (Xie et al. 2022), maskfeat (Wei et al. 2022), beit (Bao et al. 2022, with tokens of its own), data2vec (Baevski et al. 2022), ijepa (Assran et al. 2023), teacher_student (arXiv 2206.03826), given (targets of the caller's); auto: mae, or spark where the encoder is convolutional."
         ),
         option(
             "mask_ratio", fraction, "auto", "objective",
-            "Share of the patches that is hidden: at least one must stay visible and one be hidden; auto: 0.75 with mae, 0.6 with spark, in reconstruction the model's own."
+            "Share of the patches that is hidden: at least one must stay visible and one be hidden; auto: 0.75 (mae, ijepa), 0.6 (spark, simmim, data2vec, given), 0.4 (maskfeat, beit), 0.5 (teacher_student); in reconstruction the model's own."
         ),
         option(
-            "norm_pix_loss", .flag, "true", "objective", "Reconstruct pixels standardised per patch (He et al. 2021) instead of raw ones."),
+            "mask_pattern", .choice(MaskPattern.allCases.map(\.rawValue)), "auto", "objective",
+            "Which patches are hidden: random, block (BEiT), grid (every fourth stays), multi_block (I-JEPA); auto: block for maskfeat, beit and data2vec, multi_block for ijepa, else random."
+        ),
+        option(
+            "teacher_decay", .number(minimum: 0, maximum: 1, belowMaximum: false), "auto", "objective",
+            "What the teacher keeps of itself in the first step; auto: 0.99, with ijepa 0.996."),
+        option(
+            "teacher_decay_end", .number(minimum: 0, maximum: 1, belowMaximum: false), "auto", "objective",
+            "The same in the last step, on a straight line from the first; auto: 0.9999, with ijepa 1."),
+        option(
+            "teacher_layers", .integer(1...TransformerLimits.depth), "auto", "objective",
+            "Blocks of the teacher, from the last, whose mean is data2vec's target; auto: half of them."),
+        option(
+            "smooth_l1_beta", positive(), "auto", "objective",
+            "Where the smooth L1 loss goes over from a square to a line; auto: 2 (data2vec), 1 (ijepa), squares only (given)."),
+        option("codebook_size", .integer(2...65_536), "512", "objective", "Tokens of beit's tokenizer."),
+        option(
+            "target_width", .integer(1...65_536), "auto", "objective",
+            "Numbers of a patch's target in objective given, where it must be set."),
+        option(
+            "norm_pix_loss", .flag, "true", "objective",
+            "Reconstruct pixels standardised per patch (He et al. 2021) instead of raw ones; simmim takes raw ones unless this is set; beit's tokens are of such patches."
+        ),
         option(
             "hidden_cells", .choice(SparseMaskedModeling.HiddenCells.allCases.map(\.rawValue)), "skip", "objective",
             "What spark does with hidden cells: skip leaves them out of all computation, zero computes the dense network on images whose hidden cells are zero (for comparison)."
@@ -320,6 +342,10 @@ public enum OptionTable {
         option(
             "instructions", .choice(["baseline", "avx2", "avx512", "neon"]), "auto", "run",
             "Instruction set of the kernels; auto: the best of this machine."),
+        option(
+            "convolutions", .choice(["fast", "direct"]), "fast", "run",
+            "fast: 3 x 3 convolutions go by Winograd's method where it is faster; direct: never, because its rounding errors are some ten times larger (still below 1e-4 of the largest value)."
+        ),
     ]
 
     static let byKey = Dictionary(uniqueKeysWithValues: all.map { ($0.key, $0) })

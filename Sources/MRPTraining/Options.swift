@@ -106,7 +106,7 @@ public struct Options: Sendable {
             case "neon": .neon
             default: nil
             }
-        return try Compute(threads: threads, instructions: instructions)
+        return try Compute(threads: threads, instructions: instructions, convolvesDirectly: choice("convolutions") == "direct")
     }
 
     /// The encoder that the options describe.

@@ -15,7 +15,9 @@ public struct Preset: Sendable {
     public let summary: String
     public let values: [(key: String, value: String)]
 
-    public static let all = [
+    public static let all = named + others
+
+    private static let named = [
         Preset(
             name: "mae_vit_micro_32",
             summary: "A 0.5 million weight ViT/8 for 32 x 32 colour images and a few hundred labels: what the examples use, for a minute.",

@@ -29,6 +29,8 @@ public final class Trainer {
 
     /// The caller's masks in pretraining; nil: the objective's own.
     public var masking: Masking?
+    /// The caller's targets, for objective `given`.
+    public var targets: Targets?
 
     let options: Options
     let executor: Executor
@@ -38,6 +40,10 @@ public final class Trainer {
     let loss: Value
     /// What pretraining learns by; nil in fine-tuning.
     private let objective: (any PretrainingObjective)?
+    /// The images, until what the objective measures on them is there; a resumed run has it from its checkpoint.
+    private var unmeasured: ImageDataset?
+    /// The features that are watched for collapse; nil where there are none.
+    private let features: (value: Value, width: Int)?
     /// How fine-tuning mixes its images; nil: not at all.
     private let mixing: BatchMixing?
     var epochLosses = (sum: 0.0, count: 0)
@@ -50,6 +56,7 @@ public final class Trainer {
         self.model = model
         self.phase = phase
         self.options = options
+        unmeasured = phase == .pretrain ? dataset : nil
         batch = min(options.integer("batch_size", phase), dataset.count)
         try Self.prepare(model, dataset, options, phase)
         try Pipeline.establishNormalization(model, dataset, options, cancel: cancel, poll: poll)
@@ -73,10 +80,11 @@ public final class Trainer {
                 builder, batch: batch, againstTargets: mixing != nil
             ).loss
         }
+        features = graph.marks[NetworkBuilder.featuresMark].map { ($0, graph.type(of: $0).width) }
         optimizer = try Optimizer(
             graph, loss: loss, model: model, settings: recipe.optimizer, teacher: objective?.averages ?? [], recomputes: recipe.recomputes)
         executor = try Executor(
-            graph, outputs: [loss] + optimizer.norms.map(\.value),
+            graph, outputs: [loss] + (features.map { [$0.value] } ?? []) + optimizer.norms.map(\.value),
             bound: model.parameters.tensors.merging(optimizer.tensors) { first, _ in first },
             compute: options.compute())
         plannedBytes = executor.bytes + model.parameters.bytes + optimizer.bytes
@@ -101,12 +109,24 @@ public final class Trainer {
         }
     }
 
+    /// Throws when the run has no use for targets of the caller's.
+    public func checkTakesTargets() throws {
+        guard objective is GivenTargets else {
+            throw MRPError(
+                .state, "targets belong to objective given, this run has \(objective?.name ?? "none: it is made for \(phase.rawValue)")")
+        }
+    }
+
     /// One step. Throws `MRP_ERR_NUMERIC` when the loss is not finite, and the loader's errors.
     ///
     /// `cancel` may be set by any thread; `poll` is called on this thread every 20 ms or so and may set it too.
     public func step(cancel: UnsafePointer<Int32>? = nil, poll: (() -> Void)? = nil) throws -> Outcome {
         guard progress.step < progress.steps else { return .finished }
         let start = monotonicSeconds()
+        if let dataset = unmeasured {
+            guard try Objectives.measure(model, dataset, options, cancel: cancel, poll: poll) else { return .cancelled }
+            unmeasured = nil
+        }
         let settings = optimizer.step
         settings.step = progress.step + 1
         settings.learningRate = rateScale * recipe.learningRate.rate(step: progress.step)
@@ -118,14 +138,20 @@ public final class Trainer {
         var losses = 0.0
         for part in 0..<recipe.parts {
             settings.part = part
-            guard try run(part: part, losses: &losses, cancel: cancel, poll: heartbeat?.beat) else {
-                try seek(step: progress.step)
-                return .cancelled
+            do {
+                guard try run(part: part, losses: &losses, cancel: cancel, poll: heartbeat?.beat) else {
+                    try seek(step: progress.step)
+                    return .cancelled
+                }
+            } catch {
+                // The next call goes on behind the batches of this one, as the loader does for one batch.
+                if recipe.parts > 1 { try? seek(step: progress.step + 1) }
+                throw error
             }
         }
         record(loss: losses / Double(recipe.parts), seconds: monotonicSeconds() - start)
         if progress.step % recipe.stepsPerEpoch == 0, loader.stepsPerEpoch % recipe.parts != 0 { try seek(step: progress.step) }
-        if progress.step == progress.steps, recipe.averageDecay > 0 { optimizer.takeAverages(model) }
+        if progress.step == progress.steps { takeAverages() }
         markPretrained()
         return .stepped
     }
@@ -179,8 +205,21 @@ public final class Trainer {
         try seek(to: saved.step, seconds: saved.seconds)
     }
 
-    /// Gives the model the weights of a checkpoint of this run; the run itself stays where it is.
-    func takeWeights(from path: String) throws { _ = try Checkpoint.load(path, model, moments: [:], expected: state) }
+    /// Gives the model the weights of a checkpoint of this run, averaged where averages are kept; the run itself stays where it is.
+    func takeWeights(from path: String) throws {
+        _ = try Checkpoint.load(path, model, moments: optimizer.averages, expected: state)
+        optimizer.takeAverages(model)
+    }
+
+    /// Gives the model its averaged weights, where they are kept: what a run ends with.
+    func takeAverages() { optimizer.takeAverages(model) }
+
+    /// Runs the body while the model has its averaged weights, where they are kept.
+    func withAverages<Result>(_ body: () throws -> Result) rethrows -> Result {
+        optimizer.exchangeAverages(model)
+        defer { optimizer.exchangeAverages(model) }
+        return try body()
+    }
 
     /// The next batch is the first of this step.
     private func seek(step: Int) throws {
@@ -214,7 +253,7 @@ public final class Trainer {
         }
         let step = ObjectiveStep(
             batch: batch, seed: options.seed, step: number, indices: UnsafeBufferPointer(start: data.indices, count: batch),
-            masking: masking)
+            masking: masking, targets: targets)
         return try objective.prepare(step, executor)
     }
 
@@ -230,6 +269,11 @@ public final class Trainer {
     }
 
     private func record(loss: Double, seconds: Double) {
+        if let features, let values = executor.pointer(to: features.value)?.assumingMemoryBound(to: Float.self) {
+            let metrics = FeatureMetrics(values, count: batch, width: features.width)
+            progress.measures["feature_std"] = metrics.deviation
+            progress.measures["feature_rank"] = metrics.rank
+        }
         if progress.step % recipe.stepsPerEpoch == 0 { epochLosses = (0, 0) }
         progress.learningRate = optimizer.step.learningRate
         progress.step += 1

@@ -31,10 +31,11 @@ public struct TrainingProgress: Sendable {
     ]
 
     /// Measured on held-out images: accuracies and loss of a classifier, accuracies of nearest neighbours and of a linear probe on frozen
-    /// features, reconstruction loss; the best main measure and its step; how often the run was rolled back; images left out.
+    /// features, reconstruction loss; the best main measure and its step; how often the run was rolled back; images left out; in pretraining
+    /// the spread of the last batch's features and the number of directions that they vary along (`FeatureMetrics`).
     public static let measureNames = [
         "top1", "top5", "validation_loss", "knn_top1", "probe_top1", "reconstruction_loss", "best", "best_step", "rollbacks",
-        "unreadable_images",
+        "unreadable_images", "feature_std", "feature_rank",
     ]
 
     /// A value by name; nil for an unknown one.

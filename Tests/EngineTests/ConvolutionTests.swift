@@ -115,6 +115,22 @@ import Testing
         }
     }
 
+    /// Winograd's method and the direct sum give nearly, not exactly, the same.
+    @Test func directConvolutions() throws {
+        let graph = Graph()
+        let (x, weight) = (graph.input("x", TensorType([8, 256, 32])), graph.input("w", TensorType([32, 32, 3, 3])))
+        let window = try Window(16, kernel: 3, padding: 1)
+        let y = try graph.apply(Convolution(rows: window, columns: window), [x, weight])[0]
+        let results = try [false, true].map { direct -> [Double] in
+            let executor = try Executor(graph, outputs: [y], bound: [:], compute: Compute(convolvesDirectly: direct))
+            for name in ["x", "w"] { RandomStream(seed: 4, .test).fillNormal(try #require(executor.input(name)).float32) }
+            executor.run()
+            return (0..<(8 * 256 * 32)).map { executor.scalar(y, $0) }
+        }
+        let largest = zip(results[0], results[1]).reduce(0) { max($0, abs($1.0 - $1.1)) }
+        #expect(largest > 0 && largest < 1e-4 * results[1].reduce(0) { max($0, abs($1)) })
+    }
+
     @Test func windows() throws {
         #expect(try Window(224, kernel: 7, stride: 2, padding: 3).outputSize == 112)
         #expect(try Window(1, kernel: 3, padding: 1).outputSize == 1)

@@ -62,6 +62,20 @@ import Testing
         }
     }
 
+    @Test(arguments: [0, 0.3, 2.0]) func smoothL1(_ beta: Double) throws {
+        try check(["x": [3, 2, 5], "target": [3, 2, 5]], constants: ["target"]) { graph, values in
+            try graph.apply(SmoothL1(beta: beta), [values["x"], values["target"]])[0]
+        }
+    }
+
+    /// Rows of more than two dimensions, as token predictions have them.
+    @Test func crossEntropyOfTokens() throws {
+        let labels = try indices([3, 0, 1, 1, 2, 3], shape: [6])
+        try check(["x": [2, 3, 4]], ids: ["labels": labels]) { graph, values in
+            try graph.apply(SoftmaxCrossEntropy(smoothing: 0.1), [values["x"], values["labels"]])[0]
+        }
+    }
+
     @Test(arguments: [false, true]) func scaledImages(_ hasResidual: Bool) throws {
         try check(["x": [3, 2, 5], "factors": [3], "residual": [3, 2, 5]], constants: ["factors"]) { graph, values in
             let scaled = try graph.apply(ScaleImages(), [values["x"], values["factors"], hasResidual ? values["residual"] : nil])[0]

@@ -260,6 +260,70 @@ static void test_all_patches(void) {
     }
 }
 
+static void test_smooth_l1(void) {
+    static const int64_t counts[] = {1, 7, 33, 1025, 16400, 70003};
+    static const double betas[] = {0, 0.5, 2};
+    for (int i = 0; i < 18; i++) {
+        int64_t n = counts[i / 3];
+        double beta = betas[i % 3];
+        array a = input(n), b = input(n), loss = input(1), out = input(n);
+        float dloss_f = 0.7f;
+        double dloss_d = dloss_f;
+        if (n > 8) a.f[5] = b.f[5], a.d[5] = b.d[5]; /* no difference, no slope */
+        reference->smooth_l1(reference_pool, n, beta, a.d, b.d, loss.d);
+        reference->smooth_l1_gradient(reference_pool, n, beta, a.d, b.d, &dloss_d, out.d);
+        ON_EACH_POOL(p, {
+            spoil(&loss), spoil(&out);
+            need(fast->squared_error_scratch(n), reference->squared_error_scratch(n));
+            fast->smooth_l1(p, n, beta, a.f, b.f, loss.f);
+            check_array("smooth_l1", "loss", &loss, 5e-7);
+            fast->smooth_l1_gradient(p, n, beta, a.f, b.f, &dloss_f, out.f);
+            check_array("smooth_l1", "gradient", &out, 5e-7);
+        })
+        FREE(&a, &b, &loss, &out);
+    }
+}
+
+static void test_argmax(void) {
+    static const int64_t sizes[][2] = {{1, 1}, {3, 7}, {5, 16}, {2, 33}, {300, 129}};
+    for (int i = 0; i < 5; i++) {
+        int64_t rows = sizes[i][0], width = sizes[i][1];
+        array x = input(rows * width);
+        int32_t expected[300], found[300];
+        if (width > 4) x.f[3] = x.f[1] = 9, x.d[3] = x.d[1] = 9; /* the first of two */
+        reference->argmax_rows(reference_pool, rows, width, x.d, expected);
+        ON_EACH_POOL(p, {
+            memset(found, 1, sizeof found);
+            fast->argmax_rows(p, rows, width, x.f, found);
+            CHECK(!memcmp(found, expected, (size_t)rows * sizeof *found), "argmax of %d x %d", (int)rows, (int)width);
+        })
+        FREE(&x);
+    }
+}
+
+static void test_hog(void) {
+    /* batch, channels, height, width, grid (2), cells of a patch (2), cell (2), bins */
+    static const int64_t sizes[][11] = {{2, 3, 32, 32, 8, 8, 1, 1, 4, 4, 9},
+                                        {1, 1, 24, 40, 3, 5, 2, 2, 4, 4, 9},
+                                        {3, 2, 9, 10, 3, 2, 1, 1, 3, 5, 6},
+                                        {1, 4, 7, 5, 1, 1, 1, 1, 7, 5, 64}};
+    for (int i = 0; i < 4; i++) {
+        const int64_t *n = sizes[i];
+        int64_t count = n[0] * n[4] * n[5] * n[6] * n[7] * n[1] * n[10];
+        array x = input(n[0] * n[1] * n[2] * n[3]), out = input(count);
+        mk_hog problem = {n[0], n[1], n[2], n[3], n[4], n[5], n[6], n[7], n[8], n[9], n[10], 1e-5, x.d, out.d};
+        for (int64_t at = 0; at < n[3] * 3; at++) x.f[at] = 0.5f, x.d[at] = 0.5; /* where nothing changes, all is zero */
+        reference->hog(reference_pool, &problem);
+        problem.images = x.f, problem.out = out.f;
+        ON_EACH_POOL(p, {
+            spoil(&out);
+            fast->hog(p, &problem);
+            check_array("hog", "histograms", &out, 2e-6);
+        })
+        FREE(&x, &out);
+    }
+}
+
 static void test_squared_error(void) {
     static const int64_t counts[] = {1, 7, 16, 33, 1025, 16384, 16400, 70003};
     for (int i = 0; i < 8; i++) {
@@ -479,6 +543,9 @@ int main(void) {
         test_gathers();
         test_all_patches();
         test_squared_error();
+        test_smooth_l1();
+        test_argmax();
+        test_hog();
         test_cross_entropy();
         test_mean_tokens();
         test_adamw();

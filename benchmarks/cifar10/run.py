@@ -57,7 +57,11 @@ def pretrain(args: argparse.Namespace) -> None:
         trainer.resume(checkpoint)
     print(f"{trainer.plan.bytes / 2**20:.0f} MiB, {trainer.plan.steps} steps", flush=True)
     epoch, start, processor = int(trainer.progress.epoch), time.monotonic(), time.process_time()
+    saved = start
     for progress in trainer:
+        if time.monotonic() - saved > 60:
+            trainer.save(checkpoint)
+            saved = time.monotonic()
         if int(progress.epoch) > epoch:
             epoch = int(progress.epoch)
             trainer.save(checkpoint)

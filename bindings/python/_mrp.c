@@ -99,10 +99,10 @@ typedef struct {
         mrp_lab_report *report;
     } handle;
     int kind;
-    PyObject *first, *second; /* handles that this one borrows from, or NULL */
-    PyObject *masking;        /* a trainer's function, or NULL */
-    PyObject *raised[3];      /* the exception that it ended with, to be raised by the step */
-    Py_buffer pixels;         /* the wrapped array; pixels.obj is NULL when there is none */
+    PyObject *first, *second;    /* handles that this one borrows from, or NULL */
+    PyObject *masking, *targets; /* a trainer's functions, or NULL */
+    PyObject *raised[3];         /* the exception that it ended with, to be raised by the step */
+    Py_buffer pixels;            /* the wrapped array; pixels.obj is NULL when there is none */
 } handle_object;
 
 static int handle_clear(PyObject *self) {
@@ -120,7 +120,7 @@ static int handle_clear(PyObject *self) {
     if (object->pixels.obj) PyBuffer_Release(&object->pixels);
     Py_CLEAR(object->first);
     Py_CLEAR(object->second);
-    Py_CLEAR(object->masking);
+    Py_CLEAR(object->masking), Py_CLEAR(object->targets);
     for (int i = 0; i < 3; i++) Py_CLEAR(object->raised[i]);
     return 0;
 }
@@ -131,6 +131,7 @@ static int handle_traverse(PyObject *self, visitproc visit, void *arg) {
     Py_VISIT(object->first);
     Py_VISIT(object->second);
     Py_VISIT(object->masking);
+    Py_VISIT(object->targets);
     for (int i = 0; i < 3; i++) Py_VISIT(object->raised[i]);
     Py_VISIT(object->pixels.obj);
     return 0;
@@ -276,40 +277,8 @@ READER(read_model, mrp_model_describe((mrp_model *)(uintptr_t)object, buffer, ca
 
 enum { MOST_FIELDS = 20 };
 
-static PyStructSequence_Field progress_fields[] = {
-    {"phase", "what runs: 'pretrain' or 'finetune'"},
-    {"fraction", "share of the run that is done, 0 ... 1"},
-    {"step", "steps done"},
-    {"steps", "steps of the whole run"},
-    {"epoch", "passes over the data done, with a fraction"},
-    {"loss", "loss of the last step"},
-    {"mean_loss", "mean loss of the current epoch so far"},
-    {"learning_rate", "learning rate of the last step"},
-    {"images_per_second", "training images per second"},
-    {"seconds", "seconds since the run began"},
-    {"seconds_left", "seconds until it ends, estimated"},
-    {"top1", "accuracy on the held-out images, when they were measured last"},
-    {"top5", "their share whose class is among the five largest scores"},
-    {"validation_loss", "their mean cross entropy"},
-    {"knn_top1", "accuracy of nearest neighbours on frozen features"},
-    {"probe_top1", "accuracy of a linear classifier on frozen features"},
-    {"best", "the best main measure so far"},
-    {"best_step", "its step"},
-    {NULL, NULL},
-};
-static PyStructSequence_Field lab_progress_fields[] = {
-    {"phase", "what runs, such as 'pretraining' or 'supervised learning'; 'study' in a study"},
-    {"fraction", "share of the whole run that is done, 0 ... 1"},
-    {"step", "steps of the phase done; in a study, rows"},
-    {"steps", "steps of the phase; in a study, rows"},
-    {"seed", "the seed that runs, from 0"},
-    {"seeds", "number of seeds"},
-    {"loss", "loss of the last step"},
-    {"captured", "features captured at the last probe"},
-    {"seconds", "seconds since the run began"},
-    {"seconds_left", "seconds until it ends, estimated"},
-    {NULL, NULL},
-};
+#include "_fields.h"
+
 #define FIELDS_OF(fields) ((int)(sizeof(fields) / sizeof(fields)[0]) - 1)
 static PyStructSequence_Desc progress_description = {
     "mrp.Progress", "How far a training run is; a value that is not known yet is NaN (None where it is a count).", progress_fields,
@@ -901,42 +870,55 @@ static PyObject *py_trainer_plan(PyObject *module, PyObject *object) {
 
 static mrp_status call_step(void *trainer) { return mrp_trainer_step(trainer); }
 
-/* Copies the float32 array that the caller's function returns for the images' numbers. On the thread of the step, without the GIL. */
-static int32_t call_masking(const int64_t *indices, int64_t count, int64_t patches, float *noise, void *user) {
-    handle_object *object = user;
-    const Py_ssize_t needed = (Py_ssize_t)(count * patches) * (Py_ssize_t)sizeof *noise;
+/* Copies the float32 array that a function of the caller's returns for the images' numbers, and for their pixels if there are any. On the
+ * thread of the step, without the GIL. */
+static int32_t call_filler(handle_object *object, const char *what, PyObject *function, const int64_t *indices, int64_t count,
+                           const float *images, int64_t pixels, float *out, int64_t each) {
+    const Py_ssize_t needed = (Py_ssize_t)(count * each) * (Py_ssize_t)sizeof *out;
     const PyGILState_STATE gil = PyGILState_Ensure();
     PyObject *numbers = PyBytes_FromStringAndSize((const char *)indices, (Py_ssize_t)count * (Py_ssize_t)sizeof *indices);
-    PyObject *answer = numbers ? PyObject_CallFunctionObjArgs(object->masking, numbers, NULL) : NULL;
+    PyObject *seen =
+        images ? PyBytes_FromStringAndSize((const char *)images, (Py_ssize_t)(count * pixels) * (Py_ssize_t)sizeof *images) : NULL;
+    PyObject *answer = numbers && (seen || !images) ? PyObject_CallFunctionObjArgs(function, numbers, seen, NULL) : NULL;
     Py_buffer view = {0};
     if (answer && PyObject_GetBuffer(answer, &view, PyBUF_SIMPLE) == 0) {
         if (view.len == needed)
-            memcpy(noise, view.buf, (size_t)needed);
+            memcpy(out, view.buf, (size_t)needed);
         else
-            PyErr_Format(PyExc_ValueError, "masking gave %zd values for %lld images of %lld patches", view.len / (Py_ssize_t)sizeof *noise,
-                         (long long)count, (long long)patches);
+            PyErr_Format(PyExc_ValueError, "%s gave %zd values for %lld images of %lld", what, view.len / (Py_ssize_t)sizeof *out,
+                         (long long)count, (long long)each);
         PyBuffer_Release(&view);
     }
-    Py_XDECREF(numbers);
-    Py_XDECREF(answer);
+    Py_XDECREF(numbers), Py_XDECREF(seen), Py_XDECREF(answer);
     const int failed = PyErr_Occurred() != NULL;
     if (failed) PyErr_Fetch(&object->raised[0], &object->raised[1], &object->raised[2]);
     PyGILState_Release(gil);
     return failed;
 }
+static int32_t call_masking(const int64_t *indices, int64_t count, int64_t patches, float *noise, void *user) {
+    return call_filler(user, "masking", ((handle_object *)user)->masking, indices, count, NULL, 0, noise, patches);
+}
+static int32_t call_targets(const int64_t *indices, int64_t count, const float *images, int64_t image_values, int64_t patches,
+                            int64_t width, float *targets, void *user) {
+    return call_filler(user, "targets", ((handle_object *)user)->targets, indices, count, images, image_values, targets, patches * width);
+}
 
-static PyObject *py_trainer_set_masking(PyObject *module, PyObject *args) {
-    PyObject *object, *masking;
-    if (!PyArg_ParseTuple(args, "OO", &object, &masking)) return NULL;
+/* Sets one of the two; `which` is "masking" or "targets". The trainer looks at the new function only between steps. */
+static PyObject *py_trainer_set_filler(PyObject *module, PyObject *args) {
+    PyObject *object, *function;
+    const char *which;
+    if (!PyArg_ParseTuple(args, "OsO", &object, &which, &function)) return NULL;
     module_state *state = state_of(module);
     mrp_trainer *trainer = handle_of(state, object, TRAINER);
     if (!trainer) return NULL;
-    const int none = masking == Py_None;
-    if (!none && !PyCallable_Check(masking)) return PyErr_Format(PyExc_TypeError, "masking is not callable: %R", masking);
-    const mrp_status status = mrp_trainer_set_masking(trainer, none ? NULL : call_masking, object);
+    const int none = function == Py_None, is_masking = strcmp(which, "masking") == 0;
+    if (!none && !PyCallable_Check(function)) return PyErr_Format(PyExc_TypeError, "%s is not callable: %R", which, function);
+    handle_object *self = (handle_object *)object;
+    const mrp_status status = is_masking ? mrp_trainer_set_masking(trainer, none ? NULL : call_masking, object)
+                                         : mrp_trainer_set_targets(trainer, none ? NULL : call_targets, object);
     if (status != MRP_OK) return raise_status(state, status);
-    PyObject *before = ((handle_object *)object)->masking;
-    ((handle_object *)object)->masking = none ? NULL : (Py_INCREF(masking), masking);
+    PyObject **slot = is_masking ? &self->masking : &self->targets, *before = *slot;
+    *slot = none ? NULL : (Py_INCREF(function), function);
     Py_XDECREF(before);
     Py_RETURN_NONE;
 }
@@ -1359,8 +1341,9 @@ static PyMethodDef functions[] = {
     FUNCTION(trainer_save, METH_VARARGS, "($module, trainer, path, /)", "Write the state of a run."),
     FUNCTION(trainer_resume, METH_VARARGS, "($module, trainer, path, /)", "Continue a saved run."),
     FUNCTION(trainer_step, METH_O, "($module, trainer, /)", "One step; returns 0, 1 when cancelled, 2 when the run is done."),
-    FUNCTION(trainer_set_masking, METH_VARARGS, "($module, trainer, masking, /)",
-             "masking(numbers) -> float32 noise [count, patches], numbers being int64 in bytes; None for random noise."),
+    FUNCTION(
+        trainer_set_filler, METH_VARARGS, "($module, trainer, which, function, /)",
+        "masking(numbers) -> float32 noise [count, patches], or targets(numbers, images) -> float32 [count, patches, width]; None: none."),
     FUNCTION(trainer_progress, METH_O, "($module, trainer, /)", "How far the run is."),
     FUNCTION(evaluate, METH_VARARGS, "($module, model, dataset, config, metric, /)",
              "A number: 'top1', 'top5', 'balanced_top1', 'loss' or 'reconstruction_loss'."),

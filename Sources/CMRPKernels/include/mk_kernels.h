@@ -179,6 +179,20 @@ typedef struct mk_pool2d {
     int32_t *from; /* out.count x channels: the row of x of each maximum; written by forward, read by backward; NULL for averages */
 } mk_pool2d;
 
+/* Histograms of oriented gradients (Dalal & Triggs 2005), per channel and cell, as scikit-image's hog() makes them with blocks of one cell
+ * and block_norm "L2": gradients are differences of the two neighbours, zero at the border; an angle in [0, 180) degrees votes for one of
+ * `bins` equal bins with its magnitude; a cell's histogram h, an average over pixels, becomes h / sqrt(sum h^2 + epsilon^2).
+ * A patch has cell_rows x cell_columns cells of cell_height x cell_width pixels; patches form a grid from the image's first pixel on. */
+typedef struct mk_hog {
+    int64_t batch, channels, height, width;
+    int64_t grid_height, grid_width, cell_rows, cell_columns, cell_height, cell_width, bins;
+    double epsilon;
+    const void *images; /* batch x channels x height x width */
+    void *out;          /* batch x (grid_height grid_width) x (cell_rows cell_columns channels bins) */
+} mk_hog;
+
+enum { MK_HOG_BINS = 64 }; /* at most */
+
 typedef struct mk_adamw {
     int64_t count;
     void *parameter, *first_moment, *second_moment;
@@ -252,6 +266,17 @@ typedef struct mk_kernels {
                                void *loss);
     void (*soft_cross_entropy_gradient)(mk_pool *, int64_t rows, int64_t classes, const void *logits, const void *targets,
                                         const void *log_sum_exp, const void *loss_gradient, void *logits_gradient);
+
+    /* *loss = mean over count of |d| - beta / 2 where |d| >= beta, else d^2 / (2 beta); d = prediction - target (torch's smooth_l1_loss;
+     * beta 0: the absolute error). Scratch as for squared_error. */
+    void (*smooth_l1)(mk_pool *, int64_t count, double beta, const void *prediction, const void *target, void *loss);
+    /* out = clip(d / beta, -1, 1) / count * *loss_gradient, the sign of d with beta 0; out may be prediction. */
+    void (*smooth_l1_gradient)(mk_pool *, int64_t count, double beta, const void *prediction, const void *target, const void *loss_gradient,
+                               void *out);
+
+    void (*argmax_rows)(mk_pool *, int64_t rows, int64_t width, const void *x, int32_t *out); /* the first of the largest; width >= 1 */
+
+    void (*hog)(mk_pool *, const mk_hog *);
 
     void (*softmax_rows)(mk_pool *, int64_t rows, int64_t width, const void *x, void *y); /* y may be x */
 

@@ -434,6 +434,68 @@ static void MK(squared_error_gradient)(mk_pool *pool, int64_t count, const void 
     for (int64_t i = 0; i < count; i++) out[i] = (REAL)(((double)prediction[i] - target[i]) * factor);
 }
 
+/* loss = mean of the smooth absolute error. */
+static void MK(smooth_l1)(mk_pool *pool, int64_t count, double beta, const void *prediction_, const void *target_, void *loss) {
+    (void)pool;
+    const REAL *prediction = prediction_, *target = target_;
+    double sum = 0;
+    for (int64_t i = 0; i < count; i++) {
+        double distance = fabs((double)prediction[i] - target[i]);
+        sum += distance < beta ? distance * distance / (2 * beta) : distance - beta / 2;
+    }
+    *(REAL *)loss = (REAL)(sum / count);
+}
+
+static void MK(smooth_l1_gradient)(mk_pool *pool, int64_t count, double beta, const void *prediction_, const void *target_,
+                                   const void *loss_gradient, void *out_) {
+    (void)pool;
+    const REAL *prediction = prediction_, *target = target_;
+    REAL *out = out_;
+    double factor = (double)*(const REAL *)loss_gradient / count;
+    for (int64_t i = 0; i < count; i++) {
+        double d = (double)prediction[i] - target[i];
+        double slope = fabs(d) < beta ? d / beta : (double)((d > 0) - (d < 0));
+        out[i] = (REAL)(slope * factor);
+    }
+}
+
+static void MK(argmax_rows)(mk_pool *pool, int64_t rows, int64_t width, const void *x_, int32_t *out) {
+    (void)pool;
+    const REAL *x = x_;
+    for (int64_t r = 0; r < rows; r++) {
+        int64_t best = 0;
+        for (int64_t c = 1; c < width; c++) best = x[r * width + c] > x[r * width + best] ? c : best;
+        out[r] = (int32_t)best;
+    }
+}
+
+/* Histograms of oriented gradients; see mk_hog. */
+static void MK(hog)(mk_pool *pool, const mk_hog *p) {
+    (void)pool;
+    const int64_t cells = p->cell_rows * p->cell_columns, patches = p->grid_height * p->grid_width, pixels = p->cell_height * p->cell_width;
+    for (int64_t cell = 0; cell < p->batch * patches * cells * p->channels; cell++) {
+        const int64_t channel = cell % p->channels, place = cell / p->channels % cells, patch = cell / p->channels / cells % patches;
+        const int64_t image = cell / p->channels / cells / patches;
+        const int64_t top = (patch / p->grid_width * p->cell_rows + place / p->cell_columns) * p->cell_height;
+        const int64_t left = (patch % p->grid_width * p->cell_columns + place % p->cell_columns) * p->cell_width;
+        const REAL *x = (const REAL *)p->images + (image * p->channels + channel) * p->height * p->width;
+        REAL *out = (REAL *)p->out + cell * p->bins;
+        double histogram[MK_HOG_BINS] = {0}, squares = 0;
+        for (int64_t pixel = 0; pixel < pixels; pixel++) {
+            const int64_t row = top + pixel / p->cell_width, column = left + pixel % p->cell_width, at = row * p->width + column;
+            const double vertical = row > 0 && row < p->height - 1 ? (double)x[at + p->width] - x[at - p->width] : 0;
+            const double horizontal = column > 0 && column < p->width - 1 ? (double)x[at + 1] - x[at - 1] : 0;
+            double angle = atan2(vertical, horizontal) * (180 / 3.14159265358979323846);
+            if (angle < 0) angle += 180;
+            if (angle >= 180) angle -= 180;
+            int64_t bin = (int64_t)(angle / (180.0 / p->bins));
+            histogram[bin < p->bins ? bin : p->bins - 1] += hypot(vertical, horizontal) / pixels;
+        }
+        for (int64_t bin = 0; bin < p->bins; bin++) squares += histogram[bin] * histogram[bin];
+        for (int64_t bin = 0; bin < p->bins; bin++) out[bin] = (REAL)(histogram[bin] / sqrt(squares + p->epsilon * p->epsilon));
+    }
+}
+
 /* log of the sum of exp(x[width]). */
 static double MK(row_log_sum_exp)(const REAL *x, int64_t width) {
     double largest = -INFINITY, sum = 0;
@@ -617,6 +679,10 @@ static const mk_kernels MK(table) = {
     .squared_error_scratch = MK(squared_error_scratch),
     .squared_error = MK(squared_error),
     .squared_error_gradient = MK(squared_error_gradient),
+    .smooth_l1 = MK(smooth_l1),
+    .smooth_l1_gradient = MK(smooth_l1_gradient),
+    .argmax_rows = MK(argmax_rows),
+    .hog = MK(hog),
     .cross_entropy_scratch = MK(cross_entropy_scratch),
     .cross_entropy = MK(cross_entropy),
     .cross_entropy_gradient = MK(cross_entropy_gradient),

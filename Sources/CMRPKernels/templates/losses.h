@@ -67,6 +67,64 @@ static void MK_NAME(squared_error_gradient)(mk_pool *pool, int64_t count, const 
     mk_pool_run(pool, mk_ceil_divide(count, MK_TASK_VALUES), MK_NAME(squared_error_gradient_task), &job);
 }
 
+typedef struct {
+    int64_t count;
+    const float *prediction, *target;
+    double *partial;
+    float *out;
+    float beta, factor;
+} MK_NAME(smooth_l1_job);
+
+/* |d| - beta / 2, or d^2 / (2 beta) below beta. */
+static void MK_NAME(smooth_l1_task)(void *context, int64_t index, int32_t worker) {
+    const MK_NAME(smooth_l1_job) *job = context;
+    int64_t start = index * MK_TASK_VALUES, end = mk_least(job->count, start + MK_TASK_VALUES);
+    const float half = job->beta / 2;
+    const vf beta = vf_splat(job->beta), inverse = vf_splat(job->beta > 0 ? 0.5f / job->beta : 0);
+    double total = 0;
+    (void)worker;
+    for (; start < end; start += MK_SQUARED_ERROR_RUN) {
+        vf sum = vf_splat(0);
+        MK_EACH_VECTOR(i, n, mk_least(MK_SQUARED_ERROR_RUN, end - start), {
+            vf d = vf_load_part(job->prediction + start + i, n) - vf_load_part(job->target + start + i, n);
+            vf distance = vf_max(d, -d);
+            vf value = vf_select(distance < beta, d * d * inverse, distance - half);
+            sum += vf_keep_first(value, n, 0);
+        });
+        total += vf_reduce_add(sum);
+    }
+    job->partial[index] = total;
+}
+
+static void MK_NAME(smooth_l1)(mk_pool *pool, int64_t count, double beta, const void *prediction, const void *target, void *loss) {
+    MK_NAME(smooth_l1_job) job = {count, prediction, target, mk_pool_shared(pool), NULL, (float)beta, 0};
+    int64_t tasks = mk_ceil_divide(count, MK_TASK_VALUES);
+    double sum = 0;
+    mk_pool_run(pool, tasks, MK_NAME(smooth_l1_task), &job);
+    for (int64_t task = 0; task < tasks; task++) sum += job.partial[task];
+    *(float *)loss = (float)(sum / (double)count);
+}
+
+static void MK_NAME(smooth_l1_gradient_task)(void *context, int64_t index, int32_t worker) {
+    const MK_NAME(smooth_l1_job) *job = context;
+    int64_t start = index * MK_TASK_VALUES;
+    const vf beta = vf_splat(job->beta), inverse = vf_splat(job->beta > 0 ? 1 / job->beta : 0), one = vf_splat(1), zero = vf_splat(0);
+    (void)worker;
+    MK_EACH_VECTOR(i, n, mk_least(MK_TASK_VALUES, job->count - start), {
+        vf d = vf_load_part(job->prediction + start + i, n) - vf_load_part(job->target + start + i, n);
+        vf sign = vf_select(d > zero, one, vf_select(d < zero, -one, zero));
+        vf slope = vf_select(vf_max(d, -d) < beta, d * inverse, sign);
+        vf_store_part(job->out + start + i, slope * job->factor, n);
+    });
+}
+
+static void MK_NAME(smooth_l1_gradient)(mk_pool *pool, int64_t count, double beta, const void *prediction, const void *target,
+                                        const void *loss_gradient, void *out) {
+    float factor = (float)((double)*(const float *)loss_gradient / (double)count);
+    MK_NAME(smooth_l1_job) job = {count, prediction, target, NULL, out, (float)beta, factor};
+    mk_pool_run(pool, mk_ceil_divide(count, MK_TASK_VALUES), MK_NAME(smooth_l1_gradient_task), &job);
+}
+
 MK_INLINE float MK_NAME(row_largest)(const float *x, int64_t width) {
     vf largest = vf_splat(-INFINITY);
     MK_EACH_VECTOR(c, n, width, { largest = vf_larger(largest, vf_keep_first(vf_load_part(x + c, n), n, -INFINITY)); });
@@ -237,4 +295,28 @@ static void MK_NAME(softmax_task)(void *context, int64_t index, int32_t worker) 
 static void MK_NAME(softmax_rows)(mk_pool *pool, int64_t rows, int64_t width, const void *x, void *y) {
     MK_NAME(softmax_job) job = {rows, width, x, y};
     mk_pool_run(pool, mk_ceil_divide(rows, mk_rows_per_task(width)), MK_NAME(softmax_task), &job);
+}
+
+typedef struct {
+    int64_t rows, width;
+    const float *x;
+    int32_t *out;
+} MK_NAME(argmax_job);
+
+static void MK_NAME(argmax_task)(void *context, int64_t index, int32_t worker) {
+    const MK_NAME(argmax_job) *job = context;
+    int64_t width = job->width, first = index * mk_rows_per_task(width);
+    int64_t last = mk_least(job->rows, first + mk_rows_per_task(width));
+    (void)worker;
+    for (int64_t r = first; r < last; r++) {
+        const float *x = job->x + r * width, largest = MK_NAME(row_largest)(x, width);
+        int64_t at = 0;
+        while (at < width - 1 && x[at] != largest) at++;
+        job->out[r] = (int32_t)(x[at] == largest ? at : 0);
+    }
+}
+
+static void MK_NAME(argmax_rows)(mk_pool *pool, int64_t rows, int64_t width, const void *x, int32_t *out) {
+    MK_NAME(argmax_job) job = {rows, width, x, out};
+    mk_pool_run(pool, mk_ceil_divide(rows, mk_rows_per_task(width)), MK_NAME(argmax_task), &job);
 }

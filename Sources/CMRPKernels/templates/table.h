@@ -8,6 +8,7 @@
 #include "elementwise.h"
 #include "gather.h"
 #include "gemm.h"
+#include "hog.h"
 #include "image_norm.h"
 #include "layer_norm.h"
 #include "losses.h"
@@ -39,6 +40,10 @@ const mk_kernels MK_NAME(table) = {
     .cross_entropy_scratch = MK_NAME(cross_entropy_scratch),
     .cross_entropy = MK_NAME(cross_entropy),
     .cross_entropy_gradient = MK_NAME(cross_entropy_gradient),
+    .smooth_l1 = MK_NAME(smooth_l1),
+    .smooth_l1_gradient = MK_NAME(smooth_l1_gradient),
+    .argmax_rows = MK_NAME(argmax_rows),
+    .hog = MK_NAME(hog),
     .soft_cross_entropy = MK_NAME(soft_cross_entropy),
     .soft_cross_entropy_gradient = MK_NAME(soft_cross_entropy_gradient),
     .softmax_rows = MK_NAME(softmax_rows),

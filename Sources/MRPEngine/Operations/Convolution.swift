@@ -152,6 +152,7 @@ public struct Convolution: Operation {
         problem.channels = Int64(channels)
         problem.out_channels = Int64(outputs)
         problem.groups = Int64(groups)
+        problem.direct = call.convolvesDirectly ? 1 : 0
         problem.rows = rows.problem
         problem.columns = columns.problem
         problem.in = Input.places.places(call, at: 0, height: rows.size, width: columns.size, batch: batch)

@@ -44,7 +44,7 @@ struct MeanSquaredErrorGradient: Operation {
 }
 
 /// Mean softmax cross entropy against (1 - smoothing) one-hot + smoothing / K (Szegedy et al. 2016).
-/// Inputs: logits [B, K], labels [B] int32 in 0 ..< K. Outputs: loss (scalar), log-sum-exp [B].
+/// Inputs: logits [..., K], one row for each of the labels, int32 in 0 ..< K. Outputs: loss (scalar), log-sum-exp [rows].
 public struct SoftmaxCrossEntropy: Operation {
     let smoothing: Double
 
@@ -53,9 +53,9 @@ public struct SoftmaxCrossEntropy: Operation {
     public var name: String { "softmax cross entropy" }
 
     public func outputTypes(_ inputs: [TensorType?]) throws -> [TensorType] {
-        guard inputs.count == 2, let logits = inputs[0], logits.shape.count == 2, let labels = inputs[1],
-            labels.element == .int32, labels.shape == [logits.rows]
-        else { throw shapeError(name, "logits must be [batch, classes] and labels [batch]") }
+        guard inputs.count == 2, let logits = inputs[0], logits.shape.count >= 2, let labels = inputs[1],
+            labels.element == .int32, labels.count == logits.rows
+        else { throw shapeError(name, "logits must be [rows, classes] and labels [rows]") }
         return [TensorType([]), TensorType([logits.rows])]
     }
 

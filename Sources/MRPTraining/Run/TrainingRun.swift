@@ -64,10 +64,13 @@ public final class TrainingRun {
         log = try RunLog(store.logPath, after: trainer.progress.step)
         events = options.flag("tensorboard") ? try EventLog(store.folder, phase, after: trainer.progress.step) : nil
         takeState()
+<<<<<<< HEAD
+=======
         if hasLostPatience {
             end = .earlyStopping
             try restoreBest()
         }
+>>>>>>> recipe
         if options.integer("rollbacks") > 0, trainer.progress.step == 0 {
             try store.saveNow(trainer.encodedState(), to: store.rollbackPath)
         }
@@ -126,8 +129,9 @@ public final class TrainingRun {
         try log?.add(progress, measured: isMeasured)
         try events?.add(progress.scalars(measured: isMeasured), phase: progress.phase, step: progress.step)
         decideOnEnd()
-        if end != nil, end != .timeBudget { try restoreBest() }
         if end != nil || isCheckpointDue { try save() }
+        if end == .earlyStopping { trainer.takeAverages() }
+        if end != nil, end != .timeBudget { try restoreBest() }
         if let store, options.integer("rollbacks") > 0, progress.step % options.integer("rollback_steps") == 0 {
             try store.saveNow(trainer.encodedState(), to: store.rollbackPath)
         }
@@ -170,7 +174,9 @@ public final class TrainingRun {
 
     /// False when it was cancelled.
     private func measure(cancel: UnsafePointer<Int32>?, poll: (() -> Void)?) throws -> Bool {
-        guard let measurement, let found = try measurement.measure(trainer.model, cancel: cancel, poll: poll) else { return false }
+        guard let measurement,
+            let found = try trainer.withAverages({ try measurement.measure(trainer.model, cancel: cancel, poll: poll) })
+        else { return false }
         let isBest = record.add(found, main: measurement.main, step: progress.step)
         putState()
         notes.append("step \(progress.step): " + found.sorted { $0.key < $1.key }.map { "\($0.key) \($0.value)" }.joined(separator: ", "))
@@ -181,7 +187,6 @@ public final class TrainingRun {
     /// Gives the model the weights of the best measurement at the end of a run, where the options ask for it.
     private func restoreBest() throws {
         guard options.flag("restore_best"), let store, record.best != nil, record.bestStep != progress.step else { return }
-        try save()
         try store.finish()
         try trainer.takeWeights(from: store.bestPath)
         notes.append("the model has the weights of step \(record.bestStep)")

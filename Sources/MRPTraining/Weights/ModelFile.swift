@@ -1,5 +1,6 @@
 import MRPEngine
 import MRPModels
+import MRPObjectives
 
 /// Models as safetensors files; the configuration travels in the file's metadata and, for other tools, as a JSON file beside it
 /// (`encoder.safetensors` and `encoder.json`; `model.safetensors` and `config.json`, as transformers expects).
@@ -37,9 +38,11 @@ public enum ModelFile {
         try text.withUnsafeBytes { try FileSystem.replace(configurationPath(file), with: [$0]) }
     }
 
-    /// The encoder's norm takes no part in a classifier that pools by the mean, and timm's has none.
+    /// The encoder's norm takes no part in a classifier that pools by the mean, and timm's has none. Some objectives'
+    /// weights are not for files.
     private static func isOmitted(_ name: String, _ model: Model, _ names: WeightNames) -> Bool {
-        names == .timm && model.head?.pooling == .mean && ModelReader.encoderNorm.contains(name)
+        if let objective = model.objective, !Objectives.isKept(objective), model.objectiveNames.contains(name) { return true }
+        return names == .timm && model.head?.pooling == .mean && ModelReader.encoderNorm.contains(name)
     }
 
     /// The configuration and, under `weights`, every weight's name, shape and count; under `features` the tokens and the width that each

@@ -285,6 +285,9 @@ static void test_busy(void) {
     mrp_status masking;
     while ((masking = mrp_trainer_set_masking(host.trainer, NULL, NULL)) == MRP_OK) {}
     fails(masking, MRP_ERR_BUSY, "trainer", "mrp_trainer_set_masking", __LINE__);
+    mrp_status targets;
+    while ((targets = mrp_trainer_set_targets(host.trainer, NULL, NULL)) == MRP_ERR_STATE) {}
+    fails(targets, MRP_ERR_BUSY, "trainer", "mrp_trainer_set_targets", __LINE__);
     while ((resumed = mrp_trainer_resume(host.trainer, in_root("busy.ckpt"))) == MRP_OK) {}
     fails(resumed, MRP_ERR_BUSY, "trainer", "mrp_trainer_resume", __LINE__);
     other.stop = 1;
@@ -331,6 +334,55 @@ static void test_masking(void) {
     WORKS(mrp_trainer_step(trainer));
     EXPECT(m.calls == 3);
     mrp_trainer_destroy(trainer);
+}
+
+/* ---- The caller's targets */
+
+typedef struct {
+    int calls, stop;
+    float value;
+} teacher;
+
+static int32_t give_targets(const int64_t *indices, int64_t count, const float *images, int64_t image_values, int64_t patches,
+                            int64_t width, float *targets, void *user) {
+    teacher *t = user;
+    t->calls++;
+    EXPECT(patches == PATCHES && width == 3 && count >= 1 && count <= COUNT && indices[0] >= 0 && indices[0] < COUNT);
+    EXPECT(image_values == VALUES / COUNT);
+    EXPECT(images[0] == images[0] && images[count * image_values - 1] == images[count * image_values - 1]);
+    for (int64_t i = 0; i < count * patches * width; i++) targets[i] = t->value;
+    return t->stop;
+}
+
+static void test_targets(void) {
+    mrp_trainer *trainer = NULL;
+    mrp_config *given = small_options();
+    mrp_model *model = NULL;
+    teacher t = {0, 0, 1};
+    WORKS(mrp_config_set(given, "objective", "given"));
+    WORKS(mrp_model_create(given, &model));
+    REFUSES(mrp_trainer_create(model, labelled, given, "pretrain", &trainer), "target_width");
+    WORKS(mrp_config_set(given, "target_width", "3"));
+    WORKS(mrp_trainer_create(mae, labelled, options, "pretrain", &trainer));
+    FAILS(mrp_trainer_set_targets(trainer, give_targets, &t), MRP_ERR_STATE, "objective given, this run has mae");
+    mrp_trainer_destroy(trainer);
+    FAILS(mrp_trainer_set_targets(trainer, give_targets, &t), MRP_ERR_HANDLE, "trainer");
+    FAILS(mrp_trainer_set_targets(NULL, give_targets, &t), MRP_ERR_ARGUMENT, "NULL");
+    WORKS(mrp_trainer_create(model, labelled, given, "pretrain", &trainer));
+    FAILS(mrp_trainer_step(trainer), MRP_ERR_STATE, "fills the targets");
+    WORKS(mrp_trainer_set_targets(trainer, give_targets, &t));
+    WORKS(mrp_trainer_step(trainer));
+    t.value = (float)NAN;
+    FAILS(mrp_trainer_step(trainer), MRP_ERR_ARGUMENT, "the targets of image");
+    t = (teacher){t.calls, 1, 1};
+    FAILS(mrp_trainer_step(trainer), MRP_CANCELLED, "");
+    EXPECT(t.calls == 3 && mrp_progress_value(mrp_trainer_progress(trainer), "step") == 1);
+    EXPECT(mrp_progress_value(mrp_trainer_progress(trainer), "feature_rank") > 0);
+    t.stop = 0;
+    WORKS(mrp_trainer_step(trainer));
+    mrp_trainer_destroy(trainer);
+    mrp_model_destroy(model);
+    mrp_config_destroy(given);
 }
 
 /* ---- Cancelling */
@@ -644,6 +696,7 @@ int main(void) {
     test_memory();
     test_busy();
     test_masking();
+    test_targets();
     test_cancelled();
     test_unsupported();
     test_numbers();

@@ -38,7 +38,14 @@ class Trainer:
 
     masking: chooses what pretraining hides. It gets the numbers of a step's images in the dataset, int64 (count,), and returns
     (count, patches): a mask of bool or integers, 1 = hidden, as many in each image as mask_ratio says; or noise of floats, of which
-    the smallest stay visible. None: random.
+    the smallest stay visible. None: as option mask_pattern says.
+
+    targets: what objective 'given' predicts, for example the features of another model. It gets the numbers of a step's images and the
+    images as the network sees them, float32 (count, channels, height, width), augmented and standardised, and returns floats
+    (count, patches, target_width).
+
+        teacher = lambda numbers, images: other.encode(images, features="tokens")[:, 1:]
+        mrp.Trainer(model, images, objective="given", target_width=192, targets=teacher)
     """
 
     def __init__(
@@ -49,6 +56,7 @@ class Trainer:
         *,
         phase: Literal["pretrain", "finetune"] = "pretrain",
         masking: Callable[[np.ndarray], Any] | None = None,
+        targets: Callable[[np.ndarray, np.ndarray], Any] | None = None,
         **more: Any,
     ) -> None:
         if not isinstance(model, Model):
@@ -60,7 +68,10 @@ class Trainer:
         self.phase = phase
         self._handle = _mrp.trainer_create(model._handle, self.dataset._handle, handle_of(options, more), phase)
         if masking is not None:
-            _mrp.trainer_set_masking(self._handle, lambda numbers: _noise(masking, np.frombuffer(numbers, np.int64)))
+            _mrp.trainer_set_filler(self._handle, "masking", lambda numbers: _noise(masking, np.frombuffer(numbers, np.int64)))
+        if targets is not None:
+            shape = model.image_shape
+            _mrp.trainer_set_filler(self._handle, "targets", lambda *given: _targets(targets, shape, *given))
 
     @property
     def plan(self) -> Plan:
@@ -98,3 +109,11 @@ def _noise(masking: Callable[[np.ndarray], Any], numbers: np.ndarray) -> np.ndar
     if noise.ndim != 2 or len(noise) != len(numbers):
         raise ValueError(f"masking gave an array of shape {noise.shape} for {len(numbers)} images: (count, patches) is expected")
     return noise
+
+
+def _targets(targets: Callable[[np.ndarray, np.ndarray], Any], shape: tuple[int, ...], numbers: bytes, images: bytes) -> np.ndarray:
+    indices = np.frombuffer(numbers, np.int64)
+    values = np.ascontiguousarray(targets(indices, np.frombuffer(images, np.float32).reshape(-1, *shape)), dtype=np.float32)
+    if values.ndim != 3 or len(values) != len(indices):
+        raise ValueError(f"targets gave an array of shape {values.shape} for {len(indices)} images: (count, patches, width) is expected")
+    return values

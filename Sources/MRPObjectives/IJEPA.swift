@@ -1,0 +1,133 @@
+import MRPEngine
+import MRPModels
+
+/// I-JEPA (Assran et al. 2023, "Self-Supervised Learning from Images with a Joint-Embedding Predictive Architecture", arXiv 2301.08243).
+///
+/// - The student sees the patches of a context only.
+/// - The target is the teacher's features of the whole image at the patches of four target blocks, layer normed without scale and shift.
+/// - The loss is the smooth L1 error. A predictor, a narrow transformer, gets the context's features and, block by block, mask tokens with the
+///   positions of the block. The teacher follows as a moving average.
+///
+/// The blocks of `TargetBlocks` differ from the paper's in one thing: they all have the same number of patches, and so have the contexts. The
+/// class token is part of the context.
+public struct IJEPA: PretrainingObjective {
+    public static let name = "ijepa"
+
+    public let encoder: VisionTransformer
+    /// The predictor's size.
+    public let predictor: TransformerConfiguration
+    public let blocks: TargetBlocks
+    /// Patches of a context.
+    public let contextCount: Int
+    public let teacher: Teacher
+    public let beta: Double
+
+    public init(
+        _ encoder: VisionTransformer, predictor: TransformerConfiguration, maskRatio: Double, beta: Double, decay: Teacher.Decay
+    ) throws {
+        self.encoder = encoder
+        self.predictor = predictor
+        self.beta = beta
+        blocks = try TargetBlocks(gridHeight: encoder.geometry.gridHeight, gridWidth: encoder.geometry.gridWidth)
+        contextCount = try PatchMask.visibleCount(patches: encoder.geometry.count, ratio: maskRatio)
+        teacher = Teacher(encoder: encoder, decay: decay)
+        guard contextCount <= blocks.sureContext else {
+            throw MRPError(
+                .argument,
+                "mask_ratio \(maskRatio) leaves a context of \(contextCount) patches, \(TargetBlocks.count) blocks of \(blocks.size) leave \(blocks.sureContext) of \(encoder.geometry.count)"
+            )
+        }
+    }
+
+    public var settings: [(key: String, value: JSON)] { [] }
+
+    public func parameters() -> [ParameterSpecification] {
+        let (width, inner, rows) = (encoder.transformer.width, predictor.width, 1 + encoder.geometry.count)
+        let table = Initializer.sinCosPositions(gridHeight: encoder.geometry.gridHeight, gridWidth: encoder.geometry.gridWidth)
+        var list = [
+            ParameterSpecification(Self.name + ".mask_token", [inner], .normal(deviation: 0.02), storedShape: [1, 1, inner]),
+            ParameterSpecification(Self.name + ".pos_embed", [rows, inner], table, storedShape: [1, rows, inner], isTrainable: false),
+        ]
+        list += linearParameters(Self.name + ".embed", from: width, to: inner)
+        for index in 0..<predictor.depth {
+            list += transformerBlockParameters("\(Self.name).blocks.\(index)", width: inner, hidden: predictor.hidden)
+        }
+        list += layerNormParameters(Self.name + ".norm", width: inner) + linearParameters(Self.name + ".head", from: inner, to: width)
+        return list + teacher.parameters
+    }
+
+    /// Rows of the predictor's positions for the context, class token first, and one block; the block's rows in the teacher's output.
+    private static func inputs(_ block: Int) -> (positions: String, rows: String) {
+        ("predictor_positions_\(block)", "target_rows_\(block)")
+    }
+
+    public func loss(_ builder: NetworkBuilder, batch: Int) throws -> Value {
+        let graph = builder.graph
+        let images = MaskedAutoencoder.images(graph, encoder.geometry, batch: batch)
+        let visible = graph.input(PatchMask.visibleInput, TensorType([batch, contextCount], .int32))
+        let positions = graph.input(PatchMask.positionsInput, TensorType([batch, contextCount + 1], .int32))
+        let encoded = try encoder.encode(images, visible: (visible, positions), builder)
+        let context = try builder.layerNorm("norm", encoded[encoded.count - 1])
+        try builder.watchFeatures(context)
+        let embedded = try builder.linear(Self.name + ".embed", context)
+        let features = try teacher.tokens(images, builder)
+        var sum: Value?
+        for block in 0..<TargetBlocks.count {
+            let rows = graph.input(Self.inputs(block).rows, TensorType([batch, blocks.size], .int32))
+            let target = try builder.normed(builder.gather(features, ids: rows))
+            let loss = try graph.apply(SmoothL1(beta: beta), [predict(embedded, block: block, builder, batch: batch), target])[0]
+            sum = try sum.map { try graph.apply(Add(), [$0, loss])[0] } ?? loss
+        }
+        guard let sum else { throw MRPError(.internalError, "I-JEPA without blocks") }
+        return try graph.apply(Scale(1 / Double(TargetBlocks.count)), [sum])[0]
+    }
+
+    /// The features [B, size, D] of one target block.
+    private func predict(_ context: Value, block: Int, _ builder: NetworkBuilder, batch: Int) throws -> Value {
+        let graph = builder.graph
+        let (seen, hidden) = (1 + contextCount, blocks.size)
+        let positions = graph.input(Self.inputs(block).positions, TensorType([batch, seen + hidden], .int32))
+        // Mask tokens follow the context's tokens.
+        let ids = try graph.constant(indices: (0..<Int32(seen)) + [Int32](repeating: -1, count: hidden))
+        var x = try builder.gather(
+            context, ids: ids, fill: builder.weight(Self.name + ".mask_token"), table: builder.weight(Self.name + ".pos_embed"),
+            tableIds: positions)
+        for index in 0..<predictor.depth {
+            x = try builder.transformerBlock("\(Self.name).blocks.\(index)", x, heads: predictor.heads)
+        }
+        let last = try graph.constant(indices: (Int32(seen)..<Int32(seen + hidden)).map { $0 })
+        return try builder.linear(Self.name + ".head", builder.layerNorm(Self.name + ".norm", builder.gather(x, ids: last)))
+    }
+
+    public func prepare(_ step: ObjectiveStep, _ executor: Executor) throws -> Bool {
+        guard step.masking == nil else {
+            throw MRPError(
+                .unsupported, "objective ijepa chooses a context and target blocks: masks of the caller's have no meaning for it")
+        }
+        for image in 0..<step.batch {
+            var numbers = UniformNumbers(seed: step.seed, pattern: .multiBlock, step: step.step, image: image)
+            let targets = blocks.blocks(&numbers)
+            let context = blocks.context(contextCount, without: targets, &numbers)
+            fill(executor, image: image, context: context, targets: targets)
+        }
+        return true
+    }
+
+    /// Writes one image's context and targets, patch numbers, into the inputs of a compiled graph.
+    public func fill(_ executor: Executor, image: Int, context: [Int], targets: [[Int]]) {
+        let rows = [0] + context.map { $0 + 1 }
+        func write(_ values: [Int], _ name: String) {
+            guard let input = executor.input(name)?.int32 else { return }
+            for (index, value) in values.enumerated() { input[image * values.count + index] = Int32(value) }
+        }
+        write(context, PatchMask.visibleInput)
+        write(rows, PatchMask.positionsInput)
+        for (block, target) in targets.enumerated() {
+            write(target.map { $0 + 1 }, Self.inputs(block).rows)
+            write(rows + target.map { $0 + 1 }, Self.inputs(block).positions)
+        }
+    }
+
+    public var averages: [MovingAverage.Pair] { teacher.averages }
+    public func averageDecay(fraction: Double) -> Double { teacher.decay.value(fraction: fraction) }
+}

@@ -1,0 +1,203 @@
+import MRPEngine
+import MRPModels
+import MRPObjectives
+import MRPTraining
+import Testing
+
+/// The objectives beside MAE against independent definitions in PyTorch (tools/fixtures/make_objective_fixtures.py).
+@Suite struct ObjectiveTests {
+    static let folder = String(#filePath.dropLast("TrainingTests/ObjectiveTests.swift".count)) + "fixtures/objectives/"
+    static let names = ["simmim", "maskfeat", "beit", "data2vec", "ijepa", "teacher_student", "given"]
+    static let batch = 3
+
+    struct Stored {
+        let file: SafetensorsFile
+
+        init(_ name: String) throws { file = try SafetensorsFile(path: ObjectiveTests.folder + name + ".safetensors") }
+
+        func values(_ key: String) throws -> [Float] {
+            let entry = try #require(file.entries[key], "\(key)")
+            var result = [Float](repeating: 0, count: entry.count)
+            try result.withUnsafeMutableBufferPointer { try file.read(entry, into: $0) }
+            return result
+        }
+
+        func number(_ key: String) throws -> Double {
+            let text = try #require(file.metadata[key])
+            return try #require(try JSON.parse(text).number)
+        }
+
+        func keys(_ prefix: String) -> [String] {
+            file.entries.keys.filter { $0.hasPrefix(prefix) }.sorted().map { String($0.dropFirst(prefix.count)) }
+        }
+    }
+
+    static func encoder() throws -> VisionTransformer {
+        VisionTransformer(
+            geometry: try PatchGeometry(channels: 2, height: 16, width: 20, patchHeight: 4, patchWidth: 4),
+            transformer: try TransformerConfiguration(width: 24, depth: 3, heads: 3, hidden: 48))
+    }
+
+    static func objective(_ name: String) throws -> any PretrainingObjective {
+        let encoder = try encoder()
+        let masks = MaskChoice(.random, ratio: 0.53)  // hides 11 of 20
+        let decay = Teacher.Decay(0.9, 0.9)
+        switch name {
+        case "simmim": return SimMIM(encoder, masks: masks)
+        case "maskfeat": return MaskFeat(encoder, masks: masks)
+        case "beit": return BEiT(encoder, masks: masks, tokens: 7, normalizesPatches: true)
+        case "data2vec": return try Data2Vec(encoder, masks: masks, layers: 2, beta: 2, decay: decay)
+        case "ijepa":
+            let predictor = try TransformerConfiguration(width: 16, depth: 2, heads: 2)
+            return try IJEPA(encoder, predictor: predictor, maskRatio: 0.79, beta: 1, decay: decay)
+        case "teacher_student": return TeacherStudent(encoder, masks: masks, decay: decay)
+        default: return GivenTargets(encoder, masks: masks, width: 5, beta: nil)
+        }
+    }
+
+    static func model(_ name: String, _ stored: Stored) throws -> Model {
+        let model = try Model(encoder: encoder(), objective: objective(name), seed: 1)
+        for key in stored.keys("weights/") {
+            let tensor = try #require(model.parameters[key], "weight \(key)")
+            _ = tensor.float32.update(fromContentsOf: try stored.values("weights/" + key))
+        }
+        if name == "beit" {
+            let codebook = try stored.values("codebook")
+            _ = model.parameters["tokenizer.codebook"]?.float32.update(fromContentsOf: codebook)
+            for entry in 0..<7 {
+                let squares = codebook[entry * 32..<(entry + 1) * 32].reduce(0) { $0 + $1 * $1 }
+                model.parameters["tokenizer.bias"]?[entry] = Double(-squares / 2)
+            }
+        }
+        return model
+    }
+
+    /// Images, masks and whatever else a step's inputs hold.
+    static func fill(_ executor: Executor, _ name: String, _ stored: Stored) throws {
+        func write(_ key: String, _ input: String) throws {
+            let tensor = try #require(executor.input(input))
+            for (index, value) in try stored.values(key).enumerated() { tensor[index] = Double(value) }
+        }
+        try write("images", MaskedAutoencoder.imagesInput)
+        if name == "given" { try write("targets", "targets") }
+        guard name == "ijepa" else {
+            let bits = try stored.values("masks").map { UInt8($0) }
+            try bits.withUnsafeBufferPointer { try PatchMask(mask: $0, batch: batch, count: 20).fill(executor) }
+            return
+        }
+        let jepa = try #require(objective(name) as? IJEPA)
+        let context = try stored.values("context").map { Int($0) }
+        let targets = try stored.values("target_blocks").map { Int($0) }
+        for image in 0..<batch {
+            let blocks = (0..<4).map { block in Array(targets[(image * 4 + block) * 4..<(image * 4 + block + 1) * 4]) }
+            jepa.fill(executor, image: image, context: Array(context[image * 4..<(image + 1) * 4]), targets: blocks)
+        }
+    }
+
+    @Test(arguments: names, [Precision.float64, .float32])
+    func lossAndGradients(_ name: String, _ precision: Precision) throws {
+        let stored = try Stored(name)
+        let model = try Self.model(name, stored)
+        let graph = Graph()
+        let objective = try #require(model.objective)
+        let loss = try objective.loss(model.builder(graph, training: true), batch: Self.batch)
+        let trained = model.parameters.specifications.filter { $0.isTrainable && graph.boundValue($0.name) != nil }
+        #expect(Set(trained.map(\.name)) == Set(stored.keys("gradients/")))
+        let values = try trained.map { try #require(graph.boundValue($0.name)) }
+        let gradients = try graph.gradients(of: loss, withRespectTo: values)
+        let executor = try Executor(
+            graph, outputs: [loss] + values.compactMap { gradients[$0] }, bound: model.parameters.copies(precision: precision),
+            compute: Compute(precision: precision))
+        try Self.fill(executor, name, stored)
+        executor.run()
+        let (expected, tolerance) = (try stored.number("loss"), precision == .float64 ? 1e-6 : 1e-5)
+        #expect(abs(executor.scalar(loss) - expected) <= tolerance * expected, "\(executor.scalar(loss)) is not \(expected)")
+        for (specification, value) in zip(trained, values) {
+            let gradient = try #require(gradients[value], "gradient of \(specification.name)")
+            let numbers = (0..<specification.shape.reduce(1, *)).map { executor.scalar(gradient, $0) }
+            let error = deviation(numbers, try stored.values("gradients/" + specification.name))
+            #expect(error <= tolerance, "gradient of \(specification.name): \(error)")
+        }
+        #expect(graph.marks[NetworkBuilder.featuresMark].map { graph.shape(of: $0) } == [Self.batch, 24])
+    }
+
+    /// One step of plain SGD, and the teacher's after it.
+    @Test(arguments: ["data2vec", "ijepa", "teacher_student"])
+    func teachersFollow(_ name: String) throws {
+        let stored = try Stored(name)
+        let model = try Self.model(name, stored)
+        let objective = try #require(model.objective)
+        let graph = Graph()
+        let loss = try objective.loss(model.builder(graph, training: true), batch: Self.batch)
+        var settings = Optimizer.Settings()
+        (settings.method, settings.momentum, settings.weightDecay) = (.sgd, 0, 0)
+        let optimizer = try Optimizer(graph, loss: loss, model: model, settings: settings, teacher: objective.averages)
+        let executor = try Executor(
+            graph, outputs: [loss], bound: model.parameters.tensors.merging(optimizer.moments) { first, _ in first }, compute: Compute())
+        try Self.fill(executor, name, stored)
+        optimizer.step.learningRate = 0.1
+        optimizer.step.step = 1
+        optimizer.step.teacherDecay = objective.averageDecay(fraction: 0.3)
+        executor.run()
+        for key in stored.keys("averaged/") {
+            let tensor = try #require(model.parameters[key])
+            #expect(deviation((0..<tensor.count).map { tensor[$0] }, try stored.values("averaged/" + key)) <= 1e-6, "\(key)")
+        }
+        #expect(!stored.keys("averaged/").isEmpty)
+    }
+
+    @Test func teachersDecayOnALine() {
+        let decay = Teacher.Decay(0.99, 0.9999)
+        #expect(decay.value(fraction: 0) == 0.99)
+        #expect(decay.value(fraction: 1) == 0.9999)
+        #expect(abs(decay.value(fraction: 0.25) - (0.99 + 0.25 * 0.0099)) < 1e-15)
+    }
+
+    /// A fresh teacher is the encoder as it is, at that moment.
+    @Test func teachersBeginAsCopies() throws {
+        let model = try Model(encoder: Self.encoder(), seed: 4)
+        model.parameters["blocks.0.mlp.fc1.bias"]?[3] = 7
+        try model.attach(Self.objective("data2vec"), seed: 5)
+        for name in ["cls_token", "blocks.0.mlp.fc1.bias", "blocks.2.attn.qkv.weight", "norm.weight"] {
+            let (mine, teacher) = (try #require(model.parameters[name]), try #require(model.parameters["teacher." + name]))
+            #expect((0..<mine.count).allSatisfy { mine[$0] == teacher[$0] }, "\(name)")
+        }
+        #expect(model.parameters.specifications.allSatisfy { !$0.isTrainable || !$0.name.hasPrefix("teacher.") })
+    }
+
+    /// scikit-image's histograms; a patch of 16 pixels has four cells of 8.
+    @Test(arguments: [(4, "cells4"), (8, "cells8"), (16, "cells8")], [Precision.float64, .float32])
+    func histograms(_ patch: (Int, String), _ precision: Precision) throws {
+        let stored = try Stored("hog")
+        let images = try stored.values("images")
+        let geometry = try PatchGeometry(channels: 1, height: 32, width: 32, patchHeight: patch.0, patchWidth: patch.0)
+        let operation = HistogramsOfGradients(geometry)
+        let graph = Graph()
+        let input = graph.input("images", TensorType([50, 1, 32, 32]))
+        let output = try graph.apply(operation, [input])[0]
+        let executor = try Executor(graph, outputs: [output], bound: [:], compute: Compute(precision: precision))
+        let tensor = try #require(executor.input("images"))
+        for (index, value) in images.enumerated() { tensor[index] = Double(value) }
+        executor.run()
+        let expected = try stored.values(patch.1)
+        let (cells, grid) = (32 / min(patch.0, 8), geometry.gridWidth)
+        #expect(graph.shape(of: output) == [50, geometry.count, operation.cellRows * operation.cellColumns * 9])
+        var largest = 0.0
+        for image in 0..<50 {
+            for row in 0..<cells {
+                for column in 0..<cells {
+                    let (inner, patchIndex) = (
+                        row % operation.cellRows * operation.cellColumns + column % operation.cellColumns,
+                        row / operation.cellRows * grid + column / operation.cellColumns
+                    )
+                    let cell = (image * geometry.count + patchIndex) * operation.cellRows * operation.cellColumns + inner
+                    for bin in 0..<9 {
+                        let theirs = Double(expected[((image * cells + row) * cells + column) * 9 + bin])
+                        largest = max(largest, abs(executor.scalar(output, cell * 9 + bin) - theirs))
+                    }
+                }
+            }
+        }
+        #expect(largest <= 1e-4, "\(largest)")
+    }
+}

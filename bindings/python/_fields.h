@@ -1,0 +1,36 @@
+/* What a progress shows in Python: of training, and of the laboratory. Included by _mrp.c, once. */
+static PyStructSequence_Field progress_fields[] = {
+    {"phase", "what runs: 'pretrain' or 'finetune'"},
+    {"fraction", "share of the run that is done, 0 ... 1"},
+    {"step", "steps done"},
+    {"steps", "steps of the whole run"},
+    {"epoch", "passes over the data done, with a fraction"},
+    {"loss", "loss of the last step"},
+    {"mean_loss", "mean loss of the current epoch so far"},
+    {"learning_rate", "learning rate of the last step"},
+    {"images_per_second", "training images per second"},
+    {"seconds", "seconds since the run began"},
+    {"seconds_left", "seconds until it ends, estimated"},
+    {"top1", "accuracy on the held-out images, when they were measured last"},
+    {"top5", "their share whose class is among the five largest scores"},
+    {"validation_loss", "their mean cross entropy"},
+    {"knn_top1", "accuracy of nearest neighbours on frozen features"},
+    {"probe_top1", "accuracy of a linear classifier on frozen features"},
+    {"best", "the best main measure so far"},
+    {"best_step", "its step"},
+    {NULL, NULL},
+};
+
+static PyStructSequence_Field lab_progress_fields[] = {
+    {"phase", "what runs, such as 'pretraining' or 'supervised learning'; 'study' in a study"},
+    {"fraction", "share of the whole run that is done, 0 ... 1"},
+    {"step", "steps of the phase done; in a study, rows"},
+    {"steps", "steps of the phase; in a study, rows"},
+    {"seed", "the seed that runs, from 0"},
+    {"seeds", "number of seeds"},
+    {"loss", "loss of the last step"},
+    {"captured", "features captured at the last probe"},
+    {"seconds", "seconds since the run began"},
+    {"seconds_left", "seconds until it ends, estimated"},
+    {NULL, NULL},
+};
