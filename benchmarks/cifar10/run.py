@@ -16,8 +16,8 @@ are not repeated. Results are lines of JSON in OUTPUT/results.jsonl.
 
 `objectives` gives every pretraining objective the same time on the same ViT (--budget seconds of steps; each is timed first, to know how
 many steps that is), and measures each encoder with the same labelled images: nearest neighbours (k = 20), a linear probe, fine-tuning;
-beside them the random encoder and training from scratch. `search` tries values of one option for one objective (--option, --values) by the nearest
-neighbours among training images alone: 5,000 labelled ones for 5,000 others.
+beside them the random encoder and training from scratch. `search` tries values of one option for one objective (--option,
+--values) by the nearest neighbours among training images alone: 5,000 labelled ones for 5,000 others.
 """
 
 import argparse
