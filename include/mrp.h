@@ -109,6 +109,16 @@ typedef int32_t (*mrp_progress_fn)(const mrp_progress *progress, void *user);
 typedef int32_t (*mrp_masking_fn)(const int64_t *indices, int64_t count, int64_t patches,
                                   float *noise, void *user);
 
+/* Gives the targets of objective "given" (mrp_trainer_set_targets). `indices` are the numbers of a
+ * step's `count` images in their dataset, `images` their pixels as the network sees them, count x
+ * channels x height x width (image_values numbers each), after augmentation and standardisation.
+ * Fill targets, count x patches x width: what the student has to predict at each patch. Called once
+ * per step, on the thread that steps. Return 0 to go on; anything else stops the step, which then
+ * returns MRP_CANCELLED. */
+typedef int32_t (*mrp_targets_fn)(const int64_t *indices, int64_t count, const float *images,
+                                  int64_t image_values, int64_t patches, int64_t width,
+                                  float *targets, void *user);
+
 /* How much of what happens is told to the function of mrp_set_log. */
 enum { MRP_LOG_NONE = 0, MRP_LOG_ERROR = 1, MRP_LOG_INFO = 2 };
 
@@ -242,8 +252,16 @@ int64_t mrp_memory_in_use(void);
  *   classes                 auto        2 ... 16777216
  *
  * objective:
- *   objective               auto        mae, spark
+ *   objective               auto        mae, spark, simmim, maskfeat, beit, data2vec, ijepa,
+ *                                       teacher_student, given
  *   mask_ratio              auto        [0.0, 1.0)
+ *   mask_pattern            auto        random, block, grid, multi_block
+ *   teacher_decay           auto        [0.0, 1.0]
+ *   teacher_decay_end       auto        [0.0, 1.0]
+ *   teacher_layers          auto        1 ... 1024
+ *   smooth_l1_beta          auto        >= 0.0
+ *   codebook_size           512         2 ... 65536
+ *   target_width            auto        1 ... 65536
  *   norm_pix_loss           true        true or false
  *   hidden_cells            skip        skip, zero
  *   label_smoothing         0.1         [0.0, 1.0)
@@ -811,11 +829,13 @@ mrp_status mrp_trainer_plan(const mrp_trainer *trainer, int64_t *bytes, int64_t 
 /**
  * Does one step.
  *
- * Returns: MRP_OK, MRP_DONE when all steps were done before, MRP_CANCELLED when mrp_cancel or the
- *     caller's masking stopped it (nothing changed; the next call tries the same step again).
+ * Returns: MRP_OK, MRP_DONE when all steps were done before, MRP_CANCELLED when mrp_cancel or a
+ *     function of the caller's stopped it (nothing changed; the next call tries the same step
+ *     again).
  * Errors: MRP_ERR_NUMERIC, MRP_ERR_IO, MRP_ERR_FORMAT, MRP_ERR_MEMORY as for mrp_pretrain;
- *     MRP_ERR_ARGUMENT (NULL; noise that is NaN), MRP_ERR_FORKED (the trainer's loader belongs to
- *     the parent process), MRP_ERR_HANDLE, MRP_ERR_BUSY.
+ *     MRP_ERR_ARGUMENT (NULL; noise or targets that are not numbers), MRP_ERR_STATE (objective
+ *     "given" without targets), MRP_ERR_FORKED (the trainer's loader belongs to the parent
+ *     process), MRP_ERR_HANDLE, MRP_ERR_BUSY.
  * Since 0.1.
  */
 mrp_status mrp_trainer_step(mrp_trainer *trainer);
@@ -832,6 +852,19 @@ mrp_status mrp_trainer_step(mrp_trainer *trainer);
  * Since 0.1.
  */
 mrp_status mrp_trainer_set_masking(mrp_trainer *trainer, mrp_masking_fn masking, void *user);
+
+/**
+ * Gives a pretraining run with objective "given" its targets, for example the features that another
+ * model has for the images.
+ *
+ *   targets  fills the targets of a step's images; NULL for none, which is what a new trainer has:
+ *            its steps then fail.
+ *   user     passed to it.
+ * Errors: MRP_ERR_STATE (the run does not pretrain with objective "given"), MRP_ERR_HANDLE,
+ *     MRP_ERR_BUSY, MRP_ERR_ARGUMENT (NULL).
+ * Since 0.1.
+ */
+mrp_status mrp_trainer_set_targets(mrp_trainer *trainer, mrp_targets_fn targets, void *user);
 
 /**
  * Writes the state of a run to a file that mrp_trainer_resume reads: weights, optimiser, position.
@@ -891,9 +924,10 @@ double mrp_progress_fraction(const mrp_progress *progress);
  * A value of the run by name: "loss" (of the last step), "mean_loss" (over the current epoch),
  * "learning_rate", "images_per_second", "seconds", "seconds_left", "epoch", "step", "steps"; of the
  * last measurement on held-out images "top1", "top5", "validation_loss", "knn_top1", "probe_top1",
- * and "best" with "best_step"; "rollbacks", "unreadable_images". In the laboratory "seed" (from 0),
- * "seeds", "step" and "steps" (of the phase), "loss", "captured" (features, at the last probe),
- * "seconds", "seconds_left".
+ * and "best" with "best_step"; "rollbacks", "unreadable_images"; in pretraining "feature_std" and
+ * "feature_rank" of the last batch's features, which go to zero when they collapse. In the
+ * laboratory "seed" (from 0), "seeds", "step" and "steps" (of the phase), "loss", "captured"
+ * (features, at the last probe), "seconds", "seconds_left".
  *
  *   name  which value.
  * Returns: the value; NaN when it is unknown, not there yet, or progress is NULL.

@@ -18,6 +18,8 @@ static PyStructSequence_Field progress_fields[] = {
     {"probe_top1", "accuracy of a linear classifier on frozen features"},
     {"best", "the best main measure so far"},
     {"best_step", "its step"},
+    {"feature_std", "in pretraining: mean standard deviation of the last batch's features; to zero in a collapse"},
+    {"feature_rank", "in pretraining: directions that they vary along; to one in a collapse"},
     {NULL, NULL},
 };
 

@@ -120,7 +120,8 @@ static int handle_clear(PyObject *self) {
     if (object->pixels.obj) PyBuffer_Release(&object->pixels);
     Py_CLEAR(object->first);
     Py_CLEAR(object->second);
-    Py_CLEAR(object->masking), Py_CLEAR(object->targets);
+    Py_CLEAR(object->masking);
+    Py_CLEAR(object->targets);
     for (int i = 0; i < 3; i++) Py_CLEAR(object->raised[i]);
     return 0;
 }
@@ -885,11 +886,13 @@ static int32_t call_filler(handle_object *object, const char *what, PyObject *fu
         if (view.len == needed)
             memcpy(out, view.buf, (size_t)needed);
         else
-            PyErr_Format(PyExc_ValueError, "%s gave %zd values for %lld images of %lld", what, view.len / (Py_ssize_t)sizeof *out,
-                         (long long)count, (long long)each);
+            PyErr_Format(PyExc_ValueError, "%s gave %zd values for %lld images of %lld %s", what, view.len / (Py_ssize_t)sizeof *out,
+                         (long long)count, (long long)each, images ? "numbers" : "patches");
         PyBuffer_Release(&view);
     }
-    Py_XDECREF(numbers), Py_XDECREF(seen), Py_XDECREF(answer);
+    Py_XDECREF(numbers);
+    Py_XDECREF(seen);
+    Py_XDECREF(answer);
     const int failed = PyErr_Occurred() != NULL;
     if (failed) PyErr_Fetch(&object->raised[0], &object->raised[1], &object->raised[2]);
     PyGILState_Release(gil);

@@ -109,9 +109,10 @@ typedef int32_t (*mrp_masking_fn)(const int64_t *indices, int64_t count, int64_t
 
 /* Gives the targets of objective "given" (mrp_trainer_set_targets). `indices` are the numbers of a
  * step's `count` images in their dataset, `images` their pixels as the network sees them, count x
- * channels x height x width (image_values numbers each), after augmentation and standardisation. Fill
- * targets, count x patches x width: what the student has to predict at each patch. Called once per step, on the thread that
- * steps. Return 0 to go on; anything else stops the step, which then returns MRP_CANCELLED. */
+ * channels x height x width (image_values numbers each), after augmentation and standardisation.
+ * Fill targets, count x patches x width: what the student has to predict at each patch. Called once
+ * per step, on the thread that steps. Return 0 to go on; anything else stops the step, which then
+ * returns MRP_CANCELLED. */
 typedef int32_t (*mrp_targets_fn)(const int64_t *indices, int64_t count, const float *images,
                                   int64_t image_values, int64_t patches, int64_t width,
                                   float *targets, void *user);

@@ -64,13 +64,11 @@ public final class TrainingRun {
         log = try RunLog(store.logPath, after: trainer.progress.step)
         events = options.flag("tensorboard") ? try EventLog(store.folder, phase, after: trainer.progress.step) : nil
         takeState()
-<<<<<<< HEAD
-=======
         if hasLostPatience {
             end = .earlyStopping
+            trainer.takeAverages()
             try restoreBest()
         }
->>>>>>> recipe
         if options.integer("rollbacks") > 0, trainer.progress.step == 0 {
             try store.saveNow(trainer.encodedState(), to: store.rollbackPath)
         }

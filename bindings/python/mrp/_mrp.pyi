@@ -60,6 +60,8 @@ class Progress(structseq[Any], tuple[Any, ...]):
         "probe_top1",
         "best",
         "best_step",
+        "feature_std",
+        "feature_rank",
     )
     @property
     def phase(self) -> str: ...
@@ -97,6 +99,10 @@ class Progress(structseq[Any], tuple[Any, ...]):
     def best(self) -> float: ...
     @property
     def best_step(self) -> int | None: ...
+    @property
+    def feature_std(self) -> float: ...
+    @property
+    def feature_rank(self) -> float: ...
 
 @final
 class Lab: ...
