@@ -2,7 +2,7 @@ import MRPEngine
 
 /// ConvNeXt V2 (Woo et al. 2023, "Co-designing and Scaling ConvNets with Masked Autoencoders") with timm's parameter names: patches as
 /// stem, then blocks x + mlp(norm(depthwise 7 x 7 of x)) with global response normalisation inside the mlp; between stages a layer norm
-/// and a 2 x 2 convolution with stride 2. There is no drop path.
+/// and a 2 x 2 convolution with stride 2.
 public struct ConvNeXt: Equatable, Sendable {
     public struct Size: Equatable, Sendable {
         public let name: String
@@ -67,15 +67,21 @@ public struct ConvNeXt: Equatable, Sendable {
             ] + layer(name + ".mlp.fc2", [width, 4 * width], [width, 4 * width] + one)
     }
 
-    private func apply(_ name: String, _ x: FeatureMap, visible: VisibleCells?, _ builder: NetworkBuilder) throws -> FeatureMap {
+    /// `index`: its place among all blocks.
+    private func apply(
+        _ name: String, _ x: FeatureMap, index: Int, visible: VisibleCells?, _ builder: NetworkBuilder
+    ) throws -> FeatureMap {
         let (graph, width) = (builder.graph, builder.graph.shape(of: x.value)[2])
         var inner = try convolution(
             builder.weight(name + ".conv_dw.weight"), bias: builder.weight(name + ".conv_dw.bias"), x, kernel: 7, stride: 1,
             groups: width, visible: visible, graph)
         inner.value = try builder.linear(name + ".mlp.fc1", builder.layerNorm(name + ".norm", inner.value), gelu: true)
-        let response = try [inner.value, builder.weight(name + ".mlp.grn.weight"), builder.weight(name + ".mlp.grn.bias")]
-        inner.value = try graph.apply(ImageNorm(.response, epsilon: 1e-6), response)[0]
-        inner.value = try builder.linear(name + ".mlp.fc2", inner.value, residual: x.value)
+        let inputs = try [inner.value, builder.weight(name + ".mlp.grn.weight"), builder.weight(name + ".mlp.grn.bias")]
+        inner.value = try graph.apply(ImageNorm(.response, epsilon: 1e-6), inputs)[0]
+        let response = inner.value
+        inner.value = try builder.branch(block: index, 0, residual: x.value) {
+            try builder.linear(name + ".mlp.fc2", response, residual: $0)
+        }
         return inner
     }
 
@@ -93,6 +99,7 @@ extension ConvNeXt: ConvolutionalEncoder {
     public var downsampling: Int { 8 * Self.patch(stem) }
     public var stageWidths: [Int] { size.blocks.indices.map { baseWidth << $0 } }
     public var usesLayerNorm: Bool { true }
+    public var droppableBlocks: Int { size.blocks.reduce(0, +) }
 
     public func parameters() -> [ParameterSpecification] {
         let patch = Self.patch(stem)
@@ -146,7 +153,10 @@ extension ConvNeXt: ConvolutionalEncoder {
                 x.value = try builder.layerNorm("stages.\(stage).downsample.0", x.value)
                 x = try shrink("stages.\(stage).downsample.1", x, by: 2, visible: visible, builder)
             }
-            for index in 0..<size.blocks[stage] { x = try apply("stages.\(stage).blocks.\(index)", x, visible: visible, builder) }
+            let before = size.blocks.prefix(stage).reduce(0, +)
+            for index in 0..<size.blocks[stage] {
+                x = try apply("stages.\(stage).blocks.\(index)", x, index: before + index, visible: visible, builder)
+            }
             return x
         }
     }

@@ -8,6 +8,8 @@ public protocol ImageEncoder: Sendable {
     var featureWidth: Int { get }
     /// Layers for `layer` of features and for layer-wise learning-rate decay.
     var depth: Int { get }
+    /// Blocks whose branches may be left out in training (`DropPath`); 0: none.
+    var droppableBlocks: Int { get }
     /// Epsilon of the norms.
     var epsilon: Double { get }
     var hasClassToken: Bool { get }
@@ -31,6 +33,7 @@ public protocol ImageEncoder: Sendable {
 }
 
 extension VisionTransformer: ImageEncoder {
+    public var droppableBlocks: Int { depth }
     public var featureWidth: Int { transformer.width }
     public var depth: Int { transformer.depth }
     public var hasClassToken: Bool { true }

@@ -152,6 +152,8 @@ extension ResidualNetwork: ConvolutionalEncoder {
     public var downsampling: Int { Self.downsampling(stem) }
     public var stageWidths: [Int] { size.blocks.indices.map { (baseWidth << $0) * expansion } }
     public var usesLayerNorm: Bool { false }
+    /// The sum at a block's end is fused with a norm and a ReLU.
+    public var droppableBlocks: Int { 0 }
 
     static func downsampling(_ stem: Stem) -> Int { stem == .imagenet ? 32 : 8 }
 

@@ -34,7 +34,11 @@ struct Recipe {
         weightDecay = Self.weightDecay(options, phase, optimizer.weightDecay, steps: steps)
         clipLimit = options.number("clip_gradient", phase)
         let rate = options.number("drop_path", phase)
-        dropPath = rate > 0 ? DropPath(rate: rate, blocks: model.encoder.depth) : nil
+        let blocks = model.encoder.droppableBlocks
+        guard rate == 0 || blocks > 0 else {
+            throw MRPError(.unsupported, "drop_path \(rate) is offered for vision transformers and ConvNeXt, the encoder is a residual network")
+        }
+        dropPath = rate > 0 ? DropPath(rate: rate, blocks: blocks) : nil
         averageDecay = options.number("ema_decay", phase)
         recomputes = options.flag("recompute", phase)
     }

@@ -170,8 +170,26 @@ import Testing
         }
     }
 
+    /// Branches of ConvNeXt are left out by the same draws whatever the threads; a residual network refuses.
+    @Test func dropPath() throws {
+        var losses: [[Double]] = []
+        for (rate, threads) in [("0", "1"), ("0.5", "1"), ("0.5", "2")] {
+            let options = try options(["encoder": "convnextv2_atto", "drop_path": rate, "threads": threads, "epochs": "1"])
+            losses.append(try pretrained(options, Datasets.synthetic(count: 40, seed: 3, options)).losses)
+        }
+        #expect(losses[1] == losses[2] && losses[0] != losses[1] && losses[1].allSatisfy { $0.isFinite })
+        let refused = #expect(throws: MRPError.self) {
+            let options = try options(["drop_path": "0.5"])
+            _ = try pretrained(options, Datasets.synthetic(count: 40, seed: 3, options))
+        }
+        #expect(refused?.code == .unsupported)
+    }
+
     @Test(arguments: [
-        (["objective": "mae"], "objective mae needs a vision transformer as encoder: a convolutional network takes spark"),
+        (
+            ["objective": "mae"],
+            "objective mae needs a vision transformer as encoder, whose tokens can be left out or replaced: a convolutional network takes spark"
+        ),
         (
             ["encoder": "vit_mini", "objective": "spark"],
             "objective spark needs a convolutional network as encoder: a vision transformer takes mae"

@@ -63,7 +63,7 @@ def pretrain(args: argparse.Namespace) -> None:
     trainer = mrp.Trainer(model, train, config, phase="pretrain")
     if checkpoint.exists():
         trainer.resume(checkpoint)
-    print(f"{trainer.plan.bytes / 2**20:.0f} MiB, {trainer.plan.steps} steps", flush=True)
+    print(f"{trainer.plan.bytes / 2**20:.0f} MiB, step {trainer.progress.step} of {trainer.plan.steps}", flush=True)
     epoch, start, processor = int(trainer.progress.epoch), time.monotonic(), time.process_time()
     saved = start
     for progress in trainer:
