@@ -343,7 +343,7 @@ def test_wrong_types(mae, images):
     with pytest.raises(TypeError):
         model.pretrain(images, callback="call me", **{key: value for key, value in RUN.items() if key in ("threads",)})
     with pytest.raises(mrp.ArgumentError, match="metric"):
-        model.evaluate(images, "top5")
+        model.evaluate(images, "top7")
     with pytest.raises(mrp.ArgumentError, match="phase"):
         mrp.Trainer(model, images, phase="play")
     with pytest.raises(TypeError):
