@@ -63,7 +63,7 @@ public struct Preset: Sendable {
             summary:
                 "The linear probe of He et al. 2021 as fine-tuning with a frozen encoder: LARS, batches of 16384 as 256 x 64, 90 epochs, class token.",
             values: imageNet + [
-                ("finetune.frozen_encoder", "true"), ("pooling", "cls"), ("finetune.optimizer", "lars"),
+                ("frozen_encoder", "true"), ("pooling", "cls"), ("finetune.optimizer", "lars"),
                 ("finetune.base_learning_rate", "0.1"), ("finetune.weight_decay", "0"), ("finetune.epochs", "90"),
                 ("finetune.warmup_epochs", "10"), ("finetune.batch_size", "256"), ("finetune.accumulation_steps", "64"),
                 ("finetune.augmentation", "random_resized_crop_flip"), ("finetune.crop_scale_min", "0.08"), ("label_smoothing", "0"),

@@ -32,7 +32,7 @@ final class TemporaryFolder {
 
 func bytes(_ path: String) throws -> [UInt8] {
     let file = try FileBytes(path: path)
-    return Array(file.bytes)
+    return withExtendedLifetime(file) { Array(file.bytes) }
 }
 
 @Suite struct TrainerTests {

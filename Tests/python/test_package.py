@@ -3,6 +3,7 @@
 import ast
 import inspect
 import io
+import math
 import re
 import subprocess
 import sys
@@ -149,7 +150,8 @@ def test_texts_of_progress():
     values = dict(zip(_mrp.Progress.__match_args__, ("finetune", 0.5, 5, 10, 1.5, 0.25, 0.3, 1e-3, 100.0, 60.0, 65.0)))
     stream = Terminal()
     line = _progress._Line(stream, lambda progress: progress.phase, _progress.Reporter._detail)
-    line.show(_mrp.Progress(values.values()))
+    rest = [math.nan] * (len(_mrp.Progress.__match_args__) - len(values))
+    line.show(_mrp.Progress([*values.values(), *rest]))
     line.close()
     assert stream.getvalue().rstrip().endswith("finetune  50 %  step 5 of 10, loss 0.2500, 100 images/s  1:05 left")
 

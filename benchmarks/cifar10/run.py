@@ -4,6 +4,8 @@
     .venv/bin/python benchmarks/cifar10/run.py --data FOLDER --output build/cifar10 scratch --rates 5e-4 1e-3 2e-3 4e-3
     .venv/bin/python benchmarks/cifar10/run.py --data FOLDER --output build/cifar10 finetune
     .venv/bin/python benchmarks/cifar10/run.py --data FOLDER --output build/cifar10 report
+    .venv/bin/python benchmarks/cifar10/run.py --data FOLDER --output build/cifar10 objectives --budget 1800 --finetune-epochs 20
+    .venv/bin/python benchmarks/cifar10/run.py --data FOLDER --output build/cifar10 search --objectives data2vec --budget 300
 
 FOLDER holds train/<class>/*.jpg and test/<class>/*.jpg. Network: ViT, patch 4, width 128, depth 6, 4 heads; decoder width 96,
 depth 2 (preset mae_vit_mini_32). With --encoder resnet18 (or another convolutional network) and --width 16 it is that network with
@@ -11,6 +13,11 @@ CIFAR's stem, pretrained by SparK (ratio 0.6, cells of 8 x 8, decoder of 4 times
 network on zeroed cells; give each network an OUTPUT of its own. Scratch and fine-tuning share recipe, augmentation, labels and budget;
 only layer decay and rate differ. Every command can be stopped and started again: pretraining goes on from its checkpoint, finished runs
 are not repeated. Results are lines of JSON in OUTPUT/results.jsonl.
+
+`objectives` gives every pretraining objective the same time on the same ViT (--budget seconds of steps; each is timed first, to know how
+many steps that is), and measures each encoder with the same labelled images: nearest neighbours (k = 20), a linear probe, fine-tuning;
+beside them the random encoder and training from scratch. `search` tries values of one option for one objective (--option,
+--values) by the nearest neighbours among training images alone: 5,000 labelled ones for 5,000 others.
 """
 
 import argparse
@@ -19,6 +26,7 @@ import time
 from pathlib import Path
 
 import mrp
+import numpy as np
 
 PRESET = "mae_vit_mini_32"
 PRETRAIN = {"batch_size": 256, "learning_rate": 1.5e-3, "warmup_epochs": None, "weight_decay": 0.05}
@@ -113,7 +121,143 @@ def finetune(args: argparse.Namespace) -> None:
         classify(args, "finetune", args.finetune_rate, seed, args.finetune_epochs)
 
 
+OBJECTIVES = ["mae", "simmim", "maskfeat", "beit", "data2vec", "ijepa", "teacher_student"]
+
+
+def objective_config(args: argparse.Namespace, objective: str, **more: object) -> mrp.Config:
+    """The objective's preset on the small ViT."""
+    return mrp.Config(f"{objective}_vit_mini_32", threads=args.threads, seed=args.seed, **PRETRAIN_SHARED, **more)
+
+
+PRETRAIN_SHARED = {"pretrain.weight_decay": 0.05}
+
+
+def steps_for(args: argparse.Namespace, objective: str, train: mrp.Dataset, name: str, **more: object) -> float:
+    """Epochs that fit into the budget, by the time of steps after the first few; found once, then recorded."""
+    same = {"run": name, "budget": args.budget}
+    for line in recorded(args, "timing"):
+        if line.items() >= same.items():
+            return line["epochs"]
+    config = objective_config(args, objective, **{"pretrain.epochs": 1.0}, **more)
+    trainer = mrp.Trainer(mrp.Model(config), train, config)
+    for _ in range(5):
+        trainer.step()
+    start, count = time.monotonic(), 0
+    while count < 5 or time.monotonic() - start < min(20, args.budget / 20):
+        trainer.step()
+        count += 1
+    step = (time.monotonic() - start) / count
+    epochs = round(args.budget / step / trainer.plan.steps, 3)
+    record(args, kind="timing", **same, step_seconds=round(step, 4), epochs=epochs)
+    return epochs
+
+
+def pretrained(args: argparse.Namespace, objective: str, train: mrp.Dataset, name: str, **more: object) -> mrp.Model:
+    """The encoder of one run, from its file where it is there, else from its checkpoint, else from the start."""
+    file, checkpoint = args.output / f"{name}.safetensors", args.output / f"{name}.ckpt"
+    if file.exists():
+        return mrp.Model.load(file)
+    config = objective_config(args, objective, **{"pretrain.epochs": steps_for(args, objective, train, name, **more)}, **more)
+    model = mrp.Model(config)
+    trainer = mrp.Trainer(model, train, config)
+    if checkpoint.exists():
+        trainer.resume(checkpoint)
+    epoch, saved = int(trainer.progress.epoch), time.monotonic()
+    for progress in trainer:
+        if time.monotonic() - saved > 60:
+            trainer.save(checkpoint)
+            saved = time.monotonic()
+        if int(progress.epoch) > epoch or progress.step == progress.steps:
+            epoch = int(progress.epoch)
+            record(
+                args, kind="course", run=name, epoch=round(progress.epoch, 3), loss=round(progress.mean_loss, 5),
+                feature_std=round(progress.feature_std, 4), feature_rank=round(progress.feature_rank, 2),
+                seconds=round(progress.seconds, 1),
+            )  # fmt: skip
+    model.save(file)
+    checkpoint.unlink(missing_ok=True)
+    return model
+
+
+def measure(args: argparse.Namespace, name: str, model: mrp.Model, few: mrp.Dataset, test: mrp.Dataset) -> None:
+    """Nearest neighbours, linear probe and fine-tuning with the few labels; what is recorded is not measured again."""
+    same = {"run": name, "labels": args.labels}
+    done = [line for line in recorded(args, "measure") if line.items() >= same.items()]
+
+    def missing(measure: str, seed: int) -> bool:
+        return not any((line["measure"], line["seed"]) == (measure, seed) for line in done)
+
+    if missing("knn", 0):
+        record(args, kind="measure", **same, measure="knn", seed=0, top1=round(100 * neighbours(model, few, test), 2))
+    for measure, more in (
+        ("probe", {"frozen_encoder": True, "epochs": 50, "augmentation": "flip"}),
+        ("finetune", {"epochs": args.finetune_epochs, "learning_rate": args.finetune_rate, **FINETUNE}),
+    ):
+        for seed in args.seeds if measure == "finetune" else args.seeds[:1]:
+            if name in ("random", "scratch") and (measure == "finetune") != (name == "scratch"):
+                continue  # training from scratch is the fine-tuning of the random encoder
+            if missing(measure, seed):
+                config = mrp.Config("mae_vit_mini_32", threads=args.threads, seed=seed, **more)
+                copy = model.copy()
+                copy.finetune(few, config)
+                record(args, kind="measure", **same, measure=measure, seed=seed, top1=round(100 * copy.evaluate(test, "top1", config), 2))
+
+
+def neighbours(model: mrp.Model, few: mrp.Dataset, test: mrp.Dataset) -> float:
+    """Accuracy of 20 nearest neighbours."""
+    return mrp.knn_score(model, few, few.labels, test, test.labels, k=20)
+
+
+def objectives(args: argparse.Namespace) -> None:
+    train, test = mrp.ImageFolder(args.data / "train"), mrp.ImageFolder(args.data / "test")
+    few = train.subset(args.labels, random_state=0)
+    fresh = mrp.Model(objective_config(args, "mae"), seed=args.seed)
+    mrp.Trainer(fresh, train, objective_config(args, "mae"))  # measures mean and deviation of the pixels; no step is made
+    for name in ("random", "scratch"):
+        measure(args, name, fresh, few, test)
+    for objective in args.objectives:
+        measure(args, objective, pretrained(args, objective, train, objective), few, test)
+    objectives_report(args)
+
+
+def objectives_report(args: argparse.Namespace) -> None:
+    """The table, and the rank of each objective's features over its epochs."""
+    lines = [line for line in recorded(args, "measure") if line["labels"] == args.labels]
+    print("| run | kNN | linear probe | fine-tuning |\n|---|---|---|---|")
+    for name in dict.fromkeys(line["run"] for line in lines):
+        cells = []
+        for measure in ("knn", "probe", "finetune"):
+            values = [line["top1"] for line in lines if (line["run"], line["measure"]) == (name, measure)]
+            cells.append(f"{sum(values) / len(values):.2f}" if values else "")
+        print(f"| {name} | {' | '.join(cells)} |")
+    for name in dict.fromkeys(line["run"] for line in recorded(args, "course")):
+        ranks = [f"{line['feature_rank']:.1f}" for line in recorded(args, "course") if line["run"] == name]
+        print(f"{name}: rank of the features after each epoch {' '.join(ranks)}")
+
+
+def search(args: argparse.Namespace) -> None:
+    """One option of one objective, by nearest neighbours among training images: the test images stay unseen."""
+    train = mrp.ImageFolder(args.data / "train")
+    both = train.subset(10_000, random_state=1)
+    images, labels = (255 * both.images()).round().astype(np.uint8), both.labels
+    order = np.random.default_rng(2).permutation(10_000)
+    few, others = (mrp.Dataset(images[half], labels[half]) for half in (order[:5_000], order[5_000:]))
+    for objective in args.objectives:
+        for value in args.values:
+            name = f"{objective}-{args.option}-{value}-{args.budget:g}"
+            if any(line["run"] == name for line in recorded(args, "search")):
+                continue
+            model = pretrained(args, objective, train, name, **{args.option: value})
+            course = [line for line in recorded(args, "course") if line["run"] == name]
+            record(
+                args, kind="search", run=name, knn=round(100 * neighbours(model, few, others), 2), feature_rank=course[-1]["feature_rank"],
+                loss=course[-1]["loss"],
+            )  # fmt: skip
+
+
 def report(args: argparse.Namespace) -> None:
+    if recorded(args, "measure"):
+        objectives_report(args)
     for line in recorded(args, "pretrain_epoch"):
         print(f"pretraining epoch {line['epoch']:3}: loss {line['loss']:.4f}, {line['seconds']:.0f} s in steps")
     means: dict[tuple[str, float], dict[float, float]] = {}
@@ -133,7 +277,7 @@ def report(args: argparse.Namespace) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("command", choices=["pretrain", "scratch", "finetune", "report"])
+    parser.add_argument("command", choices=["pretrain", "scratch", "finetune", "report", "objectives", "search"])
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--encoder", help="a convolutional network instead of the ViT, as resnet18")
@@ -148,9 +292,16 @@ def main() -> None:
     parser.add_argument("--finetune-rate", type=float, default=1e-3)
     parser.add_argument("--sweep-epochs", type=int, default=20, help="of the runs that choose the scratch rate")
     parser.add_argument("--rates", type=float, nargs="+", default=[5e-4, 1e-3, 2e-3, 4e-3])
+    parser.add_argument("--objectives", nargs="+", choices=OBJECTIVES, default=OBJECTIVES)
+    parser.add_argument("--budget", type=float, default=1800, help="seconds of steps that each objective may pretrain")
+    parser.add_argument("--option", default="pretrain.base_learning_rate", help="that search tries values of")
+    parser.add_argument("--values", nargs="+", default=["7.5e-4", "1.5e-3", "3e-3"])
     args = parser.parse_args()
     args.output.mkdir(parents=True, exist_ok=True)
-    {"pretrain": pretrain, "scratch": scratch, "finetune": finetune, "report": report}[args.command](args)
+    commands = {
+        "pretrain": pretrain, "scratch": scratch, "finetune": finetune, "report": report, "objectives": objectives, "search": search
+    }  # fmt: skip
+    commands[args.command](args)
 
 
 if __name__ == "__main__":

@@ -20,8 +20,10 @@ final class RunLog {
         self.path = path
         var text = Self.columns.joined(separator: ",") + "\n"
         if access(path, F_OK) == 0 {
-            let lines = try FileBytes(path: path).bytes.split(separator: UInt8(ascii: "\n")).dropFirst()
-            for line in lines.map({ String(decoding: $0, as: UTF8.self) }) {
+            let file = try FileBytes(path: path)
+            // The bytes belong to the file object, which must not go before they are copied.
+            let old = withExtendedLifetime(file) { String(decoding: file.bytes, as: UTF8.self) }
+            for line in old.split(separator: "\n").dropFirst() {
                 guard let done = line.split(separator: ",").first.flatMap({ Int($0) }), done <= step else { continue }
                 text += line + "\n"
             }

@@ -144,6 +144,7 @@ int main(int argc, char **argv) {
         int status = 0;
         waitpid(child, &status, 0);
         if (WIFSIGNALED(status)) {
+            CHECK(WTERMSIG(status) == SIGKILL, "the training process ended by signal %d", WTERMSIG(status));
             done++;
             leftovers += count_files(".tmp", 0);
         } else {
