@@ -36,7 +36,8 @@ struct Recipe {
         let rate = options.number("drop_path", phase)
         let blocks = model.encoder.droppableBlocks
         guard rate == 0 || blocks > 0 else {
-            throw MRPError(.unsupported, "drop_path \(rate) is offered for vision transformers and ConvNeXt, the encoder is a residual network")
+            throw MRPError(
+                .unsupported, "drop_path \(rate) is offered for vision transformers and ConvNeXt, the encoder is a residual network")
         }
         dropPath = rate > 0 ? DropPath(rate: rate, blocks: blocks) : nil
         averageDecay = options.number("ema_decay", phase)
