@@ -187,7 +187,7 @@ def measure(args: argparse.Namespace, name: str, model: mrp.Model, few: mrp.Data
     def missing(measure: str, seed: int) -> bool:
         return not any((line["measure"], line["seed"]) == (measure, seed) for line in done)
 
-    if missing("knn", 0):
+    if missing("knn", 0) and name != "scratch":
         record(args, kind="measure", **same, measure="knn", seed=0, top1=round(100 * neighbours(model, few, test), 2))
     for measure, more in (
         ("probe", {"frozen_encoder": True, "epochs": 50, "augmentation": "flip"}),
