@@ -65,7 +65,7 @@ bench: build ## training speed and peak memory against PyTorch, which is install
 	@mkdir -p build/benchmarks
 	cc -O2 -Ibuild/include benchmarks/step.c -o build/benchmarks/step -Lbuild/lib -lmrp -Wl,-rpath,$(CURDIR)/build/lib
 	benchmarks/peers/setup.sh
-	$(venv) benchmarks/compare.py mae_vit_tiny_32 mae_vit_base_224 --ours build/benchmarks/step --output build/benchmarks/compare.json
+	$(venv) benchmarks/compare.py mae_vit_tiny_32 mae_vit_base_224 sup_resnet18_cifar sup_resnet50_224 --ours build/benchmarks/step --output build/benchmarks/compare.json
 
 sanitize: setup ## the C tests under ASan and UBSan, the Swift tests under ASan
 	tools/run_c_tests.sh --sanitize
