@@ -357,7 +357,7 @@ static void test_cross_entropy(void) {
             array x = array_make(rows * classes, 10, 2), y = input(rows * classes), dx = input(rows * classes);
             array all = input(rows), loss = input(1);
             dx.floor = dloss_d / (double)rows; /* of a probability, whose rounding is what counts when the target is subtracted */
-            loss.floor = 1; /* of the difference of two numbers of this size and more */
+            loss.floor = 1;                    /* of the difference of two numbers of this size and more */
             int32_t *labels = malloc((size_t)rows * 4);
             for (int64_t r = 0; r < rows; r++) labels[r] = (int32_t)((r * 5) % classes);
             reference->cross_entropy(reference_pool, rows, classes, x.d, labels, smoothing, all.d, loss.d);
