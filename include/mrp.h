@@ -308,6 +308,7 @@ int64_t mrp_memory_in_use(void);
  *   layer                   0           0 ... 1024
  *   rand_augment*                       any text
  *   color_jitter*           0           [0.0, 10.0]
+ *   hue_jitter*             0           [0.0, 0.5]
  *   random_erasing*         0           [0.0, 1.0]
  *   erasing_mode*           pixel       pixel, const
  *   mixup                   0           [0.0, 100.0]

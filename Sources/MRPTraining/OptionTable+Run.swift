@@ -13,6 +13,10 @@ extension OptionTable {
             "color_jitter", positive(10), "0", "data",
             "Strength of random changes of brightness, contrast and saturation; 0: none. 8-bit images of 1 or 3 channels.", perPhase: true),
         option(
+            "hue_jitter", positive(0.5), "0", "data",
+            "Largest random change of the hue, in turns, as a part of color_jitter's random order; 0: none. 8-bit images of 3 channels.",
+            perPhase: true),
+        option(
             "random_erasing", share, "0", "data", "How often a rectangle of an image is erased (Zhong et al. 2020).", perPhase: true),
         option(
             "erasing_mode", .choice(RandomErasing.Mode.allCases.map(\.rawValue)), "pixel", "data",

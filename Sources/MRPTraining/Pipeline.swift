@@ -92,8 +92,8 @@ enum Pipeline {
             step.fill = statistics.mean.map { UInt8(max(0, min(255, (255 * $0).rounded(.toNearestOrEven)))) }
             augmentation.steps.append(step)
         }
-        let strength = options.number("color_jitter", phase)
-        if strength > 0 { augmentation.steps.append(ColorJitter(strength: strength)) }
+        let jitter = ColorJitter(strength: options.number("color_jitter", phase), hue: options.number("hue_jitter", phase))
+        if jitter.strength > 0 || jitter.hue > 0 { augmentation.steps.append(jitter) }
         let probability = options.number("random_erasing", phase)
         if probability > 0 {
             let mode = RandomErasing.Mode(rawValue: options.choice("erasing_mode", phase)) ?? .pixel
