@@ -91,5 +91,9 @@ extension OptionTable {
         option(
             "probe_batch_size", .integer(1...(1 << 20)), "auto", "measurement",
             "Images per step of a linear probe; auto: an eighth of them, 64 to 16384."),
+        option(
+            "probe_views", .integer(0...100_000), "0", "measurement",
+            "Augmented views of the labelled images that a linear probe's epochs see in turn, with fine-tuning's augmentation; as many as probe_epochs: a new one each (He et al. 2021). 0: plain images."
+        ),
     ]
 }
