@@ -110,19 +110,27 @@ extension ConvNeXt: ConvolutionalEncoder {
         return (geometry.height / side * (geometry.width / side), stageWidths[stage - 1])
     }
 
+    /// The stem, or what leads from a stage to the next.
+    private func enter(_ stage: Int, _ x: FeatureMap, visible: VisibleCells?, _ builder: NetworkBuilder) throws -> FeatureMap {
+        var x = x
+        if stage == 0 {
+            x = try shrink("stem.0", x, by: Self.patch(stem), visible: visible, builder)
+            x.value = try builder.layerNorm("stem.1", x.value)
+        } else {
+            x.value = try builder.layerNorm("stages.\(stage).downsample.0", x.value)
+            x = try shrink("stages.\(stage).downsample.1", x, by: 2, visible: visible, builder)
+        }
+        return x
+    }
+
     public func stages(_ images: Value, last: Int, visible: VisibleCells?, _ builder: NetworkBuilder) throws -> [FeatureMap] {
         var x = try pixels(images, visible: visible, builder.graph)
         return try (0..<last).map { stage in
-            if stage == 0 {
-                x = try shrink("stem.0", x, by: Self.patch(stem), visible: visible, builder)
-                x.value = try builder.layerNorm("stem.1", x.value)
-            } else {
-                x.value = try builder.layerNorm("stages.\(stage).downsample.0", x.value)
-                x = try shrink("stages.\(stage).downsample.1", x, by: 2, visible: visible, builder)
-            }
+            x = try builder.graph.segment { try enter(stage, x, visible: visible, builder) }
             let before = size.blocks.prefix(stage).reduce(0, +)
             for index in 0..<size.blocks[stage] {
-                x = try block("stages.\(stage).blocks.\(index)").apply(x, index: before + index, visible: visible, builder)
+                let block = block("stages.\(stage).blocks.\(index)")
+                x = try builder.graph.segment { try block.apply(x, index: before + index, visible: visible, builder) }
             }
             return x
         }

@@ -13,6 +13,10 @@ extension OptionTable {
             "color_jitter", positive(10), "0", "data",
             "Strength of random changes of brightness, contrast and saturation; 0: none. 8-bit images of 1 or 3 channels.", perPhase: true),
         option(
+            "hue_jitter", positive(0.5), "0", "data",
+            "Largest random change of the hue, in turns, as a part of color_jitter's random order; 0: none. 8-bit images of 3 channels.",
+            perPhase: true),
+        option(
             "random_erasing", share, "0", "data", "How often a rectangle of an image is erased (Zhong et al. 2020).", perPhase: true),
         option(
             "erasing_mode", .choice(RandomErasing.Mode.allCases.map(\.rawValue)), "pixel", "data",
@@ -87,5 +91,9 @@ extension OptionTable {
         option(
             "probe_batch_size", .integer(1...(1 << 20)), "auto", "measurement",
             "Images per step of a linear probe; auto: an eighth of them, 64 to 16384."),
+        option(
+            "probe_views", .integer(0...100_000), "0", "measurement",
+            "Augmented views of the labelled images that a linear probe's epochs see in turn, with fine-tuning's augmentation; as many as probe_epochs: a new one each (He et al. 2021). 0: plain images."
+        ),
     ]
 }
