@@ -80,6 +80,9 @@ MK_INLINE int64_t mk_ceil_divide(int64_t a, int64_t b) { return (a + b - 1) / b;
 /* Values that one task of a memory-bound kernel handles: 64 KiB of float32, small beside a cache, large beside a task's cost. */
 enum { MK_TASK_VALUES = 16384 };
 
+/* Values of which lanes add at most 64 in float before they go over to double. */
+enum { MK_SUM_RUN = 64 * MK_WIDTH };
+
 MK_INLINE int64_t mk_rows_per_task(int64_t width) {
     int64_t rows = MK_TASK_VALUES / (width > 0 ? width : 1);
     return rows > 0 ? rows : 1;
