@@ -30,7 +30,8 @@ typedef struct MK_NAME(conv_product) {
     int64_t n, k, pass_k;
     int64_t row_tasks, column_tasks;
     float *to; /* at the group's first channel */
-    const float *bias, *addend;
+    const float *bias, *addend, *scale;
+    int32_t relu;
     int64_t stride;  /* of a row of `to` */
     int32_t scatter; /* target rows are not in order: sums are kept apart and copied at the end */
     float *packed;
@@ -53,7 +54,7 @@ static mk_gemm MK_NAME(conv_gemm)(const mk_conv2d *v, int32_t pass) {
     case MK_CONV2D_FORWARD:
         g.m = rows, g.n = out, g.k = in;
         g.a = v->x, g.lda = in, g.b = v->weight, g.ldb = in, g.transpose_b = 1;
-        g.c = v->y, g.ldc = out, g.bias = v->bias;
+        g.c = v->y, g.ldc = out, g.bias = v->bias, g.scale = v->scale, g.relu = v->relu;
         break;
     case MK_CONV2D_INPUT_GRADIENT:
         g.m = rows, g.n = in, g.k = out;
@@ -108,6 +109,8 @@ static MK_NAME(conv_product) MK_NAME(conv_class)(const mk_conv2d *v, int32_t pas
     p.to = (float *)(forward ? v->y : v->x) + group * p.n;
     p.addend = v->addend ? (const float *)v->addend + group * p.n : NULL;
     p.bias = v->bias ? (const float *)v->bias + group * p.n : NULL;
+    p.scale = forward && v->scale ? (const float *)v->scale + group * p.n : NULL;
+    p.relu = forward ? v->relu : 0;
     MK_NAME(conv_cut)(&p);
     return p;
 }
@@ -153,6 +156,7 @@ static void MK_NAME(conv_pack_task)(void *context, int64_t panel, int32_t worker
                 }
             }
     }
+    if (p->scale) MK_NAME(scale_packed)(p->scale + first, count, p->k, to);
 }
 
 /* Copies finished sums to where they belong. */
@@ -200,6 +204,7 @@ static void MK_NAME(conv_task)(void *context, int64_t index, int32_t worker) {
                      .b = p->packed + cp * MK_TILE_COLUMNS * p->k + k * vectors * MK_WIDTH,
                      .b_stride = vectors * MK_WIDTH,
                      .bias = k == 0 && p->bias ? p->bias + column : NULL,
+                     .relu = k + steps == p->k ? p->relu : 0,
                      .last_lanes = columns - (vectors - 1) * MK_WIDTH,
                      .ahead_shift = 5,
                      .ahead_step = 64};

@@ -102,13 +102,15 @@ static void MK_NAME(visible_task)(void *context, int64_t index, int32_t worker) 
                 }
             }
     }
+    const int32_t relu = p->relu;
     for (int64_t i = 0; i < count; ++i) {
         const int64_t at = targets[i].at * p->stride + first_column;
         const float *from = sums + i * stride, *addend = p->addend ? p->addend + at : NULL;
         if (addend) {
-            MK_EACH_VECTOR(c, n, width, { vf_store_part(p->to + at + c, vf_load_part(from + c, n) + vf_load_part(addend + c, n), n); });
+            MK_EACH_VECTOR(c, n, width,
+                           { vf_store_part(p->to + at + c, vf_relu(vf_load_part(from + c, n) + vf_load_part(addend + c, n), relu), n); });
         } else {
-            mk_copy(p->to + at, from, width);
+            MK_EACH_VECTOR(c, n, width, { vf_store_part(p->to + at + c, vf_relu(vf_load_part(from + c, n), relu), n); });
         }
     }
 }

@@ -67,7 +67,7 @@ static MK_NAME(gemm_plan) MK_NAME(gemm_make_plan)(const mk_gemm *g) {
     plan.column_panels = mk_ceil_divide(g->n, MK_TILE_COLUMNS);
     plan.pass_k = mk_even_part(g->k, MK_GEMM_K);
     const int small_b = g->k <= MK_GEMM_SMALL_FLOATS / (plan.column_panels * MK_TILE_COLUMNS + 1);
-    plan.pack_b = g->transpose_b || !small_b || g->n % MK_WIDTH != 0;
+    plan.pack_b = g->transpose_b || !small_b || g->n % MK_WIDTH != 0 || g->scale != NULL;
     /* Rows of A a multiple of 4096 bytes apart fall on the same few places of the caches. */
     const int crowded = g->lda % 1024 == 0 && g->m > 1 && g->k > 1;
     plan.pack_a = crowded || (g->transpose_a && g->k > MK_GEMM_SMALL_FLOATS / (g->m + 1));
@@ -178,6 +178,15 @@ MK_INLINE void MK_NAME(pack_b_columns)(const float *b, int64_t ldb, int64_t colu
         }
 }
 
+/* Multiplies the columns of a packed panel of B by their factors. */
+static void MK_NAME(scale_packed)(const float *scale, int64_t columns, int64_t k, float *to) {
+    const int64_t stride = mk_ceil_divide(columns, MK_WIDTH) * MK_WIDTH;
+    for (int64_t j = 0; j < columns; j += MK_WIDTH) {
+        const vf factor = vf_load_n(scale + j, mk_least(columns - j, MK_WIDTH));
+        for (int64_t p = 0; p < k; ++p) vf_store(to + p * stride + j, vf_load(to + p * stride + j) * factor);
+    }
+}
+
 /* One task of packing: some panels of B, then some of A. */
 static void MK_NAME(gemm_pack_task)(void *context, int64_t index, int32_t worker) {
     (void)worker;
@@ -193,6 +202,7 @@ static void MK_NAME(gemm_pack_task)(void *context, int64_t index, int32_t worker
                 MK_NAME(pack_b_columns)((const float *)g->b + column * g->ldb + k, g->ldb, columns, steps, to);
             else
                 MK_NAME(pack_b_rows)((const float *)g->b + k * g->ldb + column, g->ldb, columns, steps, to);
+            if (g->scale != NULL) MK_NAME(scale_packed)((const float *)g->scale + column, columns, steps, to);
         }
         return;
     }
@@ -285,6 +295,7 @@ static void MK_NAME(gemm_task)(void *context, int64_t index, int32_t worker) {
                 tile.last_lanes = tile_columns - (vectors - 1) * MK_WIDTH;
                 /* Bias and residual join the first pass: the residual may be c itself, which the pass overwrites. */
                 tile.bias = k == 0 && g->bias != NULL ? (const float *)g->bias + column : NULL;
+                tile.relu = finished ? g->relu : 0;
                 tile.addend = c;
                 if (k == 0)
                     tile.addend = g->activation == MK_ACTIVATION_NONE && g->residual != NULL ? (const float *)g->residual + at : NULL;

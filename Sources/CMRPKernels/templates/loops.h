@@ -49,6 +49,12 @@ MK_INLINE vf vf_keep_first(vf v, int64_t n, float rest) {
 /* The larger of each pair; a NaN in v is passed over, because exp(NaN - largest) brings it back. */
 MK_INLINE vf vf_larger(vf largest, vf v) { return vf_max(v, largest); }
 
+/* relu 0: v, 1: max(0, v), 6: min(max(0, v), 6); NaN stays. */
+MK_INLINE vf vf_relu(vf v, int32_t relu) {
+    if (!relu) return v;
+    return vf_min(vf_splat(relu == 6 ? 6.0f : __builtin_inff()), vf_max(vf_splat(0), v));
+}
+
 /* Largest lane, NaN passed over. */
 MK_INLINE float vf_largest_lane(vf v) {
 #if MK_WIDTH == 16

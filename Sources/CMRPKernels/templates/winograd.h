@@ -36,7 +36,8 @@ typedef struct MK_NAME(winograd) {
     int64_t tile_rows, tile_columns, tiles, block; /* tiles: of all images, or of the list; block: of a task */
     int64_t kernel_lane, kernel_channel;           /* strides of the 9 numbers of a kernel, by output and by channel */
     int turned;
-    const float *weight, *bias, *addend;
+    const float *weight, *bias, *addend, *scale;
+    int32_t relu;
     float *packed; /* transformed weights: [point][panel][channel][lane] */
     /* Gradient to the kernel: `to` is read. */
     int64_t channel_blocks, output_blocks, tile_blocks;
@@ -76,7 +77,9 @@ static MK_NAME(winograd) MK_NAME(winograd_plan)(const mk_conv2d *v, int32_t pass
          .turned = gradient,
          .weight = v->weight,
          .bias = v->bias,
-         .addend = v->addend};
+         .addend = v->addend,
+         .scale = pass == MK_CONV2D_FORWARD ? v->scale : NULL,
+         .relu = pass == MK_CONV2D_FORWARD ? v->relu : 0};
     w.kernel_lane = gradient ? 9 : v->channels * 9;
     w.kernel_channel = gradient ? v->channels * 9 : 9;
     w.tile_rows = mk_ceil_divide(w.to_height, MK_WINOGRAD_SIDE);
@@ -268,6 +271,7 @@ static void MK_NAME(winograd_store)(const MK_NAME(winograd) *w, int64_t tile, in
     const MK_NAME(winograd_place) place = MK_NAME(winograd_locate)(w, tile);
     const int64_t rows = mk_least(MK_WINOGRAD_SIDE, w->to_height - place.top);
     const int64_t columns = mk_least(MK_WINOGRAD_SIDE, w->to_width - place.left);
+    const int32_t relu = w->relu;
     const int64_t corner = (place.image * w->to_height + place.top) * w->to_width + place.left;
     MK_EACH_VECTOR(c, n, count, {
         vf lines[4][6];
@@ -287,7 +291,7 @@ static void MK_NAME(winograd_store)(const MK_NAME(winograd) *w, int64_t tile, in
                 const int64_t at = row * w->outputs + first + c;
                 vf sum = y[j] + bias;
                 if (w->addend) sum += vf_load_part(w->addend + at, n);
-                vf_store_part(w->to + at, sum, n);
+                vf_store_part(w->to + at, vf_relu(sum, relu), n);
             }
         }
     });
@@ -306,7 +310,8 @@ static void MK_NAME(winograd_pack_task)(void *context, int64_t panel, int32_t wo
             for (int64_t i = 0; i < MK_WIDTH; ++i) {
                 const float *g = w->weight + (first + lane + i) * w->kernel_lane + c * w->kernel_channel;
                 const int there = first + lane + i < w->outputs;
-                for (int tap = 0; tap < 9; ++tap) numbers[tap][i] = there ? g[w->turned ? 8 - tap : tap] : 0;
+                const float scale = there && w->scale ? w->scale[first + lane + i] : 1;
+                for (int tap = 0; tap < 9; ++tap) numbers[tap][i] = there ? scale * g[w->turned ? 8 - tap : tap] : 0;
             }
             vf rows[6][3];
             for (int j = 0; j < 3; ++j) {
