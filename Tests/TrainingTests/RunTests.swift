@@ -107,6 +107,50 @@ import Testing
         #expect(final?.top1 == best)
     }
 
+    /// Averages of the weights are what is measured, kept and restored, in a folder as in memory, however the run ends.
+    @Test(arguments: [true, false], ["2", "0"])
+    func theBestOfAveragedWeights(_ hasFolder: Bool, _ patience: String) throws {
+        let changes = [
+            ("learning_rate", "0.5"), ("optimizer", "sgd"), ("schedule", "constant"), ("ema_decay", "0.6"), ("validate_epochs", "0.5"),
+        ]
+        // The averages at each measurement, from checkpoints of a run that only goes on.
+        let folders = try (0..<3).map { _ in try TemporaryFolder() }
+        let follower = try start(.finetune, options(changes))
+        var averages: [Int: [Float]] = [:]
+        var (best, bestStep, since, ended) = (-1.0, 0, 0, 40)
+        while try follower.step() == .stepped {
+            let step = follower.progress.step
+            guard step % 2 == 0 else { continue }
+            try follower.trainer.save(to: folders[0].file("state.ckpt"))
+            let file = try SafetensorsFile(path: folders[0].file("state.ckpt"))
+            let entry = try #require(file.entries["average/head.weight"])
+            var values = [Float](repeating: 0, count: entry.count)
+            try values.withUnsafeMutableBufferPointer { try file.read(entry, into: $0) }
+            averages[step] = values
+            let measured = try #require(follower.progress.value("top1"))
+            if measured > best { (best, bestStep, since) = (measured, step, 0) } else { since += 1 }
+            if patience == "2", since == 2 {
+                ended = step
+                break
+            }
+        }
+        try #require(bestStep < ended)
+        func weights(_ run: TrainingRun) throws -> [Float] { Array(try #require(run.trainer.model.parameters["head.weight"]).float32) }
+        func finished(_ more: [(String, String)], _ folder: TemporaryFolder) throws -> TrainingRun {
+            let place = hasFolder ? [("run_folder", folder.path)] : []
+            let run = try start(.finetune, options(changes + [("early_stopping", patience)] + more + place))
+            while try run.step() == .stepped {}
+            #expect(run.progress.step == ended && (run.end == .earlyStopping) == (patience == "2"))
+            return run
+        }
+        #expect(try weights(finished([], folders[1])) == averages[ended])
+        let restored = try finished([("restore_best", "true")], folders[2])
+        #expect(restored.progress.value("best_step") == Double(bestStep))
+        #expect(try weights(restored) == averages[bestStep])
+        #expect(try Inference(restored.trainer.model, options()).evaluate(images(24, options(), first: 1_000))?.top1 == best)
+        #expect(restored.takeNotes().contains("the model has the weights of step \(bestStep)"))
+    }
+
     @Test func eventFilesHoldWhatTheLogHolds() throws {
         let folder = try TemporaryFolder()
         let changes = [("run_folder", folder.path), ("checkpoint_steps", "10")]
@@ -169,8 +213,26 @@ import Testing
         let few = changes + [("run_folder", third.path), ("rollbacks", "1"), ("rollback_factor", "1")]
         let error = #expect(throws: MRPError.self) { try finish(start(.finetune, options(few), measured: false)) }
         #expect(error?.code == .numeric)
-        let none = #expect(throws: MRPError.self) { try start(.finetune, options([("rollbacks", "1")]), measured: false) }
-        #expect(none?.message.contains("needs a run_folder") == true)
+        // Without a folder the state is in memory: the same turns.
+        let remembering = try start(.finetune, options(changes), measured: false)
+        #expect(try finish(remembering) == expected)
+        #expect(remembering.progress.value("rollbacks") == count)
+    }
+
+    /// From a checkpoint that the caller keeps, without a run folder: the way back leads there.
+    @Test func aResumedRunRollsBackToWhereItBegan() throws {
+        let changes = [("optimizer", "sgd"), ("schedule", "constant"), ("rollback_steps", "1000")]
+        let folder = try TemporaryFolder()
+        let first = try start(.finetune, options(changes + [("learning_rate", "1e-3")]), measured: false)
+        for _ in 0..<7 { _ = try first.step() }
+        try first.trainer.save(to: folder.file("run.ckpt"))
+        let wild = changes + [("learning_rate", "1e12"), ("rollbacks", "9"), ("rollback_factor", "1e-6")]
+        let run = try start(.finetune, options(wild), measured: false)
+        _ = try run.step()
+        try run.resume(from: folder.file("run.ckpt"))
+        while try run.step() == .stepped {}
+        let notes = run.takeNotes().filter { $0.contains("rolled back") }
+        #expect(!notes.isEmpty && notes.allSatisfy { $0.contains("rolled back to step 7") }, "\(notes)")
     }
 
     @Test func theMemoryLimitNamesTheLargestBatch() throws {
