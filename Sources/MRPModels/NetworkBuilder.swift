@@ -6,11 +6,11 @@ public struct NetworkBuilder {
     let specifications: [String: ParameterSpecification]
     /// Epsilon of every norm.
     let epsilon: Double
-    /// Whether batch norms take the statistics of the batch and update their running ones, or take the running ones as they are.
+    /// Whether batch norms take the statistics of the batch, or the running ones; then no gradient passes through them.
     let isTraining: Bool
     /// Which branches are left out at random; nil: none.
     let dropPath: DropPath?
-    /// Begins every name: that of a teacher's weights, which are named as the encoder's.
+    /// Begins every name: that of a teacher's weights, which are named as the encoder's. A teacher keeps no running statistics.
     private var prefix = ""
 
     public init(_ graph: Graph, _ parameters: Parameters, epsilon: Double, training: Bool = false, dropPath: DropPath? = nil) {
@@ -21,14 +21,15 @@ public struct NetworkBuilder {
         specifications = Dictionary(uniqueKeysWithValues: parameters.specifications.map { ($0.name, $0) })
     }
 
-    /// A builder that finds the weights whose names begin so, and takes running statistics as they are.
+    /// A builder that finds the weights whose names begin so. In training its batch norms take the statistics of the teacher's own batch, as
+    /// the momentum encoders of the field do; running ones are left alone.
     public func teacher(_ prefix: String) -> NetworkBuilder {
         NetworkBuilder(of: self, prefix: self.prefix + prefix)
     }
 
     private init(of other: NetworkBuilder, prefix: String) {
         (graph, specifications, epsilon) = (other.graph, other.specifications, other.epsilon)
-        (isTraining, dropPath) = (false, nil)
+        (isTraining, dropPath) = (other.isTraining, nil)
         self.prefix = prefix
     }
 
@@ -50,15 +51,20 @@ public struct NetworkBuilder {
         try graph.apply(LayerNorm(epsilon: epsilon), [x, weight(name + ".weight"), weight(name + ".bias")])[0]
     }
 
-    /// Batch norm over all rows of x, then, when asked for, the residual and the activation.
+    /// Batch norm over all rows of x, then, when asked for, the residual and the activation. With running statistics it becomes part of the
+    /// convolution that makes x, and has no gradient.
     public func batchNorm(
         _ name: String, _ x: Value, _ activation: BatchNorm.Activation = .none, residual: Value? = nil, epsilon: Double? = nil
     ) throws -> Value {
         let running = try [weight(name + ".running_mean"), weight(name + ".running_var")]
-        let operation = BatchNorm(epsilon: epsilon ?? self.epsilon, activation: activation, frozen: !isTraining)
-        let inputs = try [x, weight(name + ".weight"), weight(name + ".bias"), residual]
-        let outputs = try graph.apply(operation, inputs + (isTraining ? [] : running))
-        guard isTraining else { return outputs[0] }
+        let (gamma, beta) = try (weight(name + ".weight"), weight(name + ".bias"))
+        guard isTraining else {
+            return try graph.frozenBatchNorm(
+                x, gamma: gamma, beta: beta, mean: running[0], variance: running[1], residual: residual, epsilon: epsilon ?? self.epsilon,
+                activation: activation)
+        }
+        let outputs = try graph.apply(BatchNorm(epsilon: epsilon ?? self.epsilon, activation: activation), [x, gamma, beta, residual])
+        guard prefix.isEmpty else { return outputs[0] }
         try graph.apply(RunningStatistics(rows: graph.type(of: x).rows), running + outputs[1...])
         return outputs[0]
     }

@@ -116,7 +116,7 @@ public struct ResidualNetwork: Equatable, Sendable {
         _ builder: NetworkBuilder
     ) throws -> FeatureMap {
         let weight = try builder.weight(layer.name + ".weight")
-        var result = try convolution(weight, x, kernel: layer.kernel, stride: layer.stride, visible: visible, builder.graph)
+        var result = try x.convolution(weight, kernel: layer.kernel, stride: layer.stride, visible: visible, builder.graph)
         result.value = try builder.batchNorm(layer.norm, result.value, activation, residual: residual)
         return result
     }

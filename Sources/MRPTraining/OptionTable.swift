@@ -193,7 +193,7 @@ public enum OptionTable {
             "Reconstruct pixels standardised per patch (He et al. 2021) instead of raw ones; simmim takes raw ones unless this is set; beit's tokens are of such patches."
         ),
         option(
-            "hidden_cells", .choice(SparseMaskedModeling.HiddenCells.allCases.map(\.rawValue)), "skip", "objective",
+            "hidden_cells", .choice(HiddenCells.allCases.map(\.rawValue)), "skip", "objective",
             "What spark does with hidden cells: skip leaves them out of all computation, zero computes the dense network on images whose hidden cells are zero (for comparison)."
         ),
         option("label_smoothing", fraction, "0.1", "objective", "Weight of the uniform distribution in the classification target."),

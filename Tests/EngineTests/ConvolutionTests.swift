@@ -100,6 +100,99 @@ import Testing
         }
     }
 
+    /// A frozen norm with a residual and a ReLU as part of the convolution before it, against the norm by itself.
+    @Test(arguments: [
+        Geometry(height: 16, width: 12, channels: 32, outputs: 40), Geometry(height: 9, width: 7, channels: 5, outputs: 33, stride: 2),
+        Geometry(height: 6, width: 5, channels: 20, outputs: 37, kernel: 1, padding: 0), Geometry(channels: 4, groups: 2),
+        Geometry(channels: 4, groups: 4), Geometry(kernel: 1, stride: 2, padding: 0),
+    ]) func frozenNorm(_ size: Geometry) throws {
+        let (rows, columns) = try size.windows()
+        let images = 9
+        let shapes = [
+            "x": [images, size.height * size.width, size.channels], "gamma": [size.outputs], "beta": [size.outputs],
+            "mean": [size.outputs], "variance": [size.outputs],
+            "weight": [size.outputs, size.channels / size.groups, size.kernel, size.kernel],
+            "residual": [images, rows.outputSize * columns.outputSize, size.outputs],
+        ]
+        for (activation, hasResidual) in [(BatchNorm.Activation.none, false), (.relu, true), (.relu6, false)] {
+            try compareFrozenNorm(shapes, ids: [:], activation, hasResidual) { graph, values in
+                let operation = Convolution(rows: rows, columns: columns, groups: size.groups)
+                return try graph.apply(operation, [values["x"], values["weight"]])[0]
+            }
+        }
+    }
+
+    @Test(arguments: [1, 2]) func frozenNormOfVisiblePositions(_ stride: Int) throws {
+        let (fine, coarse) = try cells()
+        let window = try Window(4, kernel: 3, stride: stride, padding: 1)
+        let target = stride == 1 ? fine : coarse
+        let ids = ["a": fine.positions, "b": fine.rows, "c": target.positions, "d": target.rows]
+        var shapes = ["x": [2, 8, 40], "weight": [5, 40, 3, 3], "residual": [2, stride == 1 ? 8 : 2, 5]]
+        for name in ["gamma", "beta", "mean", "variance"] { shapes[name] = [5] }
+        try compareFrozenNorm(shapes, ids: ids, .relu, true) { graph, values in
+            try graph.apply(
+                Convolution(rows: window, columns: window),
+                [values["x"], values["weight"], nil, nil, values["a"], values["b"], values["c"], values["d"]])[0]
+        }
+    }
+
+    func compareFrozenNorm(
+        _ shapes: [String: [Int]], ids: [String: Tensor], _ activation: BatchNorm.Activation, _ hasResidual: Bool,
+        convolution: (Graph, [String: Value]) throws -> Value
+    ) throws {
+        for (precision, tolerance) in [(Precision.float64, 1e-12), (.float32, 2e-5)] {
+            let graph = Graph()
+            var (values, bound) = ([String: Value](), ids)
+            for (name, shape) in shapes {
+                let normal = try gradients.normal(shape, name)
+                let tensor = try Tensor(shape, precision: precision)
+                // Weights are small, so that few sums lie beyond 6.
+                for index in 0..<tensor.count {
+                    let value = normal[index]
+                    tensor[index] = name == "variance" ? 0.1 + value * value : name == "weight" ? 0.1 * value : value
+                }
+                bound[name] = tensor
+            }
+            for (name, tensor) in bound { values[name] = graph.bound(name, tensor.type) }
+            let residual = hasResidual ? values["residual"] : nil
+            let statistics = ["gamma", "beta", "mean", "variance"].map { values[$0]! }
+            let inputs = [try convolution(graph, values), statistics[0], statistics[1], residual, statistics[2], statistics[3]]
+            let apart = try graph.apply(BatchNorm(epsilon: 1e-3, activation: activation, frozen: true), inputs)[0]
+            let joined = try graph.frozenBatchNorm(
+                convolution(graph, values), gamma: statistics[0], beta: statistics[1], mean: statistics[2], variance: statistics[3],
+                residual: residual, epsilon: 1e-3, activation: activation)
+            let executor = try Executor(graph, outputs: [apart, joined], bound: bound, compute: Compute(precision: precision))
+            executor.run()
+            let count = graph.shape(of: apart).reduce(1, *)
+            let expected = (0..<count).map { executor.scalar(apart, $0) }
+            let largest = expected.reduce(0) { max($0, abs($1)) }
+            let error = (0..<count).reduce(0) { max($0, abs(executor.scalar(joined, $1) - expected[$1])) }
+            #expect(largest > 0.1 && error <= tolerance * largest, "\(precision): \(error) of \(largest)")
+        }
+    }
+
+    /// A norm joins a convolution that adds nothing itself and whose sum nobody else reads. Only then it has no gradient.
+    @Test func whatFrozenNormsJoin() throws {
+        for (bias, isRead, joins) in [(false, false, true), (true, false, false), (false, true, false)] {
+            let graph = Graph()
+            let window = try Window(4, kernel: 3, padding: 1)
+            let (x, weight) = (graph.bound("x", TensorType([1, 16, 2])), graph.bound("w", TensorType([2, 2, 3, 3])))
+            let one = graph.bound("one", TensorType([2]))
+            let sum = try graph.apply(Convolution(rows: window, columns: window), [x, weight, bias ? one : nil])[0]
+            if isRead { try graph.apply(Add(), [sum, sum]) }
+            let y = try graph.frozenBatchNorm(sum, gamma: one, beta: one, mean: one, variance: one, epsilon: 1e-5, activation: .relu)
+            let again = try graph.frozenBatchNorm(y, gamma: one, beta: one, mean: one, variance: one, epsilon: 1e-5)
+            let loss = try graph.apply(MeanSquaredError(), [again, graph.constant(Tensor([1, 16, 2]))])[0]
+            if joins {
+                let error = #expect(throws: MRPError.self) { try graph.gradients(of: loss, withRespectTo: [weight]) }
+                #expect(error?.code == .unsupported)
+                #expect(error?.message == "a convolution that holds a frozen norm has no gradient")
+            } else {
+                #expect(try graph.gradients(of: loss, withRespectTo: [weight]).count == 1)
+            }
+        }
+    }
+
     /// A block of a residual network: the input is used twice, so its gradients are summed inside a convolution.
     @Test func residualBlock() throws {
         let window = try Window(3, kernel: 3, padding: 1)

@@ -191,6 +191,21 @@ import Testing
             try model.copy().parameters["fc.weight"].map { Array($0.float32) } == model.parameters["fc.weight"].map { Array($0.float32) })
     }
 
+    /// A probe of a frozen encoder, whose norms have no gradient: only the head learns.
+    @Test func frozenEncoder() throws {
+        let options = try options(["frozen_encoder": "true", "epochs": "1"])
+        let data = try Datasets.synthetic(count: 60, seed: 3, options)
+        let model = try Model(encoder: options.encoder(), seed: 3)
+        let trainer = try Trainer(model, data, options, .finetune)
+        let before = try model.copy()
+        while try trainer.step() == .stepped { #expect(trainer.progress.loss.isFinite) }
+        #expect(trainer.progress.step == 3)
+        for (name, tensor) in before.parameters.tensors {
+            let after = try #require(model.parameters[name])
+            #expect(after.float32.elementsEqual(tensor.float32) == !name.hasPrefix("fc."), "\(name)")
+        }
+    }
+
     /// torchvision's names in every spelling, a file of torch's with its counters, and what a file cannot be asked for.
     @Test func spellingsAndWishes() throws {
         let model = try Model(encoder: options().encoder(), head: ClassifierHead(classes: 2, pooling: .mean), seed: 3)

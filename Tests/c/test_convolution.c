@@ -27,7 +27,8 @@ static mk_places visible(int64_t batch, int64_t height, int64_t width, int share
     return places;
 }
 
-static void test_conv2d(convolution t, int share, int64_t side, int with_bias, int with_addend, int direct) {
+/* relu -1: no scale and no ReLU. */
+static void test_conv2d(convolution t, int share, int64_t side, int with_bias, int with_addend, int direct, int relu) {
     mk_conv2d v = {.batch = t.batch, .channels = t.channels, .out_channels = t.out_channels, .groups = t.groups, .direct = direct};
     const double tolerance = direct ? 2e-6 : 2e-5; /* Winograd's method is allowed 1e-4 of the largest value */
     v.rows = window(t.height, t.kernel_h, t.stride, t.padding, t.dilation);
@@ -42,22 +43,25 @@ static void test_conv2d(convolution t, int share, int64_t side, int with_bias, i
                     : visible(t.batch, v.rows.out, v.columns.out, share, side, &out_memory);
     }
     int64_t weights = t.out_channels * (t.channels / t.groups) * t.kernel_h * t.kernel_w;
-    array x = input(v.in.count * t.channels), weight = input(weights), bias = input(t.out_channels),
+    array x = input(v.in.count * t.channels), weight = input(weights), bias = input(t.out_channels), scale = input(t.out_channels),
           y = input(v.out.count * t.out_channels);
     array back_bias = input(t.channels), dy = input(y.count), dx = input(x.count), dweight = input(weights), y_addend = input(y.count),
           x_addend = input(x.count);
     char what[200];
-    snprintf(
-        what, sizeof what, "%lldx%lldx%lldx%lld -> %lld, groups %lld, kernel %lldx%lld, stride %lld, padding %lld, dilation %lld, share %d",
-        (long long)t.batch, (long long)t.height, (long long)t.width, (long long)t.channels, (long long)t.out_channels, (long long)t.groups,
-        (long long)t.kernel_h, (long long)t.kernel_w, (long long)t.stride, (long long)t.padding, (long long)t.dilation, share);
+    snprintf(what, sizeof what,
+             "%lldx%lldx%lldx%lld -> %lld, groups %lld, kernel %lldx%lld, stride %lld, padding %lld, dilation %lld, share %d, relu %d",
+             (long long)t.batch, (long long)t.height, (long long)t.width, (long long)t.channels, (long long)t.out_channels,
+             (long long)t.groups, (long long)t.kernel_h, (long long)t.kernel_w, (long long)t.stride, (long long)t.padding,
+             (long long)t.dilation, share, relu);
     y.floor = sqrt((double)weights / (double)t.out_channels);
     dx.floor = sqrt((double)weights / (double)t.channels);
     dweight.floor = sqrt((double)v.out.count);
     mk_conv2d r = v;
     r.x = x.d, r.weight = weight.d, r.y = y.d, r.bias = with_bias ? bias.d : NULL, r.addend = with_addend ? y_addend.d : NULL;
+    if (relu >= 0) r.scale = scale.d, r.relu = relu;
     for (int32_t pass = 0; pass < 3; pass++) need(fast->conv2d_scratch(&v, pass), reference->conv2d_scratch(&v, pass));
     reference->conv2d(reference_pool, &r, MK_CONV2D_FORWARD);
+    r.scale = NULL, r.relu = 0;
     r.x = dx.d, r.y = dy.d, r.bias = with_bias ? back_bias.d : NULL, r.addend = with_addend ? x_addend.d : NULL;
     reference->conv2d(reference_pool, &r, MK_CONV2D_INPUT_GRADIENT);
     r.x = x.d, r.weight = dweight.d, r.bias = r.addend = NULL;
@@ -67,8 +71,10 @@ static void test_conv2d(convolution t, int share, int64_t side, int with_bias, i
         f.x = x.f, f.weight = weight.f, f.y = y.f, f.bias = with_bias ? bias.f : NULL, f.addend = with_addend ? y_addend.f : NULL;
         spoil(&y);
         if (with_addend == 2) memcpy(y.f, y_addend.f, (size_t)y.count * 4), f.addend = y.f;
+        if (relu >= 0) f.scale = scale.f, f.relu = relu;
         fast->conv2d(p, &f, MK_CONV2D_FORWARD);
         check_array("conv2d forward", what, &y, tolerance);
+        f.scale = NULL, f.relu = 0;
         f.x = dx.f, f.y = dy.f, f.bias = with_bias ? back_bias.f : NULL, f.addend = with_addend ? x_addend.f : NULL;
         spoil(&dx);
         if (with_addend == 2) memcpy(dx.f, x_addend.f, (size_t)dx.count * 4), f.addend = dx.f;
@@ -79,7 +85,7 @@ static void test_conv2d(convolution t, int share, int64_t side, int with_bias, i
         fast->conv2d(p, &f, MK_CONV2D_WEIGHT_GRADIENT);
         check_array("conv2d weight gradient", what, &dweight, 2 * tolerance);
     })
-    FREE(&x, &weight, &bias, &back_bias, &y, &dy, &dx, &dweight, &y_addend, &x_addend);
+    FREE(&x, &weight, &bias, &scale, &back_bias, &y, &dy, &dx, &dweight, &y_addend, &x_addend);
     free(in_memory);
     free(out_memory);
 }
@@ -129,9 +135,15 @@ static void test_convolutions(void) {
         {1, 10, 10, 33, 540, 1, 2, 2, 2, 0, 1},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        for (int direct = 0; direct < 2; direct++) test_conv2d(cases[i], 0, 1, i % 2, (int)(i % 3), direct);
-        for (int share = 40; share <= 100; share += 60) test_conv2d(cases[i], share, 1, 1, (int)((i + 1) % 3), share < 100);
-        for (int64_t side = 2; side <= 4; side += 2) test_conv2d(cases[i], 40, side, 1, (int)((i + side) % 3), 0);
+        static const int relus[] = {1, 0, 6};
+        for (int direct = 0; direct < 2; direct++) {
+            test_conv2d(cases[i], 0, 1, i % 2, (int)(i % 3), direct, -1);
+            test_conv2d(cases[i], 0, 1, 1, (int)((i + 1) % 3), direct, relus[i / 3 % 3]);
+        }
+        for (int share = 40; share <= 100; share += 60)
+            test_conv2d(cases[i], share, 1, 1, (int)((i + 1) % 3), share < 100, share < 100 ? relus[i % 3] : -1);
+        for (int64_t side = 2; side <= 4; side += 2)
+            test_conv2d(cases[i], 40, side, 1, (int)((i + side) % 3), 0, side == 4 ? relus[(i + 1) % 3] : -1);
     }
 }
 
@@ -163,6 +175,9 @@ static void test_batch_norm(int64_t rows, int64_t width, double shift, int relu,
     for (int64_t c = 0; c < width; c++) smallest = fmin(smallest, variance.d[c]);
     dx.floor = 1 / sqrt(smallest + 1e-2);
     need(fast->batch_norm_scratch(&r), (mk_scratch){0, 0});
+    array scale = input(width), offset = input(width);
+    reference->batch_norm_fold(reference_pool, &r, scale.d, offset.d);
+    offset.floor = 10 * fabs(shift);
     ON_EACH_POOL(p, {
         spoil(&mean), spoil(&variance);
         fast->column_moments(p, rows, width, x.f, mean.f, variance.f);
@@ -175,6 +190,10 @@ static void test_batch_norm(int64_t rows, int64_t width, double shift, int relu,
         spoil(&y);
         fast->batch_norm_forward(p, &f);
         check_array("batch_norm", what, &y, 2e-5);
+        spoil(&scale), spoil(&offset);
+        fast->batch_norm_fold(p, &f, scale.f, offset.f);
+        check_array("batch_norm_fold", what, &scale, 1e-5);
+        check_array("batch_norm_fold shift", what, &offset, 1e-5);
         spoil(&dx), spoil(&dz), spoil(&dgamma), spoil(&dbeta);
         fast->batch_norm_backward(p, &f);
         check_array("batch_norm dx", what, &dx, 3e-5);
@@ -197,7 +216,7 @@ static void test_batch_norm(int64_t rows, int64_t width, double shift, int relu,
             CHECK(memcmp(z.f, y.f, (size_t)count * 4) == 0, "y = residual");
         }
     })
-    FREE(&x, &gamma, &beta, &y, &z, &mean, &variance, &dy, &dx, &dz, &dgamma, &dbeta, &added);
+    FREE(&scale, &offset, &x, &gamma, &beta, &y, &z, &mean, &variance, &dy, &dx, &dz, &dgamma, &dbeta, &added);
 }
 
 static void test_pool2d(int64_t batch, int64_t height, int64_t width, int64_t channels, int64_t kernel, int64_t stride, int64_t padding,

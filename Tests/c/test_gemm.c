@@ -31,6 +31,7 @@ static double expected(const mk_gemm *g, const float *residual, const float *aux
         sum += product;
         magnitude += fabs(product);
     }
+    if (g->scale != NULL) sum *= ((const float *)g->scale)[j];
     if (g->bias != NULL) sum += ((const float *)g->bias)[j];
     *v = sum;
     *size = magnitude;
@@ -39,10 +40,11 @@ static double expected(const mk_gemm *g, const float *residual, const float *aux
         double x = auxiliary[i * g->ldc + j];
         return sum * (phi(x) + x * exp(-x * x / 2) / sqrt(2 * 3.14159265358979323846));
     }
-    return residual != NULL ? sum + residual[i * g->ldc + j] : sum;
+    if (residual != NULL) sum += residual[i * g->ldc + j];
+    return g->relu ? fmin(fmax(sum, 0), g->relu == 6 ? 6 : INFINITY) : sum;
 }
 
-enum { NO_BIAS = 1, RESIDUAL = 2, ALIAS = 4, GELU = 8, KEEP = 16, GRADIENT = 32 };
+enum { NO_BIAS = 1, RESIDUAL = 2, ALIAS = 4, GELU = 8, KEEP = 16, GRADIENT = 32, SCALE = 64, RELU = 128, RELU6 = 256 };
 
 static void check_one(int32_t isa, int64_t m, int64_t n, int64_t k, int transposes, int options, int64_t padding) {
     const mk_kernels *kernels = mk_kernels_float32(isa);
@@ -50,11 +52,13 @@ static void check_one(int32_t isa, int64_t m, int64_t n, int64_t k, int transpos
     g.lda = (g.transpose_a ? m : k) + padding;
     g.ldb = (g.transpose_b ? k : n) + padding;
     g.ldc = n + padding;
-    float *a = matrix((g.transpose_a ? k : m) * g.lda), *b = matrix((g.transpose_b ? n : k) * g.ldb), *bias = matrix(n);
+    float *a = matrix((g.transpose_a ? k : m) * g.lda), *b = matrix((g.transpose_b ? n : k) * g.ldb), *bias = matrix(n), *scale = matrix(n);
     float *residual = matrix(m * g.ldc), *auxiliary = matrix(m * g.ldc), *auxiliary_in = matrix(m * g.ldc);
     g.a = a;
     g.b = b;
     g.bias = options & NO_BIAS ? NULL : bias;
+    g.scale = options & SCALE ? scale : NULL;
+    g.relu = options & RELU ? 1 : options & RELU6 ? 6 : 0;
     if (options & GELU) g.activation = MK_ACTIVATION_GELU;
     if (options & GRADIENT) g.activation = MK_ACTIVATION_GELU_GRADIENT;
     memcpy(auxiliary_in, auxiliary, (size_t)(m * g.ldc) * sizeof(float));
@@ -95,6 +99,7 @@ static void check_one(int32_t isa, int64_t m, int64_t n, int64_t k, int transpos
     mk_release(a);
     mk_release(b);
     mk_release(bias);
+    mk_release(scale);
     mk_release(residual);
     mk_release(auxiliary);
     mk_release(auxiliary_in);
@@ -125,7 +130,19 @@ int main(void) {
     static const int64_t sizes[] = {0, 1, 2, 3, 5, 7, 8, 13, 14, 15, 16, 17, 28, 31, 33, 48, 65};
     static const int64_t shapes[][3] = {{1, 1, 1000},   {1, 1000, 77}, {1000, 1, 77},  {129, 200, 385}, {61, 257, 769},
                                         {100, 1600, 9}, {450, 97, 33}, {197, 64, 197}, {29, 35, 3100},  {16, 1100, 3073}};
-    static const int options[] = {0, NO_BIAS, RESIDUAL, ALIAS, NO_BIAS | ALIAS, GELU, GELU | KEEP, GRADIENT | NO_BIAS, GRADIENT};
+    static const int options[] = {0,
+                                  NO_BIAS,
+                                  RESIDUAL,
+                                  ALIAS,
+                                  NO_BIAS | ALIAS,
+                                  GELU,
+                                  GELU | KEEP,
+                                  GRADIENT | NO_BIAS,
+                                  GRADIENT,
+                                  SCALE | RELU,
+                                  SCALE | ALIAS | RELU6,
+                                  RESIDUAL | RELU,
+                                  SCALE};
     enum { SIZES = sizeof sizes / sizeof *sizes, SHAPES = sizeof shapes / sizeof *shapes, OPTIONS = sizeof options / sizeof *options };
     int64_t before = mk_bytes_in_use();
     for (int32_t isa = MK_ISA_BASELINE; isa <= MK_ISA_NEON; ++isa) {

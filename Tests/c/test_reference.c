@@ -258,7 +258,7 @@ typedef struct {
 
 static double gemm_loss(void *context) {
     gemm_case *c = context;
-    mk_gemm g = {2, 3, 4, c->a, 4, c->b, 4, c->c, 3, 0, 1, MK_ACTIVATION_GELU, c->bias, c->auxiliary, NULL};
+    mk_gemm g = {2, 3, 4, c->a, 4, c->b, 4, c->c, 3, 0, 1, MK_ACTIVATION_GELU, c->bias, c->auxiliary, NULL, NULL, 0};
     k->gemm(pool, &g);
     return dot(c->c, c->weights, 6);
 }
@@ -268,14 +268,42 @@ static void test_gelu(void) {
     gemm_case c = {numbers(8, 1), numbers(12, 2), numbers(3, 3), numbers(6, 4), numbers(6, 5), numbers(6, 6)};
     double identity[9] = {1, 0, 0, 0, 1, 0, 0, 0, 1}, dv[6], da[8], dbias[3];
     gemm_loss(&c);
-    mk_gemm factor = {2, 3, 3, c.weights, 3, identity, 3, dv, 3, 0, 0, MK_ACTIVATION_GELU_GRADIENT, NULL, c.auxiliary, NULL};
+    mk_gemm factor = {2, 3, 3, c.weights, 3, identity, 3, dv, 3, 0, 0, MK_ACTIVATION_GELU_GRADIENT, NULL, c.auxiliary, NULL, NULL, 0};
     k->gemm(pool, &factor);
-    mk_gemm product = {2, 4, 3, dv, 3, c.b, 4, da, 4, 0, 0, MK_ACTIVATION_NONE, NULL, NULL, NULL};
+    mk_gemm product = {2, 4, 3, dv, 3, c.b, 4, da, 4, 0, 0, MK_ACTIVATION_NONE, NULL, NULL, NULL, NULL, 0};
     k->gemm(pool, &product);
     k->column_sum(pool, 2, 3, dv, dbias);
     check_gradient("gelu a", gemm_loss, &c, c.a, da, 8);
     check_gradient("gelu bias", gemm_loss, &c, c.bias, dbias, 3);
     free(c.a), free(c.b), free(c.bias), free(c.c), free(c.auxiliary), free((void *)c.weights);
+}
+
+/* A convolution, then batch norm with frozen statistics, a residual and a ReLU, is the convolution with the folded norm. */
+static void test_folded_norm(void) {
+    enum { CHANNELS = 3, OUTPUTS = 4, SIZE = 5, AREA = SIZE * SIZE };
+    double *x = numbers(AREA * CHANNELS, 1), *weight = numbers(OUTPUTS * CHANNELS * 9, 2), *residual = numbers(AREA * OUTPUTS, 3);
+    double *gamma = numbers(OUTPUTS, 4), *beta = numbers(OUTPUTS, 5), *mean = numbers(OUTPUTS, 6), *variance = numbers(OUTPUTS, 7);
+    double y[AREA * OUTPUTS], expected[AREA * OUTPUTS], scale[OUTPUTS], shift[OUTPUTS];
+    for (int c = 0; c < OUTPUTS; c++) variance[c] = variance[c] * variance[c] + 0.01;
+    const mk_window window = {SIZE, SIZE, 3, 1, 1, 1};
+    for (int relu = 0; relu <= 6; relu += relu ? 5 : 1) {
+        mk_conv2d v = {.batch = 1, .channels = CHANNELS, .out_channels = OUTPUTS, .groups = 1, .rows = window, .columns = window};
+        v.in.count = v.out.count = AREA, v.x = x, v.weight = weight, v.y = y;
+        mk_batch_norm b = {.rows = AREA, .width = OUTPUTS, .gamma = gamma, .beta = beta, .mean = mean, .variance = variance};
+        b.x = y, b.y = expected, b.residual = residual, b.epsilon = 1e-3, b.frozen = 1, b.relu = relu;
+        k->conv2d(pool, &v, MK_CONV2D_FORWARD);
+        k->batch_norm_forward(pool, &b);
+        k->batch_norm_fold(pool, &b, scale, shift);
+        v.scale = scale, v.bias = shift, v.addend = residual, v.relu = relu;
+        k->conv2d(pool, &v, MK_CONV2D_FORWARD);
+        int cut = 0;
+        for (int i = 0; i < AREA * OUTPUTS; i++) {
+            CHECK(fabs(y[i] - expected[i]) < 1e-12, "relu %d: %g, expected %g", relu, y[i], expected[i]);
+            cut += expected[i] <= 0;
+        }
+        CHECK(cut > 10 && cut < AREA * OUTPUTS - 10, "%d values are not positive", cut);
+    }
+    free(x), free(weight), free(residual), free(gamma), free(beta), free(mean), free(variance);
 }
 
 /* The transposed and accumulating forms of the product, on values small enough to be exact. */
@@ -284,21 +312,9 @@ static void test_gemm_forms(void) {
     double expected[4] = {5, 11, 14, 23}; /* 2 x 3 times 3 x 2 */
     for (int form = 0; form < 4; form++) {
         double c[4] = {100, 200, 300, 400};
-        mk_gemm g = {2,
-                     2,
-                     3,
-                     form & 1 ? at : a,
-                     form & 1 ? 2 : 3,
-                     form & 2 ? bt : b,
-                     form & 2 ? 3 : 2,
-                     c,
-                     2,
-                     form & 1,
-                     (form & 2) / 2,
-                     MK_ACTIVATION_NONE,
-                     NULL,
-                     NULL,
-                     c};
+        mk_gemm g = {.m = 2, .n = 2, .k = 3, .c = c, .ldc = 2, .residual = c, .transpose_a = form & 1, .transpose_b = (form & 2) / 2};
+        g.a = form & 1 ? at : a, g.lda = form & 1 ? 2 : 3;
+        g.b = form & 2 ? bt : b, g.ldb = form & 2 ? 3 : 2;
         k->gemm(pool, &g);
         for (int i = 0; i < 4; i++) CHECK(c[i] == 100 * (i + 1) + expected[i]);
     }
@@ -336,6 +352,7 @@ int main(void) {
     test_losses(0.1);
     test_losses_by_hand();
     test_gelu();
+    test_folded_norm();
     test_gemm_forms();
     test_adamw();
     mk_pool_destroy(pool);

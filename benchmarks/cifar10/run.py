@@ -4,8 +4,8 @@
     .venv/bin/python benchmarks/cifar10/run.py --data FOLDER --output build/cifar10 scratch --rates 5e-4 1e-3 2e-3 4e-3
     .venv/bin/python benchmarks/cifar10/run.py --data FOLDER --output build/cifar10 finetune
     .venv/bin/python benchmarks/cifar10/run.py --data FOLDER --output build/cifar10 report
-    .venv/bin/python benchmarks/cifar10/run.py --data FOLDER --output build/cifar10 objectives --budget 1800 --finetune-epochs 20
-    .venv/bin/python benchmarks/cifar10/run.py --data FOLDER --output build/cifar10 search --objectives data2vec --budget 300
+    .venv/bin/python benchmarks/cifar10/run.py --data FOLDER --output build/cifar10 objectives --budget 400 --finetune-epochs 10 --vit vit_micro
+    .venv/bin/python benchmarks/cifar10/run.py --data FOLDER --output build/cifar10 search --budget 90 --vit vit_micro
 
 FOLDER holds train/<class>/*.jpg and test/<class>/*.jpg. Network: ViT, patch 4, width 128, depth 6, 4 heads; decoder width 96,
 depth 2 (preset mae_vit_mini_32). With --encoder resnet18 (or another convolutional network) and --width 16 it is that network with
@@ -14,10 +14,11 @@ network on zeroed cells; give each network an OUTPUT of its own. Scratch and fin
 only layer decay and rate differ. Every command can be stopped and started again: pretraining goes on from its checkpoint, finished runs
 are not repeated. Results are lines of JSON in OUTPUT/results.jsonl.
 
-`objectives` gives every pretraining objective the same time on the same ViT (--budget seconds of steps; each is timed first, to know how
-many steps that is), and measures each encoder with the same labelled images: nearest neighbours (k = 20), a linear probe, fine-tuning;
-beside them the random encoder and training from scratch. `search` tries values of one option for one objective (--option,
---values) by the nearest neighbours among training images alone: 5,000 labelled ones for 5,000 others.
+`objectives` gives every pretraining objective the same compute on the same ViT (--vit; --budget seconds of a processor; each is timed first,
+to know how many steps that is), and measures each encoder with the same labelled images: nearest neighbours (k = 20), a linear probe,
+fine-tuning; beside them the random encoder and training from scratch. `search` tries values of one option (--option, --values) for each
+objective by the nearest neighbours among training images alone: 5,000 labelled ones for 5,000 others. `objectives` takes the best values
+that a search in the same OUTPUT found.
 """
 
 import argparse
@@ -126,14 +127,20 @@ OBJECTIVES = ["mae", "simmim", "maskfeat", "beit", "data2vec", "ijepa", "teacher
 
 def objective_config(args: argparse.Namespace, objective: str, **more: object) -> mrp.Config:
     """The objective's preset on the small ViT."""
-    return mrp.Config(f"{objective}_vit_mini_32", threads=args.threads, seed=args.seed, **PRETRAIN_SHARED, **more)
+    return mrp.Config(f"{objective}_vit_mini_32", encoder=args.vit, threads=args.threads, seed=args.seed, **more)
 
 
-PRETRAIN_SHARED = {"pretrain.weight_decay": 0.05}
+def found(args: argparse.Namespace, objective: str) -> dict[str, str]:
+    """The best value of each option that was searched for this objective."""
+    best: dict[str, dict] = {}
+    for line in recorded(args, "search"):
+        if line["objective"] == objective and line["knn"] > best.get(line["option"], {"knn": -1})["knn"]:
+            best[line["option"]] = line
+    return {option: line["value"] for option, line in best.items()}
 
 
 def steps_for(args: argparse.Namespace, objective: str, train: mrp.Dataset, name: str, **more: object) -> float:
-    """Epochs that fit into the budget, by the time of steps after the first few; found once, then recorded."""
+    """Epochs that fit into the budget, by the processor time of steps after the first few; found once, then recorded."""
     same = {"run": name, "budget": args.budget}
     for line in recorded(args, "timing"):
         if line.items() >= same.items():
@@ -142,11 +149,11 @@ def steps_for(args: argparse.Namespace, objective: str, train: mrp.Dataset, name
     trainer = mrp.Trainer(mrp.Model(config), train, config)
     for _ in range(5):
         trainer.step()
-    start, count = time.monotonic(), 0
-    while count < 5 or time.monotonic() - start < min(20, args.budget / 20):
+    start, count = time.process_time(), 0
+    while count < 5 or time.process_time() - start < min(20, args.budget / 20):
         trainer.step()
         count += 1
-    step = (time.monotonic() - start) / count
+    step = (time.process_time() - start) / count
     epochs = round(args.budget / step / trainer.plan.steps, 3)
     record(args, kind="timing", **same, step_seconds=round(step, 4), epochs=epochs)
     return epochs
@@ -187,25 +194,17 @@ def measure(args: argparse.Namespace, name: str, model: mrp.Model, few: mrp.Data
     def missing(measure: str, seed: int) -> bool:
         return not any((line["measure"], line["seed"]) == (measure, seed) for line in done)
 
-    if missing("knn", 0) and name != "scratch":
-        record(args, kind="measure", **same, measure="knn", seed=0, top1=round(100 * neighbours(model, few, test), 2))
-    for measure, more in (
-        ("probe", {"frozen_encoder": True, "epochs": 50, "augmentation": "flip"}),
-        ("finetune", {"epochs": args.finetune_epochs, "learning_rate": args.finetune_rate, **FINETUNE}),
-    ):
-        for seed in args.seeds if measure == "finetune" else args.seeds[:1]:
-            if name in ("random", "scratch") and (measure == "finetune") != (name == "scratch"):
-                continue  # training from scratch is the fine-tuning of the random encoder
-            if missing(measure, seed):
-                config = mrp.Config("mae_vit_mini_32", threads=args.threads, seed=seed, **more)
-                copy = model.copy()
-                copy.finetune(few, config)
-                record(args, kind="measure", **same, measure=measure, seed=seed, top1=round(100 * copy.evaluate(test, "top1", config), 2))
-
-
-def neighbours(model: mrp.Model, few: mrp.Dataset, test: mrp.Dataset) -> float:
-    """Accuracy of 20 nearest neighbours."""
-    return mrp.knn_score(model, few, few.labels, test, test.labels, k=20)
+    for method in ("knn", "linear") if name != "scratch" else ():  # training from scratch is the fine-tuning of the random encoder
+        if missing(method, 0):
+            top1 = model.probe(few, test, method, threads=args.threads)
+            record(args, kind="measure", **same, measure=method, seed=0, top1=round(100 * top1, 2))
+    for seed in args.seeds if name != "random" else ():
+        if missing("finetune", seed):
+            tuning = {"epochs": args.finetune_epochs, "learning_rate": args.finetune_rate, **FINETUNE}
+            config = mrp.Config("mae_vit_mini_32", encoder=args.vit, threads=args.threads, seed=seed, **tuning)
+            copy = model.copy()
+            copy.finetune(few, config)
+            record(args, kind="measure", **same, measure="finetune", seed=seed, top1=round(100 * copy.evaluate(test, "top1", config), 2))
 
 
 def objectives(args: argparse.Namespace) -> None:
@@ -216,7 +215,7 @@ def objectives(args: argparse.Namespace) -> None:
     for name in ("random", "scratch"):
         measure(args, name, fresh, few, test)
     for objective in args.objectives:
-        measure(args, objective, pretrained(args, objective, train, objective), few, test)
+        measure(args, objective, pretrained(args, objective, train, objective, **found(args, objective)), few, test)
     objectives_report(args)
 
 
@@ -226,7 +225,7 @@ def objectives_report(args: argparse.Namespace) -> None:
     print("| run | kNN | linear probe | fine-tuning |\n|---|---|---|---|")
     for name in dict.fromkeys(line["run"] for line in lines):
         cells = []
-        for measure in ("knn", "probe", "finetune"):
+        for measure in ("knn", "linear", "finetune"):
             values = [line["top1"] for line in lines if (line["run"], line["measure"]) == (name, measure)]
             cells.append(f"{sum(values) / len(values):.2f}" if values else "")
         print(f"| {name} | {' | '.join(cells)} |")
@@ -247,15 +246,18 @@ def search(args: argparse.Namespace) -> None:
             name = f"{objective}-{args.option}-{value}-{args.budget:g}"
             if any(line["run"] == name for line in recorded(args, "search")):
                 continue
-            model = pretrained(args, objective, train, name, **{args.option: value})
+            model = pretrained(args, objective, train, name, **{**found(args, objective), args.option: value})
             course = [line for line in recorded(args, "course") if line["run"] == name]
+            top1 = model.probe(few, others, "knn", threads=args.threads)
             record(
-                args, kind="search", run=name, knn=round(100 * neighbours(model, few, others), 2), feature_rank=course[-1]["feature_rank"],
-                loss=course[-1]["loss"],
+                args, kind="search", run=name, objective=objective, option=args.option, value=value, knn=round(100 * top1, 2),
+                feature_rank=course[-1]["feature_rank"], loss=course[-1]["loss"],
             )  # fmt: skip
 
 
 def report(args: argparse.Namespace) -> None:
+    for line in recorded(args, "search"):
+        print(f"search: {line['objective']}, {line['option']} {line['value']}: kNN {line['knn']:.2f} % of training images")
     if recorded(args, "measure"):
         objectives_report(args)
     for line in recorded(args, "pretrain_epoch"):
@@ -293,7 +295,8 @@ def main() -> None:
     parser.add_argument("--sweep-epochs", type=int, default=20, help="of the runs that choose the scratch rate")
     parser.add_argument("--rates", type=float, nargs="+", default=[5e-4, 1e-3, 2e-3, 4e-3])
     parser.add_argument("--objectives", nargs="+", choices=OBJECTIVES, default=OBJECTIVES)
-    parser.add_argument("--budget", type=float, default=1800, help="seconds of steps that each objective may pretrain")
+    parser.add_argument("--budget", type=float, default=1800, help="processor seconds of each pretraining")
+    parser.add_argument("--vit", default="vit_mini", help="the encoder of objectives and search, with patches of 4 x 4")
     parser.add_argument("--option", default="pretrain.base_learning_rate", help="that search tries values of")
     parser.add_argument("--values", nargs="+", default=["7.5e-4", "1.5e-3", "3e-3"])
     args = parser.parse_args()

@@ -22,8 +22,8 @@ typedef struct mk_scratch {
 
 enum { MK_ACTIVATION_NONE = 0, MK_ACTIVATION_GELU = 1, MK_ACTIVATION_GELU_GRADIENT = 2 };
 
-/* C[m,n] = epilogue(op(A)[m,k] op(B)[k,n]); with v = sum + bias[column]:
- *   NONE           C = v (+ residual)
+/* C[m,n] = epilogue(op(A)[m,k] op(B)[k,n]); with v = scale[column] sum + bias[column]:
+ *   NONE           C = relu?(v (+ residual)), with relu 0: no ReLU, 1: max(0, .), 6: min(max(0, .), 6)
  *   GELU           auxiliary = v (when not NULL);  C = v Phi(v), exact (erf)
  *   GELU_GRADIENT  C = v * d gelu(auxiliary)
  * residual is used with NONE only and may be C itself (accumulation). m, n >= 0; k = 0 gives sum = 0. */
@@ -40,6 +40,8 @@ typedef struct mk_gemm {
     const void *bias;     /* n, or NULL */
     void *auxiliary;      /* m x n, row stride ldc, or NULL */
     const void *residual; /* m x n, row stride ldc, or NULL */
+    const void *scale;    /* n, or NULL */
+    int32_t relu;
 } mk_gemm;
 
 /* Multi-head self-attention on a fused qkv: rows of qkv are (3, heads, head_dim), as a linear layer with rows q, k, v makes them.
@@ -113,8 +115,9 @@ enum { MK_CONV2D_FORWARD = 0, MK_CONV2D_INPUT_GRADIENT = 1, MK_CONV2D_WEIGHT_GRA
 
 /* Convolution in two dimensions (cross-correlation), zeros beyond the border:
  *   y[b, oy, ox, o] = bias[o] + sum over i, j, c of weight[o, c, i, j] x[b, oy stride - padding + i dilation, ox ..., group first + c]
+ * and, in the forward pass, with a batch norm of frozen statistics and what follows it: y = relu?(bias + scale[o] sum + addend).
  * With group(o) = o / (out_channels / groups), whose input channels begin at group * channels / groups; groups divides both.
- *   FORWARD          reads x, weight, bias, addend; writes y (+ addend, when not NULL; it may be y itself)
+ *   FORWARD          reads x, weight, scale, bias, addend; writes y (+ addend, when not NULL; it may be y itself)
  *   INPUT_GRADIENT   reads y (the gradient), weight, bias, addend; writes x (its gradient + bias + addend; it may be x itself): it is
  *                    the transposed convolution too, and the bias is that one's
  *   WEIGHT_GRADIENT  reads x and y (the gradient); writes weight (its gradient)
@@ -129,6 +132,8 @@ typedef struct mk_conv2d {
     void *y;            /* out.count x out_channels */
     const void *bias;   /* of the channels of what is written, or NULL; not with WEIGHT_GRADIENT */
     const void *addend; /* shape of what is written, or NULL; not with WEIGHT_GRADIENT */
+    const void *scale;  /* out_channels, or NULL; FORWARD only */
+    int32_t relu;       /* 0, 1, 6 as in mk_batch_norm; FORWARD only */
 } mk_conv2d;
 
 /* y = relu?((x - mean) / sqrt(variance + epsilon) gamma + beta + residual) per column of a matrix (Ioffe & Szegedy 2015), with
@@ -303,6 +308,8 @@ typedef struct mk_kernels {
     void (*column_moments)(mk_pool *, int64_t rows, int64_t width, const void *x, void *mean, void *variance);
     mk_scratch (*batch_norm_scratch)(const mk_batch_norm *); /* enough for forward and backward */
     void (*batch_norm_forward)(mk_pool *, const mk_batch_norm *);
+    /* Frozen statistics as scale x + shift: reads width, epsilon, gamma, beta, mean, variance. */
+    void (*batch_norm_fold)(mk_pool *, const mk_batch_norm *, void *scale, void *shift);
     void (*batch_norm_backward)(mk_pool *, const mk_batch_norm *);
 
     mk_scratch (*image_norm_scratch)(const mk_image_norm *); /* enough for each of the four */

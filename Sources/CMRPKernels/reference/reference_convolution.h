@@ -26,7 +26,7 @@ static mk_scratch MK(conv2d_scratch)(const mk_conv2d *v, int32_t pass) {
 /* Every product of the sum once: `to` of each pass is the factor that the other two are given for. */
 static void MK(conv2d)(mk_pool *pool, const mk_conv2d *v, int32_t pass) {
     REAL *x = v->x, *y = v->y, *weight = v->weight;
-    const REAL *bias = v->bias, *addend = v->addend;
+    const REAL *bias = v->bias, *addend = v->addend, *scale = v->scale;
     int64_t group_in = v->channels / v->groups, group_out = v->out_channels / v->groups, kh = v->rows.kernel, kw = v->columns.kernel;
     int64_t weights = v->out_channels * group_in * kh * kw;
     double *sums = mk_pool_shared(pool);
@@ -37,7 +37,7 @@ static void MK(conv2d)(mk_pool *pool, const mk_conv2d *v, int32_t pass) {
     for (int64_t row = 0; row < v->out.count; row++) {
         for (int64_t o = 0; o < v->out_channels; o++) {
             REAL *at = y + row * v->out_channels + o;
-            double sum = bias && pass == MK_CONV2D_FORWARD ? bias[o] : 0, gradient = pass == MK_CONV2D_FORWARD ? 0 : *at;
+            double sum = 0, gradient = pass == MK_CONV2D_FORWARD ? 0 : *at;
             for (int64_t i = 0; i < kh; i++) {
                 for (int64_t j = 0; j < kw; j++) {
                     int64_t source = MK(window_row)(&v->rows, &v->columns, &v->in, &v->out, row, i, j);
@@ -51,7 +51,10 @@ static void MK(conv2d)(mk_pool *pool, const mk_conv2d *v, int32_t pass) {
                     }
                 }
             }
-            if (pass == MK_CONV2D_FORWARD) *at = (REAL)(addend ? sum + addend[row * v->out_channels + o] : sum);
+            if (pass != MK_CONV2D_FORWARD) continue;
+            if (scale) sum *= scale[o];
+            if (bias) sum += bias[o];
+            *at = (REAL)MK(relu)(addend ? sum + addend[row * v->out_channels + o] : sum, v->relu);
         }
     }
     if (pass == MK_CONV2D_INPUT_GRADIENT)
@@ -92,7 +95,18 @@ static void MK(batch_norm_forward)(mk_pool *pool, const mk_batch_norm *b) {
         int64_t c = i % b->width;
         double value = ((double)x[i] - mean[c]) / sqrt(variance[c] + b->epsilon) * gamma[c] + beta[c];
         if (residual) value += residual[i];
-        y[i] = (REAL)(b->relu && value < 0 ? 0 : b->relu == 6 && value > 6 ? 6 : value);
+        y[i] = (REAL)MK(relu)(value, b->relu);
+    }
+}
+
+static void MK(batch_norm_fold)(mk_pool *pool, const mk_batch_norm *b, void *scale_, void *shift_) {
+    (void)pool;
+    const REAL *gamma = b->gamma, *beta = b->beta, *mean = b->mean, *variance = b->variance;
+    REAL *scale = scale_, *shift = shift_;
+    for (int64_t c = 0; c < b->width; c++) {
+        double factor = gamma[c] / sqrt(variance[c] + b->epsilon);
+        scale[c] = (REAL)factor;
+        shift[c] = (REAL)(beta[c] - mean[c] * factor);
     }
 }
 

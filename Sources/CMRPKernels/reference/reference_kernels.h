@@ -17,10 +17,13 @@ static mk_scratch MK(gemm_scratch)(const mk_gemm *g) {
     return (mk_scratch){0, 0};
 }
 
+/* relu 0: v, 1: max(0, v), 6: min(max(0, v), 6). */
+static double MK(relu)(double v, int32_t relu) { return relu && v < 0 ? 0 : relu == 6 && v > 6 ? 6 : v; }
+
 /* C[m,n] = epilogue(sum over k of op(A)[m,k] op(B)[k,n] + bias[n]); the epilogues are listed at mk_gemm. */
 static void MK(gemm)(mk_pool *pool, const mk_gemm *g) {
     (void)pool;
-    const REAL *a = g->a, *b = g->b, *bias = g->bias, *residual = g->residual;
+    const REAL *a = g->a, *b = g->b, *bias = g->bias, *residual = g->residual, *scale = g->scale;
     REAL *c = g->c, *auxiliary = g->auxiliary;
     for (int64_t i = 0; i < g->m; i++) {
         for (int64_t j = 0; j < g->n; j++) {
@@ -31,6 +34,7 @@ static void MK(gemm)(mk_pool *pool, const mk_gemm *g) {
                 sum += left * right;
             }
             int64_t at = i * g->ldc + j;
+            if (scale) sum *= scale[j];
             if (bias) sum += bias[j];
             if (g->activation == MK_ACTIVATION_GELU) {
                 if (auxiliary) auxiliary[at] = (REAL)sum;
@@ -38,7 +42,7 @@ static void MK(gemm)(mk_pool *pool, const mk_gemm *g) {
             } else if (g->activation == MK_ACTIVATION_GELU_GRADIENT) {
                 c[at] = (REAL)(sum * MK(gelu_derivative)(auxiliary[at]));
             } else {
-                c[at] = (REAL)(residual ? sum + residual[at] : sum);
+                c[at] = (REAL)MK(relu)(residual ? sum + residual[at] : sum, g->relu);
             }
         }
     }
@@ -702,6 +706,7 @@ static const mk_kernels MK(table) = {
     .column_moments = MK(column_moments),
     .batch_norm_scratch = MK(batch_norm_scratch),
     .batch_norm_forward = MK(batch_norm_forward),
+    .batch_norm_fold = MK(batch_norm_fold),
     .batch_norm_backward = MK(batch_norm_backward),
     .image_norm_scratch = MK(image_norm_scratch),
     .group_norm_forward = MK(group_norm_forward),

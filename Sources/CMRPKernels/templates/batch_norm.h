@@ -92,7 +92,7 @@ static void MK_NAME(batch_norm_task)(void *context, int64_t index, int32_t worke
     const mk_batch_norm *b = job->b;
     const int64_t width = b->width, size = mk_rows_per_task(width), first = index * size, last = mk_least(b->rows, first + size);
     const float *beta = b->beta, *mean = b->mean, *scale = job->scale;
-    const vf least = vf_splat(b->relu ? 0.0f : -__builtin_inff()), most = vf_splat(b->relu == 6 ? 6.0f : __builtin_inff());
+    const int32_t relu = b->relu;
     (void)worker;
     for (int64_t r = first; r < last; r++) {
         const float *x = (const float *)b->x + r * width, *residual = b->residual ? (const float *)b->residual + r * width : NULL;
@@ -100,12 +100,12 @@ static void MK_NAME(batch_norm_task)(void *context, int64_t index, int32_t worke
         if (residual) {
             MK_EACH_VECTOR(c, n, width, {
                 vf v = vf_fma(vf_load_part(x + c, n) - vf_load_part(mean + c, n), vf_load_part(scale + c, n), vf_load_part(beta + c, n));
-                vf_store_part(y + c, vf_min(most, vf_max(least, v + vf_load_part(residual + c, n))), n);
+                vf_store_part(y + c, vf_relu(v + vf_load_part(residual + c, n), relu), n);
             });
         } else {
             MK_EACH_VECTOR(c, n, width, {
                 vf v = vf_fma(vf_load_part(x + c, n) - vf_load_part(mean + c, n), vf_load_part(scale + c, n), vf_load_part(beta + c, n));
-                vf_store_part(y + c, vf_min(most, vf_max(least, v)), n);
+                vf_store_part(y + c, vf_relu(v, relu), n);
             });
         }
     }
@@ -114,6 +114,17 @@ static void MK_NAME(batch_norm_task)(void *context, int64_t index, int32_t worke
 static void MK_NAME(batch_norm_forward)(mk_pool *pool, const mk_batch_norm *b) {
     MK_NAME(batch_norm_job) job = MK_NAME(batch_norm_prepare)(pool, b);
     mk_pool_run(pool, mk_ceil_divide(b->rows, mk_rows_per_task(b->width)), MK_NAME(batch_norm_task), &job);
+}
+
+static void MK_NAME(batch_norm_fold)(mk_pool *pool, const mk_batch_norm *b, void *scale_, void *shift_) {
+    const float *gamma = b->gamma, *beta = b->beta, *mean = b->mean, *variance = b->variance;
+    float *scale = scale_, *shift = shift_;
+    (void)pool;
+    for (int64_t c = 0; c < b->width; c++) {
+        const double factor = gamma[c] / sqrt((double)variance[c] + b->epsilon);
+        scale[c] = (float)factor;
+        shift[c] = (float)(beta[c] - mean[c] * factor);
+    }
 }
 
 MK_INLINE vf MK_NAME(relu_gradient)(const mk_batch_norm *b, int64_t at, int64_t n) {

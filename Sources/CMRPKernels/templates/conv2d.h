@@ -30,7 +30,8 @@ typedef struct MK_NAME(conv_product) {
     int64_t n, k, pass_k;
     int64_t row_tasks, column_tasks;
     float *to; /* at the group's first channel */
-    const float *bias, *addend;
+    const float *bias, *addend, *scale;
+    int32_t relu;
     int64_t stride;  /* of a row of `to` */
     int32_t scatter; /* target rows are not in order: sums are kept apart and copied at the end */
     float *packed;
@@ -53,7 +54,7 @@ static mk_gemm MK_NAME(conv_gemm)(const mk_conv2d *v, int32_t pass) {
     case MK_CONV2D_FORWARD:
         g.m = rows, g.n = out, g.k = in;
         g.a = v->x, g.lda = in, g.b = v->weight, g.ldb = in, g.transpose_b = 1;
-        g.c = v->y, g.ldc = out, g.bias = v->bias;
+        g.c = v->y, g.ldc = out, g.bias = v->bias, g.scale = v->scale, g.relu = v->relu;
         break;
     case MK_CONV2D_INPUT_GRADIENT:
         g.m = rows, g.n = in, g.k = out;
@@ -73,13 +74,13 @@ static void MK_NAME(conv_cut)(MK_NAME(conv_product) *p) {
     p->k = MK_NAME(conv_depth)(&p->view);
     p->pass_k = mk_even_part(p->k, MK_GEMM_K);
     int64_t rows = MK_CONV_ROWS, columns = MK_CONV_COLUMNS;
-    if (mk_ceil_div(p->view.count, rows) < MK_CONV_TASKS) rows = mk_ceil_div(p->view.count, MK_CONV_TASKS);
+    if (mk_ceil_divide(p->view.count, rows) < MK_CONV_TASKS) rows = mk_ceil_divide(p->view.count, MK_CONV_TASKS);
     if (rows < MK_CONV_LEAST_ROWS) rows = MK_CONV_LEAST_ROWS;
-    p->row_tasks = mk_ceil_div(p->view.count, mk_ceil_div(rows, MK_TILE_ROWS) * MK_TILE_ROWS);
-    const int64_t wanted = mk_ceil_div(MK_CONV_TASKS, p->row_tasks + (p->row_tasks == 0));
-    if (mk_ceil_div(p->n, columns) < wanted) columns = mk_ceil_div(p->n, wanted);
+    p->row_tasks = mk_ceil_divide(p->view.count, mk_ceil_divide(rows, MK_TILE_ROWS) * MK_TILE_ROWS);
+    const int64_t wanted = mk_ceil_divide(MK_CONV_TASKS, p->row_tasks + (p->row_tasks == 0));
+    if (mk_ceil_divide(p->n, columns) < wanted) columns = mk_ceil_divide(p->n, wanted);
     if (columns < MK_CONV_LEAST_COLUMNS) columns = MK_CONV_LEAST_COLUMNS;
-    p->column_tasks = mk_ceil_div(p->n, mk_ceil_div(columns, MK_TILE_COLUMNS) * MK_TILE_COLUMNS);
+    p->column_tasks = mk_ceil_divide(p->n, mk_ceil_divide(columns, MK_TILE_COLUMNS) * MK_TILE_COLUMNS);
 }
 
 /* What a class of phases needs; phases are 0 in the forward pass. */
@@ -108,12 +109,14 @@ static MK_NAME(conv_product) MK_NAME(conv_class)(const mk_conv2d *v, int32_t pas
     p.to = (float *)(forward ? v->y : v->x) + group * p.n;
     p.addend = v->addend ? (const float *)v->addend + group * p.n : NULL;
     p.bias = v->bias ? (const float *)v->bias + group * p.n : NULL;
+    p.scale = forward && v->scale ? (const float *)v->scale + group * p.n : NULL;
+    p.relu = forward ? v->relu : 0;
     MK_NAME(conv_cut)(&p);
     return p;
 }
 
 MK_INLINE int64_t MK_NAME(conv_packed_floats)(const MK_NAME(conv_product) *p) {
-    return mk_ceil_div(p->n, MK_TILE_COLUMNS) * MK_TILE_COLUMNS * (p->k > 0 ? p->k : 1);
+    return mk_ceil_divide(p->n, MK_TILE_COLUMNS) * MK_TILE_COLUMNS * (p->k > 0 ? p->k : 1);
 }
 
 /* Floats of the gathered panel, and of the sums kept apart. */
@@ -123,7 +126,7 @@ MK_INLINE int64_t MK_NAME(conv_panel_floats)(const MK_NAME(conv_product) *p) {
 
 MK_INLINE int64_t MK_NAME(conv_sum_floats)(const MK_NAME(conv_product) *p) {
     if (!p->scatter || p->row_tasks == 0) return 0;
-    return (mk_ceil_div(p->view.count, p->row_tasks) + MK_TILE_ROWS) * (mk_ceil_div(p->n, p->column_tasks) + MK_TILE_COLUMNS);
+    return (mk_ceil_divide(p->view.count, p->row_tasks) + MK_TILE_ROWS) * (mk_ceil_divide(p->n, p->column_tasks) + MK_TILE_COLUMNS);
 }
 
 /* One panel of packed weights: to[k * lanes + column], lanes a multiple of MK_WIDTH; k runs over (tap row, tap column, channel). */
@@ -131,8 +134,8 @@ static void MK_NAME(conv_pack_task)(void *context, int64_t panel, int32_t worker
     (void)worker;
     const MK_NAME(conv_product) *p = context;
     const MK_NAME(conv_axis) *rows = &p->view.rows, *columns = &p->view.columns;
-    const int64_t first = panel * MK_TILE_COLUMNS, count = mk_smaller(p->n - first, MK_TILE_COLUMNS);
-    const int64_t lanes = mk_ceil_div(count, MK_WIDTH) * MK_WIDTH, channels = p->view.channels;
+    const int64_t first = panel * MK_TILE_COLUMNS, count = mk_least(p->n - first, MK_TILE_COLUMNS);
+    const int64_t lanes = mk_ceil_divide(count, MK_WIDTH) * MK_WIDTH, channels = p->view.channels;
     const int64_t area = p->kernel_rows * p->kernel_columns, forward = p->pass == MK_CONV2D_FORWARD;
     const int64_t column_stride = forward ? p->weight_in * area : area, channel_stride = forward ? area : p->weight_in * area;
     const float *weight = p->weight + p->first_out * p->weight_in * area + first * column_stride;
@@ -142,7 +145,7 @@ static void MK_NAME(conv_pack_task)(void *context, int64_t panel, int32_t worker
         for (int64_t k = 0; k < p->k; ++k)
             for (int64_t j = count; j < lanes; ++j) to[k * lanes + j] = 0;
     for (int64_t c0 = 0; c0 < channels; c0 += BLOCK) {
-        const int64_t c1 = mk_smaller(channels, c0 + BLOCK);
+        const int64_t c1 = mk_least(channels, c0 + BLOCK);
         for (int64_t j = 0; j < count; ++j)
             for (int64_t c = c0; c < c1; ++c) {
                 const float *from = weight + j * column_stride + c * channel_stride;
@@ -153,6 +156,7 @@ static void MK_NAME(conv_pack_task)(void *context, int64_t panel, int32_t worker
                 }
             }
     }
+    if (p->scale) MK_NAME(scale_packed)(p->scale + first, count, p->k, to);
 }
 
 /* Copies finished sums to where they belong. */
@@ -174,24 +178,25 @@ static void MK_NAME(conv_scatter)(const MK_NAME(conv_product) *p, int64_t index,
 
 static void MK_NAME(conv_task)(void *context, int64_t index, int32_t worker) {
     const MK_NAME(conv_product) *p = context;
-    const MK_NAME(range) all_rows = {0, mk_ceil_div(p->view.count, MK_TILE_ROWS)}, all_columns = {0, mk_ceil_div(p->n, MK_TILE_COLUMNS)};
+    const MK_NAME(range) all_rows = {0, mk_ceil_divide(p->view.count, MK_TILE_ROWS)},
+                         all_columns = {0, mk_ceil_divide(p->n, MK_TILE_COLUMNS)};
     const MK_NAME(range) row_panels = MK_NAME(part)(all_rows, p->row_tasks, index % p->row_tasks);
     const MK_NAME(range) column_panels = MK_NAME(part)(all_columns, p->column_tasks, index / p->row_tasks);
     const int64_t first_row = row_panels.begin * MK_TILE_ROWS, first_column = column_panels.begin * MK_TILE_COLUMNS;
-    const int64_t last_row = mk_smaller(p->view.count, row_panels.end * MK_TILE_ROWS);
-    const int64_t width = mk_smaller(p->n, column_panels.end * MK_TILE_COLUMNS) - first_column;
+    const int64_t last_row = mk_least(p->view.count, row_panels.end * MK_TILE_ROWS);
+    const int64_t width = mk_least(p->n, column_panels.end * MK_TILE_COLUMNS) - first_column;
     float *panel = mk_pool_scratch(p->pool, worker), *sums = panel + MK_NAME(conv_panel_floats)(p);
-    const int64_t sums_stride = mk_ceil_div(width, MK_TILE_COLUMNS) * MK_TILE_COLUMNS;
+    const int64_t sums_stride = mk_ceil_divide(width, MK_TILE_COLUMNS) * MK_TILE_COLUMNS;
     const int64_t panel_stride = p->pass_k + MK_CONV_ODD;
     int64_t k = 0;
     do {
-        const int64_t steps = mk_smaller(p->pass_k, p->k - k);
+        const int64_t steps = mk_least(p->pass_k, p->k - k);
         for (int64_t row = first_row; row < last_row; row += MK_TILE_ROWS) {
-            const int64_t rows = mk_smaller(MK_TILE_ROWS, last_row - row);
+            const int64_t rows = mk_least(MK_TILE_ROWS, last_row - row);
             if (steps > 0) MK_NAME(conv_gather)(&p->view, row, rows, k, k + steps, panel, panel_stride);
             for (int64_t cp = column_panels.begin; cp < column_panels.end; ++cp) {
-                const int64_t column = cp * MK_TILE_COLUMNS, columns = mk_smaller(p->n - column, MK_TILE_COLUMNS);
-                const int64_t vectors = mk_ceil_div(columns, MK_WIDTH);
+                const int64_t column = cp * MK_TILE_COLUMNS, columns = mk_least(p->n - column, MK_TILE_COLUMNS);
+                const int64_t vectors = mk_ceil_divide(columns, MK_WIDTH);
                 MK_NAME(tile)
                 t = {.k = steps,
                      .a = panel,
@@ -199,6 +204,7 @@ static void MK_NAME(conv_task)(void *context, int64_t index, int32_t worker) {
                      .b = p->packed + cp * MK_TILE_COLUMNS * p->k + k * vectors * MK_WIDTH,
                      .b_stride = vectors * MK_WIDTH,
                      .bias = k == 0 && p->bias ? p->bias + column : NULL,
+                     .relu = k + steps == p->k ? p->relu : 0,
                      .last_lanes = columns - (vectors - 1) * MK_WIDTH,
                      .ahead_shift = 5,
                      .ahead_step = 64};
@@ -229,7 +235,7 @@ static void MK_NAME(conv_compute)(mk_pool *pool, MK_NAME(conv_product) *p, void 
     if (p->view.count == 0) return;
     p->packed = shared;
     p->pool = pool;
-    if (p->k > 0) mk_pool_run(pool, mk_ceil_div(p->n, MK_TILE_COLUMNS), MK_NAME(conv_pack_task), p);
+    if (p->k > 0) mk_pool_run(pool, mk_ceil_divide(p->n, MK_TILE_COLUMNS), MK_NAME(conv_pack_task), p);
     mk_pool_run(pool, p->row_tasks * p->column_tasks, MK_NAME(visible_fits)(&p->view) ? MK_NAME(visible_task) : MK_NAME(conv_task), p);
 }
 
@@ -238,7 +244,7 @@ static void MK_NAME(conv_classes)(mk_pool *pool, const mk_conv2d *v, int64_t gro
     const int64_t row_phases = v->rows.stride, column_phases = v->columns.stride;
     int32_t *order = mk_pool_shared(pool);
     const int sorted = v->in.positions && row_phases * column_phases > 1;
-    const int64_t order_bytes = sorted ? mk_ceil_div(v->in.count * 4, 64) * 64 : 0;
+    const int64_t order_bytes = sorted ? mk_ceil_divide(v->in.count * 4, 64) * 64 : 0;
     int64_t filled = 0;
     for (int64_t phase = 0; phase < row_phases * column_phases; ++phase) {
         const int64_t row_phase = phase / column_phases, column_phase = phase % column_phases, begin = filled;
@@ -286,7 +292,7 @@ static mk_scratch MK_NAME(conv2d_scratch)(const mk_conv2d *v, int32_t pass) {
     for (int64_t phase = 0; phase < (gradient ? v->rows.stride * v->columns.stride : 1); ++phase) {
         MK_NAME(conv_product) p = MK_NAME(conv_class)(v, pass, phase / v->columns.stride, phase % v->columns.stride, 0);
         int64_t sums = 0;
-        if (p.scatter) sums = (MK_CONV_ROWS + 2 * MK_TILE_ROWS) * (mk_smaller(p.n, MK_CONV_COLUMNS) + 2 * MK_TILE_COLUMNS);
+        if (p.scatter) sums = (MK_CONV_ROWS + 2 * MK_TILE_ROWS) * (mk_least(p.n, MK_CONV_COLUMNS) + 2 * MK_TILE_COLUMNS);
         int64_t own = MK_NAME(conv_panel_floats)(&p) + sums;
         if (MK_NAME(visible_fits)(&p.view)) own = MK_NAME(visible_floats)(&p);
         own *= (int64_t)sizeof(float);

@@ -40,6 +40,7 @@ static void MK_NAME(depthwise_task)(void *context, int64_t index, int32_t worker
     const int64_t width = gradient ? v->columns.in : v->columns.out, height = gradient ? v->rows.in : v->rows.out, channels = v->channels;
     const int64_t size = mk_rows_per_task(channels), first = index * size, last = mk_least(target->count, first + size);
     const float *from = gradient ? v->y : v->x, *bias = v->bias, *addend = v->addend;
+    const int32_t relu = gradient ? 0 : v->relu;
     (void)worker;
     for (int64_t row = first; row < last; ++row) {
         const int64_t position = target->positions ? target->positions[row] : row;
@@ -59,6 +60,7 @@ static void MK_NAME(depthwise_task)(void *context, int64_t index, int32_t worker
                     vf_store_part(to + c, vf_fma(vf_load_part(at + c, n), vf_load_part(weight + c, n), vf_load_part(to + c, n)), n);
                 });
             }
+        if (relu) MK_EACH_VECTOR(c, n, channels, { vf_store_part(to + c, vf_relu(vf_load_part(to + c, n), relu), n); });
     }
 }
 
@@ -94,6 +96,7 @@ static void MK_NAME(depthwise)(mk_pool *pool, const mk_conv2d *v, int32_t pass) 
         return;
     }
     MK_NAME(depthwise_job) job = {v, pass, v->rows.kernel * v->columns.kernel, mk_blocks(v->out.count), mk_pool_shared(pool)};
+    const float *scale = pass == MK_CONV2D_FORWARD ? v->scale : NULL;
     float *weight = v->weight;
     if (pass == MK_CONV2D_WEIGHT_GRADIENT) {
         mk_pool_run(pool, job.blocks, MK_NAME(depthwise_weights_task), &job);
@@ -106,7 +109,7 @@ static void MK_NAME(depthwise)(mk_pool *pool, const mk_conv2d *v, int32_t pass) 
         return;
     }
     for (int64_t tap = 0; tap < job.taps; ++tap)
-        for (int64_t c = 0; c < v->channels; ++c) job.packed[tap * v->channels + c] = weight[c * job.taps + tap];
+        for (int64_t c = 0; c < v->channels; ++c) job.packed[tap * v->channels + c] = (scale ? scale[c] : 1) * weight[c * job.taps + tap];
     const int64_t rows = pass == MK_CONV2D_FORWARD ? v->out.count : v->in.count;
     mk_pool_run(pool, mk_ceil_divide(rows, mk_rows_per_task(v->channels)), MK_NAME(depthwise_task), &job);
 }

@@ -16,6 +16,7 @@ typedef struct MK_NAME(strips) {
     const float *from;                                                   /* the source */
     float *to;                                                           /* the target; the gradient to the kernel only reads it */
     const float *bias, *addend, *zeros;
+    int32_t relu;
     float *packed; /* kernels [tap][channel]; of the gradient: blocks of sums */
     int64_t blocks;
 } MK_NAME(strips);
@@ -43,7 +44,8 @@ static MK_NAME(strips) MK_NAME(strips_plan)(const mk_conv2d *v, int32_t pass) {
          .from = gradient ? v->y : v->x,
          .to = gradient ? v->x : v->y,
          .bias = v->bias,
-         .addend = v->addend};
+         .addend = v->addend,
+         .relu = pass == MK_CONV2D_FORWARD ? v->relu : 0};
     s.lines = v->batch * s.target_height;
     s.blocks = mk_least(MK_STRIP_BLOCKS, s.lines);
     return s;
@@ -127,7 +129,7 @@ MK_INLINE void MK_NAME(strip_compute)(const MK_NAME(strips) *s, const MK_NAME(st
             if (strip->rows[o] < 0) continue;
             const int64_t at = strip->rows[o] * channels + c;
             if (s->addend) sum[o] += vf_load_part(s->addend + at, n);
-            vf_store_part(s->to + at, sum[o], n);
+            vf_store_part(s->to + at, vf_relu(sum[o], s->relu), n);
         }
     });
 }
@@ -234,8 +236,10 @@ static void MK_NAME(depthwise_strips)(mk_pool *pool, const mk_conv2d *v, int32_t
         return;
     }
     /* The gradient to the input is the sum with the kernel turned round. */
+    const float *scale = pass == MK_CONV2D_FORWARD ? v->scale : NULL;
     for (int64_t tap = 0; tap < taps; ++tap)
         for (int64_t c = 0; c < s.channels; ++c)
-            s.packed[tap * s.channels + c] = weight[c * taps + (pass == MK_CONV2D_INPUT_GRADIENT ? taps - 1 - tap : tap)];
+            s.packed[tap * s.channels + c] =
+                (scale ? scale[c] : 1) * weight[c * taps + (pass == MK_CONV2D_INPUT_GRADIENT ? taps - 1 - tap : tap)];
     mk_pool_run(pool, mk_ceil_divide(s.lines, MK_STRIP_LINES), MK_NAME(strips_task), &s);
 }

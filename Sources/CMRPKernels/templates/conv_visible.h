@@ -32,7 +32,7 @@ MK_INLINE int64_t MK_NAME(visible_k)(const MK_NAME(conv_product) *p) { return mk
 MK_INLINE int64_t MK_NAME(visible_rows)(void) { return MK_CONV_ROWS + 2 * MK_TILE_ROWS; }
 
 MK_INLINE int64_t MK_NAME(visible_columns)(const MK_NAME(conv_product) *p) {
-    return mk_ceil_div(mk_smaller(p->n, MK_CONV_COLUMNS), MK_TILE_COLUMNS) * MK_TILE_COLUMNS + MK_TILE_COLUMNS;
+    return mk_ceil_divide(mk_least(p->n, MK_CONV_COLUMNS), MK_TILE_COLUMNS) * MK_TILE_COLUMNS + MK_TILE_COLUMNS;
 }
 
 MK_INLINE int64_t MK_NAME(visible_floats)(const MK_NAME(conv_product) *p) {
@@ -51,13 +51,13 @@ static void MK_NAME(visible_add)(const float *product, int64_t rows, int64_t col
 static void MK_NAME(visible_task)(void *context, int64_t index, int32_t worker) {
     const MK_NAME(conv_product) *p = context;
     const MK_NAME(conv_view) *v = &p->view;
-    const MK_NAME(range) all_rows = {0, mk_ceil_div(v->count, MK_TILE_ROWS)}, all_columns = {0, mk_ceil_div(p->n, MK_TILE_COLUMNS)};
+    const MK_NAME(range) all_rows = {0, mk_ceil_divide(v->count, MK_TILE_ROWS)}, all_columns = {0, mk_ceil_divide(p->n, MK_TILE_COLUMNS)};
     const MK_NAME(range) row_panels = MK_NAME(part)(all_rows, p->row_tasks, index % p->row_tasks);
     const MK_NAME(range) column_panels = MK_NAME(part)(all_columns, p->column_tasks, index / p->row_tasks);
     const int64_t first_row = row_panels.begin * MK_TILE_ROWS, first_column = column_panels.begin * MK_TILE_COLUMNS;
-    const int64_t count = mk_smaller(v->count, row_panels.end * MK_TILE_ROWS) - first_row;
-    const int64_t width = mk_smaller(p->n, column_panels.end * MK_TILE_COLUMNS) - first_column;
-    const int64_t stride = mk_ceil_div(width, MK_TILE_COLUMNS) * MK_TILE_COLUMNS, pass_k = MK_NAME(visible_k)(p);
+    const int64_t count = mk_least(v->count, row_panels.end * MK_TILE_ROWS) - first_row;
+    const int64_t width = mk_least(p->n, column_panels.end * MK_TILE_COLUMNS) - first_column;
+    const int64_t stride = mk_ceil_divide(width, MK_TILE_COLUMNS) * MK_TILE_COLUMNS, pass_k = MK_NAME(visible_k)(p);
     const int64_t panel_stride = pass_k + MK_CONV_ODD;
     float *panel = mk_pool_scratch(p->pool, worker), *product = panel + MK_TILE_ROWS * panel_stride;
     float *sums = product + MK_TILE_ROWS * MK_TILE_COLUMNS;
@@ -78,10 +78,10 @@ static void MK_NAME(visible_task)(void *context, int64_t index, int32_t worker) 
         }
         for (int64_t k = 0; k < v->channels; k += pass_k)
             for (int64_t i = 0; i < there; i += MK_TILE_ROWS) {
-                const int64_t rows = mk_smaller(MK_TILE_ROWS, there - i), steps = mk_smaller(pass_k, v->channels - k);
+                const int64_t rows = mk_least(MK_TILE_ROWS, there - i), steps = mk_least(pass_k, v->channels - k);
                 for (int64_t j = 0; j < rows; ++j) mk_copy(panel + j * panel_stride, v->from + sources[i + j] * v->stride + k, steps);
                 for (int64_t cp = column_panels.begin; cp < column_panels.end; ++cp) {
-                    const int64_t vectors = mk_ceil_div(mk_smaller(p->n - cp * MK_TILE_COLUMNS, MK_TILE_COLUMNS), MK_WIDTH);
+                    const int64_t vectors = mk_ceil_divide(mk_least(p->n - cp * MK_TILE_COLUMNS, MK_TILE_COLUMNS), MK_WIDTH);
                     MK_NAME(tile)
                     t = {.k = steps,
                          .a = panel,
@@ -102,13 +102,15 @@ static void MK_NAME(visible_task)(void *context, int64_t index, int32_t worker) 
                 }
             }
     }
+    const int32_t relu = p->relu;
     for (int64_t i = 0; i < count; ++i) {
         const int64_t at = targets[i].at * p->stride + first_column;
         const float *from = sums + i * stride, *addend = p->addend ? p->addend + at : NULL;
         if (addend) {
-            MK_EACH_VECTOR(c, n, width, { vf_store_part(p->to + at + c, vf_load_part(from + c, n) + vf_load_part(addend + c, n), n); });
+            MK_EACH_VECTOR(c, n, width,
+                           { vf_store_part(p->to + at + c, vf_relu(vf_load_part(from + c, n) + vf_load_part(addend + c, n), relu), n); });
         } else {
-            mk_copy(p->to + at, from, width);
+            MK_EACH_VECTOR(c, n, width, { vf_store_part(p->to + at + c, vf_relu(vf_load_part(from + c, n), relu), n); });
         }
     }
 }

@@ -10,6 +10,8 @@
 #ifndef MK_GEMM_H
 #define MK_GEMM_H
 
+#include "loops.h"
+
 enum {
     MK_GEMM_K = MK_WIDTH == 16 ? 512 : 320,       /* k per pass over C */
     MK_GEMM_COLUMNS = MK_WIDTH == 16 ? 512 : 256, /* columns of C per task */
@@ -49,12 +51,8 @@ typedef struct MK_NAME(gemm_plan) {
     float *packed_a, *packed_b;
 } MK_NAME(gemm_plan);
 
-MK_INLINE int64_t mk_ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
-
-MK_INLINE int64_t mk_smaller(int64_t a, int64_t b) { return a < b ? a : b; }
-
 /* The size of each of the fewest equal parts of `total` that do not exceed `most`. */
-MK_INLINE int64_t mk_even_part(int64_t total, int64_t most) { return total == 0 ? 1 : mk_ceil_div(total, mk_ceil_div(total, most)); }
+MK_INLINE int64_t mk_even_part(int64_t total, int64_t most) { return total == 0 ? 1 : mk_ceil_divide(total, mk_ceil_divide(total, most)); }
 
 /* The index-th of `parts` nearly equal parts of a range. */
 MK_INLINE MK_NAME(range) MK_NAME(part)(MK_NAME(range) whole, int64_t parts, int64_t index) {
@@ -65,11 +63,11 @@ MK_INLINE MK_NAME(range) MK_NAME(part)(MK_NAME(range) whole, int64_t parts, int6
 static MK_NAME(gemm_plan) MK_NAME(gemm_make_plan)(const mk_gemm *g) {
     MK_NAME(gemm_plan) plan = {.g = g};
     if (g->m == 0 || g->n == 0) return plan;
-    plan.row_panels = mk_ceil_div(g->m, MK_TILE_ROWS);
-    plan.column_panels = mk_ceil_div(g->n, MK_TILE_COLUMNS);
+    plan.row_panels = mk_ceil_divide(g->m, MK_TILE_ROWS);
+    plan.column_panels = mk_ceil_divide(g->n, MK_TILE_COLUMNS);
     plan.pass_k = mk_even_part(g->k, MK_GEMM_K);
     const int small_b = g->k <= MK_GEMM_SMALL_FLOATS / (plan.column_panels * MK_TILE_COLUMNS + 1);
-    plan.pack_b = g->transpose_b || !small_b || g->n % MK_WIDTH != 0;
+    plan.pack_b = g->transpose_b || !small_b || g->n % MK_WIDTH != 0 || g->scale != NULL;
     /* Rows of A a multiple of 4096 bytes apart fall on the same few places of the caches. */
     const int crowded = g->lda % 1024 == 0 && g->m > 1 && g->k > 1;
     plan.pack_a = crowded || (g->transpose_a && g->k > MK_GEMM_SMALL_FLOATS / (g->m + 1));
@@ -77,16 +75,16 @@ static MK_NAME(gemm_plan) MK_NAME(gemm_make_plan)(const mk_gemm *g) {
     plan.round_rows = plan.pack_a ? mk_even_part(plan.row_panels, MK_GEMM_MOST_PACKED / MK_TILE_ROWS) : plan.row_panels;
     plan.round_columns = plan.pack_b ? mk_even_part(plan.column_panels, MK_GEMM_MOST_PACKED / MK_TILE_COLUMNS) : plan.column_panels;
 
-    plan.column_tasks = mk_ceil_div(plan.round_columns * MK_TILE_COLUMNS, MK_GEMM_COLUMNS);
-    const int64_t columns = mk_ceil_div(plan.round_columns * MK_TILE_COLUMNS, plan.column_tasks);
-    int64_t least = mk_ceil_div(MK_GEMM_TASK_WORK, MK_TILE_ROWS * (plan.round_k + 1) * columns);
+    plan.column_tasks = mk_ceil_divide(plan.round_columns * MK_TILE_COLUMNS, MK_GEMM_COLUMNS);
+    const int64_t columns = mk_ceil_divide(plan.round_columns * MK_TILE_COLUMNS, plan.column_tasks);
+    int64_t least = mk_ceil_divide(MK_GEMM_TASK_WORK, MK_TILE_ROWS * (plan.round_k + 1) * columns);
     if (g->k > MK_GEMM_K && least < MK_GEMM_LEAST_ROWS / MK_TILE_ROWS) least = MK_GEMM_LEAST_ROWS / MK_TILE_ROWS;
-    int64_t tasks = mk_ceil_div(plan.round_rows * MK_TILE_ROWS, MK_GEMM_ROWS);
-    if (tasks * plan.column_tasks < MK_GEMM_TASKS) tasks = mk_ceil_div(MK_GEMM_TASKS, plan.column_tasks);
-    plan.row_tasks = mk_smaller(tasks, mk_ceil_div(plan.round_rows, least));
+    int64_t tasks = mk_ceil_divide(plan.round_rows * MK_TILE_ROWS, MK_GEMM_ROWS);
+    if (tasks * plan.column_tasks < MK_GEMM_TASKS) tasks = mk_ceil_divide(MK_GEMM_TASKS, plan.column_tasks);
+    plan.row_tasks = mk_least(tasks, mk_ceil_divide(plan.round_rows, least));
 
-    plan.a_together = mk_ceil_div(MK_GEMM_PACK_FLOATS, MK_TILE_ROWS * plan.round_k);
-    plan.b_together = mk_ceil_div(MK_GEMM_PACK_FLOATS, MK_TILE_COLUMNS * plan.round_k);
+    plan.a_together = mk_ceil_divide(MK_GEMM_PACK_FLOATS, MK_TILE_ROWS * plan.round_k);
+    plan.b_together = mk_ceil_divide(MK_GEMM_PACK_FLOATS, MK_TILE_COLUMNS * plan.round_k);
     return plan;
 }
 
@@ -111,7 +109,7 @@ MK_INLINE void MK_NAME(load_transposed)(const float *from, int64_t stride, const
         MK_UNROLL for (int i = 0; i < MK_WIDTH; ++i) block[i] = i < most ? vf_load(from + i * stride) : (vf){0};
     } else {
         MK_UNROLL for (int i = 0; i < MK_WIDTH; ++i) block[i] =
-            i < rows ? vf_load_n(from + i * stride, mk_smaller(length, MK_WIDTH)) : (vf){0};
+            i < rows ? vf_load_n(from + i * stride, mk_least(length, MK_WIDTH)) : (vf){0};
     }
     vf_transpose(block);
 }
@@ -143,7 +141,7 @@ MK_INLINE void MK_NAME(pack_a_columns)(const float *a, int64_t lda, int64_t rows
             }
         for (; row < rows; row += MK_TILE_ROWS, at += k * MK_PACKED_A_ROWS)
             for (int64_t first = 0; first < MK_PACKED_A_ROWS && row + first < rows; first += MK_WIDTH)
-                vf_store(at + first, vf_load_n(from + row + first, mk_smaller(rows - row - first, MK_WIDTH)));
+                vf_store(at + first, vf_load_n(from + row + first, mk_least(rows - row - first, MK_WIDTH)));
     }
 }
 
@@ -156,15 +154,15 @@ MK_INLINE void MK_NAME(pack_b_rows)(const float *b, int64_t ldb, int64_t columns
             }
         return;
     }
-    int64_t stride = mk_ceil_div(columns, MK_WIDTH) * MK_WIDTH;
+    int64_t stride = mk_ceil_divide(columns, MK_WIDTH) * MK_WIDTH;
     for (int64_t p = 0; p < k; ++p)
         for (int64_t j = 0; j < columns; j += MK_WIDTH)
-            vf_store(to + p * stride + j, vf_load_n(b + p * ldb + j, mk_smaller(columns - j, MK_WIDTH)));
+            vf_store(to + p * stride + j, vf_load_n(b + p * ldb + j, mk_least(columns - j, MK_WIDTH)));
 }
 
 /* The same from B stored transposed (n x k). */
 MK_INLINE void MK_NAME(pack_b_columns)(const float *b, int64_t ldb, int64_t columns, int64_t k, float *to) {
-    int64_t stride = mk_ceil_div(columns, MK_WIDTH) * MK_WIDTH;
+    int64_t stride = mk_ceil_divide(columns, MK_WIDTH) * MK_WIDTH;
     for (int64_t p = 0; p < k; p += MK_WIDTH)
         for (int64_t j = 0; j < columns; j += MK_WIDTH) {
             vf block[MK_WIDTH];
@@ -180,6 +178,15 @@ MK_INLINE void MK_NAME(pack_b_columns)(const float *b, int64_t ldb, int64_t colu
         }
 }
 
+/* Multiplies the columns of a packed panel of B by their factors. */
+static void MK_NAME(scale_packed)(const float *scale, int64_t columns, int64_t k, float *to) {
+    const int64_t stride = mk_ceil_divide(columns, MK_WIDTH) * MK_WIDTH;
+    for (int64_t j = 0; j < columns; j += MK_WIDTH) {
+        const vf factor = vf_load_n(scale + j, mk_least(columns - j, MK_WIDTH));
+        for (int64_t p = 0; p < k; ++p) vf_store(to + p * stride + j, vf_load(to + p * stride + j) * factor);
+    }
+}
+
 /* One task of packing: some panels of B, then some of A. */
 static void MK_NAME(gemm_pack_task)(void *context, int64_t index, int32_t worker) {
     (void)worker;
@@ -187,20 +194,21 @@ static void MK_NAME(gemm_pack_task)(void *context, int64_t index, int32_t worker
     const mk_gemm *g = plan->g;
     const int64_t k = plan->steps.begin, steps = plan->steps.end - k;
     if (index < plan->b_tasks) {
-        const int64_t begin = plan->columns.begin + index * plan->b_together, end = mk_smaller(begin + plan->b_together, plan->columns.end);
+        const int64_t begin = plan->columns.begin + index * plan->b_together, end = mk_least(begin + plan->b_together, plan->columns.end);
         for (int64_t panel = begin; panel < end; ++panel) {
-            const int64_t column = panel * MK_TILE_COLUMNS, columns = mk_smaller(g->n - column, MK_TILE_COLUMNS);
+            const int64_t column = panel * MK_TILE_COLUMNS, columns = mk_least(g->n - column, MK_TILE_COLUMNS);
             float *to = plan->packed_b + (panel - plan->columns.begin) * MK_TILE_COLUMNS * steps;
             if (g->transpose_b)
                 MK_NAME(pack_b_columns)((const float *)g->b + column * g->ldb + k, g->ldb, columns, steps, to);
             else
                 MK_NAME(pack_b_rows)((const float *)g->b + k * g->ldb + column, g->ldb, columns, steps, to);
+            if (g->scale != NULL) MK_NAME(scale_packed)((const float *)g->scale + column, columns, steps, to);
         }
         return;
     }
     const int64_t begin = plan->rows.begin + (index - plan->b_tasks) * plan->a_together,
-                  end = mk_smaller(begin + plan->a_together, plan->rows.end);
-    const int64_t row = begin * MK_TILE_ROWS, rows = mk_smaller(g->m, end * MK_TILE_ROWS) - row;
+                  end = mk_least(begin + plan->a_together, plan->rows.end);
+    const int64_t row = begin * MK_TILE_ROWS, rows = mk_least(g->m, end * MK_TILE_ROWS) - row;
     float *to = plan->packed_a + (begin - plan->rows.begin) * MK_PACKED_A_ROWS * steps;
     if (g->transpose_a)
         MK_NAME(pack_a_columns)((const float *)g->a + k * g->lda + row, g->lda, rows, steps, to);
@@ -213,7 +221,7 @@ static void MK_NAME(gemm_activate)(int32_t activation, int64_t rows, int64_t col
                                    int64_t ldc) {
     for (int64_t i = 0; i < rows; ++i)
         for (int64_t j = 0; j < columns; j += MK_WIDTH) {
-            int64_t at = i * ldc + j, lanes = mk_smaller(columns - j, MK_WIDTH);
+            int64_t at = i * ldc + j, lanes = mk_least(columns - j, MK_WIDTH);
             vf x = vf_load_n(v + at, lanes);
             if (activation == MK_ACTIVATION_GELU)
                 x = vf_gelu(x);
@@ -260,10 +268,10 @@ static void MK_NAME(gemm_task)(void *context, int64_t index, int32_t worker) {
     const int by_columns = plan->pack_a || g->transpose_a;
     const int64_t round = plan->steps.end - plan->steps.begin;
     for (int64_t k = plan->steps.begin, steps; k < plan->steps.end || g->k == 0; k += steps) {
-        steps = mk_smaller(plan->steps.end - k, plan->pass_k);
+        steps = mk_least(plan->steps.end - k, plan->pass_k);
         const int finished = k + steps == g->k;
         for (int64_t row_panel = rows.begin; row_panel < rows.end; ++row_panel) {
-            const int64_t row = row_panel * MK_TILE_ROWS, tile_rows = mk_smaller(g->m - row, MK_TILE_ROWS);
+            const int64_t row = row_panel * MK_TILE_ROWS, tile_rows = mk_least(g->m - row, MK_TILE_ROWS);
             MK_NAME(tile) tile = {.k = steps, .a_stride = g->lda, .ldc = g->ldc};
             tile.a = (const float *)g->a + (g->transpose_a ? k * g->lda + row : row * g->lda + k);
             if (plan->pack_a) {
@@ -271,8 +279,8 @@ static void MK_NAME(gemm_task)(void *context, int64_t index, int32_t worker) {
                 tile.a_stride = MK_PACKED_A_ROWS;
             }
             for (int64_t panel = columns.begin; panel < columns.end; ++panel) {
-                const int64_t column = panel * MK_TILE_COLUMNS, tile_columns = mk_smaller(g->n - column, MK_TILE_COLUMNS);
-                const int64_t vectors = mk_ceil_div(tile_columns, MK_WIDTH);
+                const int64_t column = panel * MK_TILE_COLUMNS, tile_columns = mk_least(g->n - column, MK_TILE_COLUMNS);
+                const int64_t vectors = mk_ceil_divide(tile_columns, MK_WIDTH);
                 const int64_t at = row * g->ldc + column;
                 float *c = (float *)g->c + at;
                 float *auxiliary = g->auxiliary == NULL ? NULL : (float *)g->auxiliary + at;
@@ -287,6 +295,7 @@ static void MK_NAME(gemm_task)(void *context, int64_t index, int32_t worker) {
                 tile.last_lanes = tile_columns - (vectors - 1) * MK_WIDTH;
                 /* Bias and residual join the first pass: the residual may be c itself, which the pass overwrites. */
                 tile.bias = k == 0 && g->bias != NULL ? (const float *)g->bias + column : NULL;
+                tile.relu = finished ? g->relu : 0;
                 tile.addend = c;
                 if (k == 0)
                     tile.addend = g->activation == MK_ACTIVATION_NONE && g->residual != NULL ? (const float *)g->residual + at : NULL;
@@ -307,14 +316,14 @@ static void MK_NAME(gemm)(mk_pool *pool, const mk_gemm *g) {
     plan.packed_b = mk_pool_shared(pool);
     plan.packed_a = plan.packed_b + MK_NAME(packed_b_floats)(&plan);
     for (int64_t column = 0; column < plan.column_panels; column += plan.round_columns) {
-        plan.columns = (MK_NAME(range)){column, mk_smaller(column + plan.round_columns, plan.column_panels)};
+        plan.columns = (MK_NAME(range)){column, mk_least(column + plan.round_columns, plan.column_panels)};
         int64_t k = 0;
         do {
-            plan.steps = (MK_NAME(range)){k, mk_smaller(k + plan.round_k, g->k)};
+            plan.steps = (MK_NAME(range)){k, mk_least(k + plan.round_k, g->k)};
             for (int64_t row = 0; row < plan.row_panels; row += plan.round_rows) {
-                plan.rows = (MK_NAME(range)){row, mk_smaller(row + plan.round_rows, plan.row_panels)};
-                plan.b_tasks = plan.pack_b && row == 0 ? mk_ceil_div(plan.columns.end - column, plan.b_together) : 0;
-                const int64_t a_tasks = plan.pack_a ? mk_ceil_div(plan.rows.end - row, plan.a_together) : 0,
+                plan.rows = (MK_NAME(range)){row, mk_least(row + plan.round_rows, plan.row_panels)};
+                plan.b_tasks = plan.pack_b && row == 0 ? mk_ceil_divide(plan.columns.end - column, plan.b_together) : 0;
+                const int64_t a_tasks = plan.pack_a ? mk_ceil_divide(plan.rows.end - row, plan.a_together) : 0,
                               packing = plan.b_tasks + a_tasks;
                 if (packing > 0) mk_pool_run(pool, packing, MK_NAME(gemm_pack_task), &plan);
                 mk_pool_run(pool, plan.row_tasks * plan.column_tasks, MK_NAME(gemm_task), &plan);

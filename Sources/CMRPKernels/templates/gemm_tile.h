@@ -31,6 +31,7 @@ typedef struct MK_NAME(tile) {
     int64_t ldc;
     const float *addend; /* row stride ldc, or NULL; may be c */
     const float *bias;   /* or NULL */
+    int32_t relu;        /* of the sum of all, see vf_relu */
     int64_t last_lanes;  /* columns in the last vector, 1 ... MK_WIDTH */
     /* What to fetch meanwhile, little by little, as memory far away keeps a burst of misses waiting: the rows of the next tile of
      * C and of what its end reads; and lines v = 0, 1, ... k / 2 - 1 at ahead + (v >> shift) * jump + (v & (2^shift - 1)) * step. */
@@ -97,6 +98,12 @@ MK_INLINE void MK_NAME(tile_body)(const MK_NAME(tile) *t, const int rows, const 
             const float *from = t->bias + j * MK_WIDTH;
             vf bias = j == vectors - 1 ? vf_load_n(from, last) : vf_load(from);
             MK_UNROLL for (int i = 0; i < rows; ++i) sum[i][j] += bias;
+        }
+    }
+    if (t->relu) {
+        const vf most = vf_splat(t->relu == 6 ? 6.0f : __builtin_inff());
+        MK_UNROLL for (int i = 0; i < rows; ++i) {
+            MK_UNROLL for (int j = 0; j < vectors; ++j) sum[i][j] = vf_min(most, vf_max(vf_splat(0), sum[i][j]));
         }
     }
     MK_UNROLL for (int i = 0; i < rows; ++i) {

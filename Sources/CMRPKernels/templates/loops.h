@@ -49,6 +49,12 @@ MK_INLINE vf vf_keep_first(vf v, int64_t n, float rest) {
 /* The larger of each pair; a NaN in v is passed over, because exp(NaN - largest) brings it back. */
 MK_INLINE vf vf_larger(vf largest, vf v) { return vf_max(v, largest); }
 
+/* relu 0: v, 1: max(0, v), 6: min(max(0, v), 6); NaN stays. */
+MK_INLINE vf vf_relu(vf v, int32_t relu) {
+    if (!relu) return v;
+    return vf_min(vf_splat(relu == 6 ? 6.0f : __builtin_inff()), vf_max(vf_splat(0), v));
+}
+
 /* Largest lane, NaN passed over. */
 MK_INLINE float vf_largest_lane(vf v) {
 #if MK_WIDTH == 16
@@ -79,6 +85,9 @@ MK_INLINE int64_t mk_ceil_divide(int64_t a, int64_t b) { return (a + b - 1) / b;
 
 /* Values that one task of a memory-bound kernel handles: 64 KiB of float32, small beside a cache, large beside a task's cost. */
 enum { MK_TASK_VALUES = 16384 };
+
+/* Values of which lanes add at most 64 in float before they go over to double. */
+enum { MK_SUM_RUN = 64 * MK_WIDTH };
 
 MK_INLINE int64_t mk_rows_per_task(int64_t width) {
     int64_t rows = MK_TASK_VALUES / (width > 0 ? width : 1);

@@ -1,25 +1,31 @@
 /* Squared error, cross entropy and softmax. Losses add partial sums in double, one per task, in order. */
 #include "loops.h"
 
+/* Runs the tasks; *loss = the sum of what each left in `partial`, over `count`. */
+static void MK_NAME(mean_loss)(mk_pool *pool, int64_t tasks, mk_task task, void *job, const double *partial, int64_t count, void *loss) {
+    double sum = 0;
+    mk_pool_run(pool, tasks, task, job);
+    for (int64_t i = 0; i < tasks; i++) sum += partial[i];
+    *(float *)loss = (float)(sum / (double)count);
+}
+
+/* Losses of the distance between prediction and target. */
 typedef struct {
     int64_t count;
     const float *prediction, *target;
     double *partial;
     float *out;
-    float factor;
-} MK_NAME(squared_error_job);
-
-/* Lanes add at most 32 squares each before they go over to double. */
-enum { MK_SQUARED_ERROR_RUN = 64 * MK_WIDTH };
+    float beta, factor;
+} MK_NAME(distance_job);
 
 static void MK_NAME(squared_error_task)(void *context, int64_t index, int32_t worker) {
-    const MK_NAME(squared_error_job) *job = context;
+    const MK_NAME(distance_job) *job = context;
     int64_t start = index * MK_TASK_VALUES, end = mk_least(job->count, start + MK_TASK_VALUES);
     double total = 0;
     (void)worker;
-    for (; start < end; start += MK_SQUARED_ERROR_RUN) {
+    for (; start < end; start += MK_SUM_RUN) {
         const float *prediction = job->prediction + start, *target = job->target + start;
-        int64_t run = mk_least(MK_SQUARED_ERROR_RUN, end - start), pairs = run / (2 * MK_WIDTH) * (2 * MK_WIDTH);
+        int64_t run = mk_least(MK_SUM_RUN, end - start), pairs = run / (2 * MK_WIDTH) * (2 * MK_WIDTH);
         vf even = vf_splat(0), odd = vf_splat(0);
         for (int64_t i = 0; i < pairs; i += 2 * MK_WIDTH) {
             vf d0 = vf_load(prediction + i) - vf_load(target + i);
@@ -41,16 +47,13 @@ static mk_scratch MK_NAME(squared_error_scratch)(int64_t count) {
 }
 
 static void MK_NAME(squared_error)(mk_pool *pool, int64_t count, const void *prediction, const void *target, void *loss) {
-    MK_NAME(squared_error_job) job = {count, prediction, target, mk_pool_shared(pool), NULL, 0};
-    int64_t tasks = mk_ceil_divide(count, MK_TASK_VALUES);
-    double sum = 0;
-    mk_pool_run(pool, tasks, MK_NAME(squared_error_task), &job);
-    for (int64_t task = 0; task < tasks; task++) sum += job.partial[task];
-    *(float *)loss = (float)(sum / (double)count);
+    MK_NAME(distance_job) job = {count, prediction, target, mk_pool_shared(pool), NULL, 0, 0};
+    const int64_t tasks = mk_ceil_divide(count, MK_TASK_VALUES);
+    MK_NAME(mean_loss)(pool, tasks, MK_NAME(squared_error_task), &job, job.partial, count, loss);
 }
 
 static void MK_NAME(squared_error_gradient_task)(void *context, int64_t index, int32_t worker) {
-    const MK_NAME(squared_error_job) *job = context;
+    const MK_NAME(distance_job) *job = context;
     int64_t start = index * MK_TASK_VALUES;
     const float *prediction = job->prediction + start, *target = job->target + start;
     float *out = job->out + start;
@@ -63,29 +66,21 @@ static void MK_NAME(squared_error_gradient_task)(void *context, int64_t index, i
 static void MK_NAME(squared_error_gradient)(mk_pool *pool, int64_t count, const void *prediction, const void *target,
                                             const void *loss_gradient, void *out) {
     float factor = (float)(2.0 * *(const float *)loss_gradient / (double)count);
-    MK_NAME(squared_error_job) job = {count, prediction, target, NULL, out, factor};
+    MK_NAME(distance_job) job = {count, prediction, target, NULL, out, 0, factor};
     mk_pool_run(pool, mk_ceil_divide(count, MK_TASK_VALUES), MK_NAME(squared_error_gradient_task), &job);
 }
 
-typedef struct {
-    int64_t count;
-    const float *prediction, *target;
-    double *partial;
-    float *out;
-    float beta, factor;
-} MK_NAME(smooth_l1_job);
-
 /* |d| - beta / 2, or d^2 / (2 beta) below beta. */
 static void MK_NAME(smooth_l1_task)(void *context, int64_t index, int32_t worker) {
-    const MK_NAME(smooth_l1_job) *job = context;
+    const MK_NAME(distance_job) *job = context;
     int64_t start = index * MK_TASK_VALUES, end = mk_least(job->count, start + MK_TASK_VALUES);
     const float half = job->beta / 2;
     const vf beta = vf_splat(job->beta), inverse = vf_splat(job->beta > 0 ? 0.5f / job->beta : 0);
     double total = 0;
     (void)worker;
-    for (; start < end; start += MK_SQUARED_ERROR_RUN) {
+    for (; start < end; start += MK_SUM_RUN) {
         vf sum = vf_splat(0);
-        MK_EACH_VECTOR(i, n, mk_least(MK_SQUARED_ERROR_RUN, end - start), {
+        MK_EACH_VECTOR(i, n, mk_least(MK_SUM_RUN, end - start), {
             vf d = vf_load_part(job->prediction + start + i, n) - vf_load_part(job->target + start + i, n);
             vf distance = vf_max(d, -d);
             vf value = vf_select(distance < beta, d * d * inverse, distance - half);
@@ -97,16 +92,13 @@ static void MK_NAME(smooth_l1_task)(void *context, int64_t index, int32_t worker
 }
 
 static void MK_NAME(smooth_l1)(mk_pool *pool, int64_t count, double beta, const void *prediction, const void *target, void *loss) {
-    MK_NAME(smooth_l1_job) job = {count, prediction, target, mk_pool_shared(pool), NULL, (float)beta, 0};
-    int64_t tasks = mk_ceil_divide(count, MK_TASK_VALUES);
-    double sum = 0;
-    mk_pool_run(pool, tasks, MK_NAME(smooth_l1_task), &job);
-    for (int64_t task = 0; task < tasks; task++) sum += job.partial[task];
-    *(float *)loss = (float)(sum / (double)count);
+    MK_NAME(distance_job) job = {count, prediction, target, mk_pool_shared(pool), NULL, (float)beta, 0};
+    const int64_t tasks = mk_ceil_divide(count, MK_TASK_VALUES);
+    MK_NAME(mean_loss)(pool, tasks, MK_NAME(smooth_l1_task), &job, job.partial, count, loss);
 }
 
 static void MK_NAME(smooth_l1_gradient_task)(void *context, int64_t index, int32_t worker) {
-    const MK_NAME(smooth_l1_job) *job = context;
+    const MK_NAME(distance_job) *job = context;
     int64_t start = index * MK_TASK_VALUES;
     const vf beta = vf_splat(job->beta), inverse = vf_splat(job->beta > 0 ? 1 / job->beta : 0), one = vf_splat(1), zero = vf_splat(0);
     (void)worker;
@@ -121,7 +113,7 @@ static void MK_NAME(smooth_l1_gradient_task)(void *context, int64_t index, int32
 static void MK_NAME(smooth_l1_gradient)(mk_pool *pool, int64_t count, double beta, const void *prediction, const void *target,
                                         const void *loss_gradient, void *out) {
     float factor = (float)((double)*(const float *)loss_gradient / (double)count);
-    MK_NAME(smooth_l1_job) job = {count, prediction, target, NULL, out, (float)beta, factor};
+    MK_NAME(distance_job) job = {count, prediction, target, NULL, out, (float)beta, factor};
     mk_pool_run(pool, mk_ceil_divide(count, MK_TASK_VALUES), MK_NAME(smooth_l1_gradient_task), &job);
 }
 
@@ -131,11 +123,13 @@ MK_INLINE float MK_NAME(row_largest)(const float *x, int64_t width) {
     return vf_largest_lane(largest);
 }
 
+/* Against labels, smoothed, or against targets. */
 typedef struct {
     int64_t rows, classes;
     const float *logits;
     const int32_t *labels;
     double smoothing;
+    const float *targets;
     float *log_sum_exp;
     double *partial;
     float *out;
@@ -170,15 +164,21 @@ static mk_scratch MK_NAME(cross_entropy_scratch)(int64_t rows, int64_t classes) 
     return (mk_scratch){0, mk_ceil_divide(rows, mk_rows_per_task(classes)) * (int64_t)sizeof(double)};
 }
 
+static void MK_NAME(cross_entropy_run)(mk_pool *pool, MK_NAME(cross_entropy_job) *job, mk_task task, void *loss) {
+    job->partial = mk_pool_shared(pool);
+    MK_NAME(mean_loss)(pool, mk_ceil_divide(job->rows, mk_rows_per_task(job->classes)), task, job, job->partial, job->rows, loss);
+}
+
+static void MK_NAME(cross_entropy_run_gradient)(mk_pool *pool, MK_NAME(cross_entropy_job) *job, mk_task task, const void *loss_gradient) {
+    job->factor = (float)((double)*(const float *)loss_gradient / (double)job->rows);
+    mk_pool_run(pool, mk_ceil_divide(job->rows, mk_rows_per_task(job->classes)), task, job);
+}
+
 static void MK_NAME(cross_entropy)(mk_pool *pool, int64_t rows, int64_t classes, const void *logits, const int32_t *labels,
                                    double smoothing, void *log_sum_exp, void *loss) {
     MK_NAME(cross_entropy_job)
-    job = {rows, classes, logits, labels, smoothing, log_sum_exp, mk_pool_shared(pool), NULL, 0};
-    int64_t tasks = mk_ceil_divide(rows, mk_rows_per_task(classes));
-    double sum = 0;
-    mk_pool_run(pool, tasks, MK_NAME(cross_entropy_task), &job);
-    for (int64_t task = 0; task < tasks; task++) sum += job.partial[task];
-    *(float *)loss = (float)(sum / (double)rows);
+    job = {rows, classes, logits, .labels = labels, .smoothing = smoothing, .log_sum_exp = log_sum_exp};
+    MK_NAME(cross_entropy_run)(pool, &job, MK_NAME(cross_entropy_task), loss);
 }
 
 static void MK_NAME(cross_entropy_gradient_task)(void *context, int64_t index, int32_t worker) {
@@ -199,23 +199,13 @@ static void MK_NAME(cross_entropy_gradient_task)(void *context, int64_t index, i
 
 static void MK_NAME(cross_entropy_gradient)(mk_pool *pool, int64_t rows, int64_t classes, const void *logits, const int32_t *labels,
                                             double smoothing, const void *log_sum_exp, const void *loss_gradient, void *logits_gradient) {
-    float factor = (float)((double)*(const float *)loss_gradient / (double)rows);
     MK_NAME(cross_entropy_job)
-    job = {rows, classes, logits, labels, smoothing, (float *)log_sum_exp, NULL, logits_gradient, factor};
-    mk_pool_run(pool, mk_ceil_divide(rows, mk_rows_per_task(classes)), MK_NAME(cross_entropy_gradient_task), &job);
+    job = {rows, classes, logits, .labels = labels, .smoothing = smoothing, .log_sum_exp = (float *)log_sum_exp, .out = logits_gradient};
+    MK_NAME(cross_entropy_run_gradient)(pool, &job, MK_NAME(cross_entropy_gradient_task), loss_gradient);
 }
 
-typedef struct {
-    int64_t rows, classes;
-    const float *logits, *targets;
-    float *log_sum_exp;
-    double *partial;
-    float *out;
-    float factor;
-} MK_NAME(soft_cross_entropy_job);
-
 static void MK_NAME(soft_cross_entropy_task)(void *context, int64_t index, int32_t worker) {
-    const MK_NAME(soft_cross_entropy_job) *job = context;
+    const MK_NAME(cross_entropy_job) *job = context;
     int64_t classes = job->classes, first = index * mk_rows_per_task(classes);
     int64_t last = mk_least(job->rows, first + mk_rows_per_task(classes));
     double total = 0;
@@ -238,16 +228,12 @@ static void MK_NAME(soft_cross_entropy_task)(void *context, int64_t index, int32
 
 static void MK_NAME(soft_cross_entropy)(mk_pool *pool, int64_t rows, int64_t classes, const void *logits, const void *targets,
                                         void *log_sum_exp, void *loss) {
-    MK_NAME(soft_cross_entropy_job) job = {rows, classes, logits, targets, log_sum_exp, mk_pool_shared(pool), NULL, 0};
-    int64_t tasks = mk_ceil_divide(rows, mk_rows_per_task(classes));
-    double sum = 0;
-    mk_pool_run(pool, tasks, MK_NAME(soft_cross_entropy_task), &job);
-    for (int64_t task = 0; task < tasks; task++) sum += job.partial[task];
-    *(float *)loss = (float)(sum / (double)rows);
+    MK_NAME(cross_entropy_job) job = {rows, classes, logits, .targets = targets, .log_sum_exp = log_sum_exp};
+    MK_NAME(cross_entropy_run)(pool, &job, MK_NAME(soft_cross_entropy_task), loss);
 }
 
 static void MK_NAME(soft_cross_entropy_gradient_task)(void *context, int64_t index, int32_t worker) {
-    const MK_NAME(soft_cross_entropy_job) *job = context;
+    const MK_NAME(cross_entropy_job) *job = context;
     int64_t classes = job->classes, first = index * mk_rows_per_task(classes);
     int64_t last = mk_least(job->rows, first + mk_rows_per_task(classes));
     (void)worker;
@@ -262,9 +248,9 @@ static void MK_NAME(soft_cross_entropy_gradient_task)(void *context, int64_t ind
 
 static void MK_NAME(soft_cross_entropy_gradient)(mk_pool *pool, int64_t rows, int64_t classes, const void *logits, const void *targets,
                                                  const void *log_sum_exp, const void *loss_gradient, void *logits_gradient) {
-    float factor = (float)((double)*(const float *)loss_gradient / (double)rows);
-    MK_NAME(soft_cross_entropy_job) job = {rows, classes, logits, targets, (float *)log_sum_exp, NULL, logits_gradient, factor};
-    mk_pool_run(pool, mk_ceil_divide(rows, mk_rows_per_task(classes)), MK_NAME(soft_cross_entropy_gradient_task), &job);
+    MK_NAME(cross_entropy_job)
+    job = {rows, classes, logits, .targets = targets, .log_sum_exp = (float *)log_sum_exp, .out = logits_gradient};
+    MK_NAME(cross_entropy_run_gradient)(pool, &job, MK_NAME(soft_cross_entropy_gradient_task), loss_gradient);
 }
 
 typedef struct {

@@ -60,6 +60,7 @@ const mk_kernels MK_NAME(table) = {
     .column_moments = MK_NAME(column_moments),
     .batch_norm_scratch = MK_NAME(batch_norm_scratch),
     .batch_norm_forward = MK_NAME(batch_norm_forward),
+    .batch_norm_fold = MK_NAME(batch_norm_fold),
     .batch_norm_backward = MK_NAME(batch_norm_backward),
     .image_norm_scratch = MK_NAME(image_norm_scratch),
     .group_norm_forward = MK_NAME(group_norm_forward),

@@ -2,8 +2,42 @@
  * and one more where norms of the whole tensor are needed first. */
 #include "loops.h"
 
-/* Values whose squares lanes add in float before they go over to double. */
-enum { MK_SQUARES_RUN = 64 * MK_WIDTH };
+/* Two values at each place, of which the squares are added. */
+typedef struct {
+    vf first, second;
+} MK_NAME(measured);
+
+/* The squares at the places of a task, all that are `measured`, go to partial[2 task] and partial[2 task + 1]. `measure` is a constant;
+ * lanes past n are to be 0. */
+MK_INLINE void MK_NAME(add_squares)(MK_NAME(measured) (*const measure)(const void *job, int64_t at, int64_t n), const void *job,
+                                    int64_t count, int64_t task, double *partial) {
+    int64_t start = task * MK_TASK_VALUES;
+    const int64_t end = mk_least(count, start + MK_TASK_VALUES);
+    double first = 0, second = 0;
+    for (; start < end; start += MK_SUM_RUN) {
+        vf firsts = vf_splat(0), seconds = vf_splat(0);
+        MK_EACH_VECTOR(i, n, mk_least(MK_SUM_RUN, end - start), {
+            const MK_NAME(measured) v = measure(job, start + i, n);
+            firsts = vf_fma(v.first, v.first, firsts);
+            seconds = vf_fma(v.second, v.second, seconds);
+        });
+        first += vf_reduce_add(firsts);
+        second += vf_reduce_add(seconds);
+    }
+    partial[2 * task] = first;
+    partial[2 * task + 1] = second;
+}
+
+/* sqrt of the sum of what lies at even (odd) places, in order. */
+MK_INLINE double mk_partial_norm(const double *partial, int64_t tasks, int odd) {
+    double sum = 0;
+    for (int64_t task = 0; task < tasks; task++) sum += partial[2 * task + odd];
+    return sqrt(sum);
+}
+
+static mk_scratch MK_NAME(update_scratch)(int64_t count) {
+    return (mk_scratch){0, 2 * mk_ceil_divide(count, MK_TASK_VALUES) * (int64_t)sizeof(double)};
+}
 
 typedef struct {
     int64_t count;
@@ -45,26 +79,17 @@ MK_INLINE vf MK_NAME(lamb_update)(const MK_NAME(adamw_job) *job, vf m, vf v, vf 
     return job->correction1 * m / MK_NAME(adamw_denominator)(job, v) + job->weight_decay * p;
 }
 
+MK_INLINE MK_NAME(measured) MK_NAME(lamb_measure)(const void *context, int64_t at, int64_t n) {
+    const MK_NAME(adamw_job) *job = context;
+    vf v;
+    vf m = MK_NAME(adamw_moments)(job, at, n, &v), p = vf_load_part(job->parameter + at, n);
+    return (MK_NAME(measured)){p, vf_keep_first(MK_NAME(lamb_update)(job, m, v, p), n, 0)};
+}
+
 static void MK_NAME(lamb_measure_task)(void *context, int64_t index, int32_t worker) {
     const MK_NAME(adamw_job) *job = context;
-    int64_t start = index * MK_TASK_VALUES;
-    const int64_t end = mk_least(job->count, start + MK_TASK_VALUES);
-    double of_parameter = 0, of_update = 0;
     (void)worker;
-    for (; start < end; start += MK_SQUARES_RUN) {
-        vf parameters = vf_splat(0), updates = vf_splat(0);
-        MK_EACH_VECTOR(i, n, mk_least(MK_SQUARES_RUN, end - start), {
-            vf v;
-            vf m = MK_NAME(adamw_moments)(job, start + i, n, &v), p = vf_load_part(job->parameter + start + i, n);
-            vf u = vf_keep_first(MK_NAME(lamb_update)(job, m, v, p), n, 0);
-            parameters = vf_fma(p, p, parameters);
-            updates = vf_fma(u, u, updates);
-        });
-        of_parameter += vf_reduce_add(parameters);
-        of_update += vf_reduce_add(updates);
-    }
-    job->partial[2 * index] = of_parameter;
-    job->partial[2 * index + 1] = of_update;
+    MK_NAME(add_squares)(MK_NAME(lamb_measure), job, job->count, index, job->partial);
 }
 
 static void MK_NAME(lamb_apply_task)(void *context, int64_t index, int32_t worker) {
@@ -76,17 +101,6 @@ static void MK_NAME(lamb_apply_task)(void *context, int64_t index, int32_t worke
         vf p = vf_load_part(job->parameter + start + i, n);
         vf_store_part(job->parameter + start + i, p - job->rate * MK_NAME(lamb_update)(job, m, v, p), n);
     });
-}
-
-/* sqrt of the sum of what lies at even (odd) places, in order. */
-MK_INLINE double mk_partial_norm(const double *partial, int64_t tasks, int odd) {
-    double sum = 0;
-    for (int64_t task = 0; task < tasks; task++) sum += partial[2 * task + odd];
-    return sqrt(sum);
-}
-
-static mk_scratch MK_NAME(update_scratch)(int64_t count) {
-    return (mk_scratch){0, 2 * mk_ceil_divide(count, MK_TASK_VALUES) * (int64_t)sizeof(double)};
 }
 
 static void MK_NAME(adamw)(mk_pool *pool, const mk_adamw *a) {
@@ -134,24 +148,16 @@ MK_INLINE vf MK_NAME(sgd_gradient)(const MK_NAME(sgd_job) *job, int64_t at, int6
     return vf_fma(vf_load_part(job->gradient + at, n), vf_splat(job->gradient_scale), job->weight_decay * parameter);
 }
 
+MK_INLINE MK_NAME(measured) MK_NAME(lars_measure)(const void *context, int64_t at, int64_t n) {
+    const MK_NAME(sgd_job) *job = context;
+    const vf p = vf_load_part(job->parameter + at, n);
+    return (MK_NAME(measured)){p, MK_NAME(sgd_gradient)(job, at, n, p)};
+}
+
 static void MK_NAME(lars_measure_task)(void *context, int64_t index, int32_t worker) {
     const MK_NAME(sgd_job) *job = context;
-    int64_t start = index * MK_TASK_VALUES;
-    const int64_t end = mk_least(job->count, start + MK_TASK_VALUES);
-    double of_parameter = 0, of_update = 0;
     (void)worker;
-    for (; start < end; start += MK_SQUARES_RUN) {
-        vf parameters = vf_splat(0), updates = vf_splat(0);
-        MK_EACH_VECTOR(i, n, mk_least(MK_SQUARES_RUN, end - start), {
-            vf p = vf_load_part(job->parameter + start + i, n), g = MK_NAME(sgd_gradient)(job, start + i, n, p);
-            parameters = vf_fma(p, p, parameters);
-            updates = vf_fma(g, g, updates);
-        });
-        of_parameter += vf_reduce_add(parameters);
-        of_update += vf_reduce_add(updates);
-    }
-    job->partial[2 * index] = of_parameter;
-    job->partial[2 * index + 1] = of_update;
+    MK_NAME(add_squares)(MK_NAME(lars_measure), job, job->count, index, job->partial);
 }
 
 static void MK_NAME(sgd_task)(void *context, int64_t index, int32_t worker) {
@@ -197,21 +203,15 @@ typedef struct {
     double *partial;
 } MK_NAME(squares_job);
 
+MK_INLINE MK_NAME(measured) MK_NAME(squares_measure)(const void *context, int64_t at, int64_t n) {
+    const MK_NAME(squares_job) *job = context;
+    return (MK_NAME(measured)){vf_load_part(job->x + at, n), vf_splat(0)};
+}
+
 static void MK_NAME(squares_task)(void *context, int64_t index, int32_t worker) {
     const MK_NAME(squares_job) *job = context;
-    int64_t start = index * MK_TASK_VALUES;
-    const int64_t end = mk_least(job->count, start + MK_TASK_VALUES);
-    double sum = 0;
     (void)worker;
-    for (; start < end; start += MK_SQUARES_RUN) {
-        vf squares = vf_splat(0);
-        MK_EACH_VECTOR(i, n, mk_least(MK_SQUARES_RUN, end - start), {
-            vf x = vf_load_part(job->x + start + i, n);
-            squares = vf_fma(x, x, squares);
-        });
-        sum += vf_reduce_add(squares);
-    }
-    job->partial[2 * index] = sum;
+    MK_NAME(add_squares)(MK_NAME(squares_measure), job, job->count, index, job->partial);
 }
 
 static void MK_NAME(norm)(mk_pool *pool, int64_t count, const void *x, void *out) {

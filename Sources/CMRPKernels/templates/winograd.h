@@ -36,7 +36,8 @@ typedef struct MK_NAME(winograd) {
     int64_t tile_rows, tile_columns, tiles, block; /* tiles: of all images, or of the list; block: of a task */
     int64_t kernel_lane, kernel_channel;           /* strides of the 9 numbers of a kernel, by output and by channel */
     int turned;
-    const float *weight, *bias, *addend;
+    const float *weight, *bias, *addend, *scale;
+    int32_t relu;
     float *packed; /* transformed weights: [point][panel][channel][lane] */
     /* Gradient to the kernel: `to` is read. */
     int64_t channel_blocks, output_blocks, tile_blocks;
@@ -51,7 +52,7 @@ MK_INLINE int MK_NAME(winograd_fits)(const mk_conv2d *v, int32_t pass) {
     if (v->direct || v->groups != 1 || r->kernel != 3 || c->kernel != 3 || r->stride != 1 || c->stride != 1) return 0;
     if (r->dilation != 1 || c->dilation != 1 || r->padding != c->padding || r->padding > 2) return 0;
     if (v->channels < MK_WINOGRAD_LEAST || v->out_channels < MK_WINOGRAD_LEAST) return 0;
-    const int64_t tiles = mk_ceil_div(r->out, MK_WINOGRAD_SIDE) * mk_ceil_div(c->out, MK_WINOGRAD_SIDE);
+    const int64_t tiles = mk_ceil_divide(r->out, MK_WINOGRAD_SIDE) * mk_ceil_divide(c->out, MK_WINOGRAD_SIDE);
     /* Few tiles do not pay for the transform of the kernels, which are 4 times as large then. */
     if (pass != MK_CONV2D_WEIGHT_GRADIENT && v->batch * tiles < MK_WINOGRAD_LEAST_TILES) return 0;
     return tiles * MK_WINOGRAD_POINTS * 8 <= r->out * c->out * 9 * 5;
@@ -76,19 +77,21 @@ static MK_NAME(winograd) MK_NAME(winograd_plan)(const mk_conv2d *v, int32_t pass
          .turned = gradient,
          .weight = v->weight,
          .bias = v->bias,
-         .addend = v->addend};
+         .addend = v->addend,
+         .scale = pass == MK_CONV2D_FORWARD ? v->scale : NULL,
+         .relu = pass == MK_CONV2D_FORWARD ? v->relu : 0};
     w.kernel_lane = gradient ? 9 : v->channels * 9;
     w.kernel_channel = gradient ? v->channels * 9 : 9;
-    w.tile_rows = mk_ceil_div(w.to_height, MK_WINOGRAD_SIDE);
-    w.tile_columns = mk_ceil_div(w.to_width, MK_WINOGRAD_SIDE);
+    w.tile_rows = mk_ceil_divide(w.to_height, MK_WINOGRAD_SIDE);
+    w.tile_columns = mk_ceil_divide(w.to_width, MK_WINOGRAD_SIDE);
     w.tiles = w.batch * w.tile_rows * w.tile_columns;
     int64_t panels = MK_WINOGRAD_FLOATS / (MK_WINOGRAD_POINTS * MK_TILE_ROWS * w.channels);
     panels = panels < 2 ? 2 : panels > 8 ? 8 : panels;
     w.block = panels * MK_TILE_ROWS;
-    w.channel_blocks = mk_ceil_div(w.channels, MK_WINOGRAD_CHANNELS);
-    w.output_blocks = mk_ceil_div(w.outputs, MK_WINOGRAD_COLUMNS);
-    const int64_t wanted = mk_ceil_div(MK_WINOGRAD_TASKS, w.channel_blocks * w.output_blocks);
-    w.tile_blocks = mk_smaller(wanted, mk_ceil_div(w.tiles, 2 * MK_WINOGRAD_CHUNK));
+    w.channel_blocks = mk_ceil_divide(w.channels, MK_WINOGRAD_CHANNELS);
+    w.output_blocks = mk_ceil_divide(w.outputs, MK_WINOGRAD_COLUMNS);
+    const int64_t wanted = mk_ceil_divide(MK_WINOGRAD_TASKS, w.channel_blocks * w.output_blocks);
+    w.tile_blocks = mk_least(wanted, mk_ceil_divide(w.tiles, 2 * MK_WINOGRAD_CHUNK));
     return w;
 }
 
@@ -99,9 +102,9 @@ static int64_t MK_NAME(winograd_tiles)(const MK_NAME(winograd) *w, int32_t *list
         for (int64_t top = 0; top < w->to_height; top += MK_WINOGRAD_SIDE)
             for (int64_t left = 0; left < w->to_width; left += MK_WINOGRAD_SIDE, ++tile) {
                 int there = 0;
-                for (int64_t y = top; y < mk_smaller(top + MK_WINOGRAD_SIDE, w->to_height); ++y) {
+                for (int64_t y = top; y < mk_least(top + MK_WINOGRAD_SIDE, w->to_height); ++y) {
                     const int32_t *rows = w->to_rows + (image * w->to_height + y) * w->to_width;
-                    for (int64_t x = left; x < mk_smaller(left + MK_WINOGRAD_SIDE, w->to_width); ++x) there |= rows[x] >= 0;
+                    for (int64_t x = left; x < mk_least(left + MK_WINOGRAD_SIDE, w->to_width); ++x) there |= rows[x] >= 0;
                 }
                 if (there) list[count++] = (int32_t)tile;
             }
@@ -112,7 +115,7 @@ static int64_t MK_NAME(winograd_tiles)(const MK_NAME(winograd) *w, int32_t *list
 MK_INLINE int MK_NAME(winograd_pays)(int64_t tiles, int64_t count) { return tiles * MK_WINOGRAD_POINTS * 2 <= count * 9; }
 
 /* Rows of transformed channels lie an odd number of cache lines apart. */
-MK_INLINE int64_t MK_NAME(winograd_stride)(int64_t channels) { return mk_ceil_div(channels, 32) * 32 + 16; }
+MK_INLINE int64_t MK_NAME(winograd_stride)(int64_t channels) { return mk_ceil_divide(channels, 32) * 32 + 16; }
 
 MK_INLINE int64_t MK_NAME(winograd_source_floats)(const MK_NAME(winograd) *w) {
     return MK_WINOGRAD_POINTS * w->block * MK_NAME(winograd_stride)(w->channels);
@@ -130,9 +133,9 @@ static mk_scratch MK_NAME(winograd_scratch)(const mk_conv2d *v, int32_t pass) {
     } else {
         need.per_worker =
             zeros + MK_NAME(winograd_source_floats)(&w) + MK_WINOGRAD_POINTS * w.block * MK_NAME(winograd_stride)(MK_WINOGRAD_COLUMNS);
-        need.shared = MK_WINOGRAD_POINTS * mk_ceil_div(w.outputs, MK_TILE_COLUMNS) * MK_TILE_COLUMNS * w.channels;
+        need.shared = MK_WINOGRAD_POINTS * mk_ceil_divide(w.outputs, MK_TILE_COLUMNS) * MK_TILE_COLUMNS * w.channels;
     }
-    if (w.to_rows) need.shared += mk_ceil_div(w.tiles, 16) * 16;
+    if (w.to_rows) need.shared += mk_ceil_divide(w.tiles, 16) * 16;
     need.per_worker *= (int64_t)sizeof(float);
     need.shared *= (int64_t)sizeof(float);
     return need;
@@ -266,8 +269,9 @@ static void MK_NAME(winograd_load_gradient)(const MK_NAME(winograd) *w, int64_t 
 static void MK_NAME(winograd_store)(const MK_NAME(winograd) *w, int64_t tile, int64_t first, int64_t count, const float *from,
                                     int64_t point_stride) {
     const MK_NAME(winograd_place) place = MK_NAME(winograd_locate)(w, tile);
-    const int64_t rows = mk_smaller(MK_WINOGRAD_SIDE, w->to_height - place.top);
-    const int64_t columns = mk_smaller(MK_WINOGRAD_SIDE, w->to_width - place.left);
+    const int64_t rows = mk_least(MK_WINOGRAD_SIDE, w->to_height - place.top);
+    const int64_t columns = mk_least(MK_WINOGRAD_SIDE, w->to_width - place.left);
+    const int32_t relu = w->relu;
     const int64_t corner = (place.image * w->to_height + place.top) * w->to_width + place.left;
     MK_EACH_VECTOR(c, n, count, {
         vf lines[4][6];
@@ -287,7 +291,7 @@ static void MK_NAME(winograd_store)(const MK_NAME(winograd) *w, int64_t tile, in
                 const int64_t at = row * w->outputs + first + c;
                 vf sum = y[j] + bias;
                 if (w->addend) sum += vf_load_part(w->addend + at, n);
-                vf_store_part(w->to + at, sum, n);
+                vf_store_part(w->to + at, vf_relu(sum, relu), n);
             }
         }
     });
@@ -296,8 +300,8 @@ static void MK_NAME(winograd_store)(const MK_NAME(winograd) *w, int64_t tile, in
 /* One panel of outputs: transforms its kernels. */
 static void MK_NAME(winograd_pack_task)(void *context, int64_t panel, int32_t worker) {
     const MK_NAME(winograd) *w = context;
-    const int64_t first = panel * MK_TILE_COLUMNS, panels = mk_ceil_div(w->outputs, MK_TILE_COLUMNS);
-    const int64_t lanes = mk_ceil_div(mk_smaller(w->outputs - first, MK_TILE_COLUMNS), MK_WIDTH) * MK_WIDTH;
+    const int64_t first = panel * MK_TILE_COLUMNS, panels = mk_ceil_divide(w->outputs, MK_TILE_COLUMNS);
+    const int64_t lanes = mk_ceil_divide(mk_least(w->outputs - first, MK_TILE_COLUMNS), MK_WIDTH) * MK_WIDTH;
     const int64_t point_stride = panels * MK_TILE_COLUMNS * w->channels;
     (void)worker;
     for (int64_t c = 0; c < w->channels; ++c)
@@ -306,7 +310,8 @@ static void MK_NAME(winograd_pack_task)(void *context, int64_t panel, int32_t wo
             for (int64_t i = 0; i < MK_WIDTH; ++i) {
                 const float *g = w->weight + (first + lane + i) * w->kernel_lane + c * w->kernel_channel;
                 const int there = first + lane + i < w->outputs;
-                for (int tap = 0; tap < 9; ++tap) numbers[tap][i] = there ? g[w->turned ? 8 - tap : tap] : 0;
+                const float scale = there && w->scale ? w->scale[first + lane + i] : 1;
+                for (int tap = 0; tap < 9; ++tap) numbers[tap][i] = there ? scale * g[w->turned ? 8 - tap : tap] : 0;
             }
             vf rows[6][3];
             for (int j = 0; j < 3; ++j) {
@@ -326,25 +331,25 @@ static void MK_NAME(winograd_pack_task)(void *context, int64_t panel, int32_t wo
 
 static void MK_NAME(winograd_task)(void *context, int64_t index, int32_t worker) {
     const MK_NAME(winograd) *w = context;
-    const int64_t first = index * w->block, count = mk_smaller(w->block, w->tiles - first);
+    const int64_t first = index * w->block, count = mk_least(w->block, w->tiles - first);
     const int64_t stride = MK_NAME(winograd_stride)(w->channels), sums_stride = MK_NAME(winograd_stride)(MK_WINOGRAD_COLUMNS);
-    const int64_t panels = mk_ceil_div(w->outputs, MK_TILE_COLUMNS), pass_k = mk_even_part(w->channels, MK_GEMM_K);
+    const int64_t panels = mk_ceil_divide(w->outputs, MK_TILE_COLUMNS), pass_k = mk_even_part(w->channels, MK_GEMM_K);
     float *zeros = mk_pool_scratch(w->pool, worker), *source = zeros + (w->channels > w->outputs ? w->channels : w->outputs) + 16;
     float *sums = source + MK_NAME(winograd_source_floats)(w);
     mk_zero(zeros, w->channels);
     for (int64_t tile = 0; tile < count; ++tile)
         MK_NAME(winograd_load)(w, first + tile, 0, w->channels, zeros, source + tile * stride, w->block * stride);
     for (int64_t column = 0; column < w->outputs; column += MK_WINOGRAD_COLUMNS) {
-        const int64_t width = mk_smaller(MK_WINOGRAD_COLUMNS, w->outputs - column);
+        const int64_t width = mk_least(MK_WINOGRAD_COLUMNS, w->outputs - column);
         for (int64_t point = 0; point < MK_WINOGRAD_POINTS; ++point)
             for (int64_t k = 0; k < w->channels; k += pass_k)
                 for (int64_t tile = 0; tile < count; tile += MK_TILE_ROWS)
                     for (int64_t part = 0; part < width; part += MK_TILE_COLUMNS) {
                         const int64_t panel = (column + part) / MK_TILE_COLUMNS;
-                        const int64_t vectors = mk_ceil_div(mk_smaller(MK_TILE_COLUMNS, width - part), MK_WIDTH);
+                        const int64_t vectors = mk_ceil_divide(mk_least(MK_TILE_COLUMNS, width - part), MK_WIDTH);
                         float *c = sums + (point * w->block + tile) * sums_stride + part;
                         MK_NAME(tile)
-                        t = {.k = mk_smaller(pass_k, w->channels - k),
+                        t = {.k = mk_least(pass_k, w->channels - k),
                              .a = source + (point * w->block + tile) * stride + k,
                              .a_stride = stride,
                              .b = w->packed + (point * panels + panel) * MK_TILE_COLUMNS * w->channels + k * vectors * MK_WIDTH,
@@ -358,7 +363,7 @@ static void MK_NAME(winograd_task)(void *context, int64_t index, int32_t worker)
                              .ahead = (const char *)(source + (point * w->block + tile + MK_TILE_ROWS) * stride + k),
                              .ahead_shift = 5,
                              .ahead_step = 64};
-                        MK_NAME(tile_functions)[0][vectors - 1][mk_smaller(MK_TILE_ROWS, count - tile) - 1](&t);
+                        MK_NAME(tile_functions)[0][vectors - 1][mk_least(MK_TILE_ROWS, count - tile) - 1](&t);
                     }
         for (int64_t tile = 0; tile < count; ++tile)
             MK_NAME(winograd_store)(w, first + tile, column, width, sums + tile * sums_stride, w->block * sums_stride);
@@ -384,7 +389,7 @@ static void MK_NAME(winograd_store_kernels)(const MK_NAME(winograd) *w, const fl
                 MK_NAME(winograd_kernel_gradient)(rows[i], g);
                 MK_UNROLL for (int j = 0; j < 3; ++j) vf_store(numbers[i * 3 + j], g[j]);
             }
-            for (int64_t lane = 0; lane < mk_smaller(MK_WIDTH, outputs - o); ++lane)
+            for (int64_t lane = 0; lane < mk_least(MK_WIDTH, outputs - o); ++lane)
                 for (int tap = 0; tap < 9; ++tap) to[((output + o + lane) * w->channels + channel + c) * 9 + tap] = numbers[tap][lane];
         }
 }
@@ -393,8 +398,8 @@ static void MK_NAME(winograd_weights_task)(void *context, int64_t index, int32_t
     const MK_NAME(winograd) *w = context;
     const int64_t pairs = w->channel_blocks * w->output_blocks, block = index / pairs, pair = index % pairs;
     const int64_t channel = pair / w->output_blocks * MK_WINOGRAD_CHANNELS, output = pair % w->output_blocks * MK_WINOGRAD_COLUMNS;
-    const int64_t channels = mk_smaller(MK_WINOGRAD_CHANNELS, w->channels - channel);
-    const int64_t outputs = mk_smaller(MK_WINOGRAD_COLUMNS, w->outputs - output);
+    const int64_t channels = mk_least(MK_WINOGRAD_CHANNELS, w->channels - channel);
+    const int64_t outputs = mk_least(MK_WINOGRAD_COLUMNS, w->outputs - output);
     const int64_t begin = w->tiles * block / w->tile_blocks, end = w->tiles * (block + 1) / w->tile_blocks;
     const int64_t stride = MK_NAME(winograd_stride)(MK_WINOGRAD_CHANNELS), panel_floats = MK_WINOGRAD_CHUNK * MK_TILE_COLUMNS;
     float *zeros = mk_pool_scratch(w->pool, worker), *source = zeros + (w->channels > w->outputs ? w->channels : w->outputs) + 16;
@@ -402,7 +407,7 @@ static void MK_NAME(winograd_weights_task)(void *context, int64_t index, int32_t
     float *sums = target + MK_WINOGRAD_POINTS * MK_WINOGRAD_CHUNK * MK_WINOGRAD_COLUMNS;
     mk_zero(zeros, w->channels > w->outputs ? w->channels : w->outputs);
     for (int64_t first = begin; first < end; first += MK_WINOGRAD_CHUNK) {
-        const int64_t count = mk_smaller(MK_WINOGRAD_CHUNK, end - first);
+        const int64_t count = mk_least(MK_WINOGRAD_CHUNK, end - first);
         for (int64_t tile = 0; tile < count; ++tile) {
             MK_NAME(winograd_load)(w, first + tile, channel, channels, zeros, source + tile * stride, MK_WINOGRAD_CHUNK * stride);
             MK_NAME(winograd_load_gradient)
@@ -428,8 +433,8 @@ static void MK_NAME(winograd_weights_task)(void *context, int64_t index, int32_t
                          .ahead = (const char *)to,
                          .ahead_shift = 5,
                          .ahead_step = 64};
-                    const int64_t vectors = mk_ceil_div(mk_smaller(MK_TILE_COLUMNS, outputs - part), MK_WIDTH);
-                    MK_NAME(tile_functions)[1][vectors - 1][mk_smaller(MK_TILE_ROWS, channels - c) - 1](&t);
+                    const int64_t vectors = mk_ceil_divide(mk_least(MK_TILE_COLUMNS, outputs - part), MK_WIDTH);
+                    MK_NAME(tile_functions)[1][vectors - 1][mk_least(MK_TILE_ROWS, channels - c) - 1](&t);
                 }
     }
     float *to = w->tile_blocks > 1 ? w->sums + block * w->outputs * w->channels * 9 : w->weight_gradient;
@@ -441,7 +446,7 @@ static void MK_NAME(winograd_sum_task)(void *context, int64_t index, int32_t wor
     const MK_NAME(winograd) *w = context;
     const int64_t all = w->outputs * w->channels * 9, first = index * MK_TASK_VALUES;
     (void)worker;
-    mk_sum_blocks(w->tile_blocks, all, mk_smaller(MK_TASK_VALUES, all - first), w->sums + first, w->weight_gradient + first);
+    mk_sum_blocks(w->tile_blocks, all, mk_least(MK_TASK_VALUES, all - first), w->sums + first, w->weight_gradient + first);
 }
 
 /* Returns 0, having done nothing, when the visible positions lie so apart that it would not pay. */
@@ -451,22 +456,22 @@ static int MK_NAME(conv_winograd)(mk_pool *pool, const mk_conv2d *v, int32_t pas
     w.pool = pool;
     if (w.to_rows) {
         int32_t *list = (int32_t *)shared;
-        shared += mk_ceil_div(w.tiles, 16) * 16;
+        shared += mk_ceil_divide(w.tiles, 16) * 16;
         w.tiles = MK_NAME(winograd_tiles)(&w, list);
         w.list = list;
         if (w.tiles == 0 || !MK_NAME(winograd_pays)(w.tiles, pass == MK_CONV2D_INPUT_GRADIENT ? v->in.count : v->out.count)) return 0;
-        w.tile_blocks = mk_smaller(w.tile_blocks, mk_ceil_div(w.tiles, 2 * MK_WINOGRAD_CHUNK));
+        w.tile_blocks = mk_least(w.tile_blocks, mk_ceil_divide(w.tiles, 2 * MK_WINOGRAD_CHUNK));
     }
     if (pass != MK_CONV2D_WEIGHT_GRADIENT) {
         w.packed = shared;
-        mk_pool_run(pool, mk_ceil_div(w.outputs, MK_TILE_COLUMNS), MK_NAME(winograd_pack_task), &w);
-        mk_pool_run(pool, mk_ceil_div(w.tiles, w.block), MK_NAME(winograd_task), &w);
+        mk_pool_run(pool, mk_ceil_divide(w.outputs, MK_TILE_COLUMNS), MK_NAME(winograd_pack_task), &w);
+        mk_pool_run(pool, mk_ceil_divide(w.tiles, w.block), MK_NAME(winograd_task), &w);
         return 1;
     }
     w.weight_gradient = v->weight;
     w.sums = shared;
     mk_pool_run(pool, w.channel_blocks * w.output_blocks * w.tile_blocks, MK_NAME(winograd_weights_task), &w);
-    if (w.tile_blocks > 1) mk_pool_run(pool, mk_ceil_div(w.outputs * w.channels * 9, MK_TASK_VALUES), MK_NAME(winograd_sum_task), &w);
+    if (w.tile_blocks > 1) mk_pool_run(pool, mk_ceil_divide(w.outputs * w.channels * 9, MK_TASK_VALUES), MK_NAME(winograd_sum_task), &w);
     return 1;
 }
 

@@ -78,13 +78,17 @@ struct PlaceInputs {
 
 /// Convolution in two dimensions (cross-correlation, as in torch.nn.Conv2d) on channels-last images.
 ///
-/// Inputs: x [B, H W, C], weight [O, C / groups, kernel height, kernel width], bias [O]?, addend (the output's shape)?, and, when only
-/// some positions are there, the places of input and output (`VisiblePlaces`). Output: [B, H' W', O], or [B, K', O] of visible positions.
-/// What is not there counts as zero and costs no time.
+/// Inputs: x [B, H W, C], weight [O, C / groups, kernel height, kernel width], bias [O]?, addend (the output's shape)?, when only some
+/// positions are there, the places of input and output (`VisiblePlaces`), and scale [O]?, which multiplies the sum before bias and addend
+/// join it. Output: [B, H' W', O], or [B, K', O] of visible positions. What is not there counts as zero and costs no time.
+///
+/// Scale and activation are what a frozen norm becomes (`Graph.frozenBatchNorm`); with either it has no gradient.
 public struct Convolution: Operation {
     public let rows: Window
     public let columns: Window
     public let groups: Int
+    /// Of the sum of all.
+    public let activation: BatchNorm.Activation
 
     enum Input {
         static let x = 0
@@ -92,12 +96,15 @@ public struct Convolution: Operation {
         static let bias = 2
         static let addend = 3
         static let places = PlaceInputs(first: 4)
+        static let scale = 8
+        static let count = 9
     }
 
-    public init(rows: Window, columns: Window, groups: Int = 1) {
+    public init(rows: Window, columns: Window, groups: Int = 1, activation: BatchNorm.Activation = .none) {
         self.rows = rows
         self.columns = columns
         self.groups = groups
+        self.activation = activation
     }
 
     public static func inputs(
@@ -108,7 +115,7 @@ public struct Convolution: Operation {
 
     public var name: String { "convolution" }
     public var reusableInputs: [Int] { [Input.addend] }
-    public var addendForm: (operation: Operation, index: Int)? { (self, Input.addend) }
+    public var addendForm: (operation: Operation, index: Int)? { activation == .none ? (self, Input.addend) : nil }
 
     public func outputTypes(_ inputs: [TensorType?]) throws -> [TensorType] {
         guard inputs.count >= 2, let x = inputs[Input.x], let weight = inputs[Input.weight], x.shape.count == 3, weight.shape.count == 4
@@ -119,8 +126,9 @@ public struct Convolution: Operation {
         guard groups >= 1, x.width % groups == 0, out % groups == 0, x.shape[1] == from,
             weight.shape == [out, x.width / groups, rows.kernel, columns.kernel]
         else { throw shapeError(name, "x \(x.shape) and weight \(weight.shape) do not fit \(from) positions, \(groups) groups") }
-        if inputs.count > Input.bias, let bias = inputs[Input.bias], bias.shape != [out] {
-            throw shapeError(name, "bias of shape \(bias.shape) for \(out) channels")
+        for index in [Input.bias, Input.scale] where index < inputs.count {
+            guard let given = inputs[index], given.shape != [out] else { continue }
+            throw shapeError(name, "\(index == Input.bias ? "bias" : "scale") of shape \(given.shape) for \(out) channels")
         }
         if inputs.count > Input.addend, let addend = inputs[Input.addend], addend.shape != [batch, to, out] {
             throw shapeError(name, "addend of shape \(addend.shape) for an output of shape \([batch, to, out])")
@@ -129,6 +137,9 @@ public struct Convolution: Operation {
     }
 
     public func inputGradients(_ node: DifferentiatedNode, _ outputGradients: [Value?], in graph: Graph) throws -> [Value?] {
+        guard activation == .none, node.inputs.count <= Input.scale || node.inputs[Input.scale] == nil else {
+            throw MRPError(.unsupported, "a convolution that holds a frozen norm has no gradient")
+        }
         guard let gradient = outputGradients[0], let x = node.inputs[Input.x], let weight = node.inputs[Input.weight] else { return [] }
         let first = Input.places.first
         let places = (first..<(first + 4)).map { $0 < node.inputs.count ? node.inputs[$0] : nil }
@@ -175,6 +186,8 @@ public struct Convolution: Operation {
         problem.weight = call.input(Input.weight)
         problem.y = call.outputs[0]
         problem.bias = call.input(Input.bias).map { UnsafeRawPointer($0) }
+        problem.scale = call.input(Input.scale).map { UnsafeRawPointer($0) }
+        problem.relu = activation.rawValue
         return Self.kernel(call, problem, pass: MK_CONV2D_FORWARD)
     }
 }

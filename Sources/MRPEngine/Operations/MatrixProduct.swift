@@ -99,7 +99,7 @@ public struct MatrixProduct: Operation {
             m: Int64(size.m), n: Int64(size.n), k: Int64(size.k), a: call.input(Input.a), lda: Int64(a.width),
             b: call.input(Input.b), ldb: Int64(b.width), c: call.outputs[0], ldc: Int64(size.n),
             transpose_a: transposeA ? 1 : 0, transpose_b: transposeB ? 1 : 0, activation: Int32(codes[activation] ?? 0),
-            bias: call.input(Input.bias), auxiliary: auxiliary, residual: call.input(Input.residual))
+            bias: call.input(Input.bias), auxiliary: auxiliary, residual: call.input(Input.residual), scale: nil, relu: 0)
         let (pool, gemm) = (call.pool, call.kernels.gemm)
         return Kernel(scratch: withUnsafePointer(to: problem) { call.kernels.gemm_scratch($0) }) {
             withUnsafePointer(to: problem) { gemm?(pool, $0) }
