@@ -57,7 +57,7 @@ extension OptionTable {
         ),
         option(
             "rollbacks", .integer(0...1_000), "0", "run",
-            "How often a loss or a gradient that is not finite takes the run back to the last kept state, with a lower learning rate; then, and with 0, it is an error. Needs a run_folder."
+            "How often a loss or a gradient that is not finite takes the run back to the last kept state, with a lower learning rate; then, and with 0, it is an error. The state is kept in the run_folder, else in memory."
         ),
         option("rollback_steps", .integer(1...(1 << 40)), "100", "run", "Steps from one state that is kept for rolling back to the next."),
         option(
@@ -79,7 +79,7 @@ extension OptionTable {
             "Training stops after this many measurements in a row that are not better than the best; 0: never."),
         option(
             "restore_best", .flag, "false", "measurement",
-            "Whether the model ends with the weights of its best measurement; needs a run_folder, where they are kept."),
+            "Whether the model ends with the weights of its best measurement. They are kept in the run_folder, else in memory."),
         option("knn_k", .integer(1...1_000_000), "20", "measurement", "Neighbours that vote (Wu et al. 2018)."),
         option(
             "knn_temperature", .number(minimum: 1e-3, maximum: 1e3, belowMaximum: false), "0.07", "measurement",

@@ -1,5 +1,6 @@
 import MRPData
 import MRPEngine
+import TestSupport
 import Testing
 
 /// RandAugment, colour jitter, random erasing, mixup and cutmix.

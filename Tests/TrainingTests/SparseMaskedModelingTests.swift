@@ -3,6 +3,7 @@ import MRPEngine
 import MRPModels
 import MRPObjectives
 import MRPTraining
+import TestSupport
 import Testing
 
 /// Masked pretraining of convolutional networks against an independent definition (see Tests/fixtures/spark/README.md).
