@@ -1,6 +1,7 @@
 """CIFAR-10 with few labels: masked pretraining and fine-tuning against training from scratch, with libmrp.
 
-    .venv/bin/python benchmarks/cifar10/run.py --data FOLDER --output build/cifar10 pretrain
+    .venv/bin/python benchmarks/cifar10/run.py --data FOLDER --output build/cifar10 --knn pretrain
+    .venv/bin/python benchmarks/cifar10/run.py --data FOLDER --output build/cifar10 probe
     .venv/bin/python benchmarks/cifar10/run.py --data FOLDER --output build/cifar10 scratch --rates 5e-4 1e-3 2e-3 4e-3
     .venv/bin/python benchmarks/cifar10/run.py --data FOLDER --output build/cifar10 finetune
     .venv/bin/python benchmarks/cifar10/run.py --data FOLDER --output build/cifar10 report
@@ -11,7 +12,7 @@ FOLDER holds train/<class>/*.jpg and test/<class>/*.jpg. Network: ViT, patch 4, 
 depth 2 (preset mae_vit_mini_32). With --encoder resnet18 (or another convolutional network) and --width 16 it is that network with
 CIFAR's stem, pretrained by SparK (ratio 0.6, cells of 8 x 8, decoder of 4 times the width), or with --hidden-cells zero by the dense
 network on zeroed cells; give each network an OUTPUT of its own. Scratch and fine-tuning share recipe, augmentation, labels and budget;
-only layer decay and rate differ. Every command can be stopped and started again: pretraining goes on from its checkpoint, finished runs
+only layer decay and rate differ. Every command can be stopped and started again: runs go on from their checkpoints, finished ones
 are not repeated. Results are lines of JSON in OUTPUT/results.jsonl.
 
 `objectives` gives every pretraining objective the same compute on the same ViT (--vit; --budget seconds of a processor: they are timed first, in
@@ -76,14 +77,38 @@ def pretrain(args: argparse.Namespace) -> None:
             trainer.save(checkpoint)
             record(
                 args, kind="pretrain_epoch", epoch=epoch, loss=round(progress.mean_loss, 5), seconds=round(progress.seconds, 1),
-                wall=round(time.monotonic() - start, 1), processor=round(time.process_time() - processor, 1),
+                wall=round(time.monotonic() - start, 1), processor=round(time.process_time() - processor, 1), **knn(args, trainer.model),
             )  # fmt: skip
     model.save(encoder)
     record(args, kind="pretrain", epochs=args.epochs, images=args.epochs * len(train), seconds=round(trainer.progress.seconds, 1))
 
 
+def knn(args: argparse.Namespace, model: mrp.Model) -> dict[str, float]:
+    """With --knn: accuracy of 20 nearest neighbours on the test images, which learn from the first --labels training images."""
+    if not args.knn:
+        return {}
+    train, test = mrp.ImageFolder(args.data / "train"), mrp.ImageFolder(args.data / "test")
+    return {"knn": round(100 * model.probe(train.subset(args.labels, random_state=0), test, "knn", threads=args.threads), 2)}
+
+
+def probe(args: argparse.Namespace) -> None:
+    """Nearest neighbours and the linear probe of the pretrained encoder, and of one that was not."""
+    train, test = mrp.ImageFolder(args.data / "train"), mrp.ImageFolder(args.data / "test")
+    few = train.subset(args.labels, random_state=0)
+    fresh = mrp.Model(options(args), seed=args.seed)
+    mrp.Trainer(fresh, train, options(args))  # measures mean and deviation of the pixels; no step is made
+    for name, model in (("pretrained", mrp.Model.load(args.output / "encoder.safetensors")), ("random", fresh)):
+        for method in ("knn", "linear"):
+            same = {"encoder": name, "labels": args.labels, "method": method}
+            if not any(line.items() >= same.items() for line in recorded(args, "probe")):
+                top1 = model.probe(few, test, method, threads=args.threads)
+                record(args, kind="probe", **same, top1=round(100 * top1, 2))
+
+
 def classify(args: argparse.Namespace, kind: str, rate: float, seed: int, epochs: float) -> None:
     same = {"labels": args.labels, "epochs": epochs, "rate": rate, "seed": seed}
+    if kind == "finetune":
+        same["layer_decay"] = args.layer_decay
     if any(line.items() >= same.items() for line in recorded(args, kind)):
         return
     for line in recorded(args, "sweep") if kind == "scratch" else []:
@@ -92,19 +117,30 @@ def classify(args: argparse.Namespace, kind: str, rate: float, seed: int, epochs
             return
     train, test = mrp.ImageFolder(args.data / "train"), mrp.ImageFolder(args.data / "test")
     few = train.subset(args.labels, random_state=0)
-    config = options(args, seed=seed, epochs=epochs, learning_rate=rate, **FINETUNE)
+    config = options(args, seed=seed, epochs=epochs, learning_rate=rate, layer_decay=same.get("layer_decay"), **FINETUNE)
     model = mrp.Model.load(args.output / "encoder.safetensors") if kind == "finetune" else mrp.Model(config)
+    checkpoint = args.output / ("-".join([kind, *(f"{value:g}" for value in same.values())]) + ".ckpt")
+    course = checkpoint.with_suffix(".json")
     trainer, curve, start = mrp.Trainer(model, few, config, phase="finetune"), [], time.monotonic()
-    epoch = 0
+    if checkpoint.exists():
+        trainer.resume(checkpoint)
+        curve = json.loads(course.read_text())[: int(trainer.progress.epoch)]
+    epoch, saved = int(trainer.progress.epoch), start
     for progress in trainer:
         if int(progress.epoch) > epoch:
             epoch = int(progress.epoch)
             curve.append(round(progress.mean_loss, 4))
+            if time.monotonic() - saved > 60:
+                saved = time.monotonic()
+                course.write_text(json.dumps(curve))
+                trainer.save(checkpoint)
     accuracy = model.evaluate(test, "top1", config)
     record(
         args, kind=kind, **same, top1=round(100 * accuracy, 2), test_loss=round(model.evaluate(test, "loss", config), 4), train_loss=curve,
         wall=round(time.monotonic() - start, 1),
     )  # fmt: skip
+    for file in (checkpoint, course):
+        file.unlink(missing_ok=True)
 
 
 def scratch(args: argparse.Namespace) -> None:
@@ -266,16 +302,19 @@ def report(args: argparse.Namespace) -> None:
     if recorded(args, "measure"):
         objectives_report(args)
     for line in recorded(args, "pretrain_epoch"):
-        print(f"pretraining epoch {line['epoch']:3}: loss {line['loss']:.4f}, {line['seconds']:.0f} s in steps")
-    means: dict[tuple[str, float], dict[float, float]] = {}
+        neighbours = f", kNN {line['knn']:.2f} %" if "knn" in line else ""
+        print(f"pretraining epoch {line['epoch']:3}: loss {line['loss']:.4f}{neighbours}, {line['seconds']:.0f} s in steps")
+    for line in recorded(args, "probe"):
+        print(f"{line['encoder']} encoder, {line['labels']} labels, {line['method']}: top-1 {line['top1']:.2f} %")
+    means: dict[tuple[str, float], dict[tuple[float, float], float]] = {}
     for kind in ("sweep", "scratch", "finetune"):
-        runs: dict[tuple[float, float], list[float]] = {}
+        runs: dict[tuple[float, ...], list[float]] = {}
         for line in recorded(args, kind):
             if line["labels"] == args.labels:
-                runs.setdefault((line["epochs"], line["rate"]), []).append(line["top1"])
-        for (epochs, rate), values in sorted(runs.items()):
-            means.setdefault((kind, epochs), {})[rate] = sum(values) / len(values)
-            print(f"{kind:8} {epochs:g} epochs, rate {rate:g}: top-1 {sum(values) / len(values):.2f} % over {len(values)} seeds {values}")
+                runs.setdefault((line["epochs"], line["rate"], line.get("layer_decay", 1)), []).append(line["top1"])
+        for (epochs, rate, decay), values in sorted(runs.items()):
+            means.setdefault((kind, epochs), {})[rate, decay] = sum(values) / len(values)
+            print(f"{kind:8} {epochs:g} epochs, rate {rate:g}, layer decay {decay:g}: top-1 {sum(values) / len(values):.2f} % over {len(values)} seeds {values}")
     for epochs in sorted({epochs for _, epochs in means}):
         if ("scratch", epochs) in means and ("finetune", epochs) in means:
             finetuned, baseline = max(means["finetune", epochs].values()), max(means["scratch", epochs].values())
@@ -284,7 +323,7 @@ def report(args: argparse.Namespace) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("command", choices=["pretrain", "scratch", "finetune", "report", "objectives", "search"])
+    parser.add_argument("command", choices=["pretrain", "probe", "scratch", "finetune", "report", "objectives", "search"])
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--encoder", help="a convolutional network instead of the ViT, as resnet18")
@@ -294,9 +333,11 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the pretraining")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of fine-tuning and scratch")
     parser.add_argument("--epochs", type=int, default=16, help="of the pretraining")
+    parser.add_argument("--knn", action="store_true", help="measure nearest neighbours after each epoch of the pretraining")
     parser.add_argument("--labels", type=int, default=5000)
     parser.add_argument("--finetune-epochs", type=int, default=20)
     parser.add_argument("--finetune-rate", type=float, default=1e-3)
+    parser.add_argument("--layer-decay", type=float, default=0.75, help="of the learning rate in fine-tuning; from scratch there is none")
     parser.add_argument("--sweep-epochs", type=int, default=20, help="of the runs that choose the scratch rate")
     parser.add_argument("--rates", type=float, nargs="+", default=[5e-4, 1e-3, 2e-3, 4e-3])
     parser.add_argument("--objectives", nargs="+", choices=OBJECTIVES, default=OBJECTIVES)
@@ -307,7 +348,7 @@ def main() -> None:
     args = parser.parse_args()
     args.output.mkdir(parents=True, exist_ok=True)
     commands = {
-        "pretrain": pretrain, "scratch": scratch, "finetune": finetune, "report": report, "objectives": objectives, "search": search
+        "pretrain": pretrain, "probe": probe, "scratch": scratch, "finetune": finetune, "report": report, "objectives": objectives, "search": search
     }  # fmt: skip
     commands[args.command](args)
 
