@@ -4,16 +4,19 @@
  *     convolution NETWORK [--isa avx2|avx512|...] [--batch N] [--ratio R]
  *     NETWORK: resnet18 (CIFAR stem, 32 x 32), resnet50 (224 x 224), convnext (V2 atto, 224 x 224)
  *
+ *     clang -O3 -ffp-contract=fast -ISources/CMRPKernels/include benchmarks/convolution.c Sources/CMRPKernels/[a-z]*.c -lm -lpthread
+ *
  * Multiply-adds are those of the direct sum over what is there, so that Winograd's method can exceed 100 %. The last column is the time
- * on visible cells as a share of the dense time. Times are the best of some calls, in processor time. */
+ * on visible cells as a share of the dense time. Times are the best of some calls, in processor time; the peak is measured before and
+ * after every call, and the best time of a layer is set against the highest peak measured beside it. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "mk_kernels.h"
 #include "mk_memory.h"
+#include "peak.h"
 
 static const mk_kernels *k;
 static mk_pool *pool;
@@ -90,50 +93,6 @@ static const struct network {
     int64_t size, batch, grid;
 } networks[] = {{"resnet18", resnet18, 32, 64, 4}, {"resnet50", resnet50, 224, 8, 7}, {"convnext", convnext, 224, 8, 7}};
 
-static double now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
-/* 24 (12 where registers are few) independent chains of multiply-add. */
-#define PEAK(name, bytes, chains)                                                                        \
-    static double name(int64_t rounds) {                                                                 \
-        typedef float vector __attribute__((vector_size(bytes)));                                        \
-        vector sum[chains], x = (vector){0} + 0.999f, y = (vector){0} + 0.001f;                          \
-        for (int i = 0; i < chains; i++) sum[i] = x * (float)i;                                          \
-        for (int64_t r = 0; r < rounds; r++) {                                                           \
-            _Pragma("clang loop unroll(full)") for (int i = 0; i < chains; i++) sum[i] = sum[i] * x + y; \
-        }                                                                                                \
-        float total = 0;                                                                                 \
-        for (int i = 0; i < chains; i++) total += sum[i][0];                                             \
-        volatile float sink = total;                                                                     \
-        (void)sink;                                                                                      \
-        return 2.0 * chains * (bytes / 4) * (double)rounds;                                              \
-    }
-PEAK(peak_16, 16, 12)
-#if defined(__x86_64__)
-#pragma clang attribute push(__attribute__((target("avx2,fma"))), apply_to = function)
-PEAK(peak_32, 32, 12)
-#pragma clang attribute pop
-#pragma clang attribute push(__attribute__((target("avx512f,avx512vl,fma,avx2"))), apply_to = function)
-PEAK(peak_64, 64, 24)
-#pragma clang attribute pop
-#endif
-
-static double measure_flops(void) {
-    double (*peak)(int64_t) = peak_16, best = 0;
-#if defined(__x86_64__)
-    if (strcmp(k->name, "avx2") == 0) peak = peak_32;
-    if (strcmp(k->name, "avx512") == 0) peak = peak_64;
-#endif
-    for (int i = 0; i < 30; i++) {
-        double start = now(), flops = peak(300000), rate = flops / (now() - start);
-        if (rate > best) best = rate;
-    }
-    return best;
-}
-
 static uint64_t state = 1;
 
 static double uniform(void) {
@@ -156,15 +115,21 @@ static mk_places places(const char *cells, int64_t batch, int64_t grid, int64_t 
     return p;
 }
 
-static double best_time(const mk_conv2d *v, int32_t pass, double least) {
+typedef struct timing {
+    double seconds, peak; /* the best time, the highest peak */
+} timing;
+
+static timing best_time(const mk_conv2d *v, int32_t pass, double least) {
     mk_scratch need = k->conv2d_scratch(v, pass);
     if (mk_pool_reserve(pool, need.per_worker, need.shared) != 0) exit(1);
-    double best = 1e30, total = 0;
+    timing best = {1e30, peak_flops(k->name)};
+    double total = 0;
     for (int i = 0; i < 3 || total < least; i++) {
         double start = now();
         k->conv2d(pool, v, pass);
-        double seconds = now() - start;
-        if (seconds < best) best = seconds;
+        double seconds = now() - start, peak = peak_flops(k->name);
+        if (seconds < best.seconds) best.seconds = seconds;
+        if (peak > best.peak) best.peak = peak;
         total += seconds;
     }
     return best;
@@ -196,7 +161,8 @@ int main(int argc, char **argv) {
     }
     if (batch == 0) batch = net->batch;
     pool = mk_pool_create(1);
-    const double peak = measure_flops();
+    double peak = 0;
+    for (int i = 0; i < 30; i++) peak = fmax(peak, peak_flops(k->name));
     const int64_t cells = net->grid * net->grid, shown = (int64_t)nearbyint((double)cells * (1 - ratio));
     char *mask = calloc((size_t)(batch * cells), 1);
     for (int64_t b = 0; b < batch; b++)
@@ -220,7 +186,7 @@ int main(int argc, char **argv) {
         for (int64_t i = 0; i < out * l->outputs; i++) y[i] = (float)uniform() - 0.5f;
         for (int64_t i = 0; i < weights; i++) w[i] = 0.01f * ((float)uniform() - 0.5f);
         v.x = x, v.y = y, v.weight = w;
-        double seconds[2][3], flops = 2.0 * (double)(out * weights);
+        double seconds[2][3], share[2][3], flops = 2.0 * (double)(out * weights);
         for (int masked = 0; masked < 2; masked++) {
             int32_t *in_memory = NULL, *out_memory = NULL;
             v.in.count = in, v.out.count = out, v.in.rows = v.out.rows = v.in.positions = v.out.positions = NULL;
@@ -230,17 +196,23 @@ int main(int argc, char **argv) {
             }
             for (int32_t pass = 0; pass < 3; pass++) {
                 int needed = !(pass == MK_CONV2D_INPUT_GRADIENT && l == net->layers); /* no gradient to pixels */
-                seconds[masked][pass] = needed ? best_time(&v, pass, 0.1) : 0;
-                totals[masked][pass] += (double)l->count * seconds[masked][pass];
+                const double there = masked ? (double)shown / (double)cells : 1;
+                seconds[masked][pass] = share[masked][pass] = 0;
+                if (!needed) continue;
+                const timing best = best_time(&v, pass, 0.2);
+                seconds[masked][pass] = best.seconds;
+                share[masked][pass] = there * flops / best.seconds / best.peak;
+                totals[masked][pass] += (double)l->count * best.seconds;
+                peak = fmax(peak, best.peak);
+                flops_total += masked ? 0 : flops * (double)l->count;
             }
             free(in_memory), free(out_memory);
         }
         printf("%-18s %5lld |", l->name, (long long)l->count);
         for (int masked = 0; masked < 2; masked++) {
             for (int pass = 0; pass < 3; pass++) {
-                const double there = masked ? (double)shown / (double)cells : 1;
                 if (seconds[masked][pass] > 0)
-                    printf(" %6.1f%%", 100 * there * flops / seconds[masked][pass] / peak);
+                    printf(" %6.1f%%", 100 * share[masked][pass]);
                 else
                     printf("       -");
             }
@@ -249,7 +221,6 @@ int main(int argc, char **argv) {
         const double *d = seconds[0], *m = seconds[1];
         printf(" %.2f (%.2f %.2f %.2f)  dense %.2f ms\n", (m[0] + m[1] + m[2]) / (d[0] + d[1] + d[2]), m[0] / d[0],
                d[1] > 0 ? m[1] / d[1] : 0, m[2] / d[2], 1e3 * (d[0] + d[1] + d[2]));
-        flops_total += 3 * flops * (double)l->count;
         mk_release(x), mk_release(y), mk_release(w);
     }
     double dense = totals[0][0] + totals[0][1] + totals[0][2], masked = totals[1][0] + totals[1][1] + totals[1][2];

@@ -10,62 +10,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "mk_kernels.h"
 #include "mk_memory.h"
 #include "mk_random.h"
-
-/* With one thread, time on the processor: what other processes take does not count. */
-static clockid_t clock_used = CLOCK_THREAD_CPUTIME_ID;
-
-static double now(void) {
-    struct timespec t;
-    clock_gettime(clock_used, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
-
-/* 24 independent chains of v = v * v' + v'': enough to hide the latency on every core of today. */
-#define PEAK_LOOP(name, width, fused)                                                         \
-    static double name(long rounds) {                                                         \
-        enum { CHAINS = 12 };                                                                 \
-        typedef float vector __attribute__((vector_size(4 * width)));                         \
-        vector v[CHAINS], factor = (vector){0} + 0.999f, term = (vector){0} + 0.001f;         \
-        for (int i = 0; i < CHAINS; ++i) v[i] = (vector){0} + (float)i;                       \
-        double start = now();                                                                 \
-        for (long r = 0; r < rounds; ++r) {                                                   \
-            _Pragma("clang loop unroll(full)") for (int i = 0; i < CHAINS; ++i) v[i] =        \
-                fused ? __builtin_elementwise_fma(v[i], factor, term) : v[i] * factor + term; \
-            __asm__ volatile("" : : : "memory");                                              \
-        }                                                                                     \
-        double seconds = now() - start;                                                       \
-        vector sum = v[0];                                                                    \
-        for (int i = 1; i < CHAINS; ++i) sum += v[i];                                         \
-        volatile float sink = sum[0];                                                         \
-        (void)sink;                                                                           \
-        return 2.0 * width * CHAINS * (double)rounds / seconds * 1e-9;                        \
-    }
-
-#if defined(__x86_64__)
-PEAK_LOOP(peak_baseline, 4, 0)
-#pragma clang attribute push(__attribute__((target("avx2,fma"))), apply_to = function)
-PEAK_LOOP(peak_avx2, 8, 1)
-#pragma clang attribute pop
-#pragma clang attribute push(__attribute__((target("avx512f,fma"))), apply_to = function)
-PEAK_LOOP(peak_avx512, 16, 1)
-#pragma clang attribute pop
-#else
-PEAK_LOOP(peak_baseline, 4, 1)
-#endif
-
-static double peak(int32_t isa) {
-#if defined(__x86_64__)
-    return isa == MK_ISA_AVX512 ? peak_avx512(100000) : isa == MK_ISA_AVX2 ? peak_avx2(100000) : peak_baseline(100000);
-#else
-    (void)isa;
-    return peak_baseline(100000);
-#endif
-}
+#include "peak.h"
 
 static double larger(double a, double b) { return a > b ? a : b; }
 
@@ -158,7 +107,7 @@ int main(int count, char **arguments) {
     }
     if (threads > 1) clock_used = CLOCK_MONOTONIC;
     double speeds[1000], shares[1000], quiet[15];
-    for (int i = 0; i < 15; ++i) quiet[i] = peak(isa);
+    for (int i = 0; i < 15; ++i) quiet[i] = 1e-9 * peak_flops(kernels->name);
     qsort(quiet, 15, sizeof *quiet, by_value);
     repeats = repeats > 1000 ? 1000 : repeats;
     if (!json)
@@ -204,12 +153,12 @@ int main(int count, char **arguments) {
             int calls = (int)(2e7 / flops) + 1; /* at least a fraction of a millisecond per timing */
             kernels->gemm(pool, &g);
             /* The peak is measured again around every timing: a shared machine's speed changes from one moment to the next. */
-            double before = peak(isa), highest = before;
+            double before = 1e-9 * peak_flops(kernels->name), highest = before;
             for (int r = 0; r < repeats; ++r) {
                 double start = now();
                 for (int i = 0; i < calls; ++i) kernels->gemm(pool, &g);
                 speeds[r] = flops / ((now() - start) / calls) * 1e-9;
-                double after = peak(isa);
+                double after = 1e-9 * peak_flops(kernels->name);
                 shares[r] = 100 * speeds[r] / ((before + after) / 2 * threads);
                 highest = larger(highest, after);
                 before = after;

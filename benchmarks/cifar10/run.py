@@ -14,8 +14,8 @@ network on zeroed cells; give each network an OUTPUT of its own. Scratch and fin
 only layer decay and rate differ. Every command can be stopped and started again: pretraining goes on from its checkpoint, finished runs
 are not repeated. Results are lines of JSON in OUTPUT/results.jsonl.
 
-`objectives` gives every pretraining objective the same compute on the same ViT (--vit; --budget seconds of a processor; each is timed first,
-to know how many steps that is), and measures each encoder with the same labelled images: nearest neighbours (k = 20), a linear probe,
+`objectives` gives every pretraining objective the same compute on the same ViT (--vit; --budget seconds of a processor: they are timed first, in
+turns, to know how many steps that is), and measures each encoder with the same labelled images: nearest neighbours (k = 20), a linear probe,
 fine-tuning; beside them the random encoder and training from scratch. `search` tries values of one option (--option, --values) for each
 objective by the nearest neighbours among training images alone: 5,000 labelled ones for 5,000 others. `objectives` takes the best values
 that a search in the same OUTPUT found.
@@ -139,24 +139,29 @@ def found(args: argparse.Namespace, objective: str) -> dict[str, str]:
     return {option: line["value"] for option, line in best.items()}
 
 
-def steps_for(args: argparse.Namespace, objective: str, train: mrp.Dataset, name: str, **more: object) -> float:
-    """Epochs that fit into the budget, by the processor time of steps after the first few; found once, then recorded."""
-    same = {"run": name, "budget": args.budget}
+def step_seconds(args: argparse.Namespace, train: mrp.Dataset) -> dict[str, float]:
+    """Processor seconds of a step of each objective: medians over rounds in which they take turns, so that whatever else runs on the
+    machine weighs on all alike. Measured once, then recorded."""
     for line in recorded(args, "timing"):
-        if line.items() >= same.items():
-            return line["epochs"]
-    config = objective_config(args, objective, **{"pretrain.epochs": 1.0}, **more)
-    trainer = mrp.Trainer(mrp.Model(config), train, config)
-    for _ in range(5):
-        trainer.step()
-    start, count = time.process_time(), 0
-    while count < 5 or time.process_time() - start < min(20, args.budget / 20):
-        trainer.step()
-        count += 1
-    step = (time.process_time() - start) / count
-    epochs = round(args.budget / step / trainer.plan.steps, 3)
-    record(args, kind="timing", **same, step_seconds=round(step, 4), epochs=epochs)
-    return epochs
+        if line["vit"] == args.vit:
+            return line["step_seconds"]
+    configs = {objective: objective_config(args, objective, **{"pretrain.epochs": 1.0}) for objective in OBJECTIVES}
+    trainers = {objective: mrp.Trainer(mrp.Model(config), train, config) for objective, config in configs.items()}
+    seconds: dict[str, list[float]] = {objective: [] for objective in OBJECTIVES}
+    for _ in range(16):
+        for objective, trainer in trainers.items():
+            start = time.process_time()
+            trainer.step()
+            seconds[objective].append(time.process_time() - start)
+    result = {objective: round(float(np.median(values[1:])), 4) for objective, values in seconds.items()}
+    record(args, kind="timing", vit=args.vit, step_seconds=result)
+    return result
+
+
+def epochs_for(args: argparse.Namespace, objective: str, train: mrp.Dataset) -> float:
+    """Epochs that fit into the budget."""
+    steps_per_epoch = len(train) // objective_config(args, objective)["pretrain.batch_size"]
+    return round(args.budget / step_seconds(args, train)[objective] / steps_per_epoch, 3)
 
 
 def pretrained(args: argparse.Namespace, objective: str, train: mrp.Dataset, name: str, **more: object) -> mrp.Model:
@@ -164,7 +169,7 @@ def pretrained(args: argparse.Namespace, objective: str, train: mrp.Dataset, nam
     file, checkpoint = args.output / f"{name}.safetensors", args.output / f"{name}.ckpt"
     if file.exists():
         return mrp.Model.load(file)
-    config = objective_config(args, objective, **{"pretrain.epochs": steps_for(args, objective, train, name, **more)}, **more)
+    config = objective_config(args, objective, **{"pretrain.epochs": epochs_for(args, objective, train)}, **more)
     model = mrp.Model(config)
     trainer = mrp.Trainer(model, train, config)
     if checkpoint.exists():
