@@ -180,7 +180,8 @@ public enum OptionTable {
             "The same in the last step, on a straight line from the first; auto: 0.9999, with ijepa 1."),
         option(
             "teacher_layers", .integer(1...TransformerLimits.depth), "auto", "objective",
-            "Blocks of the teacher, from the last, whose mean is data2vec's target; auto: half of them. Of a convolutional network 1, its last stage."),
+            "Blocks of the teacher, from the last, whose mean is data2vec's target; auto: half of them. Of a convolutional network 1, its last stage."
+        ),
         option(
             "smooth_l1_beta", positive(), "auto", "objective",
             "Where the smooth L1 loss goes over from a square to a line; auto: 2 (data2vec), 1 (ijepa), squares only (given)."),

@@ -234,6 +234,17 @@ import Testing
         while try run.step() == .stepped {}
         let notes = run.takeNotes().filter { $0.contains("rolled back") }
         #expect(!notes.isEmpty && notes.allSatisfy { $0.contains("rolled back to step 7") }, "\(notes)")
+
+        // So does that of a run folder whose run did not roll back before.
+        let place = try TemporaryFolder()
+        do {
+            let run = try start(.finetune, options(changes + [("learning_rate", "1e-3"), ("run_folder", place.path)]), measured: false)
+            for _ in 0..<7 { _ = try run.step() }
+            try run.suspend()
+        }
+        let again = try start(.finetune, options(wild + [("run_folder", place.path)]), measured: false)
+        while try again.step() == .stepped {}
+        #expect(again.takeNotes().contains { $0.contains("rolled back to step 7") })
     }
 
     @Test func theMemoryLimitNamesTheLargestBatch() throws {

@@ -102,6 +102,10 @@ static inline void spoil(array *a) {
         __VA_ARGS__                                           \
     }
 
+/* Rows and columns: none, one, odd ones, and more than a task takes. */
+static const int64_t shapes[][2] = {{0, 5}, {1, 1}, {1, 17}, {3, 2}, {5, 33}, {64, 16}, {67, 192}, {130, 31}, {300, 129}, {4200, 20}};
+enum { SHAPES = sizeof shapes / sizeof shapes[0] };
+
 /* Runs `tests` with the kernels of each instruction set that this processor has; the program's result. */
 static int on_every_isa(void (*tests)(void), const char *name) {
     reference = mk_kernels_reference_float64();

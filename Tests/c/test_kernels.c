@@ -76,9 +76,6 @@ static void test_scale_images(void) {
     }
 }
 
-static const int64_t shapes[][2] = {{0, 5}, {1, 1}, {1, 17}, {3, 2}, {5, 33}, {64, 16}, {67, 192}, {130, 31}, {300, 129}, {4200, 20}};
-enum { SHAPES = sizeof shapes / sizeof shapes[0] };
-
 static void test_column_sum(void) {
     for (int i = 0; i < SHAPES; i++) {
         int64_t rows = shapes[i][0], columns = shapes[i][1];

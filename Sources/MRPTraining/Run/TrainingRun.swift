@@ -70,7 +70,8 @@ public final class TrainingRun {
             trainer.takeAverages()
             try restoreBest()
         }
-        if trainer.progress.step == 0 { try keepRollback(always: true) }
+        // Also where a run goes on that did not keep one before.
+        if trainer.progress.step == 0 || !rollback.holds(step: trainer.progress.step) { try keepRollback(always: true) }
     }
 
     /// Goes on from the newest checkpoint that is whole. A damaged one is set aside under another name.
