@@ -129,6 +129,22 @@ MK_INLINE int64_t MK_NAME(conv_sum_floats)(const MK_NAME(conv_product) *p) {
     return (mk_ceil_divide(p->view.count, p->row_tasks) + MK_TILE_ROWS) * (mk_ceil_divide(p->n, p->column_tasks) + MK_TILE_COLUMNS);
 }
 
+/* A panel of the forward pass, whose weights are read by whole vectors in the order in which they are stored: (channel, tap). */
+static void MK_NAME(conv_pack_forward)(const MK_NAME(conv_product) *p, const float *weight, int64_t count, int64_t lanes, float *to) {
+    const int64_t channels = p->view.channels, taps = p->kernel_rows * p->kernel_columns, k = channels * taps;
+    for (int64_t j = 0; j < count; j += MK_WIDTH) {
+        int64_t channel = 0, tap = 0;
+        for (int64_t at = 0; at < k; at += MK_WIDTH) {
+            vf block[MK_WIDTH];
+            MK_NAME(load_transposed)(weight + j * k + at, k, MK_WIDTH, count - j, k - at, block);
+            for (int64_t i = 0; i < mk_least(MK_WIDTH, k - at); ++i) {
+                vf_store(to + (tap * channels + channel) * lanes + j, block[i]);
+                if (++tap == taps) tap = 0, channel++;
+            }
+        }
+    }
+}
+
 /* One panel of packed weights: to[k * lanes + column], lanes a multiple of MK_WIDTH; k runs over (tap row, tap column, channel). */
 static void MK_NAME(conv_pack_task)(void *context, int64_t panel, int32_t worker) {
     (void)worker;
@@ -140,6 +156,11 @@ static void MK_NAME(conv_pack_task)(void *context, int64_t panel, int32_t worker
     const int64_t column_stride = forward ? p->weight_in * area : area, channel_stride = forward ? area : p->weight_in * area;
     const float *weight = p->weight + p->first_out * p->weight_in * area + first * column_stride;
     float *to = p->packed + panel * MK_TILE_COLUMNS * p->k;
+    if (forward) {
+        MK_NAME(conv_pack_forward)(p, weight, count, lanes, to);
+        if (p->scale) MK_NAME(scale_packed)(p->scale + first, count, p->k, to);
+        return;
+    }
     enum { BLOCK = 16 };
     if (lanes > count)
         for (int64_t k = 0; k < p->k; ++k)
@@ -156,7 +177,6 @@ static void MK_NAME(conv_pack_task)(void *context, int64_t panel, int32_t worker
                 }
             }
     }
-    if (p->scale) MK_NAME(scale_packed)(p->scale + first, count, p->k, to);
 }
 
 /* Copies finished sums to where they belong. */

@@ -38,7 +38,7 @@ typedef struct MK_NAME(winograd) {
     int turned;
     const float *weight, *bias, *addend, *scale;
     int32_t relu;
-    float *packed; /* transformed weights: [point][panel][channel][lane] */
+    float *packed; /* transformed weights: [point][panel][channel][lane], points winograd_point_floats apart */
     /* Gradient to the kernel: `to` is read. */
     int64_t channel_blocks, output_blocks, tile_blocks;
     float *sums; /* tile_blocks x outputs x channels x 9 */
@@ -114,6 +114,11 @@ static int64_t MK_NAME(winograd_tiles)(const MK_NAME(winograd) *w, int32_t *list
 /* Whether `tiles` cost less than the direct sum over `count` positions, some of whose neighbours are not there. */
 MK_INLINE int MK_NAME(winograd_pays)(int64_t tiles, int64_t count) { return tiles * MK_WINOGRAD_POINTS * 2 <= count * 9; }
 
+/* Transformed kernels of a point; an odd number of cache lines, as all points of a kernel are written at once. */
+MK_INLINE int64_t MK_NAME(winograd_point_floats)(const MK_NAME(winograd) *w) {
+    return mk_ceil_divide(w->outputs, MK_TILE_COLUMNS) * MK_TILE_COLUMNS * w->channels + 16;
+}
+
 /* Rows of transformed channels lie an odd number of cache lines apart. */
 MK_INLINE int64_t MK_NAME(winograd_stride)(int64_t channels) { return mk_ceil_divide(channels, 32) * 32 + 16; }
 
@@ -133,7 +138,7 @@ static mk_scratch MK_NAME(winograd_scratch)(const mk_conv2d *v, int32_t pass) {
     } else {
         need.per_worker =
             zeros + MK_NAME(winograd_source_floats)(&w) + MK_WINOGRAD_POINTS * w.block * MK_NAME(winograd_stride)(MK_WINOGRAD_COLUMNS);
-        need.shared = MK_WINOGRAD_POINTS * mk_ceil_divide(w.outputs, MK_TILE_COLUMNS) * MK_TILE_COLUMNS * w.channels;
+        need.shared = MK_WINOGRAD_POINTS * MK_NAME(winograd_point_floats)(&w);
     }
     if (w.to_rows) need.shared += mk_ceil_divide(w.tiles, 16) * 16;
     need.per_worker *= (int64_t)sizeof(float);
@@ -297,34 +302,50 @@ static void MK_NAME(winograd_store)(const MK_NAME(winograd) *w, int64_t tile, in
     });
 }
 
+/* The kernels of MK_WIDTH outputs from `lane` on and of up to MK_WIDTH channels: to[channel * 9 + tap] is a vector over the outputs. They
+ * are read by whole vectors: in the order of a row of weights, where channels follow each other, else kernel by kernel. */
+static void MK_NAME(winograd_numbers)(const MK_NAME(winograd) *w, int64_t lane, int64_t channel, int64_t channels, vf to[9 * MK_WIDTH]) {
+    const int64_t rows = mk_least(MK_WIDTH, w->outputs - lane), flat = w->kernel_channel == 9, count = flat ? channels * 9 : 9;
+    const float *from = w->weight + lane * w->kernel_lane + channel * w->kernel_channel;
+    for (int64_t c = 0; c < (flat ? 1 : channels); ++c)
+        for (int64_t p = 0; p < count; p += MK_WIDTH) {
+            vf block[MK_WIDTH];
+            MK_NAME(load_transposed)(from + c * w->kernel_channel + p, w->kernel_lane, MK_WIDTH, rows, count - p, block);
+            MK_UNROLL for (int i = 0; i < MK_WIDTH; ++i) {
+                if (i < count - p) to[c * 9 + p + i] = block[i];
+            }
+        }
+    if (!w->scale) return;
+    const vf scale = vf_load_n(w->scale + lane, rows);
+    for (int64_t i = 0; i < channels * 9; ++i) to[i] *= scale;
+}
+
 /* One panel of outputs: transforms its kernels. */
 static void MK_NAME(winograd_pack_task)(void *context, int64_t panel, int32_t worker) {
     const MK_NAME(winograd) *w = context;
-    const int64_t first = panel * MK_TILE_COLUMNS, panels = mk_ceil_divide(w->outputs, MK_TILE_COLUMNS);
+    const int64_t first = panel * MK_TILE_COLUMNS;
     const int64_t lanes = mk_ceil_divide(mk_least(w->outputs - first, MK_TILE_COLUMNS), MK_WIDTH) * MK_WIDTH;
-    const int64_t point_stride = panels * MK_TILE_COLUMNS * w->channels;
+    const int64_t point_stride = MK_NAME(winograd_point_floats)(w);
     (void)worker;
-    for (int64_t c = 0; c < w->channels; ++c)
+    for (int64_t c0 = 0; c0 < w->channels; c0 += MK_WIDTH)
         for (int64_t lane = 0; lane < lanes; lane += MK_WIDTH) {
-            float numbers[9][MK_WIDTH];
-            for (int64_t i = 0; i < MK_WIDTH; ++i) {
-                const float *g = w->weight + (first + lane + i) * w->kernel_lane + c * w->kernel_channel;
-                const int there = first + lane + i < w->outputs;
-                const float scale = there && w->scale ? w->scale[first + lane + i] : 1;
-                for (int tap = 0; tap < 9; ++tap) numbers[tap][i] = there ? scale * g[w->turned ? 8 - tap : tap] : 0;
-            }
-            vf rows[6][3];
-            for (int j = 0; j < 3; ++j) {
-                vf g[3], u[6];
-                MK_UNROLL for (int i = 0; i < 3; ++i) g[i] = vf_load(numbers[i * 3 + j]);
-                MK_NAME(winograd_kernel)(g, u);
-                MK_UNROLL for (int i = 0; i < 6; ++i) rows[i][j] = u[i];
-            }
-            float *to = w->packed + panel * MK_TILE_COLUMNS * w->channels + c * lanes + lane;
-            for (int i = 0; i < 6; ++i) {
-                vf u[6];
-                MK_NAME(winograd_kernel)(rows[i], u);
-                for (int j = 0; j < 6; ++j) vf_store(to + (i * 6 + j) * point_stride, u[j]);
+            const int64_t channels = mk_least(MK_WIDTH, w->channels - c0);
+            vf numbers[9 * MK_WIDTH];
+            MK_NAME(winograd_numbers)(w, first + lane, c0, channels, numbers);
+            for (int64_t c = 0; c < channels; ++c) {
+                vf rows[6][3];
+                for (int j = 0; j < 3; ++j) {
+                    vf g[3], u[6];
+                    MK_UNROLL for (int i = 0; i < 3; ++i) g[i] = numbers[c * 9 + (w->turned ? 8 - (i * 3 + j) : i * 3 + j)];
+                    MK_NAME(winograd_kernel)(g, u);
+                    MK_UNROLL for (int i = 0; i < 6; ++i) rows[i][j] = u[i];
+                }
+                float *to = w->packed + panel * MK_TILE_COLUMNS * w->channels + (c0 + c) * lanes + lane;
+                for (int i = 0; i < 6; ++i) {
+                    vf u[6];
+                    MK_NAME(winograd_kernel)(rows[i], u);
+                    for (int j = 0; j < 6; ++j) vf_store(to + (i * 6 + j) * point_stride, u[j]);
+                }
             }
         }
 }
@@ -333,7 +354,7 @@ static void MK_NAME(winograd_task)(void *context, int64_t index, int32_t worker)
     const MK_NAME(winograd) *w = context;
     const int64_t first = index * w->block, count = mk_least(w->block, w->tiles - first);
     const int64_t stride = MK_NAME(winograd_stride)(w->channels), sums_stride = MK_NAME(winograd_stride)(MK_WINOGRAD_COLUMNS);
-    const int64_t panels = mk_ceil_divide(w->outputs, MK_TILE_COLUMNS), pass_k = mk_even_part(w->channels, MK_GEMM_K);
+    const int64_t point_stride = MK_NAME(winograd_point_floats)(w), pass_k = mk_even_part(w->channels, MK_GEMM_K);
     float *zeros = mk_pool_scratch(w->pool, worker), *source = zeros + (w->channels > w->outputs ? w->channels : w->outputs) + 16;
     float *sums = source + MK_NAME(winograd_source_floats)(w);
     mk_zero(zeros, w->channels);
@@ -352,7 +373,7 @@ static void MK_NAME(winograd_task)(void *context, int64_t index, int32_t worker)
                         t = {.k = mk_least(pass_k, w->channels - k),
                              .a = source + (point * w->block + tile) * stride + k,
                              .a_stride = stride,
-                             .b = w->packed + (point * panels + panel) * MK_TILE_COLUMNS * w->channels + k * vectors * MK_WIDTH,
+                             .b = w->packed + point * point_stride + panel * MK_TILE_COLUMNS * w->channels + k * vectors * MK_WIDTH,
                              .b_stride = vectors * MK_WIDTH,
                              .c = c,
                              .ldc = sums_stride,
