@@ -5,8 +5,8 @@
     .venv/bin/python benchmarks/cifar10/run.py --data FOLDER --output build/cifar10 scratch --rates 5e-4 1e-3 2e-3 4e-3
     .venv/bin/python benchmarks/cifar10/run.py --data FOLDER --output build/cifar10 finetune
     .venv/bin/python benchmarks/cifar10/run.py --data FOLDER --output build/cifar10 report
-    .venv/bin/python benchmarks/cifar10/run.py --data FOLDER --output build/cifar10 objectives --budget 400 --finetune-epochs 10 --vit vit_micro
-    .venv/bin/python benchmarks/cifar10/run.py --data FOLDER --output build/cifar10 search --budget 90 --vit vit_micro
+    .venv/bin/python benchmarks/cifar10/run.py --data FOLDER --output build/cifar10 --vit vit_micro --budget 120 search
+    .venv/bin/python benchmarks/cifar10/run.py --data FOLDER --output build/cifar10 --vit vit_micro --finetune-epochs 10 objectives
 
 FOLDER holds train/<class>/*.jpg and test/<class>/*.jpg. Network: ViT, patch 4, width 128, depth 6, 4 heads; decoder width 96,
 depth 2 (preset mae_vit_mini_32). With --encoder resnet18 (or another convolutional network) and --width 16 it is that network with
@@ -15,11 +15,11 @@ network on zeroed cells; give each network an OUTPUT of its own. Scratch and fin
 only layer decay and rate differ. Every command can be stopped and started again: runs go on from their checkpoints, finished ones
 are not repeated. Results are lines of JSON in OUTPUT/results.jsonl.
 
-`objectives` gives every pretraining objective the same compute on the same ViT (--vit; --budget seconds of a processor: they are timed first, in
-turns, to know how many steps that is), and measures each encoder with the same labelled images: nearest neighbours (k = 20), a linear probe,
-fine-tuning; beside them the random encoder and training from scratch. `search` tries values of one option (--option, --values) for each
-objective by the nearest neighbours among training images alone: 5,000 labelled ones for 5,000 others. `objectives` takes the best values
-that a search in the same OUTPUT found.
+`objectives` gives every pretraining objective the same compute on the same ViT (--vit; --budget seconds of a processor: they are timed
+first, in turns, to know how many steps that is), and measures each encoder with the same labelled images: nearest neighbours (k = 20), a
+linear probe, fine-tuning; beside them the random encoder and training from scratch. `search` tries values of one option (--option,
+--values) for each objective by the nearest neighbours among training images alone: 5,000 labelled ones for 5,000 others. `objectives`
+takes the best values that a search in the same OUTPUT found.
 """
 
 import argparse
@@ -314,7 +314,8 @@ def report(args: argparse.Namespace) -> None:
                 runs.setdefault((line["epochs"], line["rate"], line.get("layer_decay", 1)), []).append(line["top1"])
         for (epochs, rate, decay), values in sorted(runs.items()):
             means.setdefault((kind, epochs), {})[rate, decay] = sum(values) / len(values)
-            print(f"{kind:8} {epochs:g} epochs, rate {rate:g}, layer decay {decay:g}: top-1 {sum(values) / len(values):.2f} % over {len(values)} seeds {values}")
+            mean = means[kind, epochs][rate, decay]
+            print(f"{kind:8} {epochs:g} epochs, rate {rate:g}, layer decay {decay:g}: top-1 {mean:.2f} % over {len(values)} seeds {values}")
     for epochs in sorted({epochs for _, epochs in means}):
         if ("scratch", epochs) in means and ("finetune", epochs) in means:
             finetuned, baseline = max(means["finetune", epochs].values()), max(means["scratch", epochs].values())
@@ -348,7 +349,8 @@ def main() -> None:
     args = parser.parse_args()
     args.output.mkdir(parents=True, exist_ok=True)
     commands = {
-        "pretrain": pretrain, "probe": probe, "scratch": scratch, "finetune": finetune, "report": report, "objectives": objectives, "search": search
+        "pretrain": pretrain, "probe": probe, "scratch": scratch, "finetune": finetune, "report": report, "objectives": objectives,
+        "search": search,
     }  # fmt: skip
     commands[args.command](args)
 
