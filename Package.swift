@@ -59,9 +59,10 @@ let package = Package(
             ]),
         .testTarget(
             name: "EngineTests", dependencies: ["MRPEngine", "CMRPKernels"], swiftSettings: swiftFlags),
+        .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: swiftFlags),
         .testTarget(
-            name: "DataTests", dependencies: ["MRPData", "MRPEngine", "CMRPImage", "CMRPKernels"], swiftSettings: swiftFlags),
+            name: "DataTests", dependencies: ["MRPData", "MRPEngine", "CMRPImage", "CMRPKernels", "TestSupport"], swiftSettings: swiftFlags),
         .testTarget(name: "LabTests", dependencies: ["MRPLab", "MRPEngine", "CMRPKernels"], swiftSettings: swiftFlags),
-        .testTarget(name: "TrainingTests", dependencies: ["MRPTraining"], swiftSettings: swiftFlags),
+        .testTarget(name: "TrainingTests", dependencies: ["MRPTraining", "TestSupport"], swiftSettings: swiftFlags),
     ]
 )

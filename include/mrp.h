@@ -308,6 +308,7 @@ int64_t mrp_memory_in_use(void);
  *   layer                   0           0 ... 1024
  *   rand_augment*                       any text
  *   color_jitter*           0           [0.0, 10.0]
+ *   hue_jitter*             0           [0.0, 0.5]
  *   random_erasing*         0           [0.0, 1.0]
  *   erasing_mode*           pixel       pixel, const
  *   mixup                   0           [0.0, 100.0]
@@ -352,6 +353,7 @@ int64_t mrp_memory_in_use(void);
  *   probe_epochs            90          1 ... 100000
  *   probe_learning_rate     6.4         >= 0.0
  *   probe_batch_size        auto        1 ... 1048576
+ *   probe_views             0           0 ... 100000
  */
 
 /**
@@ -1048,8 +1050,8 @@ mrp_status mrp_confusion(mrp_model *model, const mrp_dataset *dataset, const mrp
  *   dataset   the labelled images.
  *   held_out  labelled images of the same classes, that are classified.
  *   options   "features" and "layer" as for mrp_encode; the section "measurement" ("knn_k",
- *             "knn_temperature", "probe_epochs", "probe_learning_rate", "probe_batch_size") and
- *             "seed"; NULL for the defaults.
+ *             "knn_temperature", "probe_epochs", "probe_learning_rate", "probe_batch_size",
+ *             "probe_views" and fine-tuning's augmentation) and "seed"; NULL for the defaults.
  *   method    "knn", weighted nearest neighbours (Wu et al. 2018), or "linear", a linear classifier
  *             trained with LARS on normed features (He et al. 2021).
  *   value     receives the share of held-out images that are classified correctly.

@@ -107,6 +107,55 @@ void mi_blend_gray(const mi_image *in, float factor, const mi_image *out) {
     }
 }
 
+/* A pixel as Image.convert("HSV") has it, in Pillow's precisions: floats that doubles are rounded to. */
+static inline void to_hsv(const uint8_t *rgb, uint8_t *hsv) {
+    const int r = rgb[0], g = rgb[1], b = rgb[2];
+    const int most = r > g ? (r > b ? r : b) : (g > b ? g : b), least = r < g ? (r < b ? r : b) : (g < b ? g : b);
+    hsv[0] = hsv[1] = 0;
+    hsv[2] = (uint8_t)most;
+    if (most == least) return;
+    const float range = (float)(most - least);
+    const float saturation = range / (float)most;
+    const float red = (float)(most - r) / range, green = (float)(most - g) / range, blue = (float)(most - b) / range;
+    float hue = r == most ? blue - green : g == most ? (float)(2.0 + red - blue) : (float)(4.0 + green - red);
+    const double turns = hue / 6.0 + 1.0; /* 5/6 ... 11/6 */
+    hue = (float)(turns >= 1 ? turns - 1 : turns);
+    hsv[0] = (uint8_t)(hue * 255.0);
+    hsv[1] = (uint8_t)(saturation * 255.0);
+}
+
+/* The other way; values are rounded, halves up. */
+static inline void from_hsv(const uint8_t *hsv, uint8_t *rgb) {
+    const double turn = hsv[0] * 6.0 / 255.0, value = hsv[2];
+    const int sector = (int)turn;
+    const float rest = (float)(turn - sector), saturation = (float)(hsv[1] / 255.0);
+    const uint8_t v = hsv[2], low = (uint8_t)(value * (1.0 - saturation) + 0.5),
+                  falling = (uint8_t)(value * (1.0 - saturation * rest) + 0.5),
+                  rising = (uint8_t)(value * (1.0 - saturation * (1.0 - rest)) + 0.5);
+    switch (hsv[1] == 0 ? -1 : sector % 6) {
+    case -1: rgb[0] = rgb[1] = rgb[2] = v; break;
+    case 0: rgb[0] = v, rgb[1] = rising, rgb[2] = low; break;
+    case 1: rgb[0] = falling, rgb[1] = v, rgb[2] = low; break;
+    case 2: rgb[0] = low, rgb[1] = v, rgb[2] = rising; break;
+    case 3: rgb[0] = low, rgb[1] = falling, rgb[2] = v; break;
+    case 4: rgb[0] = rising, rgb[1] = low, rgb[2] = v; break;
+    default: rgb[0] = v, rgb[1] = low, rgb[2] = falling; break;
+    }
+}
+
+void mi_turn_hue(const mi_image *in, uint8_t turn, const mi_image *out) {
+    for (int64_t y = 0; y < in->height; y++) {
+        const uint8_t *from = row(in, y);
+        uint8_t *to = row_mutable(out, y);
+        for (int64_t x = 0; x < in->width; x++, from += 3, to += 3) {
+            uint8_t hsv[3];
+            to_hsv(from, hsv);
+            hsv[0] = (uint8_t)(hsv[0] + turn);
+            from_hsv(hsv, to);
+        }
+    }
+}
+
 /* ---- Neighbours */
 
 /* ImageFilter.SMOOTH: ones and a five in the middle, divided by 13. The sum plus 13 / 2 is never a multiple of 13, so that Pillow's

@@ -51,13 +51,6 @@ void mk_patch_descend_relative(int32_t element_bytes, const mk_patch_network *ne
         descend_relative_float64(network, rate, relative, gradient, largest, weights);
 }
 
-void mk_patch_average(int32_t element_bytes, int64_t count, double decay, double factor, const void *weights, void *average) {
-    if (element_bytes == 4)
-        average_float32(count, decay, factor, weights, average);
-    else
-        average_float64(count, decay, factor, weights, average);
-}
-
 void mk_patch_correlations(int32_t element_bytes, const mk_patch_network *network, const void *weights, int64_t features, const double *v,
                            double *out) {
     if (element_bytes == 4)

@@ -201,7 +201,7 @@ public func mrp_confusion(
 ///   - dataset: the labelled images.
 ///   - held_out: labelled images of the same classes, that are classified.
 ///   - options: "features" and "layer" as for mrp_encode; the section "measurement" ("knn_k", "knn_temperature", "probe_epochs",
-///     "probe_learning_rate", "probe_batch_size") and "seed"; NULL for the defaults.
+///     "probe_learning_rate", "probe_batch_size", "probe_views" and fine-tuning's augmentation) and "seed"; NULL for the defaults.
 ///   - method: "knn", weighted nearest neighbours (Wu et al. 2018), or "linear", a linear classifier trained with LARS on normed features (He
 ///     et al. 2021).
 ///   - value: receives the share of held-out images that are classified correctly.

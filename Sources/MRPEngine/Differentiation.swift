@@ -37,10 +37,11 @@ extension Graph {
         return Dictionary(uniqueKeysWithValues: values.compactMap { value in adjoints[value].map { (value, $0) } })
     }
 
-    /// Appends a segment's nodes once more and returns what each of its values is now.
+    /// Appends a segment's nodes once more and returns what each of its values is now. Its result is not among them: what follows the
+    /// segment keeps that anyway.
     private func recompute(_ segment: Range<Int>) throws -> [Value: Value] {
         var again: [Value: Value] = [:]
-        for index in segment where !nodes[index].operation.hasSideEffects {
+        for index in segment.filter({ !nodes[$0].operation.hasSideEffects }).dropLast() {
             let node = nodes[index]
             let outputs = try apply(node.operation, node.inputs.map { value in value.map { again[$0] ?? $0 } })
             for (old, new) in zip(node.outputs, outputs) { again[old] = new }

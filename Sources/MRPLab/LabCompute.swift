@@ -15,6 +15,8 @@ final class LabCompute {
     let precision: Precision
     let threads: Int
     let kernels: mk_patch_kernels
+    /// y = keep y + share x, the engine's.
+    let blend: (@convention(c) (OpaquePointer?, Int64, Double, Double, UnsafeRawPointer?, UnsafeMutableRawPointer?) -> Void)?
     let pool: OpaquePointer
 
     var elementBytes: Int { precision.bytes }
@@ -32,6 +34,8 @@ final class LabCompute {
         mk_pool_set_cancel_flag(pool, cancel)
         self.pool = pool
         kernels = table.pointee
+        let engine = options.precision == .float64 ? mk_kernels_reference_float64() : mk_kernels_float32(instructions.rawValue)
+        blend = engine?.pointee.blend
         precision = options.precision
     }
 

@@ -26,9 +26,8 @@ final class Teacher {
         }
         let copy = try PatchNetwork(copying: student)
         output = try LabMemory(samples * student.kernels, elementBytes: student.compute.elementBytes, for: "the teacher's features")
-        mk_patch_average(
-            Int32(student.compute.elementBytes), Int64(student.weightCount), 0, tau, student.weights.base, copy.weights.base)
         network = copy
+        blend(student, keeping: 0)
     }
 
     /// samples x K, or nil when the kernels scale the student's inner products.
@@ -40,8 +39,14 @@ final class Teacher {
 
     /// After each step of the student.
     func follow(_ student: PatchNetwork) {
-        guard kind == .ema, let network else { return }
-        mk_patch_average(
-            Int32(student.compute.elementBytes), Int64(student.weightCount), decay, tau, student.weights.base, network.weights.base)
+        if kind == .ema { blend(student, keeping: decay) }
+    }
+
+    /// w^ = share w^ + (1 - share) tau w, by the kernel of the engine's moving averages.
+    private func blend(_ student: PatchNetwork, keeping share: Double) {
+        guard let network else { return }
+        let compute = student.compute
+        compute.blend?(
+            compute.pool, Int64(student.weightCount), share, (1 - share) * tau, student.weights.base, network.weights.base)
     }
 }

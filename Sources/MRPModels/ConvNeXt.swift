@@ -50,47 +50,14 @@ public struct ConvNeXt: Equatable, Sendable {
 
     private static func patch(_ stem: ResidualNetwork.Stem) -> Int { stem == .imagenet ? 4 : 1 }
 
-    private func layer(_ name: String, _ shape: [Int], _ stored: [Int]? = nil) -> [ParameterSpecification] {
-        [
-            ParameterSpecification(name + ".weight", shape, .normal(deviation: 0.02), storedShape: stored),
-            ParameterSpecification(name + ".bias", [shape[0]], .zeros),
-        ]
-    }
-
-    private func block(_ name: String, _ width: Int) -> [ParameterSpecification] {
-        let one = size.storesConvolutions ? [1, 1] : []
-        return layer(name + ".conv_dw", [width, 1, 7, 7]) + layerNormParameters(name + ".norm", width: width)
-            + layer(name + ".mlp.fc1", [4 * width, width], [4 * width, width] + one)
-            + [
-                ParameterSpecification(name + ".mlp.grn.weight", [4 * width], .zeros),
-                ParameterSpecification(name + ".mlp.grn.bias", [4 * width], .zeros),
-            ] + layer(name + ".mlp.fc2", [width, 4 * width], [width, 4 * width] + one)
-    }
-
-    /// `index`: its place among all blocks.
-    private func apply(
-        _ name: String, _ x: FeatureMap, index: Int, visible: VisibleCells?, _ builder: NetworkBuilder
-    ) throws -> FeatureMap {
-        let (graph, width) = (builder.graph, builder.graph.shape(of: x.value)[2])
-        var inner = try convolution(
-            builder.weight(name + ".conv_dw.weight"), bias: builder.weight(name + ".conv_dw.bias"), x, kernel: 7, stride: 1,
-            groups: width, visible: visible, graph)
-        inner.value = try builder.linear(name + ".mlp.fc1", builder.layerNorm(name + ".norm", inner.value), gelu: true)
-        let inputs = try [inner.value, builder.weight(name + ".mlp.grn.weight"), builder.weight(name + ".mlp.grn.bias")]
-        inner.value = try graph.apply(ImageNorm(.response, epsilon: 1e-6), inputs)[0]
-        let response = inner.value
-        inner.value = try builder.branch(block: index, 0, residual: x.value) {
-            try builder.linear(name + ".mlp.fc2", response, residual: $0)
-        }
-        return inner
-    }
+    private func block(_ name: String) -> ConvNeXtBlock { ConvNeXtBlock(name: name, storesConvolutions: size.storesConvolutions) }
 
     /// A convolution whose windows do not overlap.
     private func shrink(_ name: String, _ x: FeatureMap, by factor: Int, visible: VisibleCells?, _ builder: NetworkBuilder) throws
         -> FeatureMap
     {
-        try convolution(
-            builder.weight(name + ".weight"), bias: builder.weight(name + ".bias"), x, kernel: factor, stride: factor, padding: 0,
+        try x.convolution(
+            builder.weight(name + ".weight"), bias: builder.weight(name + ".bias"), kernel: factor, stride: factor, padding: 0,
             visible: visible, builder.graph)
     }
 }
@@ -103,14 +70,14 @@ extension ConvNeXt: ConvolutionalEncoder {
 
     public func parameters() -> [ParameterSpecification] {
         let patch = Self.patch(stem)
-        var list = layer("stem.0", [baseWidth, geometry.channels, patch, patch]) + layerNormParameters("stem.1", width: baseWidth)
+        var list = convNeXtLayer("stem.0", [baseWidth, geometry.channels, patch, patch]) + layerNormParameters("stem.1", width: baseWidth)
         for (stage, width) in stageWidths.enumerated() {
             let name = "stages.\(stage)"
             if stage > 0 {
                 list += layerNormParameters(name + ".downsample.0", width: width / 2)
-                list += layer(name + ".downsample.1", [width, width / 2, 2, 2])
+                list += convNeXtLayer(name + ".downsample.1", [width, width / 2, 2, 2])
             }
-            for index in 0..<size.blocks[stage] { list += block("\(name).blocks.\(index)", width) }
+            for index in 0..<size.blocks[stage] { list += block("\(name).blocks.\(index)").parameters(width: width) }
         }
         return list
     }
@@ -143,19 +110,27 @@ extension ConvNeXt: ConvolutionalEncoder {
         return (geometry.height / side * (geometry.width / side), stageWidths[stage - 1])
     }
 
+    /// The stem, or what leads from a stage to the next.
+    private func enter(_ stage: Int, _ x: FeatureMap, visible: VisibleCells?, _ builder: NetworkBuilder) throws -> FeatureMap {
+        var x = x
+        if stage == 0 {
+            x = try shrink("stem.0", x, by: Self.patch(stem), visible: visible, builder)
+            x.value = try builder.layerNorm("stem.1", x.value)
+        } else {
+            x.value = try builder.layerNorm("stages.\(stage).downsample.0", x.value)
+            x = try shrink("stages.\(stage).downsample.1", x, by: 2, visible: visible, builder)
+        }
+        return x
+    }
+
     public func stages(_ images: Value, last: Int, visible: VisibleCells?, _ builder: NetworkBuilder) throws -> [FeatureMap] {
         var x = try pixels(images, visible: visible, builder.graph)
         return try (0..<last).map { stage in
-            if stage == 0 {
-                x = try shrink("stem.0", x, by: Self.patch(stem), visible: visible, builder)
-                x.value = try builder.layerNorm("stem.1", x.value)
-            } else {
-                x.value = try builder.layerNorm("stages.\(stage).downsample.0", x.value)
-                x = try shrink("stages.\(stage).downsample.1", x, by: 2, visible: visible, builder)
-            }
+            x = try builder.graph.segment { try enter(stage, x, visible: visible, builder) }
             let before = size.blocks.prefix(stage).reduce(0, +)
             for index in 0..<size.blocks[stage] {
-                x = try apply("stages.\(stage).blocks.\(index)", x, index: before + index, visible: visible, builder)
+                let block = block("stages.\(stage).blocks.\(index)")
+                x = try builder.graph.segment { try block.apply(x, index: before + index, visible: visible, builder) }
             }
             return x
         }

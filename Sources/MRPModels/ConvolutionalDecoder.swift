@@ -79,10 +79,10 @@ public struct ConvolutionalDecoder: Equatable, Sendable {
             if step < levels(encoder) {
                 x.value = try densify(maps[maps.count - 1 - step], step, visible, addend: step > 0 ? x.value : nil, encoder, builder)
             }
-            x = try upsample(x, "dense_decoder.dec.\(step)", encoder, builder)
+            x = try upsample(x, "dense_decoder.dec.\(step)", builder)
         }
-        let pixels = try encoder.convolution(
-            builder.weight("dense_decoder.proj.weight"), bias: builder.weight("dense_decoder.proj.bias"), x, kernel: 1, stride: 1,
+        let pixels = try x.convolution(
+            builder.weight("dense_decoder.proj.weight"), bias: builder.weight("dense_decoder.proj.bias"), kernel: 1, stride: 1,
             visible: nil, graph)
         return try graph.apply(ScatterPatches(encoder.pixelGeometry, order: .channelsLast), [pixels.value, nil])[0]
     }
@@ -107,9 +107,7 @@ public struct ConvolutionalDecoder: Equatable, Sendable {
         return try graph.apply(Convolution(rows: rows, columns: columns), [x, weight, bias, addend])[0]
     }
 
-    private func upsample(
-        _ x: FeatureMap, _ name: String, _ encoder: any ConvolutionalEncoder, _ builder: NetworkBuilder
-    ) throws -> FeatureMap {
+    private func upsample(_ x: FeatureMap, _ name: String, _ builder: NetworkBuilder) throws -> FeatureMap {
         let rows = try Window(2 * x.height, kernel: 4, stride: 2, padding: 1)
         let columns = try Window(2 * x.width, kernel: 4, stride: 2, padding: 1)
         let weight = try builder.weight(name + ".up_sample.weight")
@@ -118,7 +116,7 @@ public struct ConvolutionalDecoder: Equatable, Sendable {
         var result = FeatureMap(value: large, height: rows.size, width: columns.size)
         for (layer, norm, activation) in [("0", "1", BatchNorm.Activation.relu6), ("3", "4", .none)] {
             let weight = try builder.weight("\(name).conv.\(layer).weight")
-            result = try encoder.convolution(weight, result, kernel: 3, stride: 1, visible: nil, builder.graph)
+            result = try result.convolution(weight, kernel: 3, stride: 1, visible: nil, builder.graph)
             result.value = try builder.batchNorm("\(name).conv.\(norm)", result.value, activation, epsilon: Self.epsilon)
         }
         return result

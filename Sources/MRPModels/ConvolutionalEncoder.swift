@@ -5,6 +5,25 @@ public struct FeatureMap {
     public var value: Value
     public var height: Int
     public var width: Int
+
+    public init(value: Value, height: Int, width: Int) {
+        self.value = value
+        self.height = height
+        self.width = width
+    }
+
+    /// A convolution with a padding of `padding` (by default half the kernel), on visible places where some are given.
+    public func convolution(
+        _ weight: Value, bias: Value? = nil, kernel: Int, stride: Int, padding: Int? = nil, groups: Int = 1, visible: VisibleCells?,
+        _ graph: Graph
+    ) throws -> FeatureMap {
+        let rows = try Window(height, kernel: kernel, stride: stride, padding: padding ?? kernel / 2)
+        let columns = try Window(width, kernel: kernel, stride: stride, padding: padding ?? kernel / 2)
+        let inputs = try Convolution.inputs(
+            value, weight: weight, bias: bias, from: visible?.places(height: height), to: visible?.places(height: rows.outputSize))
+        let value = try graph.apply(Convolution(rows: rows, columns: columns, groups: groups), inputs)[0]
+        return FeatureMap(value: value, height: rows.outputSize, width: columns.outputSize)
+    }
 }
 
 /// The cells of masked images that a convolutional network sees, at each of its resolutions.
@@ -76,21 +95,22 @@ extension ConvolutionalEncoder {
         PatchGeometry(pixelsOf: geometry)
     }
 
-    /// A convolution with a padding of `padding` (by default half the kernel), on visible places where some are given.
-    func convolution(
-        _ weight: Value, bias: Value? = nil, _ x: FeatureMap, kernel: Int, stride: Int, padding: Int? = nil, groups: Int = 1,
-        visible: VisibleCells?, _ graph: Graph
-    ) throws -> FeatureMap {
-        let rows = try Window(x.height, kernel: kernel, stride: stride, padding: padding ?? kernel / 2)
-        let columns = try Window(x.width, kernel: kernel, stride: stride, padding: padding ?? kernel / 2)
-        let inputs = try Convolution.inputs(
-            x.value, weight: weight, bias: bias, from: visible?.places(height: x.height), to: visible?.places(height: rows.outputSize))
-        let value = try graph.apply(Convolution(rows: rows, columns: columns, groups: groups), inputs)[0]
-        return FeatureMap(value: value, height: rows.outputSize, width: columns.outputSize)
-    }
-
     public func features(_ images: Value, layer: Int, head: ClassifierHead?, _ builder: NetworkBuilder) throws -> Value {
         let maps = try stages(images, last: layer == 0 ? depth : layer, visible: nil, builder)
         return maps[maps.count - 1].value
+    }
+
+    public func layers(_ images: Value, _ builder: NetworkBuilder) throws -> [Value] {
+        try stages(images, last: depth, visible: nil, builder).map(\.value)
+    }
+
+    /// Throws when the images are not made of cells that a mask could hide.
+    public func checkCells() throws {
+        guard geometry.patchHeight == geometry.patchWidth, geometry.patchHeight % downsampling == 0 else {
+            throw MRPError(
+                .argument,
+                "images of \(geometry.height) x \(geometry.width) are not made of cells of \(downsampling) pixels, the network's downsampling"
+            )
+        }
     }
 }

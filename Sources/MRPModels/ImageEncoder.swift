@@ -30,6 +30,9 @@ public protocol ImageEncoder: Sendable {
 
     /// That output, [B, tokens, width], the class token first where there is one.
     func features(_ images: Value, layer: Int, head: ClassifierHead?, _ builder: NetworkBuilder) throws -> Value
+
+    /// The outputs of the layers 1 ... depth, [B, tokens, width] each, before a norm that follows the last.
+    func layers(_ images: Value, _ builder: NetworkBuilder) throws -> [Value]
 }
 
 extension VisionTransformer: ImageEncoder {
@@ -55,4 +58,6 @@ extension VisionTransformer: ImageEncoder {
         let tokens = blocks[blocks.count - 1]
         return layer == 0 ? try builder.layerNorm(head?.pooling == .mean ? "fc_norm" : "norm", tokens) : tokens
     }
+
+    public func layers(_ images: Value, _ builder: NetworkBuilder) throws -> [Value] { try encode(images, builder) }
 }

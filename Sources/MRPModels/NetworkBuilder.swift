@@ -6,12 +6,11 @@ public struct NetworkBuilder {
     let specifications: [String: ParameterSpecification]
     /// Epsilon of every norm.
     let epsilon: Double
-    /// Whether batch norms take the statistics of the batch and update their running ones, or take the running ones as they are; then no
-    /// gradient passes through them.
+    /// Whether batch norms take the statistics of the batch, or the running ones; then no gradient passes through them.
     let isTraining: Bool
     /// Which branches are left out at random; nil: none.
     let dropPath: DropPath?
-    /// Begins every name: that of a teacher's weights, which are named as the encoder's.
+    /// Begins every name: that of a teacher's weights, which are named as the encoder's. A teacher keeps no running statistics.
     private var prefix = ""
 
     public init(_ graph: Graph, _ parameters: Parameters, epsilon: Double, training: Bool = false, dropPath: DropPath? = nil) {
@@ -22,14 +21,15 @@ public struct NetworkBuilder {
         specifications = Dictionary(uniqueKeysWithValues: parameters.specifications.map { ($0.name, $0) })
     }
 
-    /// A builder that finds the weights whose names begin so, and takes running statistics as they are.
+    /// A builder that finds the weights whose names begin so. In training its batch norms take the statistics of the teacher's own batch, as
+    /// the momentum encoders of the field do; running ones are left alone.
     public func teacher(_ prefix: String) -> NetworkBuilder {
         NetworkBuilder(of: self, prefix: self.prefix + prefix)
     }
 
     private init(of other: NetworkBuilder, prefix: String) {
         (graph, specifications, epsilon) = (other.graph, other.specifications, other.epsilon)
-        (isTraining, dropPath) = (false, nil)
+        (isTraining, dropPath) = (other.isTraining, nil)
         self.prefix = prefix
     }
 
@@ -64,6 +64,7 @@ public struct NetworkBuilder {
                 activation: activation)
         }
         let outputs = try graph.apply(BatchNorm(epsilon: epsilon ?? self.epsilon, activation: activation), [x, gamma, beta, residual])
+        guard prefix.isEmpty else { return outputs[0] }
         try graph.apply(RunningStatistics(rows: graph.type(of: x).rows), running + outputs[1...])
         return outputs[0]
     }

@@ -29,6 +29,7 @@ public protocol PretrainingObjective: Sendable {
 
 extension PretrainingObjective {
     public var name: String { Self.name }
+    public var settings: [(key: String, value: JSON)] { [] }
     public var averages: [MovingAverage.Pair] { [] }
     public func averageDecay(fraction: Double) -> Double { 1 }
 }

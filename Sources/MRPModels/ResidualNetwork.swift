@@ -116,7 +116,7 @@ public struct ResidualNetwork: Equatable, Sendable {
         _ builder: NetworkBuilder
     ) throws -> FeatureMap {
         let weight = try builder.weight(layer.name + ".weight")
-        var result = try convolution(weight, x, kernel: layer.kernel, stride: layer.stride, visible: visible, builder.graph)
+        var result = try x.convolution(weight, kernel: layer.kernel, stride: layer.stride, visible: visible, builder.graph)
         result.value = try builder.batchNorm(layer.norm, result.value, activation, residual: residual)
         return result
     }
@@ -131,18 +131,21 @@ public struct ResidualNetwork: Equatable, Sendable {
         return inner
     }
 
+    private func applyStem(_ pixels: FeatureMap, visible: VisibleCells?, _ builder: NetworkBuilder) throws -> FeatureMap {
+        let x = try apply(stemLayer, pixels, .relu, visible: visible, builder)
+        guard stem == .imagenet else { return x }
+        let rows = try Window(x.height, kernel: 3, stride: 2, padding: 1)
+        let columns = try Window(x.width, kernel: 3, stride: 2, padding: 1)
+        let inputs = try Pool.inputs(x.value, from: visible?.places(height: x.height), to: visible?.places(height: rows.outputSize))
+        let pooled = try builder.graph.apply(Pool(.maximum, rows: rows, columns: columns), inputs)[0]
+        return FeatureMap(value: pooled, height: rows.outputSize, width: columns.outputSize)
+    }
+
     public func stages(_ images: Value, last: Int, visible: VisibleCells?, _ builder: NetworkBuilder) throws -> [FeatureMap] {
-        var x = try apply(stemLayer, pixels(images, visible: visible, builder.graph), .relu, visible: visible, builder)
-        if stem == .imagenet {
-            let rows = try Window(x.height, kernel: 3, stride: 2, padding: 1)
-            let columns = try Window(x.width, kernel: 3, stride: 2, padding: 1)
-            let inputs = try Pool.inputs(
-                x.value, from: visible?.places(height: x.height), to: visible?.places(height: rows.outputSize))
-            let pooled = try builder.graph.apply(Pool(.maximum, rows: rows, columns: columns), inputs)[0]
-            x = FeatureMap(value: pooled, height: rows.outputSize, width: columns.outputSize)
-        }
+        let pixels = try pixels(images, visible: visible, builder.graph)
+        var x = try builder.graph.segment { try applyStem(pixels, visible: visible, builder) }
         return try stages.prefix(last).map { blocks in
-            for block in blocks { x = try apply(block, x, visible: visible, builder) }
+            for block in blocks { x = try builder.graph.segment { try apply(block, x, visible: visible, builder) } }
             return x
         }
     }

@@ -84,18 +84,16 @@ public struct VisionTransformer: Equatable, Sendable {
     ///
     /// images [B, C, H, W]. `visible` names the K patches that the encoder sees, in the order in which it sees them: their
     /// indices [B, K] and the rows [B, K + 1] of the position table for class token and patches; nil: all patches in order.
-    /// `kept` hides patches in place instead: each patch's index, or -1 where it is hidden, [B, L]. A hidden patch becomes `maskToken` [D];
-    /// without one its pixels are zero.
+    /// `hidden` hides patches in place instead: `kept` [B, L] holds each patch's index, or -1 where it is hidden and becomes `token` [D].
     public func encode(
-        _ images: Value, visible: (patches: Value, positions: Value)? = nil, kept: Value? = nil, maskToken: Value? = nil,
+        _ images: Value, visible: (patches: Value, positions: Value)? = nil, hidden: (kept: Value, token: Value)? = nil,
         depth: Int? = nil, _ builder: NetworkBuilder
     ) throws -> [Value] {
         let graph = builder.graph
-        var patches = try graph.apply(ExtractPatches(geometry, order: .channelsFirst), [images, visible?.patches])[0]
-        if let kept, maskToken == nil { patches = try builder.gather(patches, ids: kept) }
+        let patches = try graph.apply(ExtractPatches(geometry, order: .channelsFirst), [images, visible?.patches])[0]
         let count = graph.shape(of: patches)[1]
         var embedded = try builder.linear("patch_embed.proj", patches)
-        if let kept, let maskToken { embedded = try builder.gather(embedded, ids: kept, fill: maskToken) }
+        if let hidden { embedded = try builder.gather(embedded, ids: hidden.kept, fill: hidden.token) }
         // Row 0 has no patch: the class token fills it.
         let withClassToken = try graph.constant(indices: [-1] + (0..<Int32(count)))
         var x = try builder.gather(

@@ -4,40 +4,42 @@ import MRPModels
 /// data2vec (Baevski et al. 2022, "data2vec: A General Framework for Self-supervised Learning in Speech, Vision and Language", arXiv
 /// 2202.03555).
 ///
-/// - The student sees all places, mask tokens where patches are hidden.
+/// - The student sees all places, mask tokens where patches are hidden; a convolutional network the visible cells (`MaskedStudent`).
 /// - The target is the teacher's features of the whole image at the hidden places: the outputs of its last `layers` blocks, each layer
 ///   normed without scale and shift, their mean, layer normed again.
 /// - The loss is the smooth L1 error over hidden patches; a linear layer predicts them. The teacher follows as a moving average.
-public struct Data2Vec: PretrainingObjective {
+public struct Data2Vec: TaughtObjective {
     public static let name = "data2vec"
 
-    public let student: MaskTokenStudent
+    public let student: any MaskedStudent
     public let teacher: Teacher
     public let layers: Int
     public let beta: Double
 
-    public init(_ encoder: VisionTransformer, masks: MaskChoice, layers: Int, beta: Double, decay: Teacher.Decay) throws {
-        guard layers >= 1, layers <= encoder.transformer.depth else {
-            throw MRPError(.argument, "teacher_layers \(layers) is outside 1 ... \(encoder.transformer.depth), the encoder's depth")
+    /// `layers` nil: the upper half of a transformer's blocks; of a convolutional network the last stage, the only one of its size.
+    public init(_ encoder: any ImageEncoder, _ settings: StudentSettings, layers: Int?, beta: Double, decay: Teacher.Decay) throws {
+        let isConvolutional = encoder is any ConvolutionalEncoder
+        let (most, reason) = isConvolutional ? (1, "the stages of the same size") : (encoder.depth, "the encoder's depth")
+        let layers = layers ?? (isConvolutional ? 1 : max(encoder.depth / 2, 1))
+        guard layers >= 1, layers <= most else {
+            throw MRPError(.argument, "teacher_layers \(layers) is outside 1 ... \(most), \(reason)")
         }
-        student = MaskTokenStudent(encoder: encoder, name: Self.name, outputs: encoder.transformer.width, masks: masks)
+        student = try settings.student(encoder, Self.name, outputs: encoder.featureWidth)
         teacher = Teacher(encoder: encoder, decay: decay)
         self.layers = layers
         self.beta = beta
     }
 
-    public var settings: [(key: String, value: JSON)] { [] }
-
     public func parameters() -> [ParameterSpecification] { student.parameters + teacher.parameters }
 
     public func loss(_ builder: NetworkBuilder, batch: Int) throws -> Value {
         let graph = builder.graph
-        let images = MaskedAutoencoder.images(graph, student.encoder.geometry, batch: batch)
+        let images = MaskedAutoencoder.images(graph, student.geometry, batch: batch)
         let prediction = try student.prediction(images, builder, batch: batch)
-        let rows = graph.input(PatchMask.predictedInput, TensorType([batch, graph.shape(of: prediction)[1]], .int32))
+        let rows = try student.hiddenRows(graph, batch: batch)
         var sum: Value?
-        for block in try teacher.blocks(images, builder).suffix(layers) {
-            let normed = try builder.normed(builder.gather(block, ids: rows))
+        for layer in try teacher.layers(images, last: layers, builder) {
+            let normed = try builder.normed(builder.gather(layer, ids: rows))
             sum = try sum.map { try graph.apply(Add(), [$0, normed])[0] } ?? normed
         }
         guard let sum else { throw MRPError(.internalError, "data2vec without layers") }
@@ -46,7 +48,4 @@ public struct Data2Vec: PretrainingObjective {
     }
 
     public func prepare(_ step: ObjectiveStep, _ executor: Executor) throws -> Bool { try student.prepare(step, executor) }
-
-    public var averages: [MovingAverage.Pair] { teacher.averages }
-    public func averageDecay(fraction: Double) -> Double { teacher.decay.value(fraction: fraction) }
 }

@@ -4,28 +4,26 @@ import MRPModels
 /// Targets of the caller's: a function fills them for the images of each batch, for example with features of another model (Wei et al. 2022
 /// compare many such targets).
 ///
-/// - The student sees all places, mask tokens where patches are hidden.
+/// - The student sees all places, mask tokens where patches are hidden; a convolutional network the visible cells (`MaskedStudent`).
 /// - The target is what the caller's function gives for each hidden patch, `width` numbers.
 /// - The loss is the mean squared error over hidden patches, or the smooth L1 error where `beta` says so; a linear layer predicts them.
 public struct GivenTargets: PretrainingObjective {
     public static let name = "given"
 
-    public let student: MaskTokenStudent
+    public let student: any MaskedStudent
     public let beta: Double?
 
     static let targetsInput = "targets"
 
-    public init(_ encoder: VisionTransformer, masks: MaskChoice, width: Int, beta: Double?) {
-        student = MaskTokenStudent(encoder: encoder, name: Self.name, outputs: width, masks: masks)
+    public init(_ encoder: any ImageEncoder, _ settings: StudentSettings, width: Int, beta: Double?) throws {
+        student = try settings.student(encoder, Self.name, outputs: width)
         self.beta = beta
     }
-
-    public var settings: [(key: String, value: JSON)] { [] }
 
     public func parameters() -> [ParameterSpecification] { student.parameters }
 
     public func loss(_ builder: NetworkBuilder, batch: Int) throws -> Value {
-        let (graph, geometry) = (builder.graph, student.encoder.geometry)
+        let (graph, geometry) = (builder.graph, student.geometry)
         let images = MaskedAutoencoder.images(graph, geometry, batch: batch)
         let prediction = try student.prediction(images, builder, batch: batch)
         let all = graph.input(Self.targetsInput, TensorType([batch, geometry.count, student.outputs]))
@@ -41,7 +39,7 @@ public struct GivenTargets: PretrainingObjective {
             try student.prepare(step, executor)
         else { return false }
         let pixels = UnsafeBufferPointer(images.float32)
-        guard fill(step.indices, pixels, student.encoder.geometry.count, targets.float32) else { return false }
+        guard fill(step.indices, pixels, student.geometry.count, targets.float32) else { return false }
         if let bad = targets.float32.firstIndex(where: { !$0.isFinite }) {
             let each = targets.count / step.batch
             throw MRPError(.argument, "the targets of image \(step.indices[bad / each]) hold \(targets.float32[bad])")

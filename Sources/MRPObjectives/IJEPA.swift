@@ -10,7 +10,7 @@ import MRPModels
 ///
 /// The blocks of `TargetBlocks` differ from the paper's in one thing: they all have the same number of patches, and so have the contexts. The
 /// class token is part of the context.
-public struct IJEPA: PretrainingObjective {
+public struct IJEPA: TaughtObjective {
     public static let name = "ijepa"
 
     public let encoder: VisionTransformer
@@ -39,8 +39,6 @@ public struct IJEPA: PretrainingObjective {
         }
     }
 
-    public var settings: [(key: String, value: JSON)] { [] }
-
     public func parameters() -> [ParameterSpecification] {
         let (width, inner, rows) = (encoder.transformer.width, predictor.width, 1 + encoder.geometry.count)
         let table = Initializer.sinCosPositions(gridHeight: encoder.geometry.gridHeight, gridWidth: encoder.geometry.gridWidth)
@@ -68,7 +66,7 @@ public struct IJEPA: PretrainingObjective {
         let positions = graph.input(PatchMask.positionsInput, TensorType([batch, contextCount + 1], .int32))
         let encoded = try encoder.encode(images, visible: (visible, positions), builder)
         let context = try builder.layerNorm("norm", encoded[encoded.count - 1])
-        try builder.watchFeatures(context)
+        try builder.watchFeatures(context, of: encoder)
         let embedded = try builder.linear(Self.name + ".embed", context)
         let features = try teacher.tokens(images, builder)
         var sum: Value?
@@ -127,7 +125,4 @@ public struct IJEPA: PretrainingObjective {
             write(rows + target.map { $0 + 1 }, Self.inputs(block).positions)
         }
     }
-
-    public var averages: [MovingAverage.Pair] { teacher.averages }
-    public func averageDecay(fraction: Double) -> Double { teacher.decay.value(fraction: fraction) }
 }

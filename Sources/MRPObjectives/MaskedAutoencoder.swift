@@ -10,9 +10,8 @@ public struct MaskedAutoencoder: PixelReconstruction {
 
     public let encoder: VisionTransformer
     public let decoder: MaskedDecoder
-    public let maskRatio: Double
+    public let masks: MaskChoice
     public let normalizesTargets: Bool
-    public let pattern: MaskPattern
     private var givenVisibleCount: Int?
 
     public static let imagesInput = "images"
@@ -20,15 +19,14 @@ public struct MaskedAutoencoder: PixelReconstruction {
     public init(
         _ encoder: VisionTransformer, decoder: MaskedDecoder, maskRatio: Double, normalizesTargets: Bool, pattern: MaskPattern = .random
     ) {
-        self.pattern = pattern
         self.encoder = encoder
         self.decoder = decoder
-        self.maskRatio = maskRatio
+        masks = MaskChoice(pattern, ratio: maskRatio)
         self.normalizesTargets = normalizesTargets
     }
 
     public func visibleCount() throws -> Int {
-        try givenVisibleCount ?? PatchMask.visibleCount(patches: encoder.geometry.count, ratio: maskRatio)
+        try givenVisibleCount ?? masks.visibleCount(encoder.geometry)
     }
 
     public func withVisibleCount(_ count: Int) -> MaskedAutoencoder {
@@ -37,15 +35,10 @@ public struct MaskedAutoencoder: PixelReconstruction {
         return result
     }
 
-    public var settings: [(key: String, value: JSON)] { [] }
-
     public func parameters() -> [ParameterSpecification] { decoder.parameters(for: encoder) }
 
     public func prepare(_ step: ObjectiveStep, _ executor: Executor) throws -> Bool {
-        let mask = try MaskChoice(pattern, ratio: maskRatio).mask(step, encoder.geometry)
-        guard let mask else { return false }
-        mask.fill(executor)
-        return true
+        try masks.prepare(step, encoder.geometry, visibleCount: visibleCount(), executor)
     }
 
     public static func images(_ graph: Graph, _ geometry: PatchGeometry, batch: Int) -> Value {
@@ -60,7 +53,7 @@ public struct MaskedAutoencoder: PixelReconstruction {
         let restore = graph.input(PatchMask.restoreInput, TensorType([batch, encoder.geometry.count + 1], .int32))
         let blocks = try encoder.encode(images, visible: (visible, positions), builder)
         let tokens = try builder.layerNorm("norm", blocks[blocks.count - 1])
-        try builder.watchFeatures(tokens)
+        try builder.watchFeatures(tokens, of: encoder)
         return (images, tokens, restore)
     }
 

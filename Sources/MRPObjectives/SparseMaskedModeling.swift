@@ -10,16 +10,9 @@ public struct SparseMaskedModeling: PixelReconstruction {
     public static let name = "spark"
     public static let usualMaskRatio = 0.6
 
-    public enum HiddenCells: String, CaseIterable, Sendable {
-        /// Left out of all computation.
-        case skip
-        /// Computed, from pixels that are zero.
-        case zero
-    }
-
     public let encoder: any ConvolutionalEncoder
     public let decoder: ConvolutionalDecoder
-    public let maskRatio: Double
+    public let masks: MaskChoice
     public let normalizesTargets: Bool
     public let hiddenCells: HiddenCells
     private var givenVisibleCount: Int?
@@ -27,25 +20,19 @@ public struct SparseMaskedModeling: PixelReconstruction {
     /// Throws when the decoder does not fit or when the image is not made of cells.
     public init(
         _ encoder: any ConvolutionalEncoder, decoder: ConvolutionalDecoder, maskRatio: Double, normalizesTargets: Bool,
-        hiddenCells: HiddenCells = .skip
+        hiddenCells: HiddenCells = .skip, pattern: MaskPattern = .random
     ) throws {
-        let geometry = encoder.geometry
-        guard geometry.patchHeight == geometry.patchWidth, geometry.patchHeight % encoder.downsampling == 0 else {
-            throw MRPError(
-                .argument,
-                "images of \(geometry.height) x \(geometry.width) are not made of cells of \(encoder.downsampling) pixels, the network's downsampling"
-            )
-        }
+        try encoder.checkCells()
         try decoder.check(encoder)
         self.encoder = encoder
         self.decoder = decoder
-        self.maskRatio = maskRatio
+        masks = MaskChoice(pattern, ratio: maskRatio, roundsToNearest: true)
         self.normalizesTargets = normalizesTargets
         self.hiddenCells = hiddenCells
     }
 
     public func visibleCount() throws -> Int {
-        try givenVisibleCount ?? PatchMask.roundedVisibleCount(cells: encoder.geometry.count, ratio: maskRatio)
+        try givenVisibleCount ?? masks.visibleCount(encoder.geometry)
     }
 
     public func withVisibleCount(_ count: Int) -> SparseMaskedModeling {
@@ -56,7 +43,7 @@ public struct SparseMaskedModeling: PixelReconstruction {
 
     public var settings: [(key: String, value: JSON)] {
         [
-            ("decoder_width", .integer(decoder.width)), ("mask_ratio", .number(maskRatio)), ("norm_pix_loss", .bool(normalizesTargets)),
+            ("decoder_width", .integer(decoder.width)), ("mask_ratio", .number(masks.ratio)), ("norm_pix_loss", .bool(normalizesTargets)),
             ("hidden_cells", .string(hiddenCells.rawValue)),
         ]
     }
@@ -64,30 +51,15 @@ public struct SparseMaskedModeling: PixelReconstruction {
     public func parameters() -> [ParameterSpecification] { decoder.parameters(for: encoder, fillsHidden: hiddenCells == .skip) }
 
     public func prepare(_ step: ObjectiveStep, _ executor: Executor) throws -> Bool {
-        let mask = try PatchMask.of(
-            step, count: encoder.geometry.count, visibleCount: visibleCount(), rule: "mask_ratio \(maskRatio)")
-        guard let mask else { return false }
-        mask.fill(executor)
-        return true
+        try masks.prepare(step, encoder.geometry, visibleCount: visibleCount(), executor)
     }
 
     /// The batch's images, and those that the network predicts, both [B, C, H, W].
     private func images(_ builder: NetworkBuilder, batch: Int) throws -> (given: Value, predicted: Value) {
-        let (graph, geometry) = (builder.graph, encoder.geometry)
-        let images = MaskedAutoencoder.images(graph, geometry, batch: batch)
-        let cells = graph.input(PatchMask.visibleInput, TensorType([batch, try visibleCount()], .int32))
-        let stages = encoder.stageWidths.count
-        switch hiddenCells {
-        case .skip:
-            let visible = try VisibleCells(cells, geometry, in: graph)
-            let maps = try encoder.stages(images, last: stages, visible: visible, builder)
-            return (images, try decoder.decode(maps, visible: visible, for: encoder, builder))
-        case .zero:
-            let kept = try graph.apply(ExtractPatches(geometry, order: .channelsLast), [images, cells])[0]
-            let zeroed = try graph.apply(ScatterPatches(geometry, order: .channelsLast), [kept, cells])[0]
-            let maps = try encoder.stages(zeroed, last: stages, visible: nil, builder)
-            return (images, try decoder.decode(maps, visible: nil, for: encoder, builder))
-        }
+        let images = MaskedAutoencoder.images(builder.graph, encoder.geometry, batch: batch)
+        let (maps, visible) = try hiddenCells.stages(images, visibleCount: visibleCount(), encoder, builder)
+        try builder.watchFeatures(maps[maps.count - 1].value, of: encoder)
+        return (images, try decoder.decode(maps, visible: visible, for: encoder, builder))
     }
 
     /// The loss of a batch: sum over hidden cells of the mean squared error of a cell, divided by the number of hidden cells.

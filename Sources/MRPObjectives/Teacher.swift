@@ -3,8 +3,8 @@ import MRPModels
 
 /// A copy of the encoder that follows it as an exponential moving average and sees what the student does not (Tarvainen & Valpola 2017;
 /// Grill et al. 2020). No gradient reaches it: its weights are not trained, and nothing that is trained comes before it.
-public struct Teacher: Equatable, Sendable {
-    public let encoder: VisionTransformer
+public struct Teacher: Sendable {
+    public let encoder: any ImageEncoder
     /// What it keeps of itself at a step: from `decay.start` at the first to `decay.end` at the last, in a straight line.
     public let decay: Decay
 
@@ -30,14 +30,48 @@ public struct Teacher: Equatable, Sendable {
         encoder.parameters().filter(\.isTrainable).map { MovingAverage.Pair(average: Self.prefix + $0.name, source: $0.name) }
     }
 
-    /// The outputs of every block for whole images, [B, 1 + L, D] each.
-    func blocks(_ images: Value, _ builder: NetworkBuilder) throws -> [Value] {
-        try encoder.encode(images, builder.teacher(Self.prefix))
+    /// The outputs of the last `count` layers for whole images, [B, tokens, D] each; a token is a patch of the masks (of a convolutional
+    /// network the mean over its positions), the class token comes first where there is one.
+    func layers(_ images: Value, last count: Int, _ builder: NetworkBuilder) throws -> [Value] {
+        try encoder.layers(images, builder.teacher(Self.prefix)).suffix(count).map { layer in
+            guard let encoder = encoder as? any ConvolutionalEncoder else { return layer }
+            let (side, geometry) = (encoder.geometry.patchHeight / encoder.downsampling, encoder.geometry)
+            guard side > 1 else { return layer }
+            let rows = try Window(geometry.gridHeight * side, kernel: side, stride: side)
+            let columns = try Window(geometry.gridWidth * side, kernel: side, stride: side)
+            return try builder.graph.apply(Pool(.average, rows: rows, columns: columns), Pool.inputs(layer))[0]
+        }
     }
 
-    /// The normed output of the last block, [B, 1 + L, D].
+    /// The output of the last layer, normed where the encoder ends in a norm, [B, tokens, D].
     func tokens(_ images: Value, _ builder: NetworkBuilder) throws -> Value {
-        let blocks = try blocks(images, builder)
-        return try builder.teacher(Self.prefix).layerNorm("norm", blocks[blocks.count - 1])
+        try encoder.features(images, layer: 0, head: nil, builder.teacher(Self.prefix))
+    }
+}
+
+/// An objective whose targets a teacher makes.
+public protocol TaughtObjective: PretrainingObjective {
+    var teacher: Teacher { get }
+}
+
+extension TaughtObjective {
+    public var averages: [MovingAverage.Pair] { teacher.averages }
+    public func averageDecay(fraction: Double) -> Double { teacher.decay.value(fraction: fraction) }
+}
+
+extension NetworkBuilder {
+    public static let featuresMark = "features"
+
+    /// Lets the trainer watch these tokens [B, T, D] of the encoder for collapse: their mean over patches, [B, D], is marked.
+    func watchFeatures(_ tokens: Value, of encoder: any ImageEncoder) throws {
+        graph.mark(try graph.apply(MeanTokens(first: encoder.hasClassToken ? 1 : 0), [tokens])[0], as: Self.featuresMark)
+    }
+
+    /// Layer norm without scale and shift, epsilon 1e-5: how teachers' features become targets.
+    func normed(_ x: Value) throws -> Value {
+        let width = graph.type(of: x).width
+        let (ones, zeros) = (try Tensor([width]), try Tensor([width]))
+        ones.float32.update(repeating: 1)
+        return try graph.apply(LayerNorm(epsilon: 1e-5), [x, graph.constant(ones), graph.constant(zeros)])[0]
     }
 }

@@ -8,49 +8,42 @@ import MRPModels
 /// - The student sees the image with the pixels of hidden patches zero.
 /// - The target is the teacher's features of the whole image at every place, layer normed without scale and shift.
 /// - The loss is the mean squared error; a decoder of one linear layer predicts them. The teacher follows as a moving average.
-public struct TeacherStudent: PretrainingObjective {
+public struct TeacherStudent: TaughtObjective {
     public static let name = "teacher_student"
 
-    public let encoder: VisionTransformer
+    public let encoder: any ImageEncoder
     public let masks: MaskChoice
     public let teacher: Teacher
 
-    public init(_ encoder: VisionTransformer, masks: MaskChoice, decay: Teacher.Decay) {
+    /// Throws when the images of a convolutional network are not made of cells.
+    public init(_ encoder: any ImageEncoder, masks: MaskChoice, decay: Teacher.Decay) throws {
+        try (encoder as? any ConvolutionalEncoder)?.checkCells()
         self.encoder = encoder
         self.masks = masks
         teacher = Teacher(encoder: encoder, decay: decay)
     }
 
-    public var settings: [(key: String, value: JSON)] { [] }
-
     public func parameters() -> [ParameterSpecification] {
-        let width = encoder.transformer.width
-        let decoder = [
-            ParameterSpecification(Self.name + ".head.weight", [width, width], .xavierUniform),
-            ParameterSpecification(Self.name + ".head.bias", [width], .zeros),
-        ]
-        return decoder + teacher.parameters
+        linearParameters(Self.name + ".head", from: encoder.featureWidth, to: encoder.featureWidth) + teacher.parameters
     }
 
     public func loss(_ builder: NetworkBuilder, batch: Int) throws -> Value {
         let (graph, geometry) = (builder.graph, encoder.geometry)
         let images = MaskedAutoencoder.images(graph, geometry, batch: batch)
-        let kept = graph.input(PatchMask.keptInput, TensorType([batch, geometry.count], .int32))
-        let blocks = try encoder.encode(images, kept: kept, builder)
-        let tokens = try builder.layerNorm("norm", blocks[blocks.count - 1])
-        try builder.watchFeatures(tokens)
-        let patches = try graph.constant(indices: (1...Int32(geometry.count)).map { $0 })
-        let prediction = try builder.linear(Self.name + ".head", builder.gather(tokens, ids: patches))
-        let target = try builder.normed(builder.gather(teacher.tokens(images, builder), ids: patches))
+        let masked = try PatchMask.zeroed(images, geometry, visibleCount: masks.visibleCount(geometry), graph)
+        let tokens = try encoder.features(masked, layer: 0, head: nil, builder)
+        try builder.watchFeatures(tokens, of: encoder)
+        let prediction = try builder.linear(Self.name + ".head", places(tokens, builder))
+        let target = try builder.normed(places(teacher.tokens(images, builder), builder))
         return try graph.apply(MeanSquaredError(), [prediction, target])[0]
     }
 
-    public func prepare(_ step: ObjectiveStep, _ executor: Executor) throws -> Bool {
-        guard let mask = try masks.mask(step, encoder.geometry) else { return false }
-        mask.fill(executor)
-        return true
+    /// The tokens without a class token.
+    private func places(_ tokens: Value, _ builder: NetworkBuilder) throws -> Value {
+        guard encoder.hasClassToken else { return tokens }
+        let rows = 1..<Int32(builder.graph.shape(of: tokens)[1])
+        return try builder.gather(tokens, ids: builder.graph.constant(indices: Array(rows)))
     }
 
-    public var averages: [MovingAverage.Pair] { teacher.averages }
-    public func averageDecay(fraction: Double) -> Double { teacher.decay.value(fraction: fraction) }
+    public func prepare(_ step: ObjectiveStep, _ executor: Executor) throws -> Bool { try masks.prepare(step, encoder.geometry, executor) }
 }

@@ -52,15 +52,15 @@ enum Checkpoint {
     }
 
     /// Reads a checkpoint into the run's weights and moments. On any error nothing is changed.
-    static func load(_ path: String, _ model: Model, moments: [String: Tensor], expected: State) throws -> State {
-        let file = try SafetensorsFile(path: path)
+    static func load(_ file: SafetensorsFile, _ model: Model, moments: [String: Tensor], expected: State) throws -> State {
+        let path = file.path
         guard let found = file.metadata[versionKey].flatMap({ Int($0) }), let text = file.metadata[stateKey] else {
             throw MRPError(.format, "'\(path)' is not a checkpoint of a training run")
         }
         guard found == version else {
             throw MRPError(.version, "'\(path)' has checkpoint version \(found), this library reads version \(version)")
         }
-        try file.verifyChecksum(path)
+        try file.verifyChecksum()
         let json = try JSON.parse(text)
         guard let phase = json["phase"]?.string.flatMap(Phase.init), let step = json["step"]?.integer, step >= 0,
             let steps = json["steps"]?.integer, let batch = json["batch"]?.integer, let seed = json["seed"]?.integer, seed >= 0,

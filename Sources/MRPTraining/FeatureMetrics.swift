@@ -9,7 +9,8 @@ struct FeatureMetrics {
     /// ratio. At most the smaller of the width and the number of images less 1.
     let rank: Double
 
-    /// More images than these would cost noticeable time and tell no more.
+    /// More images than these would cost noticeable time and tell no more. With these, 192 features take 3 ms: less than 0.1 % of a step of
+    /// ViT-Tiny/4 with 256 images on one core.
     private static let mostImages = 128
 
     /// features [count, width]

@@ -49,11 +49,13 @@ public struct Inference {
 
     /// Writes `featureCount` numbers per image: the output of block `layer` (0: the last, after the final norm), as the mean
     /// over patches, the class token, or all tokens. Returns false when it was cancelled.
-    public func encode(_ dataset: ImageDataset, into output: UnsafeMutableBufferPointer<Float>) throws -> Bool {
+    ///
+    /// `view`: the images as fine-tuning augments them in this epoch; nil: as evaluation takes them.
+    public func encode(_ dataset: ImageDataset, view: Int? = nil, into output: UnsafeMutableBufferPointer<Float>) throws -> Bool {
         let layer = options.integer("layer")
         let kind = Features(rawValue: options.choice("features")) ?? .mean
         let count = try featureCount()
-        return try run(dataset) { builder, batch in
+        return try run(dataset, view: view) { builder, batch in
             let images = MaskedAutoencoder.images(builder.graph, model.encoder.geometry, batch: batch)
             let tokens = try model.encoder.features(images, layer: layer, head: model.head, builder)
             switch kind {
@@ -132,8 +134,8 @@ public struct Inference {
             for image in 0..<batch.count {
                 let row = UnsafeBufferPointer(start: logits + image * classes, count: classes)
                 let label = Int(batch.labels[image])
-                let largest = row.max() ?? 0
-                let guess = row.firstIndex(of: largest) ?? 0
+                let guess = row.largestPlace
+                let largest = row[guess]
                 if guess == label { correct += 1 }
                 // Of equal scores the first class comes first, as in top1.
                 let before = row.indices.count { row[$0] > row[label] || (row[$0] == row[label] && $0 < label) }
@@ -154,13 +156,13 @@ public struct Inference {
 
     /// Runs a graph over a dataset in order. The last batch may be smaller; its unused rows are computed and ignored.
     func run(
-        _ dataset: ImageDataset, statistics: ChannelStatistics? = nil,
+        _ dataset: ImageDataset, statistics: ChannelStatistics? = nil, view: Int? = nil,
         build: (NetworkBuilder, Int) throws -> Value, prepare: ((Executor, Batch, Int) throws -> Void)? = nil,
         collect: (Executor, Value, Batch, Int) throws -> Void
     ) throws -> Bool {
         try Pipeline.check(dataset, fits: model)
         let batch = min(Self.largestBatch, dataset.count)
-        let loader = try Pipeline.evaluationLoader(dataset, model, options, batch: batch, statistics: statistics)
+        let loader = try Pipeline.evaluationLoader(dataset, model, options, batch: batch, statistics: statistics, view: view)
         let graph = Graph()
         let output = try build(model.builder(graph), batch)
         let executor = try Executor(graph, outputs: [output], bound: model.parameters.tensors, compute: options.compute())

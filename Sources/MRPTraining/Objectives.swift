@@ -10,7 +10,8 @@ enum Objectives {
     ]
 
     /// What is hidden where the options leave it open: the papers' values.
-    private static func usualMasks(_ name: String) -> (pattern: MaskPattern, ratio: Double) {
+    private static func usualMasks(_ name: String, isConvolutional: Bool) -> (pattern: MaskPattern, ratio: Double) {
+        if isConvolutional { return (.random, SparseMaskedModeling.usualMaskRatio) }  // a few coarse cells leave little room for blocks
         switch name {
         case SimMIM.name, GivenTargets.name: return (.random, 0.6)
         case MaskFeat.name, BEiT.name: return (.block, 0.4)
@@ -26,41 +27,48 @@ enum Objectives {
         let wish = options.choice("objective")
         let isConvolutional = model.encoder is any ConvolutionalEncoder
         let name = wish == "auto" ? isConvolutional ? SparseMaskedModeling.name : MaskedAutoencoder.name : wish
-        if name == SparseMaskedModeling.name { return try sparse(options, model) }
-        guard let encoder = model.encoder as? VisionTransformer else {
-            throw MRPError(
-                .unsupported,
-                "objective \(name) needs a vision transformer as encoder, whose tokens can be left out or replaced: a convolutional network takes spark"
-            )
-        }
-        let usual = usualMasks(name)
+        let usual = usualMasks(name, isConvolutional: isConvolutional)
         let masks = MaskChoice(
             MaskPattern(rawValue: options.choice("mask_pattern")) ?? usual.pattern,
-            ratio: options.optionalNumber("mask_ratio") ?? usual.ratio)
-        _ = try masks.visibleCount(encoder.geometry)
-        if masks.pattern == .multiBlock {
-            _ = try TargetBlocks(gridHeight: encoder.geometry.gridHeight, gridWidth: encoder.geometry.gridWidth)
+            ratio: options.optionalNumber("mask_ratio") ?? usual.ratio, roundsToNearest: name == SparseMaskedModeling.name)
+        let objective = try make(name, model.encoder, masks, options, model)
+        _ = try masks.visibleCount(model.encoder.geometry)
+        return objective
+    }
+
+    private static func hiddenCells(_ options: Options) -> HiddenCells { HiddenCells(rawValue: options.choice("hidden_cells")) ?? .skip }
+
+    private static func transformer(_ encoder: any ImageEncoder, _ name: String, because reason: String) throws -> VisionTransformer {
+        guard let encoder = encoder as? VisionTransformer else {
+            throw MRPError(.unsupported, "objective \(name) needs a vision transformer as encoder: \(reason)")
         }
-        return try make(name, encoder, masks, options, model)
+        return encoder
     }
 
     private static func make(
-        _ name: String, _ encoder: VisionTransformer, _ masks: MaskChoice, _ options: Options, _ model: Model
+        _ name: String, _ encoder: any ImageEncoder, _ masks: MaskChoice, _ options: Options, _ model: Model
     ) throws -> any PretrainingObjective {
+        let student = StudentSettings(masks, decoderWidth: options.integer("decoder_width"), hiddenCells: hiddenCells(options))
         switch name {
+        case SparseMaskedModeling.name: return try sparse(options, masks, model)
         case SimMIM.name:
             // Raw pixels are what SimMIM is; standardised ones have to be asked for.
             let normalizes = options.isSet("norm_pix_loss") && options.flag("norm_pix_loss")
-            return SimMIM(encoder, masks: masks, normalizesTargets: normalizes)
-        case MaskFeat.name: return MaskFeat(encoder, masks: masks)
+            return try SimMIM(encoder, student, normalizesTargets: normalizes)
+        case MaskFeat.name: return try MaskFeat(encoder, student)
         case BEiT.name:
-            return BEiT(
-                encoder, masks: masks, tokens: options.integer("codebook_size"), normalizesPatches: options.flag("norm_pix_loss"))
+            return try BEiT(
+                encoder, student, tokens: options.integer("codebook_size"), normalizesPatches: options.flag("norm_pix_loss"))
         case Data2Vec.name:
             return try Data2Vec(
-                encoder, masks: masks, layers: options.optionalInteger("teacher_layers") ?? max(encoder.transformer.depth / 2, 1),
+                encoder, student, layers: options.optionalInteger("teacher_layers"),
                 beta: options.optionalNumber("smooth_l1_beta") ?? 2, decay: decay(options, usual: (0.99, 0.9999)))
         case IJEPA.name:
+            let encoder = try transformer(
+                encoder, name,
+                because:
+                    "its predictor asks for single patches by their positions, a convolutional network learns a teacher's features by data2vec"
+            )
             guard masks.pattern == .multiBlock else {
                 throw MRPError(
                     .argument, "objective ijepa predicts blocks: its mask_pattern is multi_block, \(masks.pattern.rawValue) has no blocks")
@@ -68,16 +76,18 @@ enum Objectives {
             return try IJEPA(
                 encoder, predictor: options.decoder().transformer, maskRatio: masks.ratio,
                 beta: options.optionalNumber("smooth_l1_beta") ?? 1, decay: decay(options, usual: (0.996, 1)))
-        case TeacherStudent.name: return TeacherStudent(encoder, masks: masks, decay: decay(options, usual: (0.99, 0.9999)))
+        case TeacherStudent.name: return try TeacherStudent(encoder, masks: masks, decay: decay(options, usual: (0.99, 0.9999)))
         case GivenTargets.name:
             guard let width = options.optionalInteger("target_width") else {
                 throw MRPError(.argument, "objective given needs target_width, the numbers of a target")
             }
-            return GivenTargets(encoder, masks: masks, width: width, beta: options.optionalNumber("smooth_l1_beta"))
+            return try GivenTargets(encoder, student, width: width, beta: options.optionalNumber("smooth_l1_beta"))
         default:
             let decoder = try (model.objective as? MaskedAutoencoder)?.decoder ?? options.decoder()
             return MaskedAutoencoder(
-                encoder, decoder: decoder, maskRatio: masks.ratio, normalizesTargets: options.flag("norm_pix_loss"), pattern: masks.pattern)
+                try transformer(
+                    encoder, name, because: "its decoder takes tokens, a convolutional network learns pixels by spark or simmim"),
+                decoder: decoder, maskRatio: masks.ratio, normalizesTargets: options.flag("norm_pix_loss"), pattern: masks.pattern)
         }
     }
 
@@ -85,18 +95,14 @@ enum Objectives {
         Teacher.Decay(options.optionalNumber("teacher_decay") ?? usual.0, options.optionalNumber("teacher_decay_end") ?? usual.1)
     }
 
-    private static func sparse(_ options: Options, _ model: Model) throws -> SparseMaskedModeling {
+    private static func sparse(_ options: Options, _ masks: MaskChoice, _ model: Model) throws -> SparseMaskedModeling {
         guard let encoder = model.encoder as? any ConvolutionalEncoder else {
             throw MRPError(.unsupported, "objective spark needs a convolutional network as encoder: a vision transformer takes mae")
         }
         let former = (model.objective as? SparseMaskedModeling)?.decoder
-        let objective = try SparseMaskedModeling(
-            encoder, decoder: former ?? ConvolutionalDecoder(width: options.integer("decoder_width")),
-            maskRatio: options.optionalNumber("mask_ratio") ?? SparseMaskedModeling.usualMaskRatio,
-            normalizesTargets: options.flag("norm_pix_loss"),
-            hiddenCells: SparseMaskedModeling.HiddenCells(rawValue: options.choice("hidden_cells")) ?? .skip)
-        _ = try objective.visibleCount()
-        return objective
+        return try SparseMaskedModeling(
+            encoder, decoder: former ?? ConvolutionalDecoder(width: options.integer("decoder_width")), maskRatio: masks.ratio,
+            normalizesTargets: options.flag("norm_pix_loss"), hiddenCells: hiddenCells(options), pattern: masks.pattern)
     }
 
     // MARK: Files
@@ -120,7 +126,7 @@ enum Objectives {
         }
         guard let encoder = encoder as? any ConvolutionalEncoder, let width = json["decoder_width"]?.integer, width >= 1,
             width <= TransformerLimits.width, let ratio = json["mask_ratio"]?.number, let normalizes = json["norm_pix_loss"]?.bool,
-            let hidden = SparseMaskedModeling.HiddenCells(rawValue: json["hidden_cells"]?.string ?? "")
+            let hidden = HiddenCells(rawValue: json["hidden_cells"]?.string ?? "")
         else {
             throw MRPError(.format, "the configuration of objective spark needs decoder_width, mask_ratio, norm_pix_loss, hidden_cells")
         }

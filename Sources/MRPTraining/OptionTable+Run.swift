@@ -13,6 +13,10 @@ extension OptionTable {
             "color_jitter", positive(10), "0", "data",
             "Strength of random changes of brightness, contrast and saturation; 0: none. 8-bit images of 1 or 3 channels.", perPhase: true),
         option(
+            "hue_jitter", positive(0.5), "0", "data",
+            "Largest random change of the hue, in turns, as a part of color_jitter's random order; 0: none. 8-bit images of 3 channels.",
+            perPhase: true),
+        option(
             "random_erasing", share, "0", "data", "How often a rectangle of an image is erased (Zhong et al. 2020).", perPhase: true),
         option(
             "erasing_mode", .choice(RandomErasing.Mode.allCases.map(\.rawValue)), "pixel", "data",
@@ -53,7 +57,7 @@ extension OptionTable {
         ),
         option(
             "rollbacks", .integer(0...1_000), "0", "run",
-            "How often a loss or a gradient that is not finite takes the run back to the last kept state, with a lower learning rate; then, and with 0, it is an error. Needs a run_folder."
+            "How often a loss or a gradient that is not finite takes the run back to the last kept state, with a lower learning rate; then, and with 0, it is an error. The state is kept in the run_folder, else in memory."
         ),
         option("rollback_steps", .integer(1...(1 << 40)), "100", "run", "Steps from one state that is kept for rolling back to the next."),
         option(
@@ -75,7 +79,7 @@ extension OptionTable {
             "Training stops after this many measurements in a row that are not better than the best; 0: never."),
         option(
             "restore_best", .flag, "false", "measurement",
-            "Whether the model ends with the weights of its best measurement; needs a run_folder, where they are kept."),
+            "Whether the model ends with the weights of its best measurement. They are kept in the run_folder, else in memory."),
         option("knn_k", .integer(1...1_000_000), "20", "measurement", "Neighbours that vote (Wu et al. 2018)."),
         option(
             "knn_temperature", .number(minimum: 1e-3, maximum: 1e3, belowMaximum: false), "0.07", "measurement",
@@ -87,5 +91,9 @@ extension OptionTable {
         option(
             "probe_batch_size", .integer(1...(1 << 20)), "auto", "measurement",
             "Images per step of a linear probe; auto: an eighth of them, 64 to 16384."),
+        option(
+            "probe_views", .integer(0...100_000), "0", "measurement",
+            "Augmented views of the labelled images that a linear probe's epochs see in turn, with fine-tuning's augmentation; as many as probe_epochs: a new one each (He et al. 2021). 0: plain images."
+        ),
     ]
 }

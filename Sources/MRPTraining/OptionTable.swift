@@ -149,7 +149,7 @@ public enum OptionTable {
             "Epsilon of the layer norms (MAE and timm: 1e-6; Hugging Face's default: 1e-12)."),
         option(
             "decoder_width", .integer(4...TransformerLimits.width), "128", "network",
-            "Width of the decoder's tokens (He et al. 2021: 512 for ViT-B); with objective spark its channels at the last stage's resolution, halved at each doubling of it (Tian et al. 2023: 512)."
+            "Width of the decoder's tokens (He et al. 2021: 512 for ViT-B); in convolutional networks its channels at the last stage's resolution, which spark halves at each doubling of it (Tian et al. 2023: 512)."
         ),
         option("decoder_depth", .integer(1...TransformerLimits.depth), "4", "network", "Blocks of the decoder (He et al. 2021: 8)."),
         option(
@@ -166,11 +166,11 @@ public enum OptionTable {
         ),
         option(
             "mask_ratio", fraction, "auto", "objective",
-            "Share of the patches that is hidden: at least one must stay visible and one be hidden; auto: 0.75 (mae, ijepa), 0.6 (spark, simmim, data2vec, given), 0.4 (maskfeat, beit), 0.5 (teacher_student); in reconstruction the model's own."
+            "Share of the patches that is hidden: at least one must stay visible and one be hidden; auto: 0.75 (mae, ijepa), 0.6 (spark, simmim, data2vec, given), 0.4 (maskfeat, beit), 0.5 (teacher_student), in convolutional networks always 0.6; in reconstruction the model's own."
         ),
         option(
             "mask_pattern", .choice(MaskPattern.allCases.map(\.rawValue)), "auto", "objective",
-            "Which patches are hidden: random, block (BEiT), grid (every fourth stays), multi_block (I-JEPA); auto: block for maskfeat, beit and data2vec, multi_block for ijepa, else random."
+            "Which patches are hidden: random, block (BEiT), grid (every fourth stays), multi_block (I-JEPA); auto: block for maskfeat, beit and data2vec, multi_block for ijepa, else and in convolutional networks random."
         ),
         option(
             "teacher_decay", .number(minimum: 0, maximum: 1, belowMaximum: false), "auto", "objective",
@@ -180,7 +180,8 @@ public enum OptionTable {
             "The same in the last step, on a straight line from the first; auto: 0.9999, with ijepa 1."),
         option(
             "teacher_layers", .integer(1...TransformerLimits.depth), "auto", "objective",
-            "Blocks of the teacher, from the last, whose mean is data2vec's target; auto: half of them."),
+            "Blocks of the teacher, from the last, whose mean is data2vec's target; auto: half of them. Of a convolutional network 1, its last stage."
+        ),
         option(
             "smooth_l1_beta", positive(), "auto", "objective",
             "Where the smooth L1 loss goes over from a square to a line; auto: 2 (data2vec), 1 (ijepa), squares only (given)."),
@@ -193,8 +194,8 @@ public enum OptionTable {
             "Reconstruct pixels standardised per patch (He et al. 2021) instead of raw ones; simmim takes raw ones unless this is set; beit's tokens are of such patches."
         ),
         option(
-            "hidden_cells", .choice(SparseMaskedModeling.HiddenCells.allCases.map(\.rawValue)), "skip", "objective",
-            "What spark does with hidden cells: skip leaves them out of all computation, zero computes the dense network on images whose hidden cells are zero (for comparison)."
+            "hidden_cells", .choice(HiddenCells.allCases.map(\.rawValue)), "skip", "objective",
+            "What convolutional networks do with hidden cells: skip leaves them out of all computation, zero computes the dense network on images whose hidden cells are zero (for comparison)."
         ),
         option("label_smoothing", fraction, "0.1", "objective", "Weight of the uniform distribution in the classification target."),
     ]

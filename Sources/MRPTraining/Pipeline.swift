@@ -53,6 +53,18 @@ enum Pipeline {
     static func trainingLoader(
         _ dataset: ImageDataset, _ model: Model, _ options: Options, _ phase: Phase, batch: Int
     ) throws -> BatchLoader {
+        let statistics = try statistics(model)
+        var settings = LoaderOptions(batchSize: batch, seed: options.seed, threads: options.integer("loader_threads"))
+        settings.skipsUnreadable = skipsUnreadable(options)
+        return try BatchLoader(
+            dataset, augmentation: trainingAugmentation(dataset, model, options, phase, statistics), statistics: statistics,
+            options: settings)
+    }
+
+    /// What training does to an image.
+    private static func trainingAugmentation(
+        _ dataset: ImageDataset, _ model: Model, _ options: Options, _ phase: Phase, _ statistics: ChannelStatistics
+    ) throws -> Augmentation {
         let size = imageSize(model)
         let sameSize = dataset.imageSize == size
         var name = options.choice("augmentation", phase)
@@ -73,18 +85,15 @@ enum Pipeline {
             if name == "flip" { steps.append(HorizontalFlip()) }
             augmentation = Augmentation(steps)
         }
-        let statistics = try statistics(model)
-        try add(to: &augmentation, options, phase, statistics, dataset)
-        var settings = LoaderOptions(batchSize: batch, seed: options.seed, threads: options.integer("loader_threads"))
-        settings.skipsUnreadable = skipsUnreadable(options)
-        return try BatchLoader(dataset, augmentation: augmentation, statistics: statistics, options: settings)
+        try add(to: &augmentation, options, phase, statistics)
+        return augmentation
     }
 
     static func skipsUnreadable(_ options: Options) -> Bool { options.choice("unreadable_images") == "skip" }
 
     /// What follows crop and flip, in timm's order.
     private static func add(
-        to augmentation: inout Augmentation, _ options: Options, _ phase: Phase, _ statistics: ChannelStatistics, _ dataset: ImageDataset
+        to augmentation: inout Augmentation, _ options: Options, _ phase: Phase, _ statistics: ChannelStatistics
     ) throws {
         let text = options.choice("rand_augment", phase)
         if !text.isEmpty {
@@ -92,8 +101,8 @@ enum Pipeline {
             step.fill = statistics.mean.map { UInt8(max(0, min(255, (255 * $0).rounded(.toNearestOrEven)))) }
             augmentation.steps.append(step)
         }
-        let strength = options.number("color_jitter", phase)
-        if strength > 0 { augmentation.steps.append(ColorJitter(strength: strength)) }
+        let jitter = ColorJitter(strength: options.number("color_jitter", phase), hue: options.number("hue_jitter", phase))
+        if jitter.strength > 0 || jitter.hue > 0 { augmentation.steps.append(jitter) }
         let probability = options.number("random_erasing", phase)
         if probability > 0 {
             let mode = RandomErasing.Mode(rawValue: options.choice("erasing_mode", phase)) ?? .pixel
@@ -110,13 +119,22 @@ enum Pipeline {
             switchProbability: options.number("mix_switch_probability"))
     }
 
+    /// Every image once, in order; with a `view` as fine-tuning augments them in that epoch.
     static func evaluationLoader(
-        _ dataset: ImageDataset, _ model: Model, _ options: Options, batch: Int, statistics: ChannelStatistics? = nil
+        _ dataset: ImageDataset, _ model: Model, _ options: Options, batch: Int, statistics: ChannelStatistics? = nil, view: Int? = nil
     ) throws -> BatchLoader {
         let size = imageSize(model)
-        let augmentation = dataset.imageSize == size ? Augmentation.none : .centerCrop(size: size)
-        return try BatchLoader(
-            dataset, augmentation: augmentation, statistics: statistics ?? self.statistics(model),
-            options: .evaluation(batchSize: batch, threads: options.integer("loader_threads")))
+        let statistics = try statistics ?? self.statistics(model)
+        var settings = LoaderOptions.evaluation(batchSize: batch, threads: options.integer("loader_threads"))
+        guard let view else {
+            let augmentation = dataset.imageSize == size ? Augmentation.none : .centerCrop(size: size)
+            return try BatchLoader(dataset, augmentation: augmentation, statistics: statistics, options: settings)
+        }
+        (settings.seed, settings.epochs) = (options.seed, view + 1)
+        let loader = try BatchLoader(
+            dataset, augmentation: trainingAugmentation(dataset, model, options, .finetune, statistics), statistics: statistics,
+            options: settings)
+        try loader.seek(epoch: view, step: 0)
+        return loader
     }
 }

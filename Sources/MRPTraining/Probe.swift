@@ -14,12 +14,13 @@ public struct Probe {
     public enum Method: String, CaseIterable, Sendable {
         /// Weighted nearest neighbours (Wu et al. 2018): the k images with the largest cosine similarity s vote with exp(s / temperature).
         case knn
-        /// A linear classifier as MAE trains it (He et al. 2021): features normed per column without scale and shift, LARS, cosine.
+        /// A linear classifier as MAE trains it (He et al. 2021): features normed per column without scale and shift, LARS, cosine. With
+        /// `probe_views` its epochs see augmented images in turn.
         case linear
     }
 
     let inference: Inference
-    private var options: Options { inference.options }
+    var options: Options { inference.options }
 
     public init(_ inference: Inference) { self.inference = inference }
 
@@ -32,18 +33,22 @@ public struct Probe {
     func accuracies(_ methods: [Method], known: ImageDataset, heldOut: ImageDataset) throws -> [Double]? {
         try Self.check(known: known, heldOut: heldOut)
         let width = try inference.featureCount()
-        guard let reference = try features(known, width), let queries = try features(heldOut, width) else { return nil }
-        var result: [Double] = []
-        for method in methods {
+        guard let queries = try features(heldOut, width) else { return nil }
+        let isPlain = methods.contains(.knn) || options.integer("probe_views") == 0
+        let reference = isPlain ? try features(known, width) : nil
+        if isPlain, reference == nil { return nil }
+        var result: [Method: Double] = [:]
+        // The linear classifier changes features in place.
+        for method in Method.allCases where methods.contains(method) {
             let found =
                 switch method {
-                case .knn: try neighbours(reference, queries, known, heldOut)
+                case .knn: try reference.flatMap { try neighbours($0, queries, known, heldOut) }
                 case .linear: try linear(reference, queries, known, heldOut)
                 }
             guard let found else { return nil }
-            result.append(found)
+            result[method] = found
         }
-        return result
+        return methods.map { result[$0] ?? .nan }
     }
 
     static func check(known: ImageDataset, heldOut: ImageDataset) throws {
@@ -54,13 +59,13 @@ public struct Probe {
         }
     }
 
-    /// Features [count, width].
-    private func features(_ dataset: ImageDataset, _ width: Int) throws -> Tensor? {
-        let features = try Tensor([dataset.count, width])
-        return try inference.encode(dataset, into: features.float32) ? features : nil
+    /// Features [count, width], of plain images or of a view of them; nil when it was cancelled.
+    func features(_ dataset: ImageDataset, _ width: Int, view: Int? = nil, into memory: Tensor? = nil) throws -> Tensor? {
+        let features = try memory ?? Tensor([dataset.count, width])
+        return try inference.encode(dataset, view: view, into: features.float32) ? features : nil
     }
 
-    private func isCancelled() -> Bool {
+    func isCancelled() -> Bool {
         inference.poll?()
         return inference.cancel.map { mk_flag_load($0) != 0 } ?? false
     }
@@ -90,7 +95,7 @@ public struct Probe {
                 let nearest = Self.largest(k, UnsafeBufferPointer(start: similar + row * known.count, count: known.count))
                 for index in votes.indices { votes[index] = 0 }
                 for (value, index) in nearest { votes[Int(labels[index])] += exp((Double(value) - 1) / temperature) }
-                if votes.firstIndex(of: votes.max() ?? 0) == Int(truth[start + row]) { correct += 1 }
+                if votes.withUnsafeBufferPointer(\.largestPlace) == Int(truth[start + row]) { correct += 1 }
             }
         }
         return Double(correct) / Double(heldOut.count)
@@ -142,104 +147,5 @@ public struct Probe {
             }
         }
         return heap
-    }
-
-    // MARK: Linear classifier
-
-    private func linear(_ reference: Tensor, _ queries: Tensor, _ known: ImageDataset, _ heldOut: ImageDataset) throws -> Double? {
-        guard let labels = known.labels, let truth = heldOut.labels else { return nil }
-        let (width, classes) = (reference.shape[1], max(known.classCount, 2))
-        try Self.standardise([reference, queries], by: reference)
-        let batch = min(options.optionalInteger("probe_batch_size") ?? min(max(known.count / 8, 64), 16_384), known.count)
-        let weights = ["head.weight": try Tensor([classes, width]), "head.bias": try Tensor([classes])]
-        RandomStream(seed: options.seed, .probing).fillNormal(weights["head.weight"]?.float32 ?? .init(start: nil, count: 0))
-        if let values = weights["head.weight"]?.float32 { for i in values.indices { values[i] *= 0.01 } }
-
-        let graph = Graph()
-        let input = graph.input("features", TensorType([batch, width]))
-        let target = graph.input("labels", TensorType([batch], .int32))
-        let (weight, bias) = (graph.bound("head.weight", TensorType([classes, width])), graph.bound("head.bias", TensorType([classes])))
-        let logits = try graph.apply(MatrixProduct(transposeB: true), [input, weight, bias])[0]
-        let loss = try graph.apply(SoftmaxCrossEntropy(), [logits, target])[0]
-        let gradients = try graph.gradients(of: loss, withRespectTo: [weight, bias])
-        let settings = StepSettings()
-        var bound = weights
-        for (name, value) in [("head.weight", weight), ("head.bias", bias)] {
-            guard let gradient = gradients[value] else { continue }
-            let buffer = graph.bound("momentum/" + name, graph.type(of: value))
-            bound["momentum/" + name] = try Tensor(graph.shape(of: value))
-            let hyperparameters = SGD.Hyperparameters(momentum: 0.9, trust: name == "head.weight" ? 1e-3 : 0)
-            try graph.apply(SGD(hyperparameters, settings: settings), [value, gradient, buffer])
-        }
-        let executor = try Executor(graph, outputs: [loss, logits], bound: bound, compute: options.compute())
-        guard let features = executor.input("features"), let numbers = executor.input("labels") else { return nil }
-        let epochs = options.integer("probe_epochs")
-        let stepsPerEpoch = known.count / batch
-        let schedule = LearningRateSchedule(
-            peak: options.number("probe_learning_rate"), minimum: 0, warmupEpochs: Double(epochs) / 9, epochs: Double(epochs),
-            stepsPerEpoch: stepsPerEpoch)
-        let order = try Tensor(TensorType([known.count], .int32))
-        for epoch in 0..<epochs {
-            shuffle(order, epoch: epoch)
-            for step in 0..<stepsPerEpoch {
-                for row in 0..<batch {
-                    let image = Int(order.int32[step * batch + row])
-                    (features.memory + 4 * row * width).copyMemory(from: reference.memory + 4 * image * width, byteCount: 4 * width)
-                    numbers.int32[row] = labels[image]
-                }
-                settings.learningRate = schedule.rate(step: epoch * stepsPerEpoch + step)
-                guard executor.run(cancel: inference.cancel) else { return nil }
-            }
-            if isCancelled() { return nil }
-        }
-        return try Self.score(executor, logits, features, queries, truth, batch: batch, classes: classes)
-    }
-
-    /// A random order of the images, a function of (seed, epoch).
-    private func shuffle(_ order: Tensor, epoch: Int) {
-        var random = SampleRandom(seed: options.seed, purpose: .probing, epoch: epoch, sample: 1, position: 0)
-        for i in order.int32.indices { order.int32[i] = Int32(i) }
-        for i in stride(from: order.int32.count - 1, to: 0, by: -1) { order.int32.swapAt(i, random.below(i + 1)) }
-    }
-
-    /// Columns with mean 0 and deviation 1 over the rows of `base`, which is changed last.
-    private static func standardise(_ tensors: [Tensor], by base: Tensor) throws {
-        let (count, width) = (base.shape[0], base.shape[1])
-        for column in 0..<width {
-            var (sum, squares) = (0.0, 0.0)
-            for row in 0..<count { sum += Double(base.float32[row * width + column]) }
-            let mean = sum / Double(count)
-            for row in 0..<count {
-                let distance = Double(base.float32[row * width + column]) - mean
-                squares += distance * distance
-            }
-            let factor = 1 / (squares / Double(count) + 1e-6).squareRoot()
-            for tensor in tensors {
-                for row in 0..<tensor.shape[0] {
-                    let place = row * width + column
-                    tensor.float32[place] = Float((Double(tensor.float32[place]) - mean) * factor)
-                }
-            }
-        }
-    }
-
-    /// Accuracy of the trained weights; the executor runs without its updates.
-    private static func score(
-        _ executor: Executor, _ logits: Value, _ features: Tensor, _ queries: Tensor, _ truth: UnsafeBufferPointer<Int32>, batch: Int,
-        classes: Int
-    ) throws -> Double {
-        let width = queries.shape[1]
-        var correct = 0
-        for start in stride(from: 0, to: truth.count, by: batch) {
-            let count = min(batch, truth.count - start)
-            features.memory.copyMemory(from: queries.memory + 4 * start * width, byteCount: 4 * count * width)
-            executor.run(cancel: nil, accept: { false })
-            guard let scores = executor.pointer(to: logits)?.assumingMemoryBound(to: Float.self) else { continue }
-            for row in 0..<count {
-                let values = UnsafeBufferPointer(start: scores + row * classes, count: classes)
-                if values.firstIndex(of: values.max() ?? 0) == Int(truth[start + row]) { correct += 1 }
-            }
-        }
-        return Double(correct) / Double(truth.count)
     }
 }

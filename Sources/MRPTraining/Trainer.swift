@@ -198,16 +198,18 @@ public final class Trainer {
     func encodedState() throws -> Safetensors.Encoded { try Checkpoint.encode(model, moments: optimizer.moments, state) }
 
     /// Continues a saved run with the same model, data and options: the result is the same, bit for bit, as without the stop.
-    public func resume(from path: String) throws {
-        let saved = try Checkpoint.load(path, model, moments: optimizer.moments, expected: state)
+    public func resume(from path: String) throws { try resume(from: SafetensorsFile(path: path)) }
+
+    func resume(from file: SafetensorsFile) throws {
+        let saved = try Checkpoint.load(file, model, moments: optimizer.moments, expected: state)
         runState = saved.run
         epochLosses = saved.epochLosses
         try seek(to: saved.step, seconds: saved.seconds)
     }
 
     /// Gives the model the weights of a checkpoint of this run, averaged where averages are kept; the run itself stays where it is.
-    func takeWeights(from path: String) throws {
-        _ = try Checkpoint.load(path, model, moments: optimizer.averages, expected: state)
+    func takeWeights(from file: SafetensorsFile) throws {
+        _ = try Checkpoint.load(file, model, moments: optimizer.averages, expected: state)
         optimizer.takeAverages(model)
     }
 

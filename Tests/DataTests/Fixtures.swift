@@ -62,24 +62,3 @@ enum Fixtures {
         }
     }
 }
-
-/// A folder that is removed at the end.
-final class TemporaryFolder {
-    let path: String
-
-    init() throws {
-        var template = Array("/tmp/mrp-data-XXXXXX".utf8CString)
-        path = String(cString: try #require(mkdtemp(&template)))
-    }
-
-    deinit { _ = system("rm -rf '\(path)'") }
-
-    func write(_ name: String, _ bytes: [UInt8]) throws {
-        if let slash = name.lastIndex(of: "/") { try folder(String(name[..<slash])) }
-        let file = try #require(fopen("\(path)/\(name)", "wb"))
-        defer { fclose(file) }
-        #expect(fwrite(bytes, 1, bytes.count, file) == bytes.count)
-    }
-
-    func folder(_ name: String) throws { if mkdir("\(path)/\(name)", 0o755) != 0 { #expect(errno == EEXIST) } }
-}

@@ -1,6 +1,7 @@
 import Glibc
 import MRPData
 import MRPEngine
+import TestSupport
 import Testing
 
 @Suite struct ImageFolderTests {
@@ -10,8 +11,8 @@ import Testing
         for name in ["b/2.jpg", "b/10.JPG", "B/x.jpeg", "B/.hidden.jpg", "B/notes.txt", "a/z.PNG", "\u{e9}/1.png"] {
             try folder.write(name, name.lowercased().hasSuffix("png") ? png : jpeg)
         }
-        try folder.folder(".git")
-        try folder.folder("a/deeper.jpg")
+        try folder.makeFolder(".git")
+        try folder.makeFolder("a/deeper.jpg")
         let dataset = try ImageFolderDataset(folder.path)
         #expect(dataset.classNames == ["B", "a", "b", "\u{e9}"])
         let names = (0..<dataset.count).map { String(dataset.name(of: $0).dropFirst(folder.path.count + 1)) }
@@ -59,7 +60,7 @@ import Testing
         expectError(.io, "cannot open the folder: No such file or directory") { _ = try ImageFolderDataset(folder.path + "/absent") }
         expectError(.format, "no .jpg, .jpeg or .png files") { _ = try ImageFolderDataset(folder.path) }
         expectError(.format, "no class folders") { _ = try ImageFolderDataset(folder.path, layout: .classes) }
-        try folder.folder("cats")
+        try folder.makeFolder("cats")
         expectError(.format, "\(folder.path)/cats: no .jpg, .jpeg or .png files") { _ = try ImageFolderDataset(folder.path) }
         try folder.write("cats/1.jpg", try Fixtures.bytes("text.jpg"))
         expectError(.format, "cats/1.jpg: neither JPEG nor PNG") { _ = try ImageFolderDataset(folder.path) }

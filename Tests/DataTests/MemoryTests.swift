@@ -2,6 +2,7 @@ import CMRPKernels
 import Glibc
 import MRPData
 import MRPEngine
+import TestSupport
 import Testing
 
 /// Allocations still allowed; below zero every one fails. Only used in a process of the test's own.

@@ -1,5 +1,6 @@
 import MRPData
 import MRPEngine
+import TestSupport
 import Testing
 
 /// RandAugment, colour jitter, random erasing, mixup and cutmix.
@@ -32,6 +33,56 @@ import Testing
                     place += 1
                 }
             }
+        }
+    }
+
+    /// What torchvision makes of an image (tools/fixtures/make_augmentation_fixtures.py): the same bytes.
+    @Test func theHueIsTorchvisions() throws {
+        let (height, turns) = (24, [-0.5, -0.31, -0.003, 0.0, 0.004, 0.1, 0.25, 0.5])
+        let workspace = ImageWorkspace()
+        try ImageFile.load(Fixtures.folder + "hue.png", into: workspace)
+        let expected = values(workspace.image)
+        let size = ImageSize(height: height, width: Int(workspace.image.width))
+        let perImage = 3 * height * size.width
+        try #require(expected.count == perImage * (turns.count + 1))
+        let source = try ArrayDataset(
+            pixels: expected[..<perImage].map { UInt8($0) }, type: .uint8, layout: .channelsLast, count: 1, channels: 3, size: size)
+        for (place, turn) in turns.enumerated() {
+            try source.load(0, into: workspace)
+            try PixelOperation.hue(turn).apply(workspace, fill: [], "test")
+            let wrong = zip(values(workspace.image), expected[((place + 1) * perImage)...]).count { $0 != $1 }
+            #expect(wrong == 0, "turn \(turn): \(wrong) of \(perImage) values differ")
+        }
+    }
+
+    @Test func theHueIsDrawnEvenly() throws {
+        let red = try ArrayDataset(
+            pixels: [UInt8](repeating: 200, count: 64) + [UInt8](repeating: 50, count: 128), type: .uint8, layout: .channelsFirst, count: 1,
+            channels: 3, size: ImageSize(height: 8, width: 8))
+        var (greener, bluer, seen) = (0, 0, Set<[Float]>())
+        for sample in 0..<400 {
+            let workspace = ImageWorkspace()
+            try red.load(0, into: workspace)
+            try Augmentation([ColorJitter(strength: 0, hue: 0.1)]).apply(workspace, seed: 2, epoch: 0, sample: sample)
+            let pixel = Array(values(workspace.image)[..<3])
+            #expect(pixel[0] == 200 && pixel.min() == 50)  // within a tenth of a turn red stays the largest, brightness and range stay
+            #expect(max(pixel[1], pixel[2]) <= 50 + 150 * 0.6 + 2)
+            greener += pixel[1] > 50 ? 1 : 0
+            bluer += pixel[2] > 50 ? 1 : 0
+            seen.insert(pixel)
+        }
+        #expect((160...230).contains(greener) && (160...230).contains(bluer), "\(greener) \(bluer)")
+        #expect(seen.count > 40)  // of 51 turns
+    }
+
+    @Test func theHueNeedsThreeChannels() throws {
+        for channels in [1, 2, 4] {
+            expectError(.argument, "hue_jitter is made for images of 3 channels, these have \(channels)") {
+                _ = try Augmentation([ColorJitter(strength: 0, hue: 0.1)]).outputSize(for: nil, channels: channels)
+            }
+        }
+        expectError(.argument, "hue_jitter 0.6 is outside [0, 0.5]") {
+            _ = try Augmentation([ColorJitter(strength: 0, hue: 0.6)]).outputSize(for: nil, channels: 3)
         }
     }
 

@@ -3,6 +3,7 @@ import MRPData
 import MRPEngine
 import MRPModels
 import MRPTraining
+import TestSupport
 import Testing
 
 /// Run folders: exact resume at every step, old and damaged checkpoints, the log.

@@ -4,6 +4,12 @@ import MRPObjectives
 import MRPTraining
 import Testing
 
+#if canImport(Glibc)
+    import Glibc
+#else
+    import Darwin
+#endif
+
 /// The objectives beside MAE against independent definitions in PyTorch (tools/fixtures/make_objective_fixtures.py).
 @Suite struct ObjectiveTests {
     static let folder = String(#filePath.dropLast("TrainingTests/ObjectiveTests.swift".count)) + "fixtures/objectives/"
@@ -13,7 +19,9 @@ import Testing
     struct Stored {
         let file: SafetensorsFile
 
-        init(_ name: String) throws { file = try SafetensorsFile(path: ObjectiveTests.folder + name + ".safetensors") }
+        init(_ name: String) throws { try self.init(path: ObjectiveTests.folder + name + ".safetensors") }
+
+        init(path: String) throws { file = try SafetensorsFile(path: path) }
 
         func values(_ key: String) throws -> [Float] {
             let entry = try #require(file.entries[key], "\(key)")
@@ -41,17 +49,18 @@ import Testing
     static func objective(_ name: String) throws -> any PretrainingObjective {
         let encoder = try encoder()
         let masks = MaskChoice(.random, ratio: 0.53)  // hides 11 of 20
+        let student = StudentSettings(masks)
         let decay = Teacher.Decay(0.9, 0.9)
         switch name {
-        case "simmim": return SimMIM(encoder, masks: masks)
-        case "maskfeat": return MaskFeat(encoder, masks: masks)
-        case "beit": return BEiT(encoder, masks: masks, tokens: 7, normalizesPatches: true)
-        case "data2vec": return try Data2Vec(encoder, masks: masks, layers: 2, beta: 2, decay: decay)
+        case "simmim": return try SimMIM(encoder, student)
+        case "maskfeat": return try MaskFeat(encoder, student)
+        case "beit": return try BEiT(encoder, student, tokens: 7, normalizesPatches: true)
+        case "data2vec": return try Data2Vec(encoder, student, layers: 2, beta: 2, decay: decay)
         case "ijepa":
             let predictor = try TransformerConfiguration(width: 16, depth: 2, heads: 2)
             return try IJEPA(encoder, predictor: predictor, maskRatio: 0.79, beta: 1, decay: decay)
-        case "teacher_student": return TeacherStudent(encoder, masks: masks, decay: decay)
-        default: return GivenTargets(encoder, masks: masks, width: 5, beta: nil)
+        case "teacher_student": return try TeacherStudent(encoder, masks: masks, decay: decay)
+        default: return try GivenTargets(encoder, student, width: 5, beta: nil)
         }
     }
 
@@ -165,10 +174,11 @@ import Testing
         #expect(model.parameters.specifications.allSatisfy { !$0.isTrainable || !$0.name.hasPrefix("teacher.") })
     }
 
-    /// scikit-image's histograms; a patch of 16 pixels has four cells of 8.
+    /// scikit-image's histograms; a patch of 16 pixels has four cells of 8. The images are drawn, or those of a file that
+    /// tools/fixtures/check_histograms.py made of photographs.
     @Test(arguments: [(4, "cells4"), (8, "cells8"), (16, "cells8")], [Precision.float64, .float32])
     func histograms(_ patch: (Int, String), _ precision: Precision) throws {
-        let stored = try Stored("hog")
+        let stored = try getenv("MRP_HISTOGRAMS").map { try Stored(path: String(cString: $0)) } ?? Stored("hog")
         let images = try stored.values("images")
         let geometry = try PatchGeometry(channels: 1, height: 32, width: 32, patchHeight: patch.0, patchWidth: patch.0)
         let operation = HistogramsOfGradients(geometry)

@@ -120,6 +120,34 @@ import Testing
         #expect(again.plannedBytes < kept.plannedBytes)
     }
 
+    /// Blocks of convolutional networks too; the running statistics of their batch norms are those of one pass.
+    @Test(arguments: ["resnet18", "resnet50", "convnextv2_atto"], Phase.allCases)
+    func recomputationOfConvolutions(_ encoder: String, _ phase: Phase) throws {
+        var changes = [("encoder", encoder), ("width", "8"), ("image_size", "32"), ("ema_decay", "0.9"), ("clip_gradient", "1")]
+        changes += encoder == "convnextv2_atto" ? [("drop_path", "0.2")] : []
+        for stem in ["cifar", "imagenet"] {
+            func trainer(_ recompute: String) throws -> Trainer {
+                var options = Options()
+                let small = [("batch_size", "16"), ("threads", "2"), ("seed", "5"), ("synthetic_classes", "3"), ("decoder_width", "32")]
+                let sizes = stem == "imagenet" ? [("stem", stem), ("image_size", "64")] : [("stem", stem)]
+                for (key, value) in small + changes + sizes + [("recompute", recompute)] { try options.set(key, value) }
+                return try Trainer(
+                    Model(encoder: options.encoder(), seed: 5), Datasets.synthetic(count: 32, seed: 3, options), options, phase)
+            }
+            let (kept, again) = (try trainer("false"), try trainer("true"))
+            for _ in 0..<3 {
+                #expect(try kept.step() == .stepped && again.step() == .stepped)
+                #expect(kept.progress.loss == again.progress.loss)
+            }
+            #expect(values(kept.model) == values(again.model))
+            #expect(again.plannedBytes < kept.plannedBytes)
+            let running = values(kept.model).filter { $0.key.contains(".running_mean") }
+            #expect(
+                running.isEmpty == (encoder == "convnextv2_atto" && phase == .finetune)
+                    && running.values.allSatisfy { $0.contains { $0 != 0 } })
+        }
+    }
+
     @Test func tokensAreExemptByOption() throws {
         let changes = [("weight_decay", "0.5"), ("learning_rate", "0.1"), ("warmup_epochs", "0")]
         let (mae, other) = (try trainer(.pretrain, changes), try trainer(.pretrain, changes + [("decay_exempt", "mmpretrain")]))

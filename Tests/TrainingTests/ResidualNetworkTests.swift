@@ -2,6 +2,7 @@ import MRPEngine
 import MRPModels
 import MRPObjectives
 import MRPTraining
+import TestSupport
 import Testing
 
 /// Residual networks against torchvision (see Tests/fixtures/resnet/README.md), and their way through training and files.

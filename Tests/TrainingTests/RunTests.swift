@@ -3,9 +3,10 @@ import MRPData
 import MRPEngine
 import MRPModels
 import MRPTraining
+import TestSupport
 import Testing
 
-/// What a run does beyond its steps: measurements, early stopping, event files, rolling back, the memory limit, probes.
+/// What a run does beyond its steps: measurements, early stopping, event files, rolling back, the memory limit.
 @Suite struct RunTests {
     func options(_ changes: [(String, String)] = []) throws -> Options {
         var options = Options()
@@ -107,6 +108,50 @@ import Testing
         #expect(final?.top1 == best)
     }
 
+    /// Averages of the weights are what is measured, kept and restored, in a folder as in memory, however the run ends.
+    @Test(arguments: [true, false], ["2", "0"])
+    func theBestOfAveragedWeights(_ hasFolder: Bool, _ patience: String) throws {
+        let changes = [
+            ("learning_rate", "0.5"), ("optimizer", "sgd"), ("schedule", "constant"), ("ema_decay", "0.6"), ("validate_epochs", "0.5"),
+        ]
+        // The averages at each measurement, from checkpoints of a run that only goes on.
+        let folders = try (0..<3).map { _ in try TemporaryFolder() }
+        let follower = try start(.finetune, options(changes))
+        var averages: [Int: [Float]] = [:]
+        var (best, bestStep, since, ended) = (-1.0, 0, 0, 40)
+        while try follower.step() == .stepped {
+            let step = follower.progress.step
+            guard step % 2 == 0 else { continue }
+            try follower.trainer.save(to: folders[0].file("state.ckpt"))
+            let file = try SafetensorsFile(path: folders[0].file("state.ckpt"))
+            let entry = try #require(file.entries["average/head.weight"])
+            var values = [Float](repeating: 0, count: entry.count)
+            try values.withUnsafeMutableBufferPointer { try file.read(entry, into: $0) }
+            averages[step] = values
+            let measured = try #require(follower.progress.value("top1"))
+            if measured > best { (best, bestStep, since) = (measured, step, 0) } else { since += 1 }
+            if patience == "2", since == 2 {
+                ended = step
+                break
+            }
+        }
+        try #require(bestStep < ended)
+        func weights(_ run: TrainingRun) throws -> [Float] { Array(try #require(run.trainer.model.parameters["head.weight"]).float32) }
+        func finished(_ more: [(String, String)], _ folder: TemporaryFolder) throws -> TrainingRun {
+            let place = hasFolder ? [("run_folder", folder.path)] : []
+            let run = try start(.finetune, options(changes + [("early_stopping", patience)] + more + place))
+            while try run.step() == .stepped {}
+            #expect(run.progress.step == ended && (run.end == .earlyStopping) == (patience == "2"))
+            return run
+        }
+        #expect(try weights(finished([], folders[1])) == averages[ended])
+        let restored = try finished([("restore_best", "true")], folders[2])
+        #expect(restored.progress.value("best_step") == Double(bestStep))
+        #expect(try weights(restored) == averages[bestStep])
+        #expect(try Inference(restored.trainer.model, options()).evaluate(images(24, options(), first: 1_000))?.top1 == best)
+        #expect(restored.takeNotes().contains("the model has the weights of step \(bestStep)"))
+    }
+
     @Test func eventFilesHoldWhatTheLogHolds() throws {
         let folder = try TemporaryFolder()
         let changes = [("run_folder", folder.path), ("checkpoint_steps", "10")]
@@ -116,7 +161,7 @@ import Testing
         }
         let run = try start(.finetune, options(changes))
         while try run.step() == .stepped {}
-        let names = try TestFolder.names(folder.path).filter { $0.hasPrefix("events.out.tfevents.") }.sorted()
+        let names = try folder.names().filter { $0.hasPrefix("events.out.tfevents.") }
         #expect(names.count == 2)
         var values: [String: [Int: Float]] = [:]
         for name in names {
@@ -169,8 +214,37 @@ import Testing
         let few = changes + [("run_folder", third.path), ("rollbacks", "1"), ("rollback_factor", "1")]
         let error = #expect(throws: MRPError.self) { try finish(start(.finetune, options(few), measured: false)) }
         #expect(error?.code == .numeric)
-        let none = #expect(throws: MRPError.self) { try start(.finetune, options([("rollbacks", "1")]), measured: false) }
-        #expect(none?.message.contains("needs a run_folder") == true)
+        // Without a folder the state is in memory: the same turns.
+        let remembering = try start(.finetune, options(changes), measured: false)
+        #expect(try finish(remembering) == expected)
+        #expect(remembering.progress.value("rollbacks") == count)
+    }
+
+    /// From a checkpoint that the caller keeps, without a run folder: the way back leads there.
+    @Test func aResumedRunRollsBackToWhereItBegan() throws {
+        let changes = [("optimizer", "sgd"), ("schedule", "constant"), ("rollback_steps", "1000")]
+        let folder = try TemporaryFolder()
+        let first = try start(.finetune, options(changes + [("learning_rate", "1e-3")]), measured: false)
+        for _ in 0..<7 { _ = try first.step() }
+        try first.trainer.save(to: folder.file("run.ckpt"))
+        let wild = changes + [("learning_rate", "1e12"), ("rollbacks", "9"), ("rollback_factor", "1e-6")]
+        let run = try start(.finetune, options(wild), measured: false)
+        _ = try run.step()
+        try run.resume(from: folder.file("run.ckpt"))
+        while try run.step() == .stepped {}
+        let notes = run.takeNotes().filter { $0.contains("rolled back") }
+        #expect(!notes.isEmpty && notes.allSatisfy { $0.contains("rolled back to step 7") }, "\(notes)")
+
+        // So does that of a run folder whose run did not roll back before.
+        let place = try TemporaryFolder()
+        do {
+            let run = try start(.finetune, options(changes + [("learning_rate", "1e-3"), ("run_folder", place.path)]), measured: false)
+            for _ in 0..<7 { _ = try run.step() }
+            try run.suspend()
+        }
+        let again = try start(.finetune, options(wild + [("run_folder", place.path)]), measured: false)
+        while try again.step() == .stepped {}
+        #expect(again.takeNotes().contains { $0.contains("rolled back to step 7") })
     }
 
     @Test func theMemoryLimitNamesTheLargestBatch() throws {
@@ -206,145 +280,5 @@ import Testing
         }
         #expect(abs(result.balancedTop1 - result.top1) < 1e-12)  // as many of each
         #expect(result.top5 == 1)  // of three classes
-    }
-
-    @Test func probesSeeWhatTheFeaturesHold() throws {
-        let options = try options()
-        let model = try Model(encoder: options.encoder(), seed: 5)
-        model.normalization = Normalization(mean: [0.5, 0.5, 0.5], deviation: [0.25, 0.25, 0.25])
-        // Class 0 dark, 1 middle, 2 bright: a random encoder shows that.
-        func levels(_ count: Int, _ start: Int) throws -> ImageDataset {
-            var pixels: [UInt8] = []
-            for i in 0..<count {
-                for p in 0..<3 * 256 { pixels.append(UInt8(20 + 90 * (i % 3) + (i * 7 + start + p * 13) % 30)) }
-            }
-            return try ArrayDataset(
-                pixels: pixels, type: .uint8, layout: .channelsFirst, count: count, channels: 3, size: ImageSize(height: 16, width: 16),
-                labels: (0..<count).map { Int32($0 % 3) }, classCount: 3)
-        }
-        let probe = Probe(Inference(model, options))
-        let (known, heldOut) = (try levels(90, 0), try levels(30, 5))
-        #expect(try probe.accuracy(.knn, known: known, heldOut: heldOut) == 1)
-        #expect(try probe.accuracy(.linear, known: known, heldOut: heldOut) ?? 0 > 0.95)
-        // Labels without meaning: chance.
-        let noise = try ArrayDataset(
-            pixels: (0..<300 * 768).map { UInt8(truncatingIfNeeded: ($0 &* 2_654_435_761) >> 13) }, type: .uint8, layout: .channelsFirst,
-            count: 300, channels: 3, size: ImageSize(height: 16, width: 16), labels: (0..<300).map { Int32($0 * 7919 % 3) }, classCount: 3)
-        let (a, b) = try SubsetDataset.split(noise, count: 200, seed: 1)
-        for method in Probe.Method.allCases {
-            #expect(abs((try probe.accuracy(method, known: a, heldOut: b) ?? 0) - 1.0 / 3) < 0.2, "\(method)")
-        }
-        let first = try probe.accuracy(.linear, known: a, heldOut: b)
-        #expect(try Probe(Inference(model, self.options([("threads", "3")]))).accuracy(.linear, known: a, heldOut: b) == first)
-        let error = #expect(throws: MRPError.self) {
-            try Probe(Inference(model, self.options([("knn_k", "91")]))).accuracy(.knn, known: known, heldOut: heldOut)
-        }
-        #expect(error?.message == "knn_k 91 is above the 90 labelled images")
-    }
-}
-
-enum TestFolder {
-    static func names(_ path: String) throws -> [String] {
-        let folder = try #require(opendir(path))
-        defer { closedir(folder) }
-        var names: [String] = []
-        while let entry = readdir(folder) {
-            names.append(
-                withUnsafePointer(to: &entry.pointee.d_name) {
-                    $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
-                })
-        }
-        return names
-    }
-}
-
-/// Reads event files by the format's description alone, checksums bit by bit.
-enum EventReader {
-    struct Event {
-        var step = 0
-        var version = ""
-        var startsSession = false
-        var values: [String: Float] = [:]
-    }
-
-    static func read(_ bytes: [UInt8]) throws -> [Event] {
-        var events: [Event] = []
-        var at = 0
-        func little(_ count: Int) -> UInt64 { (0..<count).reduce(0) { $0 | UInt64(bytes[at + $1]) << (8 * UInt64($1)) } }
-        while at < bytes.count {
-            let length = Int(little(8))
-            try #require(at + 16 + length <= bytes.count)
-            at += 8
-            #expect(UInt32(little(4)) == masked(bytes[at - 8..<at]))
-            at += 4
-            let data = bytes[at..<at + length]
-            at += length
-            #expect(UInt32(little(4)) == masked(data))
-            at += 4
-            events.append(try event(Array(data)))
-        }
-        return events
-    }
-
-    private static func masked(_ bytes: ArraySlice<UInt8>) -> UInt32 {
-        var crc = UInt32.max
-        for byte in bytes {
-            crc ^= UInt32(byte)
-            for _ in 0..<8 { crc = crc >> 1 ^ (crc & 1 == 1 ? 0x82f6_3b78 : 0) }
-        }
-        crc = ~crc
-        return (crc >> 15 | crc << 17) &+ 0xa282_ead8
-    }
-
-    private static func fields(_ bytes: [UInt8]) throws -> [(number: Int, integer: UInt64, data: [UInt8])] {
-        var result: [(Int, UInt64, [UInt8])] = []
-        var at = 0
-        func varint() -> UInt64 {
-            var (value, shift): (UInt64, UInt64) = (0, 0)
-            while true {
-                let byte = bytes[at]
-                at += 1
-                value |= UInt64(byte & 127) << shift
-                if byte < 128 { return value }
-                shift += 7
-            }
-        }
-        while at < bytes.count {
-            let tag = varint()
-            switch tag & 7 {
-            case 0: result.append((Int(tag >> 3), varint(), []))
-            case 2:
-                let length = Int(varint())
-                result.append((Int(tag >> 3), 0, Array(bytes[at..<at + length])))
-                at += length
-            default:
-                let length = tag & 7 == 1 ? 8 : 4
-                result.append((Int(tag >> 3), 0, Array(bytes[at..<at + length])))
-                at += length
-            }
-        }
-        return result
-    }
-
-    private static func event(_ bytes: [UInt8]) throws -> Event {
-        var event = Event()
-        for field in try fields(bytes) {
-            switch field.number {
-            case 1: #expect(field.data.count == 8)
-            case 2: event.step = Int(field.integer)
-            case 3: event.version = String(decoding: field.data, as: UTF8.self)
-            case 5:
-                for entry in try fields(field.data) {
-                    let parts = try fields(entry.data)
-                    let tag = try #require(parts.first { $0.number == 1 }).data
-                    let value = try #require(parts.first { $0.number == 2 }).data
-                    event.values[String(decoding: tag, as: UTF8.self)] = Float(
-                        bitPattern: (0..<4).reduce(UInt32(0)) { $0 | UInt32(value[$1]) << (8 * UInt32($1)) })
-                }
-            case 7: event.startsSession = try fields(field.data).contains { $0.number == 1 && $0.integer == 1 }
-            default: Issue.record("field \(field.number)")
-            }
-        }
-        return event
     }
 }

@@ -1,6 +1,7 @@
 import MRPEngine
 import MRPModels
 import MRPTraining
+import TestSupport
 import Testing
 
 @Suite struct SafetensorsTests {

@@ -3,6 +3,7 @@ import MRPEngine
 import MRPModels
 import MRPObjectives
 import MRPTraining
+import TestSupport
 import Testing
 
 /// Masked pretraining of convolutional networks against an independent definition (see Tests/fixtures/spark/README.md).
@@ -18,7 +19,7 @@ import Testing
         let objective = try SparseMaskedModeling(
             encoder, decoder: ConvolutionalDecoder(width: fixture.integer("decoder_width")),
             maskRatio: (count - fixture.number("visible")) / count, normalizesTargets: fixture.flag("norm_pix_loss"),
-            hiddenCells: #require(SparseMaskedModeling.HiddenCells(rawValue: fixture.text("hidden_cells"))))
+            hiddenCells: #require(HiddenCells(rawValue: fixture.text("hidden_cells"))))
         #expect(try objective.visibleCount() == fixture.integer("visible"))
         let model = try Model(encoder: encoder, objective: objective, seed: 1)
         #expect(Set(fixture.keys("weights/")) == Set(model.parameters.tensors.keys))
@@ -188,7 +189,7 @@ import Testing
     @Test(arguments: [
         (
             ["objective": "mae"],
-            "objective mae needs a vision transformer as encoder, whose tokens can be left out or replaced: a convolutional network takes spark"
+            "objective mae needs a vision transformer as encoder: its decoder takes tokens, a convolutional network learns pixels by spark or simmim"
         ),
         (
             ["encoder": "vit_mini", "objective": "spark"],

@@ -102,4 +102,25 @@ static inline void spoil(array *a) {
         __VA_ARGS__                                           \
     }
 
+/* Rows and columns: none, one, odd ones, and more than a task takes. */
+static const int64_t shapes[][2] = {{0, 5}, {1, 1}, {1, 17}, {3, 2}, {5, 33}, {64, 16}, {67, 192}, {130, 31}, {300, 129}, {4200, 20}};
+enum { SHAPES = sizeof shapes / sizeof shapes[0] };
+
+/* Runs `tests` with the kernels of each instruction set that this processor has; the program's result. */
+static int on_every_isa(void (*tests)(void), const char *name) {
+    reference = mk_kernels_reference_float64();
+    reference_pool = mk_pool_create(1);
+    for (int i = 0; i < POOLS; i++) pools[i] = mk_pool_create(i + 1);
+    for (int32_t isa = MK_ISA_BASELINE; isa <= MK_ISA_NEON; isa++) {
+        if (!mk_isa_available(isa)) continue;
+        fast = mk_kernels_float32(isa);
+        CHECK(fast != NULL && fast->element_bytes == 4);
+        printf("%s\n", fast->name);
+        tests();
+    }
+    for (int i = 0; i < POOLS; i++) mk_pool_destroy(pools[i]);
+    mk_pool_destroy(reference_pool);
+    return check_result(name);
+}
+
 #endif

@@ -123,6 +123,7 @@ def test_early_stopping_ends_the_fit(images, labels, tmp_path):
     [
         {"rand_augment": "m9-mstd0.5-inc1"},
         {"color_jitter": 0.4},
+        {"color_jitter": 0.4, "hue_jitter": 0.1},
         {"random_erasing": 0.5},
         {"mixup": 0.8, "cutmix": 1.0},
         {"rand_augment": "9", "random_erasing": 0.25, "erasing_mode": "const", "mixup": 0.2, "mix_probability": 0.5},
@@ -145,6 +146,8 @@ def test_augmentations_name_what_they_cannot_do(labels):
         mrp.Classifier(**NETWORK, **RUN, rand_augment="9").fit(wide, labels)
     with pytest.raises(mrp.ArgumentError, match="rand_augment 'm9-x3' is not like"):
         mrp.Classifier(**NETWORK, **RUN, rand_augment="m9-x3").fit(wide[:, :3], labels)
+    with pytest.raises(mrp.ArgumentError, match="hue_jitter is made for images of 3 channels, these have 1"):
+        mrp.Classifier(**NETWORK, **RUN, hue_jitter=0.1).fit(wide[:, :1], labels)
     mrp.Classifier(**NETWORK, **RUN, random_erasing=0.5, mixup=1.0, cutmix=1.0).fit(wide, labels)
 
 

@@ -1,23 +1,25 @@
 """CIFAR-10 with few labels: masked pretraining and fine-tuning against training from scratch, with libmrp.
 
-    .venv/bin/python benchmarks/cifar10/run.py --data FOLDER --output build/cifar10 pretrain
+    .venv/bin/python benchmarks/cifar10/run.py --data FOLDER --output build/cifar10 --knn pretrain
+    .venv/bin/python benchmarks/cifar10/run.py --data FOLDER --output build/cifar10 probe
     .venv/bin/python benchmarks/cifar10/run.py --data FOLDER --output build/cifar10 scratch --rates 5e-4 1e-3 2e-3 4e-3
     .venv/bin/python benchmarks/cifar10/run.py --data FOLDER --output build/cifar10 finetune
     .venv/bin/python benchmarks/cifar10/run.py --data FOLDER --output build/cifar10 report
-    .venv/bin/python benchmarks/cifar10/run.py --data FOLDER --output build/cifar10 objectives --budget 1800 --finetune-epochs 20
-    .venv/bin/python benchmarks/cifar10/run.py --data FOLDER --output build/cifar10 search --objectives data2vec --budget 300
+    .venv/bin/python benchmarks/cifar10/run.py --data FOLDER --output build/cifar10 objectives --budget 400 --finetune-epochs 10 --vit vit_micro
+    .venv/bin/python benchmarks/cifar10/run.py --data FOLDER --output build/cifar10 search --budget 90 --vit vit_micro
 
 FOLDER holds train/<class>/*.jpg and test/<class>/*.jpg. Network: ViT, patch 4, width 128, depth 6, 4 heads; decoder width 96,
 depth 2 (preset mae_vit_mini_32). With --encoder resnet18 (or another convolutional network) and --width 16 it is that network with
 CIFAR's stem, pretrained by SparK (ratio 0.6, cells of 8 x 8, decoder of 4 times the width), or with --hidden-cells zero by the dense
 network on zeroed cells; give each network an OUTPUT of its own. Scratch and fine-tuning share recipe, augmentation, labels and budget;
-only layer decay and rate differ. Every command can be stopped and started again: pretraining goes on from its checkpoint, finished runs
+only layer decay and rate differ. Every command can be stopped and started again: runs go on from their checkpoints, finished ones
 are not repeated. Results are lines of JSON in OUTPUT/results.jsonl.
 
-`objectives` gives every pretraining objective the same time on the same ViT (--budget seconds of steps; each is timed first, to know how
-many steps that is), and measures each encoder with the same labelled images: nearest neighbours (k = 20), a linear probe, fine-tuning;
-beside them the random encoder and training from scratch. `search` tries values of one option for one objective (--option,
---values) by the nearest neighbours among training images alone: 5,000 labelled ones for 5,000 others.
+`objectives` gives every pretraining objective the same compute on the same ViT (--vit; --budget seconds of a processor: they are timed first, in
+turns, to know how many steps that is), and measures each encoder with the same labelled images: nearest neighbours (k = 20), a linear probe,
+fine-tuning; beside them the random encoder and training from scratch. `search` tries values of one option (--option, --values) for each
+objective by the nearest neighbours among training images alone: 5,000 labelled ones for 5,000 others. `objectives` takes the best values
+that a search in the same OUTPUT found.
 """
 
 import argparse
@@ -75,14 +77,38 @@ def pretrain(args: argparse.Namespace) -> None:
             trainer.save(checkpoint)
             record(
                 args, kind="pretrain_epoch", epoch=epoch, loss=round(progress.mean_loss, 5), seconds=round(progress.seconds, 1),
-                wall=round(time.monotonic() - start, 1), processor=round(time.process_time() - processor, 1),
+                wall=round(time.monotonic() - start, 1), processor=round(time.process_time() - processor, 1), **knn(args, trainer.model),
             )  # fmt: skip
     model.save(encoder)
     record(args, kind="pretrain", epochs=args.epochs, images=args.epochs * len(train), seconds=round(trainer.progress.seconds, 1))
 
 
+def knn(args: argparse.Namespace, model: mrp.Model) -> dict[str, float]:
+    """With --knn: accuracy of 20 nearest neighbours on the test images, which learn from the first --labels training images."""
+    if not args.knn:
+        return {}
+    train, test = mrp.ImageFolder(args.data / "train"), mrp.ImageFolder(args.data / "test")
+    return {"knn": round(100 * model.probe(train.subset(args.labels, random_state=0), test, "knn", threads=args.threads), 2)}
+
+
+def probe(args: argparse.Namespace) -> None:
+    """Nearest neighbours and the linear probe of the pretrained encoder, and of one that was not."""
+    train, test = mrp.ImageFolder(args.data / "train"), mrp.ImageFolder(args.data / "test")
+    few = train.subset(args.labels, random_state=0)
+    fresh = mrp.Model(options(args), seed=args.seed)
+    mrp.Trainer(fresh, train, options(args))  # measures mean and deviation of the pixels; no step is made
+    for name, model in (("pretrained", mrp.Model.load(args.output / "encoder.safetensors")), ("random", fresh)):
+        for method in ("knn", "linear"):
+            same = {"encoder": name, "labels": args.labels, "method": method}
+            if not any(line.items() >= same.items() for line in recorded(args, "probe")):
+                top1 = model.probe(few, test, method, threads=args.threads)
+                record(args, kind="probe", **same, top1=round(100 * top1, 2))
+
+
 def classify(args: argparse.Namespace, kind: str, rate: float, seed: int, epochs: float) -> None:
     same = {"labels": args.labels, "epochs": epochs, "rate": rate, "seed": seed}
+    if kind == "finetune":
+        same["layer_decay"] = args.layer_decay
     if any(line.items() >= same.items() for line in recorded(args, kind)):
         return
     for line in recorded(args, "sweep") if kind == "scratch" else []:
@@ -91,19 +117,30 @@ def classify(args: argparse.Namespace, kind: str, rate: float, seed: int, epochs
             return
     train, test = mrp.ImageFolder(args.data / "train"), mrp.ImageFolder(args.data / "test")
     few = train.subset(args.labels, random_state=0)
-    config = options(args, seed=seed, epochs=epochs, learning_rate=rate, **FINETUNE)
+    config = options(args, seed=seed, epochs=epochs, learning_rate=rate, layer_decay=same.get("layer_decay"), **FINETUNE)
     model = mrp.Model.load(args.output / "encoder.safetensors") if kind == "finetune" else mrp.Model(config)
+    checkpoint = args.output / ("-".join([kind, *(f"{value:g}" for value in same.values())]) + ".ckpt")
+    course = checkpoint.with_suffix(".json")
     trainer, curve, start = mrp.Trainer(model, few, config, phase="finetune"), [], time.monotonic()
-    epoch = 0
+    if checkpoint.exists():
+        trainer.resume(checkpoint)
+        curve = json.loads(course.read_text())[: int(trainer.progress.epoch)]
+    epoch, saved = int(trainer.progress.epoch), start
     for progress in trainer:
         if int(progress.epoch) > epoch:
             epoch = int(progress.epoch)
             curve.append(round(progress.mean_loss, 4))
+            if time.monotonic() - saved > 60:
+                saved = time.monotonic()
+                course.write_text(json.dumps(curve))
+                trainer.save(checkpoint)
     accuracy = model.evaluate(test, "top1", config)
     record(
         args, kind=kind, **same, top1=round(100 * accuracy, 2), test_loss=round(model.evaluate(test, "loss", config), 4), train_loss=curve,
         wall=round(time.monotonic() - start, 1),
     )  # fmt: skip
+    for file in (checkpoint, course):
+        file.unlink(missing_ok=True)
 
 
 def scratch(args: argparse.Namespace) -> None:
@@ -126,30 +163,41 @@ OBJECTIVES = ["mae", "simmim", "maskfeat", "beit", "data2vec", "ijepa", "teacher
 
 def objective_config(args: argparse.Namespace, objective: str, **more: object) -> mrp.Config:
     """The objective's preset on the small ViT."""
-    return mrp.Config(f"{objective}_vit_mini_32", threads=args.threads, seed=args.seed, **PRETRAIN_SHARED, **more)
+    return mrp.Config(f"{objective}_vit_mini_32", encoder=args.vit, threads=args.threads, seed=args.seed, **more)
 
 
-PRETRAIN_SHARED = {"pretrain.weight_decay": 0.05}
+def found(args: argparse.Namespace, objective: str) -> dict[str, str]:
+    """The best value of each option that was searched for this objective."""
+    best: dict[str, dict] = {}
+    for line in recorded(args, "search"):
+        if line["objective"] == objective and line["knn"] > best.get(line["option"], {"knn": -1})["knn"]:
+            best[line["option"]] = line
+    return {option: line["value"] for option, line in best.items()}
 
 
-def steps_for(args: argparse.Namespace, objective: str, train: mrp.Dataset, name: str, **more: object) -> float:
-    """Epochs that fit into the budget, by the time of steps after the first few; found once, then recorded."""
-    same = {"run": name, "budget": args.budget}
+def step_seconds(args: argparse.Namespace, train: mrp.Dataset) -> dict[str, float]:
+    """Processor seconds of a step of each objective: medians over rounds in which they take turns, so that whatever else runs on the
+    machine weighs on all alike. Measured once, then recorded."""
     for line in recorded(args, "timing"):
-        if line.items() >= same.items():
-            return line["epochs"]
-    config = objective_config(args, objective, **{"pretrain.epochs": 1.0}, **more)
-    trainer = mrp.Trainer(mrp.Model(config), train, config)
-    for _ in range(5):
-        trainer.step()
-    start, count = time.monotonic(), 0
-    while count < 5 or time.monotonic() - start < min(20, args.budget / 20):
-        trainer.step()
-        count += 1
-    step = (time.monotonic() - start) / count
-    epochs = round(args.budget / step / trainer.plan.steps, 3)
-    record(args, kind="timing", **same, step_seconds=round(step, 4), epochs=epochs)
-    return epochs
+        if line["vit"] == args.vit:
+            return line["step_seconds"]
+    configs = {objective: objective_config(args, objective, **{"pretrain.epochs": 1.0}) for objective in OBJECTIVES}
+    trainers = {objective: mrp.Trainer(mrp.Model(config), train, config) for objective, config in configs.items()}
+    seconds: dict[str, list[float]] = {objective: [] for objective in OBJECTIVES}
+    for _ in range(16):
+        for objective, trainer in trainers.items():
+            start = time.process_time()
+            trainer.step()
+            seconds[objective].append(time.process_time() - start)
+    result = {objective: round(float(np.median(values[1:])), 4) for objective, values in seconds.items()}
+    record(args, kind="timing", vit=args.vit, step_seconds=result)
+    return result
+
+
+def epochs_for(args: argparse.Namespace, objective: str, train: mrp.Dataset) -> float:
+    """Epochs that fit into the budget."""
+    steps_per_epoch = len(train) // objective_config(args, objective)["pretrain.batch_size"]
+    return round(args.budget / step_seconds(args, train)[objective] / steps_per_epoch, 3)
 
 
 def pretrained(args: argparse.Namespace, objective: str, train: mrp.Dataset, name: str, **more: object) -> mrp.Model:
@@ -157,7 +205,7 @@ def pretrained(args: argparse.Namespace, objective: str, train: mrp.Dataset, nam
     file, checkpoint = args.output / f"{name}.safetensors", args.output / f"{name}.ckpt"
     if file.exists():
         return mrp.Model.load(file)
-    config = objective_config(args, objective, **{"pretrain.epochs": steps_for(args, objective, train, name, **more)}, **more)
+    config = objective_config(args, objective, **{"pretrain.epochs": epochs_for(args, objective, train)}, **more)
     model = mrp.Model(config)
     trainer = mrp.Trainer(model, train, config)
     if checkpoint.exists():
@@ -187,25 +235,17 @@ def measure(args: argparse.Namespace, name: str, model: mrp.Model, few: mrp.Data
     def missing(measure: str, seed: int) -> bool:
         return not any((line["measure"], line["seed"]) == (measure, seed) for line in done)
 
-    if missing("knn", 0) and name != "scratch":
-        record(args, kind="measure", **same, measure="knn", seed=0, top1=round(100 * neighbours(model, few, test), 2))
-    for measure, more in (
-        ("probe", {"frozen_encoder": True, "epochs": 50, "augmentation": "flip"}),
-        ("finetune", {"epochs": args.finetune_epochs, "learning_rate": args.finetune_rate, **FINETUNE}),
-    ):
-        for seed in args.seeds if measure == "finetune" else args.seeds[:1]:
-            if name in ("random", "scratch") and (measure == "finetune") != (name == "scratch"):
-                continue  # training from scratch is the fine-tuning of the random encoder
-            if missing(measure, seed):
-                config = mrp.Config("mae_vit_mini_32", threads=args.threads, seed=seed, **more)
-                copy = model.copy()
-                copy.finetune(few, config)
-                record(args, kind="measure", **same, measure=measure, seed=seed, top1=round(100 * copy.evaluate(test, "top1", config), 2))
-
-
-def neighbours(model: mrp.Model, few: mrp.Dataset, test: mrp.Dataset) -> float:
-    """Accuracy of 20 nearest neighbours."""
-    return mrp.knn_score(model, few, few.labels, test, test.labels, k=20)
+    for method in ("knn", "linear") if name != "scratch" else ():  # training from scratch is the fine-tuning of the random encoder
+        if missing(method, 0):
+            top1 = model.probe(few, test, method, threads=args.threads)
+            record(args, kind="measure", **same, measure=method, seed=0, top1=round(100 * top1, 2))
+    for seed in args.seeds if name != "random" else ():
+        if missing("finetune", seed):
+            tuning = {"epochs": args.finetune_epochs, "learning_rate": args.finetune_rate, **FINETUNE}
+            config = mrp.Config("mae_vit_mini_32", encoder=args.vit, threads=args.threads, seed=seed, **tuning)
+            copy = model.copy()
+            copy.finetune(few, config)
+            record(args, kind="measure", **same, measure="finetune", seed=seed, top1=round(100 * copy.evaluate(test, "top1", config), 2))
 
 
 def objectives(args: argparse.Namespace) -> None:
@@ -216,7 +256,7 @@ def objectives(args: argparse.Namespace) -> None:
     for name in ("random", "scratch"):
         measure(args, name, fresh, few, test)
     for objective in args.objectives:
-        measure(args, objective, pretrained(args, objective, train, objective), few, test)
+        measure(args, objective, pretrained(args, objective, train, objective, **found(args, objective)), few, test)
     objectives_report(args)
 
 
@@ -226,7 +266,7 @@ def objectives_report(args: argparse.Namespace) -> None:
     print("| run | kNN | linear probe | fine-tuning |\n|---|---|---|---|")
     for name in dict.fromkeys(line["run"] for line in lines):
         cells = []
-        for measure in ("knn", "probe", "finetune"):
+        for measure in ("knn", "linear", "finetune"):
             values = [line["top1"] for line in lines if (line["run"], line["measure"]) == (name, measure)]
             cells.append(f"{sum(values) / len(values):.2f}" if values else "")
         print(f"| {name} | {' | '.join(cells)} |")
@@ -247,28 +287,34 @@ def search(args: argparse.Namespace) -> None:
             name = f"{objective}-{args.option}-{value}-{args.budget:g}"
             if any(line["run"] == name for line in recorded(args, "search")):
                 continue
-            model = pretrained(args, objective, train, name, **{args.option: value})
+            model = pretrained(args, objective, train, name, **{**found(args, objective), args.option: value})
             course = [line for line in recorded(args, "course") if line["run"] == name]
+            top1 = model.probe(few, others, "knn", threads=args.threads)
             record(
-                args, kind="search", run=name, knn=round(100 * neighbours(model, few, others), 2), feature_rank=course[-1]["feature_rank"],
-                loss=course[-1]["loss"],
+                args, kind="search", run=name, objective=objective, option=args.option, value=value, knn=round(100 * top1, 2),
+                feature_rank=course[-1]["feature_rank"], loss=course[-1]["loss"],
             )  # fmt: skip
 
 
 def report(args: argparse.Namespace) -> None:
+    for line in recorded(args, "search"):
+        print(f"search: {line['objective']}, {line['option']} {line['value']}: kNN {line['knn']:.2f} % of training images")
     if recorded(args, "measure"):
         objectives_report(args)
     for line in recorded(args, "pretrain_epoch"):
-        print(f"pretraining epoch {line['epoch']:3}: loss {line['loss']:.4f}, {line['seconds']:.0f} s in steps")
-    means: dict[tuple[str, float], dict[float, float]] = {}
+        neighbours = f", kNN {line['knn']:.2f} %" if "knn" in line else ""
+        print(f"pretraining epoch {line['epoch']:3}: loss {line['loss']:.4f}{neighbours}, {line['seconds']:.0f} s in steps")
+    for line in recorded(args, "probe"):
+        print(f"{line['encoder']} encoder, {line['labels']} labels, {line['method']}: top-1 {line['top1']:.2f} %")
+    means: dict[tuple[str, float], dict[tuple[float, float], float]] = {}
     for kind in ("sweep", "scratch", "finetune"):
-        runs: dict[tuple[float, float], list[float]] = {}
+        runs: dict[tuple[float, ...], list[float]] = {}
         for line in recorded(args, kind):
             if line["labels"] == args.labels:
-                runs.setdefault((line["epochs"], line["rate"]), []).append(line["top1"])
-        for (epochs, rate), values in sorted(runs.items()):
-            means.setdefault((kind, epochs), {})[rate] = sum(values) / len(values)
-            print(f"{kind:8} {epochs:g} epochs, rate {rate:g}: top-1 {sum(values) / len(values):.2f} % over {len(values)} seeds {values}")
+                runs.setdefault((line["epochs"], line["rate"], line.get("layer_decay", 1)), []).append(line["top1"])
+        for (epochs, rate, decay), values in sorted(runs.items()):
+            means.setdefault((kind, epochs), {})[rate, decay] = sum(values) / len(values)
+            print(f"{kind:8} {epochs:g} epochs, rate {rate:g}, layer decay {decay:g}: top-1 {sum(values) / len(values):.2f} % over {len(values)} seeds {values}")
     for epochs in sorted({epochs for _, epochs in means}):
         if ("scratch", epochs) in means and ("finetune", epochs) in means:
             finetuned, baseline = max(means["finetune", epochs].values()), max(means["scratch", epochs].values())
@@ -277,7 +323,7 @@ def report(args: argparse.Namespace) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("command", choices=["pretrain", "scratch", "finetune", "report", "objectives", "search"])
+    parser.add_argument("command", choices=["pretrain", "probe", "scratch", "finetune", "report", "objectives", "search"])
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--encoder", help="a convolutional network instead of the ViT, as resnet18")
@@ -287,19 +333,22 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the pretraining")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of fine-tuning and scratch")
     parser.add_argument("--epochs", type=int, default=16, help="of the pretraining")
+    parser.add_argument("--knn", action="store_true", help="measure nearest neighbours after each epoch of the pretraining")
     parser.add_argument("--labels", type=int, default=5000)
     parser.add_argument("--finetune-epochs", type=int, default=20)
     parser.add_argument("--finetune-rate", type=float, default=1e-3)
+    parser.add_argument("--layer-decay", type=float, default=0.75, help="of the learning rate in fine-tuning; from scratch there is none")
     parser.add_argument("--sweep-epochs", type=int, default=20, help="of the runs that choose the scratch rate")
     parser.add_argument("--rates", type=float, nargs="+", default=[5e-4, 1e-3, 2e-3, 4e-3])
     parser.add_argument("--objectives", nargs="+", choices=OBJECTIVES, default=OBJECTIVES)
-    parser.add_argument("--budget", type=float, default=1800, help="seconds of steps that each objective may pretrain")
+    parser.add_argument("--budget", type=float, default=1800, help="processor seconds of each pretraining")
+    parser.add_argument("--vit", default="vit_mini", help="the encoder of objectives and search, with patches of 4 x 4")
     parser.add_argument("--option", default="pretrain.base_learning_rate", help="that search tries values of")
     parser.add_argument("--values", nargs="+", default=["7.5e-4", "1.5e-3", "3e-3"])
     args = parser.parse_args()
     args.output.mkdir(parents=True, exist_ok=True)
     commands = {
-        "pretrain": pretrain, "scratch": scratch, "finetune": finetune, "report": report, "objectives": objectives, "search": search
+        "pretrain": pretrain, "probe": probe, "scratch": scratch, "finetune": finetune, "report": report, "objectives": objectives, "search": search
     }  # fmt: skip
     commands[args.command](args)
 

@@ -23,6 +23,10 @@ int32_t mi_mean_gray(const mi_image *in);
 /* ImageEnhance.Color: 3 channels; factor 0 gray, 1 unchanged. In place is allowed. */
 void mi_blend_gray(const mi_image *in, float factor, const mi_image *out);
 
+/* torchvision's adjust_hue: 3 channels, through Pillow's 8-bit HSV, where the hue of 256 values (a turn is 255) moves on by `turn` modulo 256.
+ * A turn of 0 still rounds twice. In place is allowed. */
+void mi_turn_hue(const mi_image *in, uint8_t turn, const mi_image *out);
+
 /* ImageEnhance.Sharpness: factor 0 smoothed by 3 x 3 (the edges stay), 1 unchanged. Not in place. */
 void mi_sharpen(const mi_image *in, float factor, const mi_image *out);
 

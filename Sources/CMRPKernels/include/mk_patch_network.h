@@ -100,8 +100,6 @@ void mk_patch_descend(int32_t element_bytes, int64_t count, double rate, const v
  * so each still follows its own gradient flow. A kernel with g_r = 0 stays. */
 void mk_patch_descend_relative(int32_t element_bytes, const mk_patch_network *network, double rate, double relative, const void *gradient,
                                const void *largest, void *weights);
-/* average = decay average + (1 - decay) factor w. */
-void mk_patch_average(int32_t element_bytes, int64_t count, double decay, double factor, const void *weights, void *average);
 /* out[r,j] = <w_r, v_j>, in double; v is `features` x d in double. */
 void mk_patch_correlations(int32_t element_bytes, const mk_patch_network *network, const void *weights, int64_t features, const double *v,
                            double *out);

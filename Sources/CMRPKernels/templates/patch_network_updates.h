@@ -23,11 +23,6 @@ static void SUFFIX(descend_relative)(const mk_patch_network *network, double rat
     }
 }
 
-static void SUFFIX(average)(int64_t count, double decay, double factor, const REAL *weights, REAL *average) {
-    const REAL keep = (REAL)decay, add = (REAL)((1 - decay) * factor);
-    for (int64_t i = 0; i < count; i++) average[i] = keep * average[i] + add * weights[i];
-}
-
 static void SUFFIX(correlations)(const mk_patch_network *network, const REAL *weights, int64_t features, const double *v, double *out) {
     const int64_t d = network->dimension;
     for (int64_t r = 0; r < network->kernels; r++)

@@ -1,27 +1,34 @@
 import MRPEngine
 
-/// Brightness, contrast and saturation in random order, each by a factor uniform in [max(0, 1 - strength), 1 + strength], as torchvision's
-/// ColorJitter on Pillow images.
+/// Brightness, contrast, saturation and hue in random order as torchvision's ColorJitter on Pillow images: the first three by factors uniform
+/// in [max(0, 1 - strength), 1 + strength], the hue by a share of a turn uniform in [-hue, hue]. What has strength 0 is left out.
 public struct ColorJitter: AugmentationStep {
     public let name = "color_jitter"
     public var strength: Double
+    /// At most half a turn; images of 3 channels only.
+    public var hue: Double
 
-    public init(strength: Double) { self.strength = strength }
+    public init(strength: Double, hue: Double = 0) {
+        self.strength = strength
+        self.hue = hue
+    }
 
     public func outputSize(for input: ImageSize?, channels: Int) throws -> ImageSize? {
         guard strength >= 0, strength.isFinite else { throw MRPError(.argument, "color_jitter \(strength) is below 0") }
-        try PixelOperation.check(channels: channels, name)
+        guard (0...0.5).contains(hue) else { throw MRPError(.argument, "hue_jitter \(hue) is outside [0, 0.5]") }
+        if strength > 0 { try PixelOperation.check(channels: channels, name) }
+        if hue > 0 { try PixelOperation.hue(0).check(channels: channels, "hue_jitter") }
         return input
     }
 
     public func apply(_ workspace: ImageWorkspace, _ random: inout SampleRandom) throws {
-        let factors = (0..<3).map { _ in random.uniform(max(0, 1 - strength), 1 + strength) }
-        var order = [0, 1, 2]
-        for i in [2, 1] { order.swapAt(i, random.below(i + 1)) }
-        for index in order {
-            let operation: PixelOperation =
-                index == 0 ? .brightness(factors[0]) : index == 1 ? .contrast(factors[1]) : .color(factors[2])
-            try operation.apply(workspace, fill: [], name)
+        var operations: [PixelOperation] = []
+        if strength > 0 {
+            let factors = (0..<3).map { _ in Double(random.uniform(max(0, 1 - strength), 1 + strength)) }
+            operations = [.brightness(factors[0]), .contrast(factors[1]), .color(factors[2])]
         }
+        if hue > 0 { operations.append(.hue(random.uniform(-hue, hue))) }
+        for i in stride(from: operations.count - 1, to: 0, by: -1) { operations.swapAt(i, random.below(i + 1)) }
+        for operation in operations { try operation.apply(workspace, fill: [], strength > 0 ? name : "hue_jitter") }
     }
 }

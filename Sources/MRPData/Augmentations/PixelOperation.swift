@@ -19,6 +19,8 @@ public enum PixelOperation: Equatable, Sendable {
     case contrast(Double)
     case brightness(Double)
     case sharpness(Double)
+    /// By this share of a turn, -1/2 ... 1/2, as torchvision's adjust_hue; 3 channels only.
+    case hue(Double)
     case shearX(Double)
     case shearY(Double)
     /// As a share of the width or the height.
@@ -28,7 +30,7 @@ public enum PixelOperation: Equatable, Sendable {
     /// Replaces the workspace's image; `fill` is the colour of what comes from outside of it, one value per channel. Errors: `.argument` when
     /// the image has other channels or another type, `.memory`.
     public func apply(_ workspace: ImageWorkspace, fill: [UInt8], _ name: String) throws {
-        try Self.check(workspace.image, name)
+        try check(workspace.image, name)
         switch self {
         case .autoContrast: try Self.map(workspace) { mi_table_autocontrast($0, $1) }
         case .equalize: try Self.map(workspace) { mi_table_equalize($0, $1) }
@@ -47,6 +49,9 @@ public enum PixelOperation: Equatable, Sendable {
             guard workspace.image.channels == 3 else { return }  // gray is gray
             try Self.replace(workspace) { mi_blend_gray(&$0, Float(factor), &$1) }
         case .sharpness(let factor): try Self.replace(workspace) { mi_sharpen(&$0, Float(factor), &$1) }
+        case .hue(let turns):
+            let turn = UInt8(truncatingIfNeeded: Int(max(-0.5, min(turns, 0.5)) * 255))
+            try Self.replace(workspace) { mi_turn_hue(&$0, turn, &$1) }
         case .rotate(let degrees):
             guard degrees.truncatingRemainder(dividingBy: 360) != 0 else { return }
             var map = [Double](repeating: 0, count: 6)
@@ -65,7 +70,14 @@ public enum PixelOperation: Equatable, Sendable {
         }
     }
 
-    private static func check(_ image: PixelView, _ name: String) throws {
+    func check(channels: Int, _ name: String) throws {
+        if case .hue = self, channels != 3 {
+            throw MRPError(.argument, "\(name) is made for images of 3 channels, these have \(channels)")
+        }
+        try Self.check(channels: channels, name)
+    }
+
+    private func check(_ image: PixelView, _ name: String) throws {
         try check(channels: Int(image.channels), name)
         guard image.pixelType == .uint8 else {
             throw MRPError(.argument, "\(name) is made for 8-bit images, these are \(image.pixelType == .uint16 ? "16-bit" : "floats")")

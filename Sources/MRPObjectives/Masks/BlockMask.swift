@@ -40,9 +40,7 @@ struct BlockMask {
             let rows = Int((area * aspect).squareRoot().rounded())
             let columns = Int((area / aspect).squareRoot().rounded())
             guard rows >= 1, columns >= 1, rows <= height, columns <= width else { continue }
-            let top = numbers.integer(below: height - rows + 1)
-            let left = numbers.integer(below: width - columns + 1)
-            let patches = (top..<top + rows).flatMap { row in (left..<left + columns).map { row * width + $0 } }
+            let patches = numbers.rectangle(rows, columns, gridHeight: height, gridWidth: width)
             let added = patches.count { !mask[$0] }
             if added > 0, added <= remaining { return patches }
         }

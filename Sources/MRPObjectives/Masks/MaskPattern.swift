@@ -74,6 +74,13 @@ struct UniformNumbers {
     /// In 0 ..< limit.
     mutating func integer(below limit: Int) -> Int { min(Int(uniform() * Double(limit)), limit - 1) }
 
+    /// The patches of a rectangle at a random place of a grid that it fits.
+    mutating func rectangle(_ rows: Int, _ columns: Int, gridHeight: Int, gridWidth: Int) -> [Int] {
+        let top = integer(below: gridHeight - rows + 1)
+        let left = integer(below: gridWidth - columns + 1)
+        return (top..<top + rows).flatMap { row in (left..<left + columns).map { row * gridWidth + $0 } }
+    }
+
     /// The elements in random order.
     mutating func shuffled(_ elements: [Int]) -> [Int] {
         var result = elements

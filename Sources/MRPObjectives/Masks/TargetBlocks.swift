@@ -50,7 +50,7 @@ public struct TargetBlocks: Equatable, Sendable {
     func blocks(_ numbers: inout UniformNumbers) -> [[Int]] {
         (0..<Self.count).map { _ in
             let shape = shapes[numbers.integer(below: shapes.count)]
-            return rectangle(shape[0], shape[1], &numbers)
+            return numbers.rectangle(shape[0], shape[1], gridHeight: height, gridWidth: width)
         }
     }
 
@@ -59,16 +59,10 @@ public struct TargetBlocks: Equatable, Sendable {
         let side = numbers.uniform(Self.contextScale.0, Self.contextScale.1).squareRoot()
         let rows = min(max(Int((side * Double(height)).rounded()), 1), height)
         let columns = min(max(Int((side * Double(width)).rounded()), 1), width)
-        let inside = Set(rectangle(rows, columns, &numbers))
+        let inside = Set(numbers.rectangle(rows, columns, gridHeight: height, gridWidth: width))
         let hidden = Set(targets.joined())
         let free = numbers.shuffled((0..<height * width).filter { !hidden.contains($0) })
         return Array((free.filter(inside.contains) + free.filter { !inside.contains($0) }).prefix(count)).sorted()
-    }
-
-    private func rectangle(_ rows: Int, _ columns: Int, _ numbers: inout UniformNumbers) -> [Int] {
-        let top = numbers.integer(below: height - rows + 1)
-        let left = numbers.integer(below: width - columns + 1)
-        return (top..<top + rows).flatMap { row in (left..<left + columns).map { row * width + $0 } }
     }
 
     /// As a mask for other objectives: patches of the blocks are hidden first, then others at random.

@@ -76,9 +76,6 @@ final class CheckpointStore {
         }
     }
 
-    /// Writes a checkpoint beside the numbered ones, now.
-    func saveNow(_ encoded: Safetensors.Encoded, to path: String) throws { try FileSystem.replace(path, with: encoded.pieces) }
-
     /// Deletes the checkpoints of later steps.
     func forget(after step: Int) throws {
         for later in try steps() where later > step { unlink(path(step: later)) }

@@ -20,6 +20,8 @@ public final class TrainingRun {
 
     private let options: Options
     private let store: CheckpointStore?
+    private let best: KeptState
+    private let rollback: KeptState
     private var log: RunLog?
     private let events: EventLog?
     private let measurement: Measurement?
@@ -48,16 +50,15 @@ public final class TrainingRun {
             notes.append("early_stopping: there are no held-out images to go by")
         }
         let folder = options.choice("run_folder")
-        guard !folder.isEmpty else {
-            guard options.integer("rollbacks") == 0 else { throw MRPError(.argument, "rollbacks needs a run_folder to go back to") }
-            guard !options.flag("restore_best") else {
-                throw MRPError(.argument, "restore_best needs a run_folder, where the best weights are")
-            }
-            (store, log, events) = (nil, nil, nil)
+        let store = folder.isEmpty ? nil : try CheckpointStore(folder, phase, keep: options.integer("keep_checkpoints"))
+        self.store = store
+        best = KeptState("state of the best measurement", path: store?.bestPath)
+        rollback = KeptState("state to roll back to", path: store?.rollbackPath)
+        guard let store else {
+            events = nil
+            try keepRollback(always: true)
             return
         }
-        let store = try CheckpointStore(folder, phase, keep: options.integer("keep_checkpoints"))
-        self.store = store
         let found = try Self.resume(trainer, from: store, continues: options.flag("continue_run"))
         notes += found.notes
         savedStep = found.step
@@ -69,9 +70,8 @@ public final class TrainingRun {
             trainer.takeAverages()
             try restoreBest()
         }
-        if options.integer("rollbacks") > 0, trainer.progress.step == 0 {
-            try store.saveNow(trainer.encodedState(), to: store.rollbackPath)
-        }
+        // Also where a run goes on that did not keep one before.
+        if trainer.progress.step == 0 || !rollback.holds(step: trainer.progress.step) { try keepRollback(always: true) }
     }
 
     /// Goes on from the newest checkpoint that is whole. A damaged one is set aside under another name.
@@ -130,9 +130,7 @@ public final class TrainingRun {
         if end != nil || isCheckpointDue { try save() }
         if end == .earlyStopping { trainer.takeAverages() }
         if end != nil, end != .timeBudget { try restoreBest() }
-        if let store, options.integer("rollbacks") > 0, progress.step % options.integer("rollback_steps") == 0 {
-            try store.saveNow(trainer.encodedState(), to: store.rollbackPath)
-        }
+        try keepRollback()
         if end != nil { try store?.finish() }
         return .stepped
     }
@@ -178,15 +176,19 @@ public final class TrainingRun {
         let isBest = record.add(found, main: measurement.main, step: progress.step)
         putState()
         notes.append("step \(progress.step): " + found.sorted { $0.key < $1.key }.map { "\($0.key) \($0.value)" }.joined(separator: ", "))
-        if isBest, let store { try store.saveNow(trainer.encodedState(), to: store.bestPath) }
+        if isBest, store != nil || options.flag("restore_best") { try best.save(trainer) }
         return true
     }
 
     /// Gives the model the weights of the best measurement at the end of a run, where the options ask for it.
     private func restoreBest() throws {
-        guard options.flag("restore_best"), let store, record.best != nil, record.bestStep != progress.step else { return }
-        try store.finish()
-        try trainer.takeWeights(from: store.bestPath)
+        guard options.flag("restore_best"), record.best != nil, record.bestStep != progress.step else { return }
+        guard best.holds(step: record.bestStep) else {
+            notes.append("the best weights, of step \(record.bestStep), were not kept: the model has those of step \(progress.step)")
+            return
+        }
+        try store?.finish()
+        try trainer.takeWeights(from: best.open())
         notes.append("the model has the weights of step \(record.bestStep)")
     }
 
@@ -222,22 +224,29 @@ public final class TrainingRun {
         }
     }
 
-    /// To the last kept state, which is that of a multiple of `rollback_steps`; from there with a lower learning rate.
+    /// Keeps the state where it is due, after a multiple of `rollback_steps`.
+    private func keepRollback(always: Bool = false) throws {
+        guard options.integer("rollbacks") > 0, always || progress.step % options.integer("rollback_steps") == 0 else { return }
+        try rollback.save(trainer)
+    }
+
+    /// To the last kept state; from there with a lower learning rate.
     private func rollBack(after error: MRPError) throws {
-        guard let store else { throw error }
         let (scale, count) = (trainer.rateScale * options.number("rollback_factor"), rollbacks + 1)
-        try store.finish()
-        try trainer.resume(from: store.rollbackPath)
+        try store?.finish()
+        try trainer.resume(from: rollback.open())
         takeState()
         (trainer.rateScale, rollbacks) = (scale, count)
         putState()
         notes.append("rolled back to step \(progress.step), learning rate times \(scale): \(error.message)")
-        savedStep = -1
-        try save()
-        try store.finish()
-        try store.forget(after: progress.step)
-        try store.saveNow(trainer.encodedState(), to: store.rollbackPath)
-        log = try RunLog(store.logPath, after: progress.step)
+        if let store {
+            savedStep = -1
+            try save()
+            try store.finish()
+            try store.forget(after: progress.step)
+            log = try RunLog(store.logPath, after: progress.step)
+        }
+        try keepRollback(always: true)
     }
 
     // MARK: Checkpoints
@@ -260,6 +269,7 @@ public final class TrainingRun {
         (end, owesMeasurement, savedStep) = (nil, false, -1)
         takeState()
         if let store { log = try RunLog(store.logPath, after: progress.step) }
+        try keepRollback(always: true)
     }
 
     /// Writes the state before the run is given up for now; it is on the disk when this returns. A step whose measurement is missing is

@@ -34,7 +34,7 @@ enum ModelConfiguration {
             ("hidden_act", .string("gelu")), ("layer_norm_eps", .number(encoder.epsilon)),
             ("image_size", pair(geometry.height, geometry.width)), ("patch_size", pair(geometry.patchHeight, geometry.patchWidth)),
             ("num_channels", .integer(geometry.channels)), ("qkv_bias", .bool(true)),
-            ("mask_ratio", .number(objective?.maskRatio ?? MaskedAutoencoder.usualMaskRatio)),
+            ("mask_ratio", .number(objective?.masks.ratio ?? MaskedAutoencoder.usualMaskRatio)),
             ("norm_pix_loss", .bool(objective?.normalizesTargets ?? true)),
         ]
         if let decoder = objective?.decoder.transformer {

@@ -23,17 +23,29 @@ public struct SafetensorsFile {
 
     public let entries: [String: Entry]
     public let metadata: [String: String]
-    private let file: FileMapping
+    /// What errors call the file: its path.
+    let path: String
+    private let bytes: UnsafeRawBufferPointer
+    /// What holds the bytes.
+    private let owner: AnyObject
     private let dataStart: Int
 
     /// The size of the file.
-    public var byteCount: Int { file.bytes.count }
+    public var byteCount: Int { bytes.count }
 
     /// Opens and checks a whole file. Every defect is `MRP_ERR_FORMAT` with the path, the tensor and what is wrong.
     public init(path: String) throws {
-        file = try FileMapping(path: path)
+        let file = try FileMapping(path: path)
+        try self.init(file.bytes, owner: file, path: path)
+    }
+
+    /// The bytes of a file in memory.
+    init(_ memory: Bytes, path: String) throws { try self.init(UnsafeRawBufferPointer(memory.bytes), owner: memory, path: path) }
+
+    private init(_ bytes: UnsafeRawBufferPointer, owner: AnyObject, path: String) throws {
+        (self.bytes, self.owner, self.path) = (bytes, owner, path)
         do {
-            let header = try SafetensorsHeader(file.bytes)
+            let header = try SafetensorsHeader(bytes)
             (entries, metadata, dataStart) = (header.entries, header.metadata, header.dataStart)
         } catch let error as MRPError where error.code == .format {
             throw MRPError(.format, "'\(path)' is not a valid safetensors file: \(error.message)")
@@ -41,11 +53,11 @@ public struct SafetensorsFile {
     }
 
     /// Compares the file with the checksum at its end (see `Safetensors.encode`). Errors: `.format` when it has none or another.
-    func verifyChecksum(_ path: String) throws {
+    func verifyChecksum() throws {
         guard let entry = entries[Safetensors.checksumName], entry.format == .uint32, entry.count == 1, dataStart + entry.end == byteCount
         else { throw MRPError(.format, "'\(path)' has no checksum at its end") }
         let stored = UInt32(littleEndian: data(entry).loadUnaligned(as: UInt32.self))
-        let found = mk_crc32c(0, file.bytes.baseAddress, Int64(byteCount - 4))
+        let found = mk_crc32c(0, bytes.baseAddress, Int64(byteCount - 4))
         guard stored == found else {
             throw MRPError(
                 .format, "'\(path)' is damaged: its checksum is \(String(stored, radix: 16)), its bytes have \(String(found, radix: 16))")
@@ -53,7 +65,7 @@ public struct SafetensorsFile {
     }
 
     private func data(_ entry: Entry) -> UnsafeRawBufferPointer {
-        UnsafeRawBufferPointer(rebasing: file.bytes[(dataStart + entry.begin)..<(dataStart + entry.end)])
+        UnsafeRawBufferPointer(rebasing: bytes[(dataStart + entry.begin)..<(dataStart + entry.end)])
     }
 
     /// Copies a tensor's elements, converted to float32.

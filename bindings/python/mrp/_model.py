@@ -199,7 +199,7 @@ class Model:
         """Accuracy on `held_out` of a classifier on frozen features that learns from `known`, both labelled.
 
         'knn': weighted nearest neighbours (knn_k=20, knn_temperature=0.07). 'linear': a linear classifier trained with LARS on normed
-        features, as MAE's linear probe (probe_epochs=90, probe_learning_rate=6.4).
+        features, as MAE's linear probe (probe_epochs=90, probe_learning_rate=6.4), of augmented images where probe_views is above 0.
         """
         return _mrp.probe(self._handle, as_dataset(known)._handle, as_dataset(held_out)._handle, handle_of(options, more), method)
 

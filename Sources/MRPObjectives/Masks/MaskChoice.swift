@@ -1,0 +1,38 @@
+import MRPEngine
+import MRPModels
+
+/// Which patches an objective hides: a pattern and a share.
+public struct MaskChoice: Equatable, Sendable {
+    public let pattern: MaskPattern
+    public let ratio: Double
+    /// Whether the number of visible patches is rounded to the nearest, as SparK does, else down, as MAE does.
+    public let roundsToNearest: Bool
+
+    public init(_ pattern: MaskPattern, ratio: Double, roundsToNearest: Bool = false) {
+        self.pattern = pattern
+        self.ratio = ratio
+        self.roundsToNearest = roundsToNearest
+    }
+
+    /// Patches that stay visible; throws when a share leaves none, or hides none, or when the pattern does not fit the images.
+    public func visibleCount(_ geometry: PatchGeometry) throws -> Int {
+        if pattern == .multiBlock { _ = try TargetBlocks(gridHeight: geometry.gridHeight, gridWidth: geometry.gridWidth) }
+        return roundsToNearest
+            ? try PatchMask.roundedVisibleCount(cells: geometry.count, ratio: ratio)
+            : try PatchMask.visibleCount(patches: geometry.count, ratio: ratio)
+    }
+
+    func hiddenCount(_ geometry: PatchGeometry) throws -> Int { try geometry.count - visibleCount(geometry) }
+
+    /// Fills the masks of a step, the caller's or those of the pattern; false when the caller stops the run. `visibleCount` takes the place
+    /// of the ratio's.
+    func prepare(_ step: ObjectiveStep, _ geometry: PatchGeometry, visibleCount: Int? = nil, _ executor: Executor) throws -> Bool {
+        let visible = try visibleCount ?? self.visibleCount(geometry)
+        let mask =
+            step.masking == nil
+            ? try pattern.mask(geometry, visibleCount: visible, batch: step.batch, seed: step.seed, step: step.step)
+            : try PatchMask.of(step, count: geometry.count, visibleCount: visible, rule: "mask_ratio \(ratio)")
+        mask?.fill(executor)
+        return mask != nil
+    }
+}

@@ -1,0 +1,40 @@
+import MRPEngine
+import MRPModels
+
+/// What a convolutional network does with the hidden cells of an image.
+public enum HiddenCells: String, CaseIterable, Sendable {
+    /// Left out of all computation (Tian et al. 2023, SparK; Woo et al. 2023, FCMAE).
+    case skip
+    /// Computed, from pixels that are zero.
+    case zero
+
+    /// The outputs of all stages for images [B, C, H, W] of which the network sees `visibleCount` cells; with `skip` they hold these cells
+    /// only.
+    func stages(
+        _ images: Value, visibleCount: Int, _ encoder: any ConvolutionalEncoder, _ builder: NetworkBuilder
+    ) throws -> (maps: [FeatureMap], visible: VisibleCells?) {
+        let last = encoder.stageWidths.count
+        switch self {
+        case .skip:
+            let visible = try VisibleCells(PatchMask.visible(images, visibleCount, builder.graph), encoder.geometry, in: builder.graph)
+            return (try encoder.stages(images, last: last, visible: visible, builder), visible)
+        case .zero:
+            let zeroed = try PatchMask.zeroed(images, encoder.geometry, visibleCount: visibleCount, builder.graph)
+            return (try encoder.stages(zeroed, last: last, visible: nil, builder), nil)
+        }
+    }
+}
+
+extension PatchMask {
+    /// The visible patches [B, K] of a batch of images.
+    static func visible(_ images: Value, _ count: Int, _ graph: Graph) -> Value {
+        graph.input(visibleInput, TensorType([graph.shape(of: images)[0], count], .int32))
+    }
+
+    /// The images with the pixels of hidden patches zero.
+    static func zeroed(_ images: Value, _ geometry: PatchGeometry, visibleCount: Int, _ graph: Graph) throws -> Value {
+        let visible = visible(images, visibleCount, graph)
+        let kept = try graph.apply(ExtractPatches(geometry, order: .channelsLast), [images, visible])[0]
+        return try graph.apply(ScatterPatches(geometry, order: .channelsLast), [kept, visible])[0]
+    }
+}

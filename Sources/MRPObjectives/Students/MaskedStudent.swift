@@ -1,0 +1,67 @@
+import MRPEngine
+import MRPModels
+
+/// The student that SimMIM, MaskFeat, BEiT, data2vec and given targets share: it sees a masked image and predicts something about each
+/// hidden patch. What that is, is the objective's.
+public protocol MaskedStudent: Sendable {
+    associatedtype Encoder: ImageEncoder
+    var encoder: Encoder { get }
+    /// Numbers that are predicted for a patch.
+    var outputs: Int { get }
+    var masks: MaskChoice { get }
+
+    /// The weights that it has beside the encoder's.
+    var parameters: [ParameterSpecification] { get }
+
+    /// Predictions [B, M, outputs] at the hidden patches of the images.
+    func prediction(_ images: Value, _ builder: NetworkBuilder, batch: Int) throws -> Value
+}
+
+extension MaskedStudent {
+    var geometry: PatchGeometry { encoder.geometry }
+
+    /// The hidden patches [B, M], as indices.
+    func hidden(_ graph: Graph, batch: Int) throws -> Value {
+        graph.input(PatchMask.hiddenInput, TensorType([batch, try masks.hiddenCount(geometry)], .int32))
+    }
+
+    /// The hidden patches [B, M], as rows among the tokens of an encoder, which may begin with a class token.
+    func hiddenRows(_ graph: Graph, batch: Int) throws -> Value {
+        let input = encoder.hasClassToken ? PatchMask.predictedInput : PatchMask.hiddenInput
+        return graph.input(input, TensorType([batch, try masks.hiddenCount(geometry)], .int32))
+    }
+
+    func prepare(_ step: ObjectiveStep, _ executor: Executor) throws -> Bool { try masks.prepare(step, geometry, executor) }
+}
+
+/// What an objective asks of its student.
+public struct StudentSettings: Equatable, Sendable {
+    public let masks: MaskChoice
+    /// Channels of the decoder of convolutional networks.
+    public let decoderWidth: Int
+    /// What convolutional networks do with hidden cells.
+    public let hiddenCells: HiddenCells
+
+    public init(_ masks: MaskChoice, decoderWidth: Int = 128, hiddenCells: HiddenCells = .skip) {
+        self.masks = masks
+        self.decoderWidth = decoderWidth
+        self.hiddenCells = hiddenCells
+    }
+
+    /// The student of this encoder whose weights' names begin with `name`. Throws when the encoder cannot be one.
+    func student(_ encoder: any ImageEncoder, _ name: String, outputs: Int) throws -> any MaskedStudent {
+        switch encoder {
+        case let encoder as VisionTransformer: return MaskTokenStudent(encoder: encoder, name: name, outputs: outputs, masks: masks)
+        case let encoder as any ConvolutionalEncoder:
+            return try cellStudent(encoder, name, outputs: outputs)
+        default: throw MRPError(.unsupported, "objective \(name) does not know this encoder")
+        }
+    }
+
+    private func cellStudent(
+        _ encoder: some ConvolutionalEncoder, _ name: String, outputs: Int
+    ) throws -> any MaskedStudent {
+        try MaskedCellStudent(
+            encoder: encoder, name: name, outputs: outputs, masks: masks, decoderWidth: decoderWidth, hiddenCells: hiddenCells)
+    }
+}
