@@ -6,9 +6,9 @@
  *
  *     clang -O3 -ffp-contract=fast -ISources/CMRPKernels/include benchmarks/convolution.c Sources/CMRPKernels/[a-z]*.c -lm -lpthread
  *
- * Multiply-adds are those of the direct sum over what is there, so that Winograd's method can exceed 100 %. The last column is the time
- * on visible cells as a share of the dense time. Times are the best of some calls, in processor time; the peak is measured before and
- * after every call, and the best time of a layer is set against the highest peak measured beside it. */
+ * Multiply-adds are those of the direct sum over what is there, so that Winograd's method can exceed 100 %. Times are the best of some
+ * calls, in processor time; shares of the peak are medians over the calls of the speed relative to the peak just before and after. The last
+ * columns are the time on visible cells as a share of the dense time. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -116,23 +116,32 @@ static mk_places places(const char *cells, int64_t batch, int64_t grid, int64_t 
 }
 
 typedef struct timing {
-    double seconds, peak; /* the best time, the highest peak */
+    double seconds, share; /* the best time, the median share of the peak */
 } timing;
 
-static timing best_time(const mk_conv2d *v, int32_t pass, double least) {
+static int by_value(const void *a, const void *b) {
+    const double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static timing time_calls(const mk_conv2d *v, int32_t pass, double flops, double least) {
+    enum { MOST = 1000 };
     mk_scratch need = k->conv2d_scratch(v, pass);
     if (mk_pool_reserve(pool, need.per_worker, need.shared) != 0) exit(1);
-    timing best = {1e30, peak_flops(k->name)};
-    double total = 0;
-    for (int i = 0; i < 3 || total < least; i++) {
+    k->conv2d(pool, v, pass);
+    double shares[MOST], best = 1e30, total = 0, before = peak_flops(k->name);
+    int calls = 0;
+    for (; calls < 7 || (total < least && calls < MOST); calls++) {
         double start = now();
         k->conv2d(pool, v, pass);
-        double seconds = now() - start, peak = peak_flops(k->name);
-        if (seconds < best.seconds) best.seconds = seconds;
-        if (peak > best.peak) best.peak = peak;
+        double seconds = now() - start, after = peak_flops(k->name);
+        shares[calls] = flops / seconds / ((before + after) / 2);
+        before = after;
+        best = fmin(best, seconds);
         total += seconds;
     }
-    return best;
+    qsort(shares, (size_t)calls, sizeof *shares, by_value);
+    return (timing){best, shares[calls / 2]};
 }
 
 int main(int argc, char **argv) {
@@ -173,7 +182,7 @@ int main(int argc, char **argv) {
     printf("%s, batch %lld, %s; peak %.1f GFLOP/s; %lld of %lld cells visible\n", net->name, (long long)batch, k->name, peak * 1e-9,
            (long long)shown, (long long)cells);
     printf("%-18s %5s | %23s | %23s | masked / dense\n", "layer", "times", "dense: forward dx dw", "masked: forward dx dw");
-    double totals[2][3] = {{0}}, flops_total = 0;
+    double totals[2][3] = {{0}}, all_flops = 0, all_at_peak = 0;
     for (const layer *l = net->layers; l->name; l++) {
         mk_conv2d v = {.batch = batch, .channels = l->channels, .out_channels = l->outputs, .groups = l->depthwise ? l->channels : 1};
         v.rows.in = l->size, v.rows.kernel = l->kernel, v.rows.stride = l->stride, v.rows.padding = l->padding, v.rows.dilation = 1;
@@ -199,12 +208,13 @@ int main(int argc, char **argv) {
                 const double there = masked ? (double)shown / (double)cells : 1;
                 seconds[masked][pass] = share[masked][pass] = 0;
                 if (!needed) continue;
-                const timing best = best_time(&v, pass, 0.2);
-                seconds[masked][pass] = best.seconds;
-                share[masked][pass] = there * flops / best.seconds / best.peak;
-                totals[masked][pass] += (double)l->count * best.seconds;
-                peak = fmax(peak, best.peak);
-                flops_total += masked ? 0 : flops * (double)l->count;
+                const timing t = time_calls(&v, pass, there * flops, 0.2);
+                seconds[masked][pass] = t.seconds;
+                share[masked][pass] = t.share;
+                totals[masked][pass] += (double)l->count * t.seconds;
+                if (masked) continue;
+                all_flops += flops * (double)l->count;
+                all_at_peak += flops * (double)l->count / t.share;
             }
             free(in_memory), free(out_memory);
         }
@@ -225,7 +235,7 @@ int main(int argc, char **argv) {
     }
     double dense = totals[0][0] + totals[0][1] + totals[0][2], masked = totals[1][0] + totals[1][1] + totals[1][2];
     printf("all: dense %.1f ms (%.0f %% of the peak), masked %.1f ms: %.2f (forward %.2f, dx %.2f, dw %.2f)\n", 1e3 * dense,
-           100 * flops_total / dense / peak, 1e3 * masked, masked / dense, totals[1][0] / totals[0][0], totals[1][1] / totals[0][1],
+           100 * all_flops / all_at_peak, 1e3 * masked, masked / dense, totals[1][0] / totals[0][0], totals[1][1] / totals[0][1],
            totals[1][2] / totals[0][2]);
     return 0;
 }
