@@ -10,8 +10,8 @@
 
 FOLDER holds train/<class>/*.jpg and test/<class>/*.jpg. Network: ViT, patch 4, width 128, depth 6, 4 heads; decoder width 96,
 depth 2 (preset mae_vit_mini_32). With --encoder resnet18 (or another convolutional network) and --width 16 it is that network with
-CIFAR's stem, pretrained by SparK (ratio 0.6, cells of 8 x 8, decoder of 4 times the width), or with --hidden-cells zero by the dense
-network on zeroed cells; give each network an OUTPUT of its own. Scratch and fine-tuning share recipe, augmentation, labels and budget;
+CIFAR's stem, pretrained by SparK or another objective (--objective; ratio 0.6, cells of 8 x 8, decoder of 4 times the width), with
+--hidden-cells zero by the dense network on zeroed cells; give each network an OUTPUT of its own. Scratch and fine-tuning share recipe, augmentation, labels and budget;
 only layer decay and rate differ. Every command can be stopped and started again: runs go on from their checkpoints, finished ones
 are not repeated. Results are lines of JSON in OUTPUT/results.jsonl.
 
@@ -39,7 +39,8 @@ def options(args: argparse.Namespace, **more: object) -> mrp.Config:
     values = {key: value for key, value in more.items() if value is not None}
     if args.encoder is None:
         return mrp.Config(PRESET, threads=args.threads, **values)
-    network = {"encoder": args.encoder, "width": args.width, "decoder_width": 4 * args.width, "hidden_cells": args.hidden_cells}
+    network = {"encoder": args.encoder, "width": args.width, "decoder_width": 4 * args.width}
+    network |= {"objective": args.objective, "hidden_cells": args.hidden_cells, "norm_pix_loss": True}
     return mrp.Config(threads=args.threads, image_size=32, **network, **values)
 
 
@@ -330,6 +331,7 @@ def main() -> None:
     parser.add_argument("--encoder", help="a convolutional network instead of the ViT, as resnet18")
     parser.add_argument("--width", type=int, default=16, help="its channels in the first stage")
     parser.add_argument("--hidden-cells", choices=["skip", "zero"], default="skip", help="in its pretraining")
+    parser.add_argument("--objective", default="spark", help="of its pretraining")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0, help="of the pretraining")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of fine-tuning and scratch")
