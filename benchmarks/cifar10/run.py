@@ -11,9 +11,9 @@
 FOLDER holds train/<class>/*.jpg and test/<class>/*.jpg. Network: ViT, patch 4, width 128, depth 6, 4 heads; decoder width 96,
 depth 2 (preset mae_vit_mini_32). With --encoder resnet18 (or another convolutional network) and --width 16 it is that network with
 CIFAR's stem, pretrained by SparK or another objective (--objective; ratio 0.6, cells of 8 x 8, decoder of 4 times the width), with
---hidden-cells zero by the dense network on zeroed cells; give each network an OUTPUT of its own. Scratch and fine-tuning share recipe, augmentation, labels and budget;
-only layer decay and rate differ. Every command can be stopped and started again: runs go on from their checkpoints, finished ones
-are not repeated. Results are lines of JSON in OUTPUT/results.jsonl.
+--hidden-cells zero by the dense network on zeroed cells; give each network an OUTPUT of its own. Scratch and fine-tuning share recipe,
+augmentation, labels and budget; only layer decay and rate differ. Every command can be stopped and started again: runs go on from their
+checkpoints, finished ones are not repeated. Results are lines of JSON in OUTPUT/results.jsonl.
 
 `objectives` gives every pretraining objective the same compute on the same ViT (--vit; --budget seconds of a processor: they are timed
 first, in turns, to know how many steps that is), and measures each encoder with the same labelled images: nearest neighbours (k = 20), a
