@@ -328,50 +328,41 @@ static void test_not_a_number(void) {
     FREE(&x, &y, &w, &mean, &variance, &ones, &z);
 }
 
-int main(void) {
-    reference = mk_kernels_reference_float64();
-    reference_pool = mk_pool_create(1);
-    for (int i = 0; i < POOLS; i++) pools[i] = mk_pool_create(i + 1);
-    for (int32_t isa = MK_ISA_BASELINE; isa <= MK_ISA_NEON; isa++) {
-        if (!mk_isa_available(isa)) continue;
-        fast = mk_kernels_float32(isa);
-        printf("%s\n", fast->name);
-        test_convolutions();
-        static const int64_t shapes[][2] = {{2, 1}, {3, 5}, {40, 16}, {129, 67}, {700, 64}, {4500, 20}, {260, 150}};
-        for (int i = 0; i < 7; i++)
-            for (int options = 0; options < 8; options++)
-                test_batch_norm(shapes[i][0], shapes[i][1], options & 1 ? 30 : 0.2, options & 1 ? i % 2 ? 6 : 1 : 0, options >> 1 & 1,
-                                options >> 2);
-        for (int average = 0; average < 2; average++)
-            for (int share = 0; share <= 100; share += 50) {
-                test_pool2d(1, 1, 1, 1, 1, 1, 0, average, share);
-                test_pool2d(2, 8, 8, 16, 3, 2, 1, average, share);
-                test_pool2d(2, 9, 7, 19, 2, 2, 0, average, share);
-                test_pool2d(1, 12, 12, 300, 3, 1, 1, average, share);
-                test_pool2d(3, 5, 6, 7, 4, 3, 2, average, share);
-            }
-        for (int shift = 0; shift < 2; shift++) {
-            test_image_norm(1, 1, 1, 0, shift);
-            test_image_norm(3, 5, 7, 0, shift);
-            test_image_norm(2, 300, 40, 0, shift);
-            test_image_norm(2, 1, 6, 2, 10 * shift);
-            test_image_norm(3, 5, 21, 3, 10 * shift);
-            test_image_norm(2, 300, 40, 8, 10 * shift);
-            test_image_norm(1, 31, 64, 1, 10 * shift);
+static void test_all(void) {
+    test_convolutions();
+    static const int64_t shapes[][2] = {{2, 1}, {3, 5}, {40, 16}, {129, 67}, {700, 64}, {4500, 20}, {260, 150}};
+    for (int i = 0; i < 7; i++)
+        for (int options = 0; options < 8; options++)
+            test_batch_norm(shapes[i][0], shapes[i][1], options & 1 ? 30 : 0.2, options & 1 ? i % 2 ? 6 : 1 : 0, options >> 1 & 1,
+                            options >> 2);
+    for (int average = 0; average < 2; average++)
+        for (int share = 0; share <= 100; share += 50) {
+            test_pool2d(1, 1, 1, 1, 1, 1, 0, average, share);
+            test_pool2d(2, 8, 8, 16, 3, 2, 1, average, share);
+            test_pool2d(2, 9, 7, 19, 2, 2, 0, average, share);
+            test_pool2d(1, 12, 12, 300, 3, 1, 1, average, share);
+            test_pool2d(3, 5, 6, 7, 4, 3, 2, average, share);
         }
-        for (int64_t count = 1; count < 70000; count = count * 9 + 5) {
-            array x = array_make(count, 4, 0), dy = input(count), dx = input(count);
-            reference->gelu_gradient(reference_pool, count, x.d, dy.d, dx.d);
-            ON_EACH_POOL(p, {
-                memcpy(dx.f, dy.f, (size_t)count * 4);
-                fast->gelu_gradient(p, count, x.f, dx.f, dx.f);
-                check_array("gelu_gradient", "dx", &dx, 2e-6);
-            })
-            FREE(&x, &dy, &dx);
-        }
-        test_not_a_number();
+    for (int shift = 0; shift < 2; shift++) {
+        test_image_norm(1, 1, 1, 0, shift);
+        test_image_norm(3, 5, 7, 0, shift);
+        test_image_norm(2, 300, 40, 0, shift);
+        test_image_norm(2, 1, 6, 2, 10 * shift);
+        test_image_norm(3, 5, 21, 3, 10 * shift);
+        test_image_norm(2, 300, 40, 8, 10 * shift);
+        test_image_norm(1, 31, 64, 1, 10 * shift);
     }
-    for (int i = 0; i < POOLS; i++) mk_pool_destroy(pools[i]);
-    mk_pool_destroy(reference_pool);
-    return check_result("test_convolution");
+    for (int64_t count = 1; count < 70000; count = count * 9 + 5) {
+        array x = array_make(count, 4, 0), dy = input(count), dx = input(count);
+        reference->gelu_gradient(reference_pool, count, x.d, dy.d, dx.d);
+        ON_EACH_POOL(p, {
+            memcpy(dx.f, dy.f, (size_t)count * 4);
+            fast->gelu_gradient(p, count, x.f, dx.f, dx.f);
+            check_array("gelu_gradient", "dx", &dx, 2e-6);
+        })
+        FREE(&x, &dy, &dx);
+    }
+    test_not_a_number();
 }
+
+int main(void) { return on_every_isa(test_all, "test_convolution"); }

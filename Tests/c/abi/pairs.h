@@ -16,13 +16,7 @@ static float numbers[4 * VALUES];
 
 /* ---- Files */
 
-static const char *in_root(const char *name) {
-    static char paths[4][256];
-    static int next;
-    char *path = paths[next++ % 4];
-    snprintf(path, sizeof paths[0], "%s/%s", root, name);
-    return path;
-}
+static const char *in_root(const char *name) { return path_in(root, name); }
 
 /* ---- Functions that take a model, images and options */
 

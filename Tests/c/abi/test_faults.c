@@ -57,13 +57,7 @@ static char root[] = "/tmp/mrp-faults-XXXXXX";
 static mrp_config *options;
 static mrp_dataset *images;
 
-static const char *in_root(const char *name) {
-    static char paths[4][256];
-    static int next;
-    char *path = paths[next++ % 4];
-    snprintf(path, sizeof paths[0], "%s/%s", root, name);
-    return path;
-}
+static const char *in_root(const char *name) { return path_in(root, name); }
 
 typedef struct {
     long size;
