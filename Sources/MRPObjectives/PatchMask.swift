@@ -109,12 +109,11 @@ public struct PatchMask {
         return PatchMask(noise: UnsafeBufferPointer(noise.float32), batch: batch, count: count, visibleCount: visibleCount)
     }
 
-    /// The masks of a training step: the caller's, or random ones; nil when the caller stops the run. `rule` says what asks for
-    /// `visibleCount`, as in "mask_ratio 0.75".
-    public static func of(_ step: ObjectiveStep, count: Int, visibleCount: Int, rule: String) throws -> PatchMask? {
-        guard let masking = step.masking else {
-            return try random(batch: step.batch, count: count, visibleCount: visibleCount, seed: step.seed, step: step.step)
-        }
+    /// The caller's masks of a training step; nil when the caller stops the run. `rule` says what asks for `visibleCount`, as in
+    /// "mask_ratio 0.75".
+    static func given(
+        _ masking: Masking, _ step: ObjectiveStep, count: Int, visibleCount: Int, rule: String
+    ) throws -> PatchMask? {
         let noise = try Tensor([step.batch, count])
         guard masking(step.indices, noise.float32) else { return nil }
         if let bad = noise.float32.firstIndex(where: { $0.isNaN }) {

@@ -32,7 +32,7 @@ enum Objectives {
             MaskPattern(rawValue: options.choice("mask_pattern")) ?? usual.pattern,
             ratio: options.optionalNumber("mask_ratio") ?? usual.ratio, roundsToNearest: name == SparseMaskedModeling.name)
         let objective = try make(name, model.encoder, masks, options, model)
-        _ = try masks.visibleCount(model.encoder.geometry)
+        try masks.check(model.encoder.geometry)
         return objective
     }
 

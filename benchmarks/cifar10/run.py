@@ -60,7 +60,8 @@ def pretrain(args: argparse.Namespace) -> None:
     encoder, checkpoint = args.output / "encoder.safetensors", args.output / "pretrain.ckpt"
     if encoder.exists():
         return
-    train = mrp.ImageFolder(args.data / "train")
+    train, test = mrp.ImageFolder(args.data / "train"), mrp.ImageFolder(args.data / "test")
+    few = train.subset(args.labels, random_state=0)
     config = options(args, seed=args.seed, epochs=args.epochs, **PRETRAIN)
     model = mrp.Model(config)
     trainer = mrp.Trainer(model, train, config, phase="pretrain")
@@ -76,20 +77,14 @@ def pretrain(args: argparse.Namespace) -> None:
         if int(progress.epoch) > epoch:
             epoch = int(progress.epoch)
             trainer.save(checkpoint)
+            # Accuracy on the test images of the nearest of the few labelled ones.
+            knn = {"knn": round(100 * trainer.model.probe(few, test, "knn", threads=args.threads), 2)} if args.knn else {}
             record(
                 args, kind="pretrain_epoch", epoch=epoch, loss=round(progress.mean_loss, 5), seconds=round(progress.seconds, 1),
-                wall=round(time.monotonic() - start, 1), processor=round(time.process_time() - processor, 1), **knn(args, trainer.model),
+                wall=round(time.monotonic() - start, 1), processor=round(time.process_time() - processor, 1), **knn,
             )  # fmt: skip
     model.save(encoder)
     record(args, kind="pretrain", epochs=args.epochs, images=args.epochs * len(train), seconds=round(trainer.progress.seconds, 1))
-
-
-def knn(args: argparse.Namespace, model: mrp.Model) -> dict[str, float]:
-    """With --knn: accuracy of 20 nearest neighbours on the test images, which learn from the first --labels training images."""
-    if not args.knn:
-        return {}
-    train, test = mrp.ImageFolder(args.data / "train"), mrp.ImageFolder(args.data / "test")
-    return {"knn": round(100 * model.probe(train.subset(args.labels, random_state=0), test, "knn", threads=args.threads), 2)}
 
 
 def probe(args: argparse.Namespace) -> None:

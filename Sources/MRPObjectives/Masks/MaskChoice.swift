@@ -14,10 +14,15 @@ public struct MaskChoice: Equatable, Sendable {
         self.roundsToNearest = roundsToNearest
     }
 
-    /// Patches that stay visible; throws when a share leaves none, or hides none, or when the pattern does not fit the images.
-    public func visibleCount(_ geometry: PatchGeometry) throws -> Int {
+    /// Throws when such masks do not fit the images: what `visibleCount` refuses, or a grid too small for blocks.
+    public func check(_ geometry: PatchGeometry) throws {
         if pattern == .multiBlock { _ = try TargetBlocks(gridHeight: geometry.gridHeight, gridWidth: geometry.gridWidth) }
-        return roundsToNearest
+        _ = try visibleCount(geometry)
+    }
+
+    /// Patches that stay visible; throws when a share leaves none, or hides none.
+    public func visibleCount(_ geometry: PatchGeometry) throws -> Int {
+        roundsToNearest
             ? try PatchMask.roundedVisibleCount(cells: geometry.count, ratio: ratio)
             : try PatchMask.visibleCount(patches: geometry.count, ratio: ratio)
     }
@@ -28,10 +33,11 @@ public struct MaskChoice: Equatable, Sendable {
     /// of the ratio's.
     func prepare(_ step: ObjectiveStep, _ geometry: PatchGeometry, visibleCount: Int? = nil, _ executor: Executor) throws -> Bool {
         let visible = try visibleCount ?? self.visibleCount(geometry)
-        let mask =
-            step.masking == nil
-            ? try pattern.mask(geometry, visibleCount: visible, batch: step.batch, seed: step.seed, step: step.step)
-            : try PatchMask.of(step, count: geometry.count, visibleCount: visible, rule: "mask_ratio \(ratio)")
+        guard let masking = step.masking else {
+            try pattern.mask(geometry, visibleCount: visible, batch: step.batch, seed: step.seed, step: step.step).fill(executor)
+            return true
+        }
+        let mask = try PatchMask.given(masking, step, count: geometry.count, visibleCount: visible, rule: "mask_ratio \(ratio)")
         mask?.fill(executor)
         return mask != nil
     }
