@@ -250,6 +250,7 @@ int64_t mrp_memory_in_use(void);
  *   decoder_heads           4           1 ... 65536
  *   pooling                 mean        mean, cls
  *   classes                 auto        2 ... 16777216
+ *   head_deviation          auto        >= 0.0
  *
  * objective:
  *   objective               auto        mae, spark, simmim, maskfeat, beit, data2vec, ijepa,

@@ -23,12 +23,11 @@ public struct ClassifierHead: Equatable, Sendable {
         self.pooling = pooling
     }
 
-    /// On a pretrained encoder the head starts near zero (deviation 2e-5, the value of MAE's fine-tuning), so that the first steps
-    /// do not disturb the encoder; from scratch it starts like every other linear layer.
-    public func parameters(width: Int, onPretrained: Bool) -> [ParameterSpecification] {
+    /// On a transformer: it starts like every other linear layer.
+    public func parameters(width: Int) -> [ParameterSpecification] {
         let norm = pooling == .mean ? layerNormParameters("fc_norm", width: width) : []
         return norm + [
-            ParameterSpecification("head.weight", [classes, width], onPretrained ? .normal(deviation: 2e-5) : .xavierUniform),
+            ParameterSpecification("head.weight", [classes, width], .xavierUniform),
             ParameterSpecification("head.bias", [classes], .zeros),
         ]
     }

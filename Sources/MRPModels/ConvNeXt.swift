@@ -88,12 +88,12 @@ extension ConvNeXt: ConvolutionalEncoder {
         return parameter.hasPrefix("stem.") ? 0 : depth + 1
     }
 
-    public func headParameters(_ head: ClassifierHead, onPretrained: Bool) throws -> [ParameterSpecification] {
+    public func headParameters(_ head: ClassifierHead) throws -> [ParameterSpecification] {
         guard head.pooling == .mean else {
             throw MRPError(.argument, "pooling \(head.pooling) needs a class token, \(size.name) has none: use mean")
         }
         return layerNormParameters("head.norm", width: featureWidth) + [
-            ParameterSpecification("head.fc.weight", [head.classes, featureWidth], .normal(deviation: onPretrained ? 2e-5 : 0.02)),
+            ParameterSpecification("head.fc.weight", [head.classes, featureWidth], .normal(deviation: 0.02)),
             ParameterSpecification("head.fc.bias", [head.classes], .zeros),
         ]
     }

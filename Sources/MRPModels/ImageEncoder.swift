@@ -20,7 +20,7 @@ public protocol ImageEncoder: Sendable {
     func layer(of parameter: String) -> Int
 
     /// The weights of a classifier on this encoder; throws when it cannot read what the head wants.
-    func headParameters(_ head: ClassifierHead, onPretrained: Bool) throws -> [ParameterSpecification]
+    func headParameters(_ head: ClassifierHead) throws -> [ParameterSpecification]
 
     /// Class scores before the softmax, [B, classes], of images [B, C, H, W].
     func logits(_ images: Value, _ head: ClassifierHead, _ builder: NetworkBuilder) throws -> Value
@@ -35,15 +35,22 @@ public protocol ImageEncoder: Sendable {
     func layers(_ images: Value, _ builder: NetworkBuilder) throws -> [Value]
 }
 
+extension ImageEncoder {
+    /// The weights of a classifier whose matrix starts with normal numbers of this deviation; nil: as is usual for the encoder.
+    public func headParameters(_ head: ClassifierHead, deviation: Double?) throws -> [ParameterSpecification] {
+        let usual = try headParameters(head)
+        guard let deviation else { return usual }
+        return usual.map { $0.shape.count == 2 ? ParameterSpecification($0.name, $0.shape, .normal(deviation: deviation)) : $0 }
+    }
+}
+
 extension VisionTransformer: ImageEncoder {
     public var droppableBlocks: Int { depth }
     public var featureWidth: Int { transformer.width }
     public var depth: Int { transformer.depth }
     public var hasClassToken: Bool { true }
 
-    public func headParameters(_ head: ClassifierHead, onPretrained: Bool) -> [ParameterSpecification] {
-        head.parameters(width: featureWidth, onPretrained: onPretrained)
-    }
+    public func headParameters(_ head: ClassifierHead) -> [ParameterSpecification] { head.parameters(width: featureWidth) }
 
     public func logits(_ images: Value, _ head: ClassifierHead, _ builder: NetworkBuilder) throws -> Value {
         let blocks = try encode(images, builder)

@@ -53,9 +53,9 @@ public final class Model {
         self.objective = objective
     }
 
-    /// Gives the model a fresh head.
-    public func attach(_ head: ClassifierHead, seed: UInt64?) throws {
-        let additions = try encoder.headParameters(head, onPretrained: isPretrained)
+    /// Gives the model a fresh head, its matrix of this deviation.
+    public func attach(_ head: ClassifierHead, deviation: Double? = nil, seed: UInt64?) throws {
+        let additions = try encoder.headParameters(head, deviation: deviation)
         detachHead()
         try parameters.add(additions, seed: seed)
         self.head = head
@@ -79,7 +79,7 @@ public final class Model {
     /// The names of the head's weights; none without a head.
     public var headNames: Set<String> {
         // A head that is attached fits its encoder.
-        let specifications = head.flatMap { try? encoder.headParameters($0, onPretrained: isPretrained) } ?? []
+        let specifications = head.flatMap { try? encoder.headParameters($0) } ?? []
         return Set(specifications.map(\.name))
     }
 

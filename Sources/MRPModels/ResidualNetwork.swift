@@ -172,9 +172,8 @@ extension ResidualNetwork: ConvolutionalEncoder {
         return parameter.hasPrefix("conv1.") || parameter.hasPrefix("bn1.") ? 0 : depth + 1
     }
 
-    /// torchvision's `fc`, which starts as every linear layer of torch does, on a pretrained encoder too. (Near zero, as on transformers, it
-    /// cost 5 points of accuracy on CIFAR-10: Adam's first steps then follow the signs of tiny gradients.)
-    public func headParameters(_ head: ClassifierHead, onPretrained: Bool) throws -> [ParameterSpecification] {
+    /// torchvision's `fc`, which starts as every linear layer of torch does.
+    public func headParameters(_ head: ClassifierHead) throws -> [ParameterSpecification] {
         guard head.pooling == .mean else {
             throw MRPError(.argument, "pooling \(head.pooling) needs a class token, \(size.name) has none: use mean")
         }

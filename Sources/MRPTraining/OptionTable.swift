@@ -157,6 +157,9 @@ public enum OptionTable {
         option(
             "pooling", .choice(["mean", "cls"]), "mean", "network", "What the classifier reads: the mean over patches, or the class token."),
         option("classes", .integer(2...(1 << 24)), "auto", "network", "Number of classes; auto: the data's."),
+        option(
+            "head_deviation", positive(), "auto", "network",
+            "Deviation of a fresh classifier's weights (He et al. 2021: 2e-5, for long fine-tuning); auto: as is usual for the encoder."),
     ]
 
     private static let objective = [

@@ -54,6 +54,7 @@ public struct Preset: Sendable {
                 ("encoder", "vit_base"), ("image_size", "224"), ("patch_size", "16"), ("decoder_width", "512"),
                 ("decoder_depth", "8"), ("decoder_heads", "16"), ("pretrain.base_learning_rate", "1.5e-4"),
                 ("finetune.base_learning_rate", "5e-4"), ("finetune.layer_decay", "0.65"), ("finetune.min_learning_rate", "1e-6"),
+                ("head_deviation", "2e-5"),
             ]),
         official("vit_base", "ViT-B", patch: 16, epochs: 100, rate: "5e-4", layerDecay: "0.65", dropPath: "0.1"),
         official("vit_large", "ViT-L", patch: 16, epochs: 50, rate: "1e-3", layerDecay: "0.75", dropPath: "0.2"),
@@ -63,7 +64,7 @@ public struct Preset: Sendable {
             summary:
                 "The linear probe of He et al. 2021 as fine-tuning with a frozen encoder: LARS, batches of 16384 as 256 x 64, 90 epochs, class token.",
             values: imageNet + [
-                ("frozen_encoder", "true"), ("pooling", "cls"), ("finetune.optimizer", "lars"),
+                ("frozen_encoder", "true"), ("pooling", "cls"), ("head_deviation", "0.01"), ("finetune.optimizer", "lars"),
                 ("finetune.base_learning_rate", "0.1"), ("finetune.weight_decay", "0"), ("finetune.epochs", "90"),
                 ("finetune.warmup_epochs", "10"), ("finetune.batch_size", "256"), ("finetune.accumulation_steps", "64"),
                 ("finetune.augmentation", "random_resized_crop_flip"), ("finetune.crop_scale_min", "0.08"), ("label_smoothing", "0"),
@@ -97,7 +98,7 @@ public struct Preset: Sendable {
                 ("pretrain.crop_scale_min", "0.2"), ("finetune.accumulation_steps", "16"), ("finetune.epochs", String(epochs)),
                 ("finetune.warmup_epochs", "5"), ("finetune.base_learning_rate", rate), ("finetune.min_learning_rate", "1e-6"),
                 ("finetune.weight_decay", "0.05"), ("finetune.beta2", "0.999"), ("finetune.layer_decay", layerDecay),
-                ("finetune.drop_path", dropPath), ("finetune.crop_scale_min", "0.08"), ("pooling", "mean"),
+                ("finetune.drop_path", dropPath), ("finetune.crop_scale_min", "0.08"), ("pooling", "mean"), ("head_deviation", "2e-5"),
             ] + strong)
     }
 

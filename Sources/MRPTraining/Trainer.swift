@@ -102,7 +102,9 @@ public final class Trainer {
             guard dataset.classCount <= head.classes else {
                 throw MRPError(.argument, "the dataset has \(dataset.classCount) classes, option classes is \(head.classes)")
             }
-            if model.head != head { try model.attach(head, seed: options.seed) }
+            if model.head != head {
+                try model.attach(head, deviation: options.optionalNumber("head_deviation"), seed: options.seed)
+            }
             model.classNames = dataset.classNames
             // A decoder belongs to the encoder as it was; fine-tuning changes the encoder.
             model.detachObjective()

@@ -121,7 +121,7 @@ import Testing
         let members = try #require(JSON.parse(text).members)
         let expected = Dictionary(uniqueKeysWithValues: members.map { ($0.key, $0.value.array?.compactMap(\.integer) ?? []) })
         let encoder = try ResidualNetwork(size(name), stem: .imagenet, channels: 3, height: 224, width: 224)
-        let head = try encoder.headParameters(ClassifierHead(classes: 1000, pooling: .mean), onPretrained: false)
+        let head = try encoder.headParameters(ClassifierHead(classes: 1000, pooling: .mean))
         let ours = Dictionary(uniqueKeysWithValues: (encoder.parameters() + head).map { ($0.name, $0.storedShape) })
         #expect(ours == expected)
     }
@@ -133,7 +133,7 @@ import Testing
         let expected = Dictionary(uniqueKeysWithValues: members.map { ($0.key, $0.value.array?.compactMap(\.integer) ?? []) })
         let size = try #require(ConvNeXt.sizes.first { $0.name == name })
         let encoder = try ConvNeXt(size, stem: .imagenet, channels: 3, height: 224, width: 224)
-        let head = try encoder.headParameters(ClassifierHead(classes: 1000, pooling: .mean), onPretrained: false)
+        let head = try encoder.headParameters(ClassifierHead(classes: 1000, pooling: .mean))
         let ours = Dictionary(uniqueKeysWithValues: (encoder.parameters() + head).map { ($0.name, $0.storedShape) })
         #expect(ours == expected)
     }

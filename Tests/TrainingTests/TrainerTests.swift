@@ -119,6 +119,32 @@ func bytes(_ path: String) throws -> [UInt8] {
         #expect(try bytes(folder.file("again.safetensors")) == bytes(path))
     }
 
+    /// A fresh head of the trainer and one of a file that gets other classes; a head that was trained stays as it is.
+    @Test func headDeviationIsOfFreshHeads() throws {
+        let folder = try TemporaryFolder()
+        let path = folder.file("model.safetensors")
+        func deviation(_ model: Model) throws -> Double {
+            let weights = try #require(model.parameters["head.weight"]).float32
+            return (weights.reduce(0) { $0 + Double($1) * Double($1) } / Double(weights.count)).squareRoot()
+        }
+        let usual = try options(), small = try options([("head_deviation", "2e-5"), ("seed", "7")])
+        let model = try train(.pretrain, usual)
+        let classes = try images(usual).classCount
+        let xavier = (2 / Double(32 + classes)).squareRoot()
+        for (options, expected) in [(usual, xavier), (small, 2e-5)] {
+            let copy = try model.copy()
+            _ = try Trainer(copy, images(options), options, .finetune)
+            #expect(abs(try deviation(copy) / expected - 1) < 0.25)
+        }
+        let trained = try train(.finetune, usual, model: model)
+        let before = try deviation(trained)
+        _ = try Trainer(trained, images(small), small, .finetune)
+        #expect(try deviation(trained) == before)
+        try ModelFile.save(trained, to: path)
+        let other = try options([("head_deviation", "2e-5"), ("classifier", "new"), ("classes", "9")])
+        #expect(abs(try deviation(ModelFile.load(path, other)) / 2e-5 - 1) < 0.25)
+    }
+
     @Test func evaluationDoesNotDependOnTheBatch() throws {
         // 70 images: one full batch of 64 and a partial one.
         let options = try options()

@@ -34,7 +34,7 @@ struct ConfigurationReader {
         if let objective = ours["objective"] { result.objective = try Objectives.read(objective, result.encoder) }
         try readHead(ours, into: &result)
         // A head that the encoder cannot have is an error here already.
-        _ = try result.head.map { try result.encoder.headParameters($0, onPretrained: result.isPretrained) }
+        _ = try result.head.map { try result.encoder.headParameters($0) }
         try readNormalization(ours, channels: result.encoder.geometry.channels, into: &result)
         return result
     }

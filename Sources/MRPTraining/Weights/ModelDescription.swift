@@ -10,6 +10,8 @@ struct ModelDescription {
     /// Any other objective that the model was saved with.
     var objective: (any PretrainingObjective)?
     var head: ClassifierHead?
+    /// Of a fresh head's matrix; nil: as is usual for the encoder.
+    var headDeviation: Double?
     var normalization: Normalization?
     var classNames: [String] = []
     var isPretrained = true
@@ -25,7 +27,7 @@ struct ModelDescription {
         var result = encoder.parameters()
         if let decoder { result += decoder.parameters(for: try transformer("a decoder")) }
         if let objective { result += objective.parameters() }
-        if let head { result += try encoder.headParameters(head, onPretrained: isPretrained) }
+        if let head { result += try encoder.headParameters(head, deviation: headDeviation) }
         return result
     }
 

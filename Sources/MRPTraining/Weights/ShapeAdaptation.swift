@@ -70,11 +70,12 @@ struct ShapeAdaptation {
                 )
             }
             target.head = try options.head(classes: classes)
+            target.headDeviation = options.optionalNumber("head_deviation")
             target.notes.append("the classifier of \(classes) classes has fresh weights")
         }
         self.source = source
         sourceByName = Dictionary(uniqueKeysWithValues: try source.specifications().map { ($0.name, $0) })
-        let head = try target.head.map { try description.encoder.headParameters($0, onPretrained: true).map(\.name) } ?? []
+        let head = try target.head.map { try description.encoder.headParameters($0).map(\.name) } ?? []
         freshNames = source.head == nil ? Set(head) : []
     }
 
