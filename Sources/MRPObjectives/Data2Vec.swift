@@ -6,7 +6,7 @@ import MRPModels
 ///
 /// - The student sees all places, mask tokens where patches are hidden; a convolutional network the visible cells (`MaskedStudent`).
 /// - The target is the teacher's features of the whole image at the hidden places: the outputs of its last `layers` blocks, each layer
-///   normed without scale and shift, their mean, layer normed again.
+///   normed without scale and shift, their mean, normed again (`Teacher.Norm`).
 /// - The loss is the smooth L1 error over hidden patches; a linear layer predicts them. The teacher follows as a moving average.
 public struct Data2Vec: TaughtObjective {
     public static let name = "data2vec"
@@ -17,7 +17,7 @@ public struct Data2Vec: TaughtObjective {
     public let beta: Double
 
     /// `layers` nil: the upper half of a transformer's blocks; of a convolutional network the last stage, the only one of its size.
-    public init(_ encoder: any ImageEncoder, _ settings: StudentSettings, layers: Int?, beta: Double, decay: Teacher.Decay) throws {
+    public init(_ encoder: any ImageEncoder, _ settings: StudentSettings, layers: Int?, beta: Double, teacher: Teacher) throws {
         let isConvolutional = encoder is any ConvolutionalEncoder
         let (most, reason) = isConvolutional ? (1, "the stages of the same size") : (encoder.depth, "the encoder's depth")
         let layers = layers ?? (isConvolutional ? 1 : max(encoder.depth / 2, 1))
@@ -25,7 +25,7 @@ public struct Data2Vec: TaughtObjective {
             throw MRPError(.argument, "teacher_layers \(layers) is outside 1 ... \(most), \(reason)")
         }
         student = try settings.student(encoder, Self.name, outputs: encoder.featureWidth)
-        teacher = Teacher(encoder: encoder, decay: decay)
+        self.teacher = teacher
         self.layers = layers
         self.beta = beta
     }
@@ -36,15 +36,15 @@ public struct Data2Vec: TaughtObjective {
         let graph = builder.graph
         let images = MaskedAutoencoder.images(graph, student.geometry, batch: batch)
         let prediction = try student.prediction(images, builder, batch: batch)
-        let rows = try student.hiddenRows(graph, batch: batch)
         var sum: Value?
         for layer in try teacher.layers(images, last: layers, builder) {
-            let normed = try builder.normed(builder.gather(layer, ids: rows))
+            let normed = try teacher.target(layer, builder)
             sum = try sum.map { try graph.apply(Add(), [$0, normed])[0] } ?? normed
         }
         guard let sum else { throw MRPError(.internalError, "data2vec without layers") }
-        let target = try builder.normed(graph.apply(Scale(1 / Double(layers)), [sum])[0])
-        return try graph.apply(SmoothL1(beta: beta), [prediction, target])[0]
+        let target = try teacher.target(graph.apply(Scale(1 / Double(layers)), [sum])[0], builder)
+        let hidden = try builder.gather(target, ids: student.hiddenRows(graph, batch: batch))
+        return try graph.apply(SmoothL1(beta: beta), [prediction, hidden])[0]
     }
 
     public func prepare(_ step: ObjectiveStep, _ executor: Executor) throws -> Bool { try student.prepare(step, executor) }

@@ -4,7 +4,8 @@ import MRPModels
 /// I-JEPA (Assran et al. 2023, "Self-Supervised Learning from Images with a Joint-Embedding Predictive Architecture", arXiv 2301.08243).
 ///
 /// - The student sees the patches of a context only.
-/// - The target is the teacher's features of the whole image at the patches of four target blocks, layer normed without scale and shift.
+/// - The target is the teacher's features of the whole image at the patches of four target blocks, normed without scale and shift
+///   (`Teacher.Norm`).
 /// - The loss is the smooth L1 error. A predictor, a narrow transformer, gets the context's features and, block by block, mask tokens with the
 ///   positions of the block. The teacher follows as a moving average.
 ///
@@ -23,14 +24,14 @@ public struct IJEPA: TaughtObjective {
     public let beta: Double
 
     public init(
-        _ encoder: VisionTransformer, predictor: TransformerConfiguration, maskRatio: Double, beta: Double, decay: Teacher.Decay
+        _ encoder: VisionTransformer, predictor: TransformerConfiguration, maskRatio: Double, beta: Double, teacher: Teacher
     ) throws {
         self.encoder = encoder
         self.predictor = predictor
         self.beta = beta
         blocks = try TargetBlocks(gridHeight: encoder.geometry.gridHeight, gridWidth: encoder.geometry.gridWidth)
         contextCount = try PatchMask.visibleCount(patches: encoder.geometry.count, ratio: maskRatio)
-        teacher = Teacher(encoder: encoder, decay: decay)
+        self.teacher = teacher
         guard contextCount <= blocks.sureContext else {
             throw MRPError(
                 .argument,
@@ -68,11 +69,11 @@ public struct IJEPA: TaughtObjective {
         let context = try builder.layerNorm("norm", encoded[encoded.count - 1])
         try builder.watchFeatures(context, of: encoder)
         let embedded = try builder.linear(Self.name + ".embed", context)
-        let features = try teacher.tokens(images, builder)
+        let features = try teacher.target(teacher.tokens(images, builder), builder)
         var sum: Value?
         for block in 0..<TargetBlocks.count {
             let rows = graph.input(Self.inputs(block).rows, TensorType([batch, blocks.size], .int32))
-            let target = try builder.normed(builder.gather(features, ids: rows))
+            let target = try builder.gather(features, ids: rows)
             let loss = try graph.apply(SmoothL1(beta: beta), [predict(embedded, block: block, builder, batch: batch), target])[0]
             sum = try sum.map { try graph.apply(Add(), [$0, loss])[0] } ?? loss
         }

@@ -7,6 +7,14 @@ public struct Teacher: Sendable {
     public let encoder: any ImageEncoder
     /// What it keeps of itself at a step: from `decay.start` at the first to `decay.end` at the last, in a straight line.
     public let decay: Decay
+    /// How its features become targets.
+    public let norm: Norm
+
+    public init(_ encoder: any ImageEncoder, decay: Decay, norm: Norm = .layer) {
+        self.encoder = encoder
+        self.decay = decay
+        self.norm = norm
+    }
 
     public struct Decay: Equatable, Sendable {
         public let start: Double
@@ -15,6 +23,14 @@ public struct Teacher: Sendable {
         public init(_ start: Double, _ end: Double) { (self.start, self.end) = (start, end) }
 
         public func value(fraction: Double) -> Double { start + (end - start) * min(max(fraction, 0), 1) }
+    }
+
+    public enum Norm: String, CaseIterable, Sendable {
+        /// Each token over its features, as the papers do.
+        case layer
+        /// Each feature at each place over the images of the batch. What all images have in common, as their places, is no target then, so a
+        /// teacher whose images look alike gains nothing.
+        case batch
     }
 
     static let prefix = "teacher."
@@ -43,6 +59,20 @@ public struct Teacher: Sendable {
         }
     }
 
+    /// Features [B, tokens, D] as a target: normed without scale and shift, epsilon 1e-5.
+    func target(_ features: Value, _ builder: NetworkBuilder) throws -> Value {
+        let graph = builder.graph
+        let shape = graph.shape(of: features)
+        let count = norm == .layer ? shape[2] : shape[1] * shape[2]
+        guard norm == .layer || shape[0] > 1 else {
+            throw MRPError(.argument, "target_norm batch compares the images of a batch: batch_size 1 has none to compare, it must be 2 or more")
+        }
+        let (ones, zeros) = (try Tensor([count]), try Tensor([count]))
+        ones.float32.update(repeating: 1)
+        let inputs = try [features, graph.constant(ones), graph.constant(zeros)]
+        return try norm == .layer ? graph.apply(LayerNorm(epsilon: 1e-5), inputs)[0] : graph.apply(BatchNorm(epsilon: 1e-5), inputs)[0]
+    }
+
     /// The output of the last layer, normed where the encoder ends in a norm, [B, tokens, D].
     func tokens(_ images: Value, _ builder: NetworkBuilder) throws -> Value {
         try encoder.features(images, layer: 0, head: nil, builder.teacher(Self.prefix))
@@ -65,13 +95,5 @@ extension NetworkBuilder {
     /// Lets the trainer watch these tokens [B, T, D] of the encoder for collapse: their mean over patches, [B, D], is marked.
     func watchFeatures(_ tokens: Value, of encoder: any ImageEncoder) throws {
         graph.mark(try graph.apply(MeanTokens(first: encoder.hasClassToken ? 1 : 0), [tokens])[0], as: Self.featuresMark)
-    }
-
-    /// Layer norm without scale and shift, epsilon 1e-5: how teachers' features become targets.
-    func normed(_ x: Value) throws -> Value {
-        let width = graph.type(of: x).width
-        let (ones, zeros) = (try Tensor([width]), try Tensor([width]))
-        ones.float32.update(repeating: 1)
-        return try graph.apply(LayerNorm(epsilon: 1e-5), [x, graph.constant(ones), graph.constant(zeros)])[0]
     }
 }

@@ -6,7 +6,7 @@ import MRPModels
 /// patches.
 ///
 /// - The student sees the image with the pixels of hidden patches zero.
-/// - The target is the teacher's features of the whole image at every place, layer normed without scale and shift.
+/// - The target is the teacher's features of the whole image at every place, normed without scale and shift (`Teacher.Norm`).
 /// - The loss is the mean squared error; a decoder of one linear layer predicts them. The teacher follows as a moving average.
 public struct TeacherStudent: TaughtObjective {
     public static let name = "teacher_student"
@@ -16,11 +16,11 @@ public struct TeacherStudent: TaughtObjective {
     public let teacher: Teacher
 
     /// Throws when the images of a convolutional network are not made of cells.
-    public init(_ encoder: any ImageEncoder, masks: MaskChoice, decay: Teacher.Decay) throws {
+    public init(_ encoder: any ImageEncoder, masks: MaskChoice, teacher: Teacher) throws {
         try (encoder as? any ConvolutionalEncoder)?.checkCells()
         self.encoder = encoder
         self.masks = masks
-        teacher = Teacher(encoder: encoder, decay: decay)
+        self.teacher = teacher
     }
 
     public func parameters() -> [ParameterSpecification] {
@@ -34,7 +34,7 @@ public struct TeacherStudent: TaughtObjective {
         let tokens = try encoder.features(masked, layer: 0, head: nil, builder)
         try builder.watchFeatures(tokens, of: encoder)
         let prediction = try builder.linear(Self.name + ".head", places(tokens, builder))
-        let target = try builder.normed(places(teacher.tokens(images, builder), builder))
+        let target = try places(teacher.target(teacher.tokens(images, builder), builder), builder)
         return try graph.apply(MeanSquaredError(), [prediction, target])[0]
     }
 

@@ -186,6 +186,10 @@ public enum OptionTable {
             "Blocks of the teacher, from the last, whose mean is data2vec's target; auto: half of them. Of a convolutional network 1, its last stage."
         ),
         option(
+            "target_norm", .choice(Teacher.Norm.allCases.map(\.rawValue)), "layer", "objective",
+            "How a teacher's features become targets: layer, each token over its features, as in the papers; batch, each feature at each place over the images of the batch, so that nothing is learned by what all images share."
+        ),
+        option(
             "smooth_l1_beta", positive(), "auto", "objective",
             "Where the smooth L1 loss goes over from a square to a line; auto: 2 (data2vec), 1 (ijepa), squares only (given)."),
         option("codebook_size", .integer(2...65_536), "512", "objective", "Tokens of beit's tokenizer."),

@@ -15,13 +15,13 @@ import Testing
         let student = StudentSettings(
             masks, decoderWidth: try fixture.integer("decoder_width"),
             hiddenCells: try #require(HiddenCells(rawValue: fixture.text("hidden_cells"))))
-        let decay = Teacher.Decay(0.9, 0.9)
+        let teacher = Teacher(encoder, decay: Teacher.Decay(0.9, 0.9))
         switch try fixture.text("objective") {
         case "simmim": return try SimMIM(encoder, student)
         case "maskfeat": return try MaskFeat(encoder, student)
         case "beit": return try BEiT(encoder, student, tokens: 7, normalizesPatches: true)
-        case "data2vec": return try Data2Vec(encoder, student, layers: nil, beta: 2, decay: decay)
-        case "teacher_student": return try TeacherStudent(encoder, masks: masks, decay: decay)
+        case "data2vec": return try Data2Vec(encoder, student, layers: nil, beta: 2, teacher: teacher)
+        case "teacher_student": return try TeacherStudent(encoder, masks: masks, teacher: teacher)
         default: return try GivenTargets(encoder, student, width: 5, beta: nil)
         }
     }

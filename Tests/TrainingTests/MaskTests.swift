@@ -75,7 +75,7 @@ import Testing
             geometry: try PatchGeometry(channels: 1, height: 16, width: 16, patchHeight: 2, patchWidth: 2),
             transformer: try TransformerConfiguration(width: 8, depth: 1, heads: 1))
         let predictor = try TransformerConfiguration(width: 8, depth: 1, heads: 1)
-        let objective = try IJEPA(encoder, predictor: predictor, maskRatio: 0.75, beta: 1, decay: .init(1, 1))
+        let objective = try IJEPA(encoder, predictor: predictor, maskRatio: 0.75, beta: 1, teacher: Teacher(encoder, decay: .init(1, 1)))
         let model = try Model(encoder: encoder, objective: objective, seed: 1)
         let graph = Graph()
         let loss = try objective.loss(model.builder(graph), batch: 4)
@@ -98,6 +98,6 @@ import Testing
                 #expect(Array(positions.suffix(12)) == Array(rows))
             }
         }
-        #expect(throws: MRPError.self) { try IJEPA(encoder, predictor: predictor, maskRatio: 0.5, beta: 1, decay: .init(1, 1)) }
+        #expect(throws: MRPError.self) { try IJEPA(encoder, predictor: predictor, maskRatio: 0.5, beta: 1, teacher: Teacher(encoder, decay: .init(1, 1))) }
     }
 }

@@ -13,7 +13,9 @@ import Testing
 /// The objectives beside MAE against independent definitions in PyTorch (tools/fixtures/make_objective_fixtures.py).
 @Suite struct ObjectiveTests {
     static let folder = String(#filePath.dropLast("TrainingTests/ObjectiveTests.swift".count)) + "fixtures/objectives/"
-    static let names = ["simmim", "maskfeat", "beit", "data2vec", "ijepa", "teacher_student", "given"]
+    static let names = [
+        "simmim", "maskfeat", "beit", "data2vec", "data2vec_batch", "ijepa", "ijepa_batch", "teacher_student", "teacher_student_batch", "given",
+    ]
     static let batch = 3
 
     struct Stored {
@@ -50,16 +52,16 @@ import Testing
         let encoder = try encoder()
         let masks = MaskChoice(.random, ratio: 0.53)  // hides 11 of 20
         let student = StudentSettings(masks)
-        let decay = Teacher.Decay(0.9, 0.9)
+        let teacher = Teacher(encoder, decay: Teacher.Decay(0.9, 0.9), norm: name.hasSuffix("_batch") ? .batch : .layer)
         switch name {
         case "simmim": return try SimMIM(encoder, student)
         case "maskfeat": return try MaskFeat(encoder, student)
         case "beit": return try BEiT(encoder, student, tokens: 7, normalizesPatches: true)
-        case "data2vec": return try Data2Vec(encoder, student, layers: 2, beta: 2, decay: decay)
-        case "ijepa":
+        case "data2vec", "data2vec_batch": return try Data2Vec(encoder, student, layers: 2, beta: 2, teacher: teacher)
+        case "ijepa", "ijepa_batch":
             let predictor = try TransformerConfiguration(width: 16, depth: 2, heads: 2)
-            return try IJEPA(encoder, predictor: predictor, maskRatio: 0.79, beta: 1, decay: decay)
-        case "teacher_student": return try TeacherStudent(encoder, masks: masks, decay: decay)
+            return try IJEPA(encoder, predictor: predictor, maskRatio: 0.79, beta: 1, teacher: teacher)
+        case "teacher_student", "teacher_student_batch": return try TeacherStudent(encoder, masks: masks, teacher: teacher)
         default: return try GivenTargets(encoder, student, width: 5, beta: nil)
         }
     }
@@ -89,12 +91,11 @@ import Testing
         }
         try write("images", MaskedAutoencoder.imagesInput)
         if name == "given" { try write("targets", "targets") }
-        guard name == "ijepa" else {
+        guard let jepa = try objective(name) as? IJEPA else {
             let bits = try stored.values("masks").map { UInt8($0) }
             try bits.withUnsafeBufferPointer { try PatchMask(mask: $0, batch: batch, count: 20).fill(executor) }
             return
         }
-        let jepa = try #require(objective(name) as? IJEPA)
         let context = try stored.values("context").map { Int($0) }
         let targets = try stored.values("target_blocks").map { Int($0) }
         for image in 0..<batch {
