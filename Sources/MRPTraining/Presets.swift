@@ -30,13 +30,13 @@ public struct Preset: Sendable {
             name: "mae_vit_mini_32", summary: "A 1.2 million weight ViT for 32 x 32 colour images, for minutes on a laptop.",
             values: [
                 ("encoder", "vit_mini"), ("image_size", "32"), ("patch_size", "4"), ("decoder_width", "96"), ("decoder_depth", "2"),
-                ("decoder_heads", "4"), ("pretrain.batch_size", "256"), ("finetune.batch_size", "128"),
+                ("decoder_heads", "4"), ("pretrain.batch_size", smallBatch), ("finetune.batch_size", "128"),
             ]),
         Preset(
             name: "mae_vit_tiny_32", summary: "ViT-Tiny/4 for 32 x 32 colour images (CIFAR).",
             values: [
                 ("encoder", "vit_tiny"), ("image_size", "32"), ("patch_size", "4"), ("decoder_width", "128"), ("decoder_depth", "4"),
-                ("decoder_heads", "4"), ("pretrain.batch_size", "256"), ("finetune.batch_size", "128"),
+                ("decoder_heads", "4"), ("pretrain.batch_size", smallBatch), ("finetune.batch_size", "128"),
             ]),
         small("vit_small", 32, patch: 4, epochs: 400), small("vit_tiny", 64, patch: 8, epochs: 400),
         small("vit_small", 64, patch: 8, epochs: 400), small("vit_tiny", 96, patch: 8, epochs: 400),
