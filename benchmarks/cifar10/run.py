@@ -13,7 +13,8 @@ depth 2 (preset mae_vit_mini_32). With --encoder resnet18 (or another convolutio
 CIFAR's stem, pretrained by SparK or another objective (--objective; ratio 0.6, cells of 8 x 8, decoder of 4 times the width), with
 --hidden-cells zero by the dense network on zeroed cells; give each network an OUTPUT of its own. Scratch and fine-tuning share recipe,
 augmentation, labels and budget; only layer decay and rate differ. Every command can be stopped and started again: runs go on from their
-checkpoints, finished ones are not repeated. Results are lines of JSON in OUTPUT/results.jsonl.
+checkpoints, finished ones are not repeated. Results are lines of JSON in OUTPUT/results.jsonl; `report` prints them and draws
+OUTPUT/curves.png.
 
 `objectives` gives every pretraining objective the same compute on the same ViT (--vit; --budget seconds of a processor: they are timed
 first, in turns, to know how many steps that is), and measures each encoder with the same labelled images: nearest neighbours (k = 20), a
@@ -324,6 +325,30 @@ def report(args: argparse.Namespace) -> None:
         if ("scratch", epochs) in means and ("finetune", epochs) in means:
             finetuned, baseline = max(means["finetune", epochs].values()), max(means["scratch", epochs].values())
             print(f"{epochs:g} epochs: fine-tuned {finetuned:.2f} %, scratch {baseline:.2f} %: {finetuned - baseline:+.2f} points")
+    if recorded(args, "pretrain_epoch"):
+        curves(args)
+
+
+def curves(args: argparse.Namespace) -> None:
+    """Pictures of the courses in OUTPUT/curves.png: pretraining by epochs, and training with labels, a line for each run."""
+    import matplotlib.pyplot as plt
+
+    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4), layout="constrained")
+    course = recorded(args, "pretrain_epoch")
+    left.plot([line["epoch"] for line in course], [line["loss"] for line in course], label="loss")
+    if any("knn" in line for line in course):
+        neighbours = [line for line in course if "knn" in line]
+        left.twinx().plot([line["epoch"] for line in neighbours], [line["knn"] for line in neighbours], "C3", label="kNN, %")
+    left.set(title="pretraining", xlabel="epoch", ylabel="loss")
+    for kind, style in (("scratch", "C0"), ("finetune", "C1")):
+        for line in recorded(args, kind):
+            if line["labels"] == args.labels and line["epochs"] == args.finetune_epochs:
+                epochs = range(1, len(line["train_loss"]) + 1)
+                right.plot(epochs, line["train_loss"], style, label=f"{kind} {line['rate']:g}: {line['top1']:.2f} %")
+    right.set(title=f"{args.labels} labels", xlabel="epoch", ylabel="training loss")
+    if right.lines:
+        right.legend(fontsize="small")
+    figure.savefig(args.output / "curves.png", dpi=100)
 
 
 def main() -> None:
