@@ -7,36 +7,40 @@ public struct MaskedDecoder: Equatable, Sendable {
 
     public init(_ transformer: TransformerConfiguration) { self.transformer = transformer }
 
-    public func parameters(for encoder: VisionTransformer) -> [ParameterSpecification] {
+    /// Its weights, their names after `prefix`; `outputs`: numbers that it predicts for a patch, nil: the pixels.
+    public func parameters(for encoder: VisionTransformer, outputs: Int? = nil, prefix: String = "") -> [ParameterSpecification] {
         let (width, geometry) = (transformer.width, encoder.geometry)
         let rows = 1 + geometry.count
         var list = [
-            ParameterSpecification("mask_token", [width], .normal(deviation: 0.02), storedShape: [1, 1, width]),
+            ParameterSpecification(prefix + "mask_token", [width], .normal(deviation: 0.02), storedShape: [1, 1, width]),
             ParameterSpecification(
-                "decoder_pos_embed", [rows, width],
+                prefix + "decoder_pos_embed", [rows, width],
                 .sinCosPositions(gridHeight: geometry.gridHeight, gridWidth: geometry.gridWidth),
                 storedShape: [1, rows, width], isTrainable: false),
         ]
-        list += linearParameters("decoder_embed", from: encoder.transformer.width, to: width)
+        list += linearParameters(prefix + "decoder_embed", from: encoder.transformer.width, to: width)
         for index in 0..<transformer.depth {
-            list += transformerBlockParameters("decoder_blocks.\(index)", width: width, hidden: transformer.hidden)
+            list += transformerBlockParameters(prefix + "decoder_blocks.\(index)", width: width, hidden: transformer.hidden)
         }
-        list += layerNormParameters("decoder_norm", width: width)
-        return list + linearParameters("decoder_pred", from: width, to: geometry.patchValues)
+        list += layerNormParameters(prefix + "decoder_norm", width: width)
+        return list + linearParameters(prefix + "decoder_pred", from: width, to: outputs ?? geometry.patchValues)
     }
 
-    /// Predicted patches [B, M, p^2 C], ordered (row, column, channel) inside a patch.
+    /// Predicted patches [B, M, outputs]; pixels are ordered (row, column, channel) inside a patch.
     ///
     /// encoded [B, 1 + K, D]: the normed output of the encoder. `restore` [B, 1 + L] gives for the class token and each patch its
     /// row in `encoded`, or -1 where the mask token belongs. `predicted` [B, M] (or [M]) are the decoder rows to predict: patch
     /// l is row l + 1. Only these pass the last norm and the linear layer: in training the loss reads no other.
-    public func decode(_ encoded: Value, restore: Value, predicted: Value, _ builder: NetworkBuilder) throws -> Value {
-        let embedded = try builder.linear("decoder_embed", encoded)
+    public func decode(
+        _ encoded: Value, restore: Value, predicted: Value, _ builder: NetworkBuilder, prefix: String = ""
+    ) throws -> Value {
+        let embedded = try builder.linear(prefix + "decoder_embed", encoded)
         var x = try builder.gather(
-            embedded, ids: restore, fill: builder.weight("mask_token"), table: builder.weight("decoder_pos_embed"))
+            embedded, ids: restore, fill: builder.weight(prefix + "mask_token"),
+            table: builder.weight(prefix + "decoder_pos_embed"))
         for index in 0..<transformer.depth {
-            x = try builder.transformerBlock("decoder_blocks.\(index)", x, heads: transformer.heads)
+            x = try builder.transformerBlock(prefix + "decoder_blocks.\(index)", x, heads: transformer.heads)
         }
-        return try builder.linear("decoder_pred", builder.layerNorm("decoder_norm", builder.gather(x, ids: predicted)))
+        return try builder.linear(prefix + "decoder_pred", builder.layerNorm(prefix + "decoder_norm", builder.gather(x, ids: predicted)))
     }
 }

@@ -45,22 +45,11 @@ public struct MaskedAutoencoder: PixelReconstruction {
         graph.input(imagesInput, TensorType([batch] + geometry.imageShape))
     }
 
-    private func encoded(_ builder: NetworkBuilder, batch: Int) throws -> (images: Value, tokens: Value, restore: Value) {
-        let (graph, visibleCount) = (builder.graph, try visibleCount())
-        let images = Self.images(graph, encoder.geometry, batch: batch)
-        let visible = graph.input(PatchMask.visibleInput, TensorType([batch, visibleCount], .int32))
-        let positions = graph.input(PatchMask.positionsInput, TensorType([batch, visibleCount + 1], .int32))
-        let restore = graph.input(PatchMask.restoreInput, TensorType([batch, encoder.geometry.count + 1], .int32))
-        let blocks = try encoder.encode(images, visible: (visible, positions), builder)
-        let tokens = try builder.layerNorm("norm", blocks[blocks.count - 1])
-        try builder.watchFeatures(tokens, of: encoder)
-        return (images, tokens, restore)
-    }
-
     /// The loss of a batch: sum over hidden patches of the mean squared error of a patch, divided by the number of hidden patches.
     public func loss(_ builder: NetworkBuilder, batch: Int) throws -> Value {
         let (graph, hiddenCount) = (builder.graph, try encoder.geometry.count - visibleCount())
-        let (images, tokens, restore) = try encoded(builder, batch: batch)
+        let images = Self.images(graph, encoder.geometry, batch: batch)
+        let (tokens, restore) = try encoder.visibleTokens(images, count: visibleCount(), builder)
         let hidden = graph.input(PatchMask.hiddenInput, TensorType([batch, hiddenCount], .int32))
         let rows = graph.input(PatchMask.predictedInput, TensorType([batch, hiddenCount], .int32))
         let prediction = try decoder.decode(tokens, restore: restore, predicted: rows, builder)
@@ -71,7 +60,8 @@ public struct MaskedAutoencoder: PixelReconstruction {
 
     /// Predictions for all patches [B, L, p^2 C], the visible ones too.
     public func prediction(_ builder: NetworkBuilder, batch: Int) throws -> Value {
-        let (_, tokens, restore) = try encoded(builder, batch: batch)
+        let images = Self.images(builder.graph, encoder.geometry, batch: batch)
+        let (tokens, restore) = try encoder.visibleTokens(images, count: visibleCount(), builder)
         let rows = try builder.graph.constant(indices: (1...Int32(encoder.geometry.count)).map { $0 })
         return try decoder.decode(tokens, restore: restore, predicted: rows, builder)
     }

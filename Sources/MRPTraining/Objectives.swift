@@ -36,7 +36,8 @@ enum Objectives {
         return objective
     }
 
-    private static func hiddenCells(_ options: Options) -> HiddenCells { HiddenCells(rawValue: options.choice("hidden_cells")) ?? .skip }
+    /// nil: as is usual for the encoder.
+    private static func hiddenCells(_ options: Options) -> HiddenCells? { HiddenCells(rawValue: options.choice("hidden_cells")) }
 
     private static func transformer(_ encoder: any ImageEncoder, _ name: String, because reason: String) throws -> VisionTransformer {
         guard let encoder = encoder as? VisionTransformer else {
@@ -48,7 +49,10 @@ enum Objectives {
     private static func make(
         _ name: String, _ encoder: any ImageEncoder, _ masks: MaskChoice, _ options: Options, _ model: Model
     ) throws -> any PretrainingObjective {
-        let student = StudentSettings(masks, decoderWidth: options.integer("decoder_width"), hiddenCells: hiddenCells(options))
+        let student = StudentSettings(
+            masks, decoderWidth: options.integer("decoder_width"),
+            decoder: encoder is VisionTransformer && hiddenCells(options) == .skip ? try options.decoder() : nil,
+            hiddenCells: hiddenCells(options))
         switch name {
         case SparseMaskedModeling.name: return try sparse(options, masks, model)
         case SimMIM.name:
@@ -105,7 +109,7 @@ enum Objectives {
         let former = (model.objective as? SparseMaskedModeling)?.decoder
         return try SparseMaskedModeling(
             encoder, decoder: former ?? ConvolutionalDecoder(width: options.integer("decoder_width")), maskRatio: masks.ratio,
-            normalizesTargets: options.flag("norm_pix_loss"), hiddenCells: hiddenCells(options), pattern: masks.pattern)
+            normalizesTargets: options.flag("norm_pix_loss"), hiddenCells: hiddenCells(options) ?? .skip, pattern: masks.pattern)
     }
 
     // MARK: Files

@@ -187,7 +187,7 @@ public enum OptionTable {
         ),
         option(
             "target_norm", .choice(Teacher.Norm.allCases.map(\.rawValue)), "layer", "objective",
-            "How a teacher's features become targets: layer, each token over its features, as in the papers; batch, each feature at each place over the images of the batch, so that nothing is learned by what all images share."
+            "How a teacher's features become targets: layer, each token over its features, as in the papers; instance, each feature over the tokens of its image; batch, each feature at each place over the images of the batch, so that nothing is learned by what all images share."
         ),
         option(
             "smooth_l1_beta", positive(), "auto", "objective",
@@ -201,8 +201,8 @@ public enum OptionTable {
             "Reconstruct pixels standardised per patch (He et al. 2021) instead of raw ones; simmim takes raw ones unless this is set; beit's tokens are of such patches."
         ),
         option(
-            "hidden_cells", .choice(HiddenCells.allCases.map(\.rawValue)), "skip", "objective",
-            "What convolutional networks do with hidden cells: skip leaves them out of all computation, zero computes the dense network on images whose hidden cells are zero (for comparison)."
+            "hidden_cells", .choice(HiddenCells.allCases.map(\.rawValue)), "auto", "objective",
+            "What students do with hidden cells or patches: skip leaves them out of all computation and lets a decoder predict, token computes mask tokens (vision transformers), zero the dense network on images whose hidden cells are zero (convolutional networks, for comparison); auto: skip in convolutional networks, else token. mae and ijepa always skip, teacher_student takes zero pixels."
         ),
         option("label_smoothing", fraction, "0.1", "objective", "Weight of the uniform distribution in the classification target."),
     ]

@@ -15,6 +15,7 @@ import Testing
     static let folder = String(#filePath.dropLast("TrainingTests/ObjectiveTests.swift".count)) + "fixtures/objectives/"
     static let names = [
         "simmim", "maskfeat", "beit", "data2vec", "data2vec_batch", "ijepa", "ijepa_batch", "teacher_student", "teacher_student_batch", "given",
+        "data2vec_skip",
     ]
     static let batch = 3
 
@@ -51,13 +52,15 @@ import Testing
     static func objective(_ name: String) throws -> any PretrainingObjective {
         let encoder = try encoder()
         let masks = MaskChoice(.random, ratio: 0.53)  // hides 11 of 20
-        let student = StudentSettings(masks)
-        let teacher = Teacher(encoder, decay: Teacher.Decay(0.9, 0.9), norm: name.hasSuffix("_batch") ? .batch : .layer)
+        let decoder = MaskedDecoder(try TransformerConfiguration(width: 16, depth: 2, heads: 2, role: "decoder"))
+        let skips = name.hasSuffix("_skip")
+        let student = StudentSettings(masks, decoder: decoder, hiddenCells: skips ? .skip : nil)
+        let teacher = Teacher(encoder, decay: Teacher.Decay(0.9, 0.9), norm: name.hasSuffix("_batch") ? .batch : skips ? .instance : .layer)
         switch name {
         case "simmim": return try SimMIM(encoder, student)
         case "maskfeat": return try MaskFeat(encoder, student)
         case "beit": return try BEiT(encoder, student, tokens: 7, normalizesPatches: true)
-        case "data2vec", "data2vec_batch": return try Data2Vec(encoder, student, layers: 2, beta: 2, teacher: teacher)
+        case "data2vec", "data2vec_batch", "data2vec_skip": return try Data2Vec(encoder, student, layers: 2, beta: 2, teacher: teacher)
         case "ijepa", "ijepa_batch":
             let predictor = try TransformerConfiguration(width: 16, depth: 2, heads: 2)
             return try IJEPA(encoder, predictor: predictor, maskRatio: 0.79, beta: 1, teacher: teacher)

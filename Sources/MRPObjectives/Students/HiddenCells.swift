@@ -1,12 +1,14 @@
 import MRPEngine
 import MRPModels
 
-/// What a convolutional network does with the hidden cells of an image.
+/// What a student does with the hidden cells, or patches, of an image.
 public enum HiddenCells: String, CaseIterable, Sendable {
-    /// Left out of all computation (Tian et al. 2023, SparK; Woo et al. 2023, FCMAE).
+    /// Left out of all computation (He et al. 2021, MAE; Tian et al. 2023, SparK; Woo et al. 2023, FCMAE); a decoder predicts.
     case skip
-    /// Computed, from pixels that are zero.
+    /// Computed, from pixels that are zero. Convolutional networks only.
     case zero
+    /// Computed, from a learned mask token (Bao et al. 2022, BEiT). Vision transformers only.
+    case token
 
     /// The outputs of all stages for images [B, C, H, W] of which the network sees `visibleCount` cells; with `skip` they hold these cells
     /// only.
@@ -21,6 +23,7 @@ public enum HiddenCells: String, CaseIterable, Sendable {
         case .zero:
             let zeroed = try PatchMask.zeroed(images, encoder.geometry, visibleCount: visibleCount, builder.graph)
             return (try encoder.stages(zeroed, last: last, visible: nil, builder), nil)
+        case .token: throw MRPError(.argument, "hidden_cells token needs a vision transformer: a convolutional network has no tokens")
         }
     }
 }

@@ -39,19 +39,29 @@ public struct StudentSettings: Equatable, Sendable {
     public let masks: MaskChoice
     /// Channels of the decoder of convolutional networks.
     public let decoderWidth: Int
-    /// What convolutional networks do with hidden cells.
-    public let hiddenCells: HiddenCells
+    /// The decoder of a vision transformer that skips hidden patches.
+    public let decoder: MaskedDecoder?
+    /// nil: mask tokens in a vision transformer, in a convolutional network `skip`.
+    public let hiddenCells: HiddenCells?
 
-    public init(_ masks: MaskChoice, decoderWidth: Int = 128, hiddenCells: HiddenCells = .skip) {
+    public init(_ masks: MaskChoice, decoderWidth: Int = 128, decoder: MaskedDecoder? = nil, hiddenCells: HiddenCells? = nil) {
         self.masks = masks
         self.decoderWidth = decoderWidth
+        self.decoder = decoder
         self.hiddenCells = hiddenCells
     }
 
     /// The student of this encoder whose weights' names begin with `name`. Throws when the encoder cannot be one.
     func student(_ encoder: any ImageEncoder, _ name: String, outputs: Int) throws -> any MaskedStudent {
         switch encoder {
-        case let encoder as VisionTransformer: return MaskTokenStudent(encoder: encoder, name: name, outputs: outputs, masks: masks)
+        case let encoder as VisionTransformer:
+            switch (hiddenCells, decoder) {
+            case (nil, _), (.token, _): return MaskTokenStudent(encoder: encoder, name: name, outputs: outputs, masks: masks)
+            case (.skip, let decoder?):
+                return VisiblePatchStudent(encoder: encoder, name: name, outputs: outputs, masks: masks, decoder: decoder)
+            default:
+                throw MRPError(.argument, "hidden_cells zero is for convolutional networks: in a vision transformer it is skip or token")
+            }
         case let encoder as any ConvolutionalEncoder:
             return try cellStudent(encoder, name, outputs: outputs)
         default: throw MRPError(.unsupported, "objective \(name) does not know this encoder")
@@ -62,6 +72,6 @@ public struct StudentSettings: Equatable, Sendable {
         _ encoder: some ConvolutionalEncoder, _ name: String, outputs: Int
     ) throws -> any MaskedStudent {
         try MaskedCellStudent(
-            encoder: encoder, name: name, outputs: outputs, masks: masks, decoderWidth: decoderWidth, hiddenCells: hiddenCells)
+            encoder: encoder, name: name, outputs: outputs, masks: masks, decoderWidth: decoderWidth, hiddenCells: hiddenCells ?? .skip)
     }
 }
