@@ -260,12 +260,12 @@ int64_t mrp_memory_in_use(void);
  *   teacher_decay           auto        [0.0, 1.0]
  *   teacher_decay_end       auto        [0.0, 1.0]
  *   teacher_layers          auto        1 ... 1024
- *   target_norm             layer       layer, batch
+ *   target_norm             layer       layer, instance
  *   smooth_l1_beta          auto        >= 0.0
  *   codebook_size           512         2 ... 65536
  *   target_width            auto        1 ... 65536
  *   norm_pix_loss           true        true or false
- *   hidden_cells            skip        skip, zero
+ *   hidden_cells            auto        skip, zero, token
  *   label_smoothing         0.1         [0.0, 1.0)
  *
  * training:

@@ -31,9 +31,6 @@ public struct Teacher: Sendable {
         /// Each feature over the tokens of its image (as data2vec does for speech, where neighbours are alike). What a whole image shares, as its
         /// colour, is no target then.
         case instance
-        /// Each feature at each place over the images of the batch. What all images have in common, as their places, is no target then, so a
-        /// teacher whose images look alike gains nothing.
-        case batch
     }
 
     static let prefix = "teacher."
@@ -65,18 +62,13 @@ public struct Teacher: Sendable {
     /// Features [B, tokens, D] as a target: normed without scale and shift, epsilon 1e-5.
     func target(_ features: Value, _ builder: NetworkBuilder) throws -> Value {
         let graph = builder.graph
-        let shape = graph.shape(of: features)
-        let count = norm == .batch ? shape[1] * shape[2] : shape[2]
-        guard norm != .batch || shape[0] > 1 else {
-            throw MRPError(.argument, "target_norm batch compares the images of a batch: batch_size 1 has none to compare, it must be 2 or more")
-        }
-        let (ones, zeros) = (try Tensor([count]), try Tensor([count]))
+        let width = graph.type(of: features).width
+        let (ones, zeros) = (try Tensor([width]), try Tensor([width]))
         ones.float32.update(repeating: 1)
         let inputs = [features, graph.constant(ones), graph.constant(zeros)]
         switch norm {
         case .layer: return try graph.apply(LayerNorm(epsilon: 1e-5), inputs)[0]
-        case .instance: return try graph.apply(ImageNorm(.group(shape[2]), epsilon: 1e-5), inputs)[0]
-        case .batch: return try graph.apply(BatchNorm(epsilon: 1e-5), inputs)[0]
+        case .instance: return try graph.apply(ImageNorm(.group(width), epsilon: 1e-5), inputs)[0]
         }
     }
 

@@ -80,7 +80,8 @@ enum Objectives {
             return try IJEPA(
                 encoder, predictor: options.decoder().transformer, maskRatio: masks.ratio,
                 beta: options.optionalNumber("smooth_l1_beta") ?? 1, teacher: teacher(encoder, options, usual: (0.996, 1)))
-        case TeacherStudent.name: return try TeacherStudent(encoder, masks: masks, teacher: teacher(encoder, options, usual: (0.99, 0.9999)))
+        case TeacherStudent.name:
+            return try TeacherStudent(encoder, masks: masks, teacher: teacher(encoder, options, usual: (0.99, 0.9999)))
         case GivenTargets.name:
             guard let width = options.optionalInteger("target_width") else {
                 throw MRPError(.argument, "objective given needs target_width, the numbers of a target")
@@ -98,7 +99,8 @@ enum Objectives {
     private static func teacher(_ encoder: any ImageEncoder, _ options: Options, usual: (Double, Double)) -> Teacher {
         Teacher(
             encoder,
-            decay: Teacher.Decay(options.optionalNumber("teacher_decay") ?? usual.0, options.optionalNumber("teacher_decay_end") ?? usual.1),
+            decay: Teacher.Decay(
+                options.optionalNumber("teacher_decay") ?? usual.0, options.optionalNumber("teacher_decay_end") ?? usual.1),
             norm: Teacher.Norm(rawValue: options.choice("target_norm")) ?? .layer)
     }
 

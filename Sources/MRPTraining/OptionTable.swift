@@ -187,7 +187,7 @@ public enum OptionTable {
         ),
         option(
             "target_norm", .choice(Teacher.Norm.allCases.map(\.rawValue)), "layer", "objective",
-            "How a teacher's features become targets: layer, each token over its features, as in the papers; instance, each feature over the tokens of its image; batch, each feature at each place over the images of the batch, so that nothing is learned by what all images share."
+            "How a teacher's features become targets: layer, each token over its features, as in the papers; instance, each feature over the tokens of its image, so that what a whole image shares, as its colour, is no target."
         ),
         option(
             "smooth_l1_beta", positive(), "auto", "objective",

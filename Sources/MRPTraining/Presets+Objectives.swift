@@ -22,5 +22,5 @@ extension Preset {
     /// Many small steps: with the same images and time, batches of 256 learned far less.
     static let smallBatch = "64"
 
-    private static let taught = [("target_norm", "batch")]
+    private static let taught = [("target_norm", "instance")]
 }

@@ -100,13 +100,6 @@ import Testing
         }
     }
 
-    /// As many scales as an image has numbers: each number is normed over the images.
-    @Test func batchNormOfEveryNumber() throws {
-        try gradients.check(["x": [5, 2, 3], "gamma": [6], "beta": [6]]) { graph, values in
-            try graph.apply(BatchNorm(), ["x", "gamma", "beta"].map { values[$0] })[0]
-        }
-    }
-
     /// A frozen norm with a residual and a ReLU as part of the convolution before it, against the norm by itself.
     @Test(arguments: [
         Geometry(height: 16, width: 12, channels: 32, outputs: 40), Geometry(height: 9, width: 7, channels: 5, outputs: 33, stride: 2),

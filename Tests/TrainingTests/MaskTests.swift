@@ -98,6 +98,8 @@ import Testing
                 #expect(Array(positions.suffix(12)) == Array(rows))
             }
         }
-        #expect(throws: MRPError.self) { try IJEPA(encoder, predictor: predictor, maskRatio: 0.5, beta: 1, teacher: Teacher(encoder, decay: .init(1, 1))) }
+        #expect(throws: MRPError.self) {
+            try IJEPA(encoder, predictor: predictor, maskRatio: 0.5, beta: 1, teacher: Teacher(encoder, decay: .init(1, 1)))
+        }
     }
 }

@@ -14,8 +14,8 @@ import Testing
 @Suite struct ObjectiveTests {
     static let folder = String(#filePath.dropLast("TrainingTests/ObjectiveTests.swift".count)) + "fixtures/objectives/"
     static let names = [
-        "simmim", "maskfeat", "beit", "data2vec", "data2vec_batch", "ijepa", "ijepa_batch", "teacher_student", "teacher_student_batch", "given",
-        "data2vec_skip",
+        "simmim", "maskfeat", "beit", "data2vec", "data2vec_skip", "ijepa", "ijepa_instance", "teacher_student", "teacher_student_instance",
+        "given",
     ]
     static let batch = 3
 
@@ -55,16 +55,16 @@ import Testing
         let decoder = MaskedDecoder(try TransformerConfiguration(width: 16, depth: 2, heads: 2, role: "decoder"))
         let skips = name.hasSuffix("_skip")
         let student = StudentSettings(masks, decoder: decoder, hiddenCells: skips ? .skip : nil)
-        let teacher = Teacher(encoder, decay: Teacher.Decay(0.9, 0.9), norm: name.hasSuffix("_batch") ? .batch : skips ? .instance : .layer)
+        let teacher = Teacher(encoder, decay: Teacher.Decay(0.9, 0.9), norm: skips || name.hasSuffix("_instance") ? .instance : .layer)
         switch name {
         case "simmim": return try SimMIM(encoder, student)
         case "maskfeat": return try MaskFeat(encoder, student)
         case "beit": return try BEiT(encoder, student, tokens: 7, normalizesPatches: true)
-        case "data2vec", "data2vec_batch", "data2vec_skip": return try Data2Vec(encoder, student, layers: 2, beta: 2, teacher: teacher)
-        case "ijepa", "ijepa_batch":
+        case "data2vec", "data2vec_skip": return try Data2Vec(encoder, student, layers: 2, beta: 2, teacher: teacher)
+        case "ijepa", "ijepa_instance":
             let predictor = try TransformerConfiguration(width: 16, depth: 2, heads: 2)
             return try IJEPA(encoder, predictor: predictor, maskRatio: 0.79, beta: 1, teacher: teacher)
-        case "teacher_student", "teacher_student_batch": return try TeacherStudent(encoder, masks: masks, teacher: teacher)
+        case "teacher_student", "teacher_student_instance": return try TeacherStudent(encoder, masks: masks, teacher: teacher)
         default: return try GivenTargets(encoder, student, width: 5, beta: nil)
         }
     }

@@ -35,6 +35,17 @@ PAIRS = [(objective, "vit_mini") for objective in OBJECTIVES] + [
 ]
 
 
+@pytest.mark.parametrize("objective", ["simmim", "maskfeat", "beit", "data2vec"])
+def test_students_that_skip_hidden_patches_learn(objective, pictures, tmp_path):
+    trainer = trainer_for(pictures, objective, hidden_cells="skip", target_norm="instance")
+    losses = [progress.loss for progress in trainer]
+    assert np.isfinite(losses).all()
+    if objective != "data2vec":  # a teacher's features change while the student learns them
+        assert np.mean(losses[-4:]) < 0.97 * np.mean(losses[:4])
+    trainer.model.save(tmp_path / "m.safetensors")
+    assert not any(objective in weight["name"] for weight in mrp.Model.load(tmp_path / "m.safetensors").info["weights"])
+
+
 @pytest.mark.parametrize(("objective", "encoder"), PAIRS)
 def test_it_learns_and_saves(objective, encoder, pictures, tmp_path):
     more = {} if encoder == "vit_mini" else CONVOLUTIONAL | {"encoder": encoder}
@@ -150,6 +161,11 @@ def test_defects_of_targets(pictures):
         ({"objective": "data2vec", "encoder": "resnet18", "width": 4, "teacher_layers": 2}, "teacher_layers 2 is outside 1 ... 1"),
         ({"objective": "maskfeat", "encoder": "resnet18", "width": 4, "image_size": 20}, "not made of cells of 8 pixels"),
         ({"objective": "ijepa", "encoder": "resnet18", "width": 4}, "objective ijepa needs a vision transformer"),
+        ({"objective": "simmim", "hidden_cells": "zero"}, "hidden_cells zero is for convolutional networks"),
+        (
+            {"objective": "simmim", "encoder": "resnet18", "width": 4, "hidden_cells": "token"},
+            "hidden_cells token needs a vision transformer",
+        ),
     ],
 )
 def test_combinations_without_meaning_are_refused(options, text, pictures):

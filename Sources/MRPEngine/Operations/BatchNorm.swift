@@ -3,8 +3,7 @@ import CMRPKernels
 /// y = activation((x - mean) / sqrt(variance + epsilon) gamma + beta + residual) per channel (Ioffe & Szegedy 2015), the biased variance.
 ///
 /// Inputs: x [..., C], gamma [C], beta [C], residual (x's shape)?, and, when the statistics are frozen, mean [C] and variance [C].
-/// Outputs: y, mean [C], variance [C]: those of this batch, over all rows of x; with frozen statistics y only. C may span several of the
-/// last dimensions: with as many gammas as an image has numbers each number is normed over the images.
+/// Outputs: y, mean [C], variance [C]: those of this batch, over all rows of x; with frozen statistics y only.
 public struct BatchNorm: Operation {
     let epsilon: Double
     let activation: Activation
@@ -37,14 +36,13 @@ public struct BatchNorm: Operation {
     public var reusableInputs: [Int] { [Input.x, Input.residual] }
 
     public func outputTypes(_ inputs: [TensorType?]) throws -> [TensorType] {
-        guard inputs.count >= 3, let x = inputs[Input.x], let gamma = inputs[Input.gamma], gamma.shape.count == 1,
-            x.width > 0, gamma.width % x.width == 0, x.rows * x.width % max(gamma.width, 1) == 0, inputs[Input.beta] == gamma
+        guard inputs.count >= 3, let x = inputs[Input.x], inputs[Input.gamma]?.shape == [x.width], inputs[Input.beta]?.shape == [x.width]
         else { throw shapeError(name, "scale and shift must have the width of x") }
         if inputs.count > Input.residual, let residual = inputs[Input.residual], residual != x {
             throw shapeError(name, "residual of shape \(residual.shape) for x of shape \(x.shape)")
         }
-        guard frozen else { return [x, gamma, gamma] }
-        guard inputs.count > Input.variance, inputs[Input.mean] == gamma, inputs[Input.variance] == gamma else {
+        guard frozen else { return [x, TensorType([x.width]), TensorType([x.width])] }
+        guard inputs.count > Input.variance, inputs[Input.mean]?.shape == [x.width], inputs[Input.variance]?.shape == [x.width] else {
             throw shapeError(name, "frozen statistics must have the width of x")
         }
         return [x]
@@ -66,10 +64,10 @@ public struct BatchNorm: Operation {
         return result
     }
 
-    func problem(_ x: TensorType, _ gamma: TensorType) -> mk_batch_norm {
+    func problem(_ x: TensorType) -> mk_batch_norm {
         var problem = mk_batch_norm()
-        problem.rows = Int64(x.count / gamma.width)
-        problem.width = Int64(gamma.width)
+        problem.rows = Int64(x.rows)
+        problem.width = Int64(x.width)
         problem.epsilon = epsilon
         problem.relu = activation.rawValue
         problem.frozen = frozen ? 1 : 0
@@ -77,7 +75,7 @@ public struct BatchNorm: Operation {
     }
 
     public func kernel(_ call: KernelCall) -> Kernel {
-        var problem = problem(call.type(Input.x), call.type(Input.gamma))
+        var problem = problem(call.type(Input.x))
         problem.x = call.input(Input.x).map { UnsafeRawPointer($0) }
         problem.gamma = call.input(Input.gamma).map { UnsafeRawPointer($0) }
         problem.beta = call.input(Input.beta).map { UnsafeRawPointer($0) }
@@ -113,7 +111,7 @@ struct BatchNormGradient: Operation {
     }
 
     func kernel(_ call: KernelCall) -> Kernel {
-        var problem = norm.problem(call.type(0), call.type(1))
+        var problem = norm.problem(call.type(0))
         problem.x = call.input(0).map { UnsafeRawPointer($0) }
         problem.gamma = call.input(1).map { UnsafeRawPointer($0) }
         problem.mean = call.input(2).map { UnsafeRawPointer($0) }
