@@ -34,7 +34,7 @@ public struct TeacherStudent: TaughtObjective {
         let tokens = try encoder.features(masked, layer: 0, head: nil, builder)
         try builder.watchFeatures(tokens, of: encoder)
         let prediction = try builder.linear(Self.name + ".head", places(tokens, builder))
-        let target = try places(teacher.target(teacher.tokens(images, builder), builder), builder)
+        let target = try teacher.target(places(teacher.tokens(images, builder), builder), builder)
         return try graph.apply(MeanSquaredError(), [prediction, target])[0]
     }
 

@@ -2,7 +2,14 @@
 /// CIFAR-10's training images found on a network half as wide (docs/objectives.md, "Small data").
 extension Preset {
     static let others: [Preset] = [
-        ("simmim", "SimMIM", []), ("maskfeat", "MaskFeat", [("pretrain.base_learning_rate", "4e-3")]),
+        ("simmim", "SimMIM", []),
+        (
+            "maskfeat", "MaskFeat",
+            [
+                ("pretrain.base_learning_rate", "4e-3"), ("hidden_cells", "skip"), ("decoder_width", "96"), ("decoder_depth", "2"),
+                ("decoder_heads", "4"),
+            ]
+        ),
         ("beit", "BEiT with its own tokens", [("pretrain.base_learning_rate", "4e-3")]),
         ("data2vec", "data2vec", taught + [("teacher_decay", "0.99"), ("teacher_decay_end", "0.999")]),
         ("ijepa", "I-JEPA", taught + [("decoder_width", "96"), ("decoder_depth", "3"), ("decoder_heads", "4")]),

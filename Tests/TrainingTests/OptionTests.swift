@@ -54,7 +54,7 @@ import Testing
 
     @Test func phases() throws {
         var options = try Options(preset: "mae_vit_mini_32")
-        #expect(try options.text("pretrain.batch_size") == "256")
+        #expect(try options.text("pretrain.batch_size") == "64")
         #expect(try options.text("finetune.batch_size") == "128")
         try options.set("finetune.epochs", "7")
         #expect(try options.text("finetune.epochs") == "7")
