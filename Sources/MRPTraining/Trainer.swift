@@ -103,7 +103,9 @@ public final class Trainer {
                 throw MRPError(.argument, "the dataset has \(dataset.classCount) classes, option classes is \(head.classes)")
             }
             if model.head != head {
-                try model.attach(head, deviation: options.optionalNumber("head_deviation"), seed: options.seed)
+                let probes = options.flag("frozen_encoder")
+                let deviation = options.optionalNumber("head_deviation") ?? (probes ? 0.01 : nil)
+                try model.attach(head, deviation: deviation, seed: options.seed)
             }
             model.classNames = dataset.classNames
             // A decoder belongs to the encoder as it was; fine-tuning changes the encoder.
