@@ -159,7 +159,8 @@ public enum OptionTable {
         option("classes", .integer(2...(1 << 24)), "auto", "network", "Number of classes; auto: the data's."),
         option(
             "head_deviation", positive(), "auto", "network",
-            "Deviation of a fresh classifier's weights (He et al. 2021: 2e-5, for long fine-tuning); auto: as is usual for the encoder, 0.01 where it is frozen."),
+            "Deviation of a fresh classifier's weights (He et al. 2021: 2e-5, for long fine-tuning); auto: as is usual for the encoder, 0.01 where it is frozen."
+        ),
     ]
 
     private static let objective = [
