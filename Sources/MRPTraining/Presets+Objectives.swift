@@ -2,16 +2,10 @@
 /// CIFAR-10's training images found on a network half as wide (docs/objectives.md, "Small data").
 extension Preset {
     static let others: [Preset] = [
-        ("simmim", "SimMIM", []),
-        (
-            "maskfeat", "MaskFeat",
-            [
-                ("pretrain.base_learning_rate", "4e-3"), ("hidden_cells", "skip"), ("decoder_width", "96"), ("decoder_depth", "2"),
-                ("decoder_heads", "4"),
-            ]
-        ),
+        ("simmim", "SimMIM", skipping + [("mask_ratio", "0.75")]),
+        ("maskfeat", "MaskFeat", skipping + [("pretrain.base_learning_rate", "4e-3")]),
         ("beit", "BEiT with its own tokens", [("pretrain.base_learning_rate", "4e-3")]),
-        ("data2vec", "data2vec", taught + [("teacher_decay", "0.99"), ("teacher_decay_end", "0.999")]),
+        ("data2vec", "data2vec", taught + [("teacher_decay", "0.999"), ("teacher_decay_end", "0.9999")]),
         ("ijepa", "I-JEPA", taught + [("decoder_width", "96"), ("decoder_depth", "3"), ("decoder_heads", "4")]),
         ("teacher_student", "The teacher-student objective", taught + [("teacher_decay", "0.99"), ("teacher_decay_end", "0.999")]),
     ].flatMap { (objective: String, title: String, values: [(String, String)]) in
@@ -29,5 +23,7 @@ extension Preset {
     /// Many small steps: with the same images and time, batches of 256 learned far less.
     static let smallBatch = "64"
 
+    /// The encoder sees the visible patches only, and a small decoder predicts.
+    private static let skipping = [("hidden_cells", "skip"), ("decoder_width", "96"), ("decoder_depth", "2"), ("decoder_heads", "4")]
     private static let taught = [("target_norm", "instance")]
 }

@@ -163,7 +163,8 @@ OBJECTIVES = ["mae", "simmim", "maskfeat", "beit", "data2vec", "ijepa", "teacher
 
 def objective_config(args: argparse.Namespace, objective: str, **more: object) -> mrp.Config:
     """The objective's preset on the small ViT."""
-    return mrp.Config(f"{objective}_vit_mini_32", encoder=args.vit, threads=args.threads, seed=args.seed, **more)
+    values = {"threads": args.threads, "seed": args.seed} | more | dict(pair.split("=", 1) for pair in args.set)
+    return mrp.Config(f"{objective}_vit_mini_32", encoder=args.vit, **values)
 
 
 def found(args: argparse.Namespace, objective: str) -> dict[str, str]:
