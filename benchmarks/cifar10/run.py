@@ -336,11 +336,14 @@ def curves(args: argparse.Namespace) -> None:
 
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4), layout="constrained")
     course = recorded(args, "pretrain_epoch")
-    left.plot([line["epoch"] for line in course], [line["loss"] for line in course], label="loss")
+    left.plot([line["epoch"] for line in course], [line["loss"] for line in course], "C0")
     if any("knn" in line for line in course):
         neighbours = [line for line in course if "knn" in line]
-        left.twinx().plot([line["epoch"] for line in neighbours], [line["knn"] for line in neighbours], "C3", label="kNN, %")
-    left.set(title="pretraining", xlabel="epoch", ylabel="loss")
+        right_axis = left.twinx()
+        right_axis.plot([line["epoch"] for line in neighbours], [line["knn"] for line in neighbours], "C3")
+        right_axis.set_ylabel("top-1 of nearest neighbours, %", color="C3")
+    left.set(title="pretraining", xlabel="epoch")
+    left.set_ylabel("loss", color="C0")
     for kind, style in (("scratch", "C0"), ("finetune", "C1")):
         for line in recorded(args, kind):
             if line["labels"] == args.labels and line["epochs"] == args.finetune_epochs:
