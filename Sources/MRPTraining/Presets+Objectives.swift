@@ -2,10 +2,13 @@
 /// CIFAR-10's training images found on a network half as wide (docs/objectives.md, "Small data").
 extension Preset {
     static let others: [Preset] = [
-        ("simmim", "SimMIM", skipping + [("mask_ratio", "0.75")]),
-        ("maskfeat", "MaskFeat", skipping + [("pretrain.base_learning_rate", "4e-3")]),
+        ("simmim", "SimMIM", skipping(depth: 2) + [("mask_ratio", "0.75")]),
+        ("maskfeat", "MaskFeat", skipping(depth: 2) + [("pretrain.base_learning_rate", "4e-3")]),
         ("beit", "BEiT with its own tokens", [("pretrain.base_learning_rate", "4e-3")]),
-        ("data2vec", "data2vec", taught + [("teacher_decay", "0.999"), ("teacher_decay_end", "0.9999")]),
+        (
+            "data2vec", "data2vec",
+            taught + skipping(depth: 3) + [("mask_ratio", "0.75"), ("teacher_decay", "0.996"), ("teacher_decay_end", "1")]
+        ),
         ("ijepa", "I-JEPA", taught + [("decoder_width", "96"), ("decoder_depth", "3"), ("decoder_heads", "4")]),
         ("teacher_student", "The teacher-student objective", taught + [("teacher_decay", "0.99"), ("teacher_decay_end", "0.999")]),
     ].flatMap { (objective: String, title: String, values: [(String, String)]) in
@@ -24,6 +27,9 @@ extension Preset {
     static let smallBatch = "64"
 
     /// The encoder sees the visible patches only, and a small decoder predicts.
-    private static let skipping = [("hidden_cells", "skip"), ("decoder_width", "96"), ("decoder_depth", "2"), ("decoder_heads", "4")]
+    private static func skipping(depth: Int) -> [(String, String)] {
+        [("hidden_cells", "skip"), ("decoder_width", "96"), ("decoder_depth", "\(depth)"), ("decoder_heads", "4")]
+    }
+
     private static let taught = [("target_norm", "instance")]
 }
