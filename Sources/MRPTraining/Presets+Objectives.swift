@@ -9,7 +9,7 @@ extension Preset {
             "data2vec", "data2vec",
             taught + skipping(depth: 3) + [("mask_ratio", "0.75"), ("teacher_decay", "0.996"), ("teacher_decay_end", "1")]
         ),
-        ("ijepa", "I-JEPA", taught + [("decoder_width", "96"), ("decoder_depth", "3"), ("decoder_heads", "4")]),
+        ("ijepa", "I-JEPA", taught + decoder(depth: 3)),
         ("teacher_student", "The teacher-student objective", taught + [("teacher_decay", "0.99"), ("teacher_decay_end", "0.999")]),
     ].flatMap { (objective: String, title: String, values: [(String, String)]) in
         ["mini", "tiny"].map { size in
@@ -28,7 +28,11 @@ extension Preset {
 
     /// The encoder sees the visible patches only, and a small decoder predicts.
     private static func skipping(depth: Int) -> [(String, String)] {
-        [("hidden_cells", "skip"), ("decoder_width", "96"), ("decoder_depth", "\(depth)"), ("decoder_heads", "4")]
+        [("hidden_cells", "skip")] + decoder(depth: depth)
+    }
+
+    private static func decoder(depth: Int) -> [(String, String)] {
+        [("decoder_width", "96"), ("decoder_depth", "\(depth)"), ("decoder_heads", "4")]
     }
 
     private static let taught = [("target_norm", "instance")]
