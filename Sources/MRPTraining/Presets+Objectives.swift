@@ -5,12 +5,9 @@ extension Preset {
         ("simmim", "SimMIM", skipping(depth: 2) + [("mask_ratio", "0.75")]),
         ("maskfeat", "MaskFeat", skipping(depth: 2) + [("pretrain.base_learning_rate", "4e-3")]),
         ("beit", "BEiT with its own tokens", [("pretrain.base_learning_rate", "4e-3")]),
-        (
-            "data2vec", "data2vec",
-            taught + skipping(depth: 3) + [("mask_ratio", "0.75"), ("teacher_decay", "0.996"), ("teacher_decay_end", "1")]
-        ),
+        ("data2vec", "data2vec", taught + skipping(depth: 3) + [("mask_ratio", "0.75")]),
         ("ijepa", "I-JEPA", taught + decoder(depth: 3)),
-        ("teacher_student", "The teacher-student objective", taught + [("teacher_decay", "0.99"), ("teacher_decay_end", "0.999")]),
+        ("teacher_student", "The teacher-student objective", taught + [("mask_pattern", "block")]),
     ].flatMap { (objective: String, title: String, values: [(String, String)]) in
         ["mini", "tiny"].map { size in
             Preset(
@@ -35,5 +32,6 @@ extension Preset {
         [("decoder_width", "96"), ("decoder_depth", "\(depth)"), ("decoder_heads", "4")]
     }
 
-    private static let taught = [("target_norm", "instance")]
+    /// The teacher moves less and less and stands still in the end.
+    private static let taught = [("target_norm", "instance"), ("teacher_decay", "0.996"), ("teacher_decay_end", "1")]
 }

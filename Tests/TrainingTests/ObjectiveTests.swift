@@ -166,6 +166,13 @@ import Testing
         #expect(abs(decay.value(fraction: 0.25) - (0.99 + 0.25 * 0.0099)) < 1e-15)
     }
 
+    @Test func skippingNeedsADecoder() throws {
+        let error = try #require(throws: MRPError.self) {
+            _ = try SimMIM(Self.encoder(), StudentSettings(MaskChoice(.random, ratio: 0.5), hiddenCells: .skip))
+        }
+        #expect(error.message.contains("needs a decoder"))
+    }
+
     /// A fresh teacher is the encoder as it is, at that moment.
     @Test func teachersBeginAsCopies() throws {
         let model = try Model(encoder: Self.encoder(), seed: 4)

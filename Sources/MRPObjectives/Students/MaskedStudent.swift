@@ -59,7 +59,10 @@ public struct StudentSettings: Equatable, Sendable {
             case (nil, _), (.token, _): return MaskTokenStudent(encoder: encoder, name: name, outputs: outputs, masks: masks)
             case (.skip, let decoder?):
                 return VisiblePatchStudent(encoder: encoder, name: name, outputs: outputs, masks: masks, decoder: decoder)
-            default:
+            case (.skip, nil):
+                throw MRPError(
+                    .argument, "hidden_cells skip in a vision transformer needs a decoder: its encoder sees visible patches only")
+            case (.zero, _):
                 throw MRPError(.argument, "hidden_cells zero is for convolutional networks: in a vision transformer it is skip or token")
             }
         case let encoder as any ConvolutionalEncoder:
