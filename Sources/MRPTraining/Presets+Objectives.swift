@@ -1,5 +1,5 @@
-/// Presets of the objectives beside mae for 32 x 32 colour images, on the two small networks. Batches, rates and norms are what a search on
-/// CIFAR-10's training images found on a network half as wide (docs/objectives.md, "Small data").
+/// Presets of the objectives beside mae for 32 x 32 colour images, on the two small networks. Their batches, rates, masks, students and teachers
+/// are what searches on CIFAR-10's training images found on a smaller network (docs/objectives.md, "Small data").
 extension Preset {
     static let others: [Preset] = [
         ("simmim", "SimMIM", skipping(depth: 2) + [("mask_ratio", "0.75")]),
