@@ -88,24 +88,24 @@ extension ConvNeXt: ConvolutionalEncoder {
         return parameter.hasPrefix("stem.") ? 0 : depth + 1
     }
 
-    public func headParameters(_ head: ClassifierHead) throws -> [ParameterSpecification] {
+    public func classifierParameters(_ head: ClassifierHead) throws -> [ParameterSpecification] {
         guard head.pooling == .mean else {
             throw MRPError(.argument, "pooling \(head.pooling) needs a class token, \(size.name) has none: use mean")
         }
         return layerNormParameters("head.norm", width: featureWidth) + [
-            ParameterSpecification("head.fc.weight", [head.classes, featureWidth], .normal(deviation: 0.02)),
-            ParameterSpecification("head.fc.bias", [head.classes], .zeros),
+            ParameterSpecification("head.fc.weight", [head.classes, featureWidth], .normal(std: 0.02)),
+            ParameterSpecification("head.fc.bias", [head.classes], .zeros, role: .bias),
         ]
     }
 
     public func logits(_ images: Value, _ head: ClassifierHead, _ builder: NetworkBuilder) throws -> Value {
-        let last = try features(images, layer: 0, head: head, builder)
-        let pooled = try builder.graph.apply(MeanTokens(first: 0), [last])[0]
-        return try builder.linear("head.fc", builder.layerNorm("head.norm", pooled))
+        let last = try features(images, layer: nil, head: head, builder)
+        let features = try pooled(last, builder)
+        return try builder.linear("head.fc", builder.layerNorm("head.norm", features))
     }
 
-    public func featureShape(layer: Int) -> (tokens: Int, width: Int) {
-        let stage = layer == 0 ? depth : layer
+    public func featureShape(layer: Int?) -> (tokens: Int, width: Int) {
+        let stage = layer ?? depth
         let side = Self.patch(stem) << (stage - 1)
         return (geometry.height / side * (geometry.width / side), stageWidths[stage - 1])
     }

@@ -18,8 +18,8 @@ public struct ConvNeXtBlock: Equatable, Sendable {
         return convNeXtLayer(name + ".conv_dw", [width, 1, 7, 7]) + layerNormParameters(name + ".norm", width: width)
             + convNeXtLayer(name + ".mlp.fc1", [4 * width, width], [4 * width, width] + one)
             + [
-                ParameterSpecification(name + ".mlp.grn.weight", [4 * width], .zeros),
-                ParameterSpecification(name + ".mlp.grn.bias", [4 * width], .zeros),
+                ParameterSpecification(name + ".mlp.grn.weight", [4 * width], .zeros, role: .norm),
+                ParameterSpecification(name + ".mlp.grn.bias", [4 * width], .zeros, role: .norm),
             ] + convNeXtLayer(name + ".mlp.fc2", [width, 4 * width], [width, 4 * width] + one)
     }
 
@@ -43,7 +43,7 @@ public struct ConvNeXtBlock: Equatable, Sendable {
 /// A convolution or linear layer with bias as ConvNeXt starts it.
 func convNeXtLayer(_ name: String, _ shape: [Int], _ stored: [Int]? = nil) -> [ParameterSpecification] {
     [
-        ParameterSpecification(name + ".weight", shape, .normal(deviation: 0.02), storedShape: stored),
-        ParameterSpecification(name + ".bias", [shape[0]], .zeros),
+        ParameterSpecification(name + ".weight", shape, .normal(std: 0.02), storedShape: stored),
+        ParameterSpecification(name + ".bias", [shape[0]], .zeros, role: .bias),
     ]
 }

@@ -39,7 +39,7 @@ public struct ConvolutionalDecoder: Equatable, Sendable {
             if fillsHidden {
                 list.append(
                     ParameterSpecification(
-                        "mask_tokens.\(level)", [features], .normal(deviation: 0.02), storedShape: [1, features, 1, 1]))
+                        "mask_tokens.\(level)", [features], .normal(std: 0.02), role: .token, storedShape: [1, features, 1, 1]))
             }
             let norm = "densify_norms.\(level)"
             list += encoder.usesLayerNorm ? layerNormParameters(norm, width: features) : batchNormParameters(norm, width: features)
@@ -47,25 +47,25 @@ public struct ConvolutionalDecoder: Equatable, Sendable {
                 let side = level == 0 ? 1 : 3
                 let bound = Initializer.uniform(bound: 1 / Double(features * side * side).squareRoot())
                 list.append(ParameterSpecification("densify_projs.\(level).weight", [width(level), features, side, side], bound))
-                list.append(ParameterSpecification("densify_projs.\(level).bias", [width(level)], bound))
+                list.append(ParameterSpecification("densify_projs.\(level).bias", [width(level)], bound, role: .bias))
             }
         }
         for step in 0..<steps(encoder) {
             let (name, from, to) = ("dense_decoder.dec.\(step)", width(step), width(step + 1))
             list += [
                 ParameterSpecification(
-                    name + ".up_sample.weight", [from, from, 4, 4], .normal(deviation: (2 / Double(16 * from)).squareRoot())),
-                ParameterSpecification(name + ".up_sample.bias", [from], .zeros),
-                ParameterSpecification(name + ".conv.0.weight", [from, from, 3, 3], .normal(deviation: 0.02)),
+                    name + ".up_sample.weight", [from, from, 4, 4], .normal(std: (2 / Double(16 * from)).squareRoot())),
+                ParameterSpecification(name + ".up_sample.bias", [from], .zeros, role: .bias),
+                ParameterSpecification(name + ".conv.0.weight", [from, from, 3, 3], .normal(std: 0.02)),
             ]
             list += batchNormParameters(name + ".conv.1", width: from)
-            list.append(ParameterSpecification(name + ".conv.3.weight", [to, from, 3, 3], .normal(deviation: 0.02)))
+            list.append(ParameterSpecification(name + ".conv.3.weight", [to, from, 3, 3], .normal(std: 0.02)))
             list += batchNormParameters(name + ".conv.4", width: to)
         }
         let (last, channels) = (width(steps(encoder)), encoder.geometry.channels)
         return list + [
-            ParameterSpecification("dense_decoder.proj.weight", [channels, last, 1, 1], .normal(deviation: 0.02)),
-            ParameterSpecification("dense_decoder.proj.bias", [channels], .zeros),
+            ParameterSpecification("dense_decoder.proj.weight", [channels, last, 1, 1], .normal(std: 0.02)),
+            ParameterSpecification("dense_decoder.proj.bias", [channels], .zeros, role: .bias),
         ]
     }
 

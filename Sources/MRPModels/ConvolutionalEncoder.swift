@@ -69,6 +69,9 @@ extension ConvolutionalEncoder {
     public var depth: Int { stageWidths.count }
     public var featureWidth: Int { stageWidths[stageWidths.count - 1] }
     public var hasClassToken: Bool { false }
+    /// The stages' sizes differ.
+    public var alikeLayers: Int { 1 }
+    public var convolutionalEncoder: (any ConvolutionalEncoder)? { self }
 
     /// The geometry for a network of this downsampling: its patches are the cells of a mask, `cellSize` pixels on each side, by default
     /// the network's downsampling; single pixels where the image is no multiple of it, and then it cannot be masked.
@@ -95,8 +98,8 @@ extension ConvolutionalEncoder {
         PatchGeometry(pixelsOf: geometry)
     }
 
-    public func features(_ images: Value, layer: Int, head: ClassifierHead?, _ builder: NetworkBuilder) throws -> Value {
-        let maps = try stages(images, last: layer == 0 ? depth : layer, visible: nil, builder)
+    public func features(_ images: Value, layer: Int?, head: ClassifierHead?, _ builder: NetworkBuilder) throws -> Value {
+        let maps = try stages(images, last: layer ?? depth, visible: nil, builder)
         return maps[maps.count - 1].value
     }
 
@@ -104,8 +107,16 @@ extension ConvolutionalEncoder {
         try stages(images, last: depth, visible: nil, builder).map(\.value)
     }
 
-    /// Throws when the images are not made of cells that a mask could hide.
-    public func checkCells() throws {
+    /// Mean over the positions of each cell, of features of the last stage.
+    public func patchTokens(_ features: Value, _ builder: NetworkBuilder) throws -> Value {
+        let side = geometry.patchHeight / downsampling
+        guard side > 1 else { return features }
+        let rows = try Window(geometry.gridHeight * side, kernel: side, stride: side)
+        let columns = try Window(geometry.gridWidth * side, kernel: side, stride: side)
+        return try builder.graph.apply(Pool(.average, rows: rows, columns: columns), Pool.inputs(features))[0]
+    }
+
+    public func checkMaskable() throws {
         guard geometry.patchHeight == geometry.patchWidth, geometry.patchHeight % downsampling == 0 else {
             throw MRPError(
                 .argument,

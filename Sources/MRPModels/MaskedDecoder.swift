@@ -8,17 +8,17 @@ public struct MaskedDecoder: Equatable, Sendable {
     public init(_ transformer: TransformerConfiguration) { self.transformer = transformer }
 
     /// Its weights, their names after `prefix`; `outputs`: numbers that it predicts for a patch, nil: the pixels.
-    public func parameters(for encoder: VisionTransformer, outputs: Int? = nil, prefix: String = "") -> [ParameterSpecification] {
+    public func parameters(for encoder: any TokenEncoder, outputs: Int? = nil, prefix: String = "") -> [ParameterSpecification] {
         let (width, geometry) = (transformer.width, encoder.geometry)
         let rows = 1 + geometry.count
         var list = [
-            ParameterSpecification(prefix + "mask_token", [width], .normal(deviation: 0.02), storedShape: [1, 1, width]),
+            ParameterSpecification(prefix + "mask_token", [width], .normal(std: 0.02), role: .token, storedShape: [1, 1, width]),
             ParameterSpecification(
                 prefix + "decoder_pos_embed", [rows, width],
-                .sinCosPositions(gridHeight: geometry.gridHeight, gridWidth: geometry.gridWidth),
+                .sinCosPositions(gridHeight: geometry.gridHeight, gridWidth: geometry.gridWidth), role: .position,
                 storedShape: [1, rows, width], isTrainable: false),
         ]
-        list += linearParameters(prefix + "decoder_embed", from: encoder.transformer.width, to: width)
+        list += linearParameters(prefix + "decoder_embed", from: encoder.featureWidth, to: width)
         for index in 0..<transformer.depth {
             list += transformerBlockParameters(prefix + "decoder_blocks.\(index)", width: width, hidden: transformer.hidden)
         }

@@ -21,7 +21,7 @@ public final class Model {
     public let encoder: any ImageEncoder
     /// What the encoder was pretrained by, or is being; its weights are among the parameters.
     public private(set) var objective: (any PretrainingObjective)?
-    public private(set) var head: ClassifierHead?
+    public private(set) var head: (any Head)?
     public let parameters: Parameters
     /// Measured or given at the first training, then part of the model.
     public var normalization: Normalization?
@@ -33,7 +33,7 @@ public final class Model {
     public var notes: [String] = []
 
     /// A model with fresh weights, or with zeros where there is no seed.
-    public init(encoder: any ImageEncoder, objective: (any PretrainingObjective)? = nil, head: ClassifierHead? = nil, seed: UInt64?) throws
+    public init(encoder: any ImageEncoder, objective: (any PretrainingObjective)? = nil, head: (any Head)? = nil, seed: UInt64?) throws
     {
         self.encoder = encoder
         parameters = Parameters()
@@ -53,9 +53,9 @@ public final class Model {
         self.objective = objective
     }
 
-    /// Gives the model a fresh head, its matrix of this deviation.
-    public func attach(_ head: ClassifierHead, deviation: Double? = nil, seed: UInt64?) throws {
-        let additions = try encoder.headParameters(head, deviation: deviation)
+    /// Gives the model a fresh head.
+    public func attach(_ head: any Head, seed: UInt64?) throws {
+        let additions = try head.parameters(on: encoder)
         detachHead()
         try parameters.add(additions, seed: seed)
         self.head = head
@@ -79,7 +79,7 @@ public final class Model {
     /// The names of the head's weights; none without a head.
     public var headNames: Set<String> {
         // A head that is attached fits its encoder.
-        let specifications = head.flatMap { try? encoder.headParameters($0) } ?? []
+        let specifications = head.flatMap { try? $0.parameters(on: encoder) } ?? []
         return Set(specifications.map(\.name))
     }
 

@@ -99,20 +99,23 @@ public struct NetworkBuilder {
 public func linearParameters(_ name: String, from inputs: Int, to outputs: Int) -> [ParameterSpecification] {
     [
         ParameterSpecification(name + ".weight", [outputs, inputs], .xavierUniform),
-        ParameterSpecification(name + ".bias", [outputs], .zeros),
+        ParameterSpecification(name + ".bias", [outputs], .zeros, role: .bias),
     ]
 }
 
 /// Scale and shift of a layer norm.
 public func layerNormParameters(_ name: String, width: Int) -> [ParameterSpecification] {
-    [ParameterSpecification(name + ".weight", [width], .ones), ParameterSpecification(name + ".bias", [width], .zeros)]
+    [
+        ParameterSpecification(name + ".weight", [width], .ones, role: .norm),
+        ParameterSpecification(name + ".bias", [width], .zeros, role: .norm),
+    ]
 }
 
 /// With the running statistics, which are not trained.
 func batchNormParameters(_ name: String, width: Int) -> [ParameterSpecification] {
     layerNormParameters(name, width: width) + [
-        ParameterSpecification(name + ".running_mean", [width], .zeros, isTrainable: false),
-        ParameterSpecification(name + ".running_var", [width], .ones, isTrainable: false),
+        ParameterSpecification(name + ".running_mean", [width], .zeros, role: .statistic),
+        ParameterSpecification(name + ".running_var", [width], .ones, role: .statistic),
     ]
 }
 

@@ -64,7 +64,7 @@ public struct ResidualNetwork: Equatable, Sendable {
             return [
                 // Kaiming normal, fan out, gain of ReLU.
                 ParameterSpecification(
-                    name + ".weight", [output, input, kernel, kernel], .normal(deviation: (2 / fan).squareRoot()))
+                    name + ".weight", [output, input, kernel, kernel], .normal(std: (2 / fan).squareRoot()))
             ] + batchNormParameters(norm, width: output)
         }
     }
@@ -155,8 +155,6 @@ extension ResidualNetwork: ConvolutionalEncoder {
     public var downsampling: Int { Self.downsampling(stem) }
     public var stageWidths: [Int] { size.blocks.indices.map { (baseWidth << $0) * expansion } }
     public var usesLayerNorm: Bool { false }
-    /// The sum at a block's end is fused with a norm and a ReLU.
-    public var droppableBlocks: Int { 0 }
 
     static func downsampling(_ stem: Stem) -> Int { stem == .imagenet ? 32 : 8 }
 
@@ -173,24 +171,24 @@ extension ResidualNetwork: ConvolutionalEncoder {
     }
 
     /// torchvision's `fc`, which starts as every linear layer of torch does.
-    public func headParameters(_ head: ClassifierHead) throws -> [ParameterSpecification] {
+    public func classifierParameters(_ head: ClassifierHead) throws -> [ParameterSpecification] {
         guard head.pooling == .mean else {
             throw MRPError(.argument, "pooling \(head.pooling) needs a class token, \(size.name) has none: use mean")
         }
         let start = Initializer.uniform(bound: 1 / Double(featureWidth).squareRoot())
         return [
             ParameterSpecification("fc.weight", [head.classes, featureWidth], start),
-            ParameterSpecification("fc.bias", [head.classes], start),
+            ParameterSpecification("fc.bias", [head.classes], start, role: .bias),
         ]
     }
 
     public func logits(_ images: Value, _ head: ClassifierHead, _ builder: NetworkBuilder) throws -> Value {
-        let last = try features(images, layer: 0, head: head, builder)
-        return try builder.linear("fc", builder.graph.apply(MeanTokens(first: 0), [last])[0])
+        let last = try features(images, layer: nil, head: head, builder)
+        return try builder.linear("fc", pooled(last, builder))
     }
 
-    public func featureShape(layer: Int) -> (tokens: Int, width: Int) {
-        let stage = layer == 0 ? depth : layer
+    public func featureShape(layer: Int?) -> (tokens: Int, width: Int) {
+        let stage = layer ?? depth
         // Every stride is 2 with a padding of half the kernel: sizes are halved, rounded up.
         let halvings = stage - 1 + (stem == .imagenet ? 2 : 0)
         let halved = { (size: Int) in (0..<halvings).reduce(size) { size, _ in (size + 1) / 2 } }

@@ -65,14 +65,14 @@ public struct VisionTransformer: Equatable, Sendable {
         let rows = 1 + geometry.count
         let table = Initializer.sinCosPositions(gridHeight: geometry.gridHeight, gridWidth: geometry.gridWidth)
         var list = [
-            ParameterSpecification("cls_token", [width], .normal(deviation: 0.02), storedShape: [1, 1, width]),
+            ParameterSpecification("cls_token", [width], .normal(std: 0.02), role: .token, storedShape: [1, 1, width]),
             ParameterSpecification(
-                "pos_embed", [rows, width], positions == .sinCos ? table : .normal(deviation: 0.02), storedShape: [1, rows, width],
+                "pos_embed", [rows, width], positions == .sinCos ? table : .normal(std: 0.02), role: .position, storedShape: [1, rows, width],
                 isTrainable: positions == .learned),
             ParameterSpecification(
                 "patch_embed.proj.weight", [width, values], .xavierUniform,
                 storedShape: [width, geometry.channels, geometry.patchHeight, geometry.patchWidth]),
-            ParameterSpecification("patch_embed.proj.bias", [width], .uniform(bound: 1 / Double(values).squareRoot())),
+            ParameterSpecification("patch_embed.proj.bias", [width], .uniform(bound: 1 / Double(values).squareRoot()), role: .bias),
         ]
         for index in 0..<transformer.depth {
             list += transformerBlockParameters("blocks.\(index)", width: width, hidden: transformer.hidden)
@@ -80,14 +80,9 @@ public struct VisionTransformer: Equatable, Sendable {
         return list + layerNormParameters("norm", width: width)
     }
 
-    /// The outputs of every block, [B, 1 + K, D] each (class token first), before the final norm.
-    ///
-    /// images [B, C, H, W]. `visible` names the K patches that the encoder sees, in the order in which it sees them: their
-    /// indices [B, K] and the rows [B, K + 1] of the position table for class token and patches; nil: all patches in order.
-    /// `hidden` hides patches in place instead: `kept` [B, L] holds each patch's index, or -1 where it is hidden and becomes `token` [D].
     public func encode(
-        _ images: Value, visible: (patches: Value, positions: Value)? = nil, hidden: (kept: Value, token: Value)? = nil,
-        depth: Int? = nil, _ builder: NetworkBuilder
+        _ images: Value, visible: (patches: Value, positions: Value)?, hidden: (kept: Value, token: Value)?,
+        depth: Int?, _ builder: NetworkBuilder
     ) throws -> [Value] {
         let graph = builder.graph
         let patches = try graph.apply(ExtractPatches(geometry, order: .channelsFirst), [images, visible?.patches])[0]
@@ -106,6 +101,13 @@ public struct VisionTransformer: Equatable, Sendable {
         }
         return outputs
     }
+}
+
+extension VisionTransformer: TokenEncoder {
+    public var droppableBlocks: Int { depth }
+    public var featureWidth: Int { transformer.width }
+    public var depth: Int { transformer.depth }
+    public var hasClassToken: Bool { true }
 
     /// The layer id of a weight for layer-wise learning-rate decay (He et al. 2021; BEiT): 0 for what comes before the blocks,
     /// i + 1 for block i, depth + 1 for norms after the blocks and for heads.
@@ -114,5 +116,44 @@ public struct VisionTransformer: Equatable, Sendable {
         let parts = parameter.split(separator: ".", maxSplits: 2)
         if parts.count > 1, parts[0] == "blocks", let index = Int(parts[1]) { return index + 1 }
         return transformer.depth + 1
+    }
+
+    public func normed(_ tokens: Value, _ builder: NetworkBuilder) throws -> Value { try builder.layerNorm("norm", tokens) }
+
+    /// A classifier's matrix starts like every other linear layer's; the pooled mean has a norm of its own (`fc_norm`).
+    public func classifierParameters(_ head: ClassifierHead) -> [ParameterSpecification] {
+        let norm = head.pooling == .mean ? layerNormParameters("fc_norm", width: featureWidth) : []
+        return norm + linearParameters("head", from: featureWidth, to: head.classes)
+    }
+
+    public func logits(_ images: Value, _ head: ClassifierHead, _ builder: NetworkBuilder) throws -> Value {
+        let blocks = try encode(images, visible: nil, hidden: nil, depth: nil, builder)
+        return try builder.linear("head", pool(blocks[blocks.count - 1], head.pooling, builder))
+    }
+
+    /// Pooled features [B, D] of the last block's tokens [B, 1 + L, D].
+    private func pool(_ tokens: Value, _ pooling: Pooling, _ builder: NetworkBuilder) throws -> Value {
+        let graph = builder.graph
+        switch pooling {
+        case .mean: return try builder.layerNorm("fc_norm", pooled(tokens, builder))
+        case .cls:
+            // Norm of one row equals the row of the norm, so only the class token is normed.
+            let row = try builder.gather(tokens, ids: graph.constant(indices: [0]))
+            return try graph.apply(MeanTokens(first: 0), [normed(row, builder)])[0]
+        }
+    }
+
+    public func featureShape(layer: Int?) -> (tokens: Int, width: Int) { (1 + geometry.count, featureWidth) }
+
+    /// The final norm is the encoder's; a classifier that pools by the mean was fine-tuned with `fc_norm` in its place.
+    public func features(_ images: Value, layer: Int?, head: ClassifierHead?, _ builder: NetworkBuilder) throws -> Value {
+        let blocks = try encode(images, visible: nil, hidden: nil, depth: layer, builder)
+        let tokens = blocks[blocks.count - 1]
+        guard layer == nil else { return tokens }
+        return head?.pooling == .mean ? try builder.layerNorm("fc_norm", tokens) : try normed(tokens, builder)
+    }
+
+    public func layers(_ images: Value, _ builder: NetworkBuilder) throws -> [Value] {
+        try encode(images, visible: nil, hidden: nil, depth: nil, builder)
     }
 }

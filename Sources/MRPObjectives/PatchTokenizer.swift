@@ -14,8 +14,8 @@ public struct PatchTokenizer: Equatable, Sendable {
 
     var parameters: [ParameterSpecification] {
         [
-            ParameterSpecification(Self.codebook, [tokens, geometry.patchValues], .zeros, isTrainable: false),
-            ParameterSpecification(Self.bias, [tokens], .zeros, isTrainable: false),
+            ParameterSpecification(Self.codebook, [tokens, geometry.patchValues], .zeros, role: .measured),
+            ParameterSpecification(Self.bias, [tokens], .zeros, role: .measured),
         ]
     }
 

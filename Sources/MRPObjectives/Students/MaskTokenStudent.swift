@@ -12,7 +12,7 @@ public struct MaskTokenStudent: MaskedStudent {
 
     public var parameters: [ParameterSpecification] {
         let width = encoder.transformer.width
-        return [ParameterSpecification(name + ".mask_token", [width], .normal(deviation: 0.02), storedShape: [1, 1, width])]
+        return [ParameterSpecification(name + ".mask_token", [width], .normal(std: 0.02), role: .token, storedShape: [1, 1, width])]
             + linearParameters(name + ".head", from: width, to: outputs)
     }
 

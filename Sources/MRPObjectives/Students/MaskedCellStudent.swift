@@ -31,12 +31,12 @@ public struct MaskedCellStudent<Encoder: ConvolutionalEncoder>: MaskedStudent {
 
     public var parameters: [ParameterSpecification] {
         let token = ParameterSpecification(
-            name + ".mask_token", [decoderWidth], .normal(deviation: 0.02), storedShape: [1, decoderWidth, 1, 1])
+            name + ".mask_token", [decoderWidth], .normal(std: 0.02), role: .token, storedShape: [1, decoderWidth, 1, 1])
         let bound = Initializer.uniform(bound: 1 / Double(decoderWidth * side * side).squareRoot())
         return linearParameters(name + ".embed", from: encoder.featureWidth, to: decoderWidth)
             + (hiddenCells == .skip ? [token] : []) + block.parameters(width: decoderWidth) + [
                 ParameterSpecification(name + ".head.weight", [outputs, decoderWidth, side, side], bound),
-                ParameterSpecification(name + ".head.bias", [outputs], .zeros),
+                ParameterSpecification(name + ".head.bias", [outputs], .zeros, role: .bias),
             ]
     }
 
