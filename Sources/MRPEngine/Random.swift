@@ -32,6 +32,22 @@ public struct RandomStream: Sendable {
         mk_random_uniform(seed, stream, UInt32(truncatingIfNeeded: step), UInt64(first), Int64(output.count), output.baseAddress)
     }
 
+    /// The same from any place: those of a slice are the numbers that the whole batch has there.
+    public func fillUniform(_ output: UnsafeMutableBufferPointer<Float>, step: Int, from place: Int) {
+        // A counter makes four numbers.
+        let lead = min((4 - place % 4) % 4, output.count)
+        var four: (Float, Float, Float, Float) = (0, 0, 0, 0)
+        if lead > 0 {
+            withUnsafeMutableBytes(of: &four) { bytes in
+                let values = bytes.bindMemory(to: Float.self)
+                fillUniform(values, step: step, first: place - place % 4)
+                for index in 0..<lead { output[index] = values[place % 4 + index] }
+            }
+        }
+        guard lead < output.count else { return }
+        fillUniform(UnsafeMutableBufferPointer(rebasing: output[lead...]), step: step, first: place + lead)
+    }
+
     /// Normal numbers N(0, 1).
     public func fillNormal(_ output: UnsafeMutableBufferPointer<Float>, step: Int = 0, first: Int = 0) {
         mk_random_normal(seed, stream, UInt32(truncatingIfNeeded: step), UInt64(first), Int64(output.count), output.baseAddress)

@@ -20,7 +20,7 @@ public struct Classification {
     }
 
     public func logits(_ builder: NetworkBuilder, batch: Int) throws -> Value {
-        let images = MaskedAutoencoder.images(builder.graph, encoder.geometry, batch: batch)
+        let images = Inputs.images(builder.graph, encoder.geometry, batch: batch)
         return try encoder.logits(images, head, builder)
     }
 

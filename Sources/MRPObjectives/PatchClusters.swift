@@ -28,7 +28,7 @@ enum PatchClusters {
             executor.run()
             guard let cut = executor.pointer(to: patches)?.assumingMemoryBound(to: Float.self) else { continue }
             for image in 0..<present {
-                var numbers = UniformNumbers(seed: seed, pattern: .grid, step: -1, image: first + image)
+                var numbers = UniformNumbers(seed: seed, .clusters, step: -1, place: first + image)
                 for (place, patch) in numbers.shuffled(Array(0..<geometry.count)).prefix(perImage).enumerated() {
                     let row = (first + image) * perImage + place
                     (result.memory + 4 * row * values).copyMemory(
@@ -44,7 +44,7 @@ enum PatchClusters {
         guard rows >= entries else {
             throw MRPError(.argument, "codebook_size \(entries) is over the \(rows) patches that the images give to choose from")
         }
-        var numbers = UniformNumbers(seed: seed, pattern: .grid, step: -2, image: 0)
+        var numbers = UniformNumbers(seed: seed, .clusters, step: -2, place: 0)
         let (sample, centres) = (patches.float32, codebook.float32)
         func copy(_ row: Int, to entry: Int) {
             for value in 0..<values { centres[entry * values + value] = sample[row * values + value] }

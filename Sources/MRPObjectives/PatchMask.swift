@@ -11,7 +11,7 @@ public struct PatchMask {
     public static let hiddenInput = "hidden_patches"
     /// Each patch's index, or -1 where it is hidden.
     public static let keptInput = "kept_patches"
-    public static let predictedInput = "hidden_rows"
+    public static let hiddenRowsInput = "hidden_rows"
 
     /// Patches per image, L, and those the encoder sees, K.
     public let count: Int
@@ -100,19 +100,17 @@ public struct PatchMask {
         self.visibleCount = visibleCount
     }
 
-    /// A random mask for the batch that starts at sample counter `first` of the run.
-    public static func random(
-        batch: Int, count: Int, visibleCount: Int, seed: UInt64, step: Int
-    ) throws -> PatchMask {
-        let noise = try Tensor([batch * count])
-        RandomStream(seed: seed, .masking).fillUniform(noise.float32, step: step)
-        return PatchMask(noise: UnsafeBufferPointer(noise.float32), batch: batch, count: count, visibleCount: visibleCount)
+    /// Random masks for the places of a slice.
+    public static func random(_ slice: BatchSlice, count: Int, visibleCount: Int, seed: UInt64, step: Int) throws -> PatchMask {
+        let noise = try Tensor([slice.count * count])
+        RandomStream(seed: seed, .masking).fillUniform(noise.float32, step: step, from: slice.first * count)
+        return PatchMask(noise: UnsafeBufferPointer(noise.float32), batch: slice.count, count: count, visibleCount: visibleCount)
     }
 
     /// The caller's masks of a training step; nil when the caller stops the run. `rule` says what asks for `visibleCount`, as in
     /// "mask_ratio 0.75".
     static func given(
-        _ masking: Masking, _ step: ObjectiveStep, count: Int, visibleCount: Int, rule: String
+        _ masking: Masking, _ step: TrainingStep, count: Int, visibleCount: Int, rule: String
     ) throws -> PatchMask? {
         let noise = try Tensor([step.batch, count])
         guard masking(step.indices, noise.float32) else { return nil }
@@ -144,7 +142,7 @@ public struct PatchMask {
     public func fill(_ executor: Executor) {
         let (visible, positions) = (executor.input(Self.visibleInput)?.int32, executor.input(Self.positionsInput)?.int32)
         let (restore, hidden) = (executor.input(Self.restoreInput)?.int32, executor.input(Self.hiddenInput)?.int32)
-        let (predicted, kept) = (executor.input(Self.predictedInput)?.int32, executor.input(Self.keptInput)?.int32)
+        let (predicted, kept) = (executor.input(Self.hiddenRowsInput)?.int32, executor.input(Self.keptInput)?.int32)
         for image in 0..<batch {
             restore?[image * (count + 1)] = 0
             positions?[image * (visibleCount + 1)] = 0

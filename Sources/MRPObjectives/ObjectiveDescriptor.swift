@@ -1,0 +1,139 @@
+import MRPEngine
+import MRPModels
+import MRPOptions
+
+/// Everything about a pretraining objective beside its losses: it stands in the objective's own file, and options, documents, errors and
+/// files are made from it.
+public struct ObjectiveDescriptor: Named {
+    /// As in option `objective` and in files.
+    public let name: String
+    /// Paper, as in "He et al. 2021".
+    public let source: String
+    /// Anything worth a word beside the source, such as "convolutional networks"; empty: nothing.
+    public let remark: String
+    /// Masks where the options leave them open and the encoder sees tokens.
+    public let usualMasks: MaskChoice
+    /// EMA decay of the teacher in the first and in the last step where the options leave it open; nil: no teacher.
+    public let usualTeacherDecay: Teacher.Decay?
+    /// Options that it reads beside those of all objectives.
+    public let options: [any OptionDeclaration]
+    /// Why an encoder does not fit, as in "needs a vision transformer: ..."; nil: it does.
+    public let misfit: @Sendable (any ImageEncoder) -> String?
+    public let make: @Sendable (ObjectiveRequest) throws -> any PretrainingObjective
+    /// Makes the objective that a model file describes; nil: files do not keep it.
+    public let read: (@Sendable (ObjectiveFile) throws -> (any PretrainingObjective)?)?
+
+    public init(
+        _ name: String, source: String, remark: String = "", usualMasks: MaskChoice, usualTeacherDecay: Teacher.Decay? = nil,
+        options: [any OptionDeclaration] = [], misfit: @escaping @Sendable (any ImageEncoder) -> String? = { _ in nil },
+        read: (@Sendable (ObjectiveFile) throws -> (any PretrainingObjective)?)? = nil,
+        make: @escaping @Sendable (ObjectiveRequest) throws -> any PretrainingObjective
+    ) {
+        self.name = name
+        self.source = source
+        self.remark = remark
+        self.usualMasks = usualMasks
+        self.usualTeacherDecay = usualTeacherDecay
+        self.options = options
+        self.misfit = misfit
+        self.read = read
+        self.make = make
+    }
+}
+
+/// An objective that is wanted: for which encoder, with which options.
+public struct ObjectiveRequest {
+    public let name: String
+    public let encoder: any ImageEncoder
+    public let options: Options
+    public let masks: MaskChoice
+    public let usualTeacherDecay: Teacher.Decay
+    /// The objective that the model has so far: a decoder of the same kind goes on.
+    public let former: (any PretrainingObjective)?
+
+    /// The encoder's tokens or an error; `misfit` has refused others before.
+    func tokenEncoder() throws -> any TokenEncoder {
+        guard let encoder = encoder.tokenEncoder else {
+            throw MRPError(.unsupported, "objective \(name) needs an encoder of tokens")
+        }
+        return encoder
+    }
+
+    func convolutionalEncoder() throws -> any ConvolutionalEncoder {
+        guard let encoder = encoder.convolutionalEncoder else {
+            throw MRPError(.unsupported, "objective \(name) needs a convolutional network as encoder")
+        }
+        return encoder
+    }
+
+    /// How hidden cells are treated where the options say it.
+    var hiddenCells: HiddenCells? { options[ObjectiveOptions.hiddenCells] }
+
+    /// Settings of a `MaskedStudent`.
+    func student() throws -> StudentSettings {
+        StudentSettings(
+            masks, decoderWidth: options[NetworkOptions.decoderWidth],
+            decoder: encoder.tokenEncoder != nil && hiddenCells == .skip ? MaskedDecoder(try options.decoder()) : nil,
+            hiddenCells: hiddenCells)
+    }
+
+    func teacher() -> Teacher {
+        Teacher(
+            encoder,
+            decay: Teacher.Decay(
+                options[ObjectiveOptions.teacherDecay] ?? usualTeacherDecay.start,
+                options[ObjectiveOptions.teacherDecayEnd] ?? usualTeacherDecay.end),
+            norm: options[ObjectiveOptions.targetNorm])
+    }
+}
+
+/// A model file that may describe an objective.
+public struct ObjectiveFile {
+    /// The whole configuration, with the keys of transformers.
+    public let configuration: JSON
+    /// Our own description of the objective; nil: there is none.
+    public let settings: JSON?
+    public let encoder: any ImageEncoder
+    /// The tensors beside the configuration, where they are at hand.
+    public let weights: (any WeightShapes)?
+
+    public init(configuration: JSON, settings: JSON?, encoder: any ImageEncoder, weights: (any WeightShapes)?) {
+        self.configuration = configuration
+        self.settings = settings
+        self.encoder = encoder
+        self.weights = weights
+    }
+}
+
+/// The pretraining objectives: one list. A new one is a file with its descriptor, and an entry here.
+public enum Objectives {
+    public static let registry = Registry<ObjectiveDescriptor>([
+        MaskedAutoencoder.descriptor, SparseMaskedModeling.descriptor, SimMIM.descriptor, MaskFeat.descriptor, BEiT.descriptor,
+        Data2Vec.descriptor, IJEPA.descriptor, TeacherStudent.descriptor, GivenTargets.descriptor,
+    ])
+
+    /// The objective that the options describe for the model's encoder. A decoder that the model already has goes on.
+    public static func make(_ options: Options, for model: Model) throws -> any PretrainingObjective {
+        let encoder = model.encoder
+        // A choice is one of the registry's names.
+        let name = options[ObjectiveOptions.objective] ?? usual(for: encoder)
+        guard let descriptor = registry.find(name) else { throw MRPError(.argument, "objective '\(name)' is not known") }
+        if let misfit = descriptor.misfit(encoder) { throw MRPError(.unsupported, "objective \(name) \(misfit)") }
+        // A few coarse cells leave little room for blocks.
+        let usual = encoder.convolutionalEncoder == nil ? descriptor.usualMasks : SparseMaskedModeling.descriptor.usualMasks
+        let masks = MaskChoice(
+            options[ObjectiveOptions.maskPattern] ?? usual.pattern, ratio: options[ObjectiveOptions.maskRatio] ?? usual.ratio,
+            roundsToNearest: descriptor.usualMasks.roundsToNearest)
+        let request = ObjectiveRequest(
+            name: name, encoder: encoder, options: options, masks: masks,
+            usualTeacherDecay: descriptor.usualTeacherDecay ?? Teacher.Decay(1, 1), former: model.objective)
+        let objective = try descriptor.make(request)
+        try masks.check(encoder.geometry)
+        return objective
+    }
+
+    /// `auto`: the masked autoencoder of the encoder's kind.
+    static func usual(for encoder: any ImageEncoder) -> String {
+        encoder.convolutionalEncoder == nil ? MaskedAutoencoder.name : SparseMaskedModeling.name
+    }
+}
