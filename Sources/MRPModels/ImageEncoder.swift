@@ -4,7 +4,7 @@ import MRPEngine
 ///
 /// A new encoder conforms to this, and to `TokenEncoder` or `ConvolutionalEncoder` where masked pretraining is to leave hidden parts out of
 /// its computation; its `EncoderFamily` says how it is made, read and written.
-public protocol ImageEncoder: Sendable {
+public protocol ImageEncoder: StoredEncoder {
     /// Images that it takes, and the cells by which they are masked.
     var geometry: PatchGeometry { get }
     /// Width of the features that a classifier reads.

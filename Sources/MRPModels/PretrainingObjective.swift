@@ -16,6 +16,16 @@ public protocol PretrainingObjective: TrainingObjective {
     /// made anew when pretraining begins again.
     var isKeptInFiles: Bool { get }
 
+    /// Members of a model's configuration that describe a kept objective, with the keys of transformers where it has some.
+    var configuration: [(key: String, value: JSON)] { get }
+
+    /// Description of a kept objective without a `configuration`, beside its name, under `libmrp.objective`.
+    var settings: [(key: String, value: JSON)] { get }
+
+    /// The objective with the same weights where a file's encoder was made fit for other images; `former` is what the file had. nil, with a
+    /// note: its weights do not fit.
+    func adapted(to encoder: any ImageEncoder, from former: PatchGeometry, _ notes: inout [String]) throws -> (any PretrainingObjective)?
+
     /// Itself, where its prediction can be shown as an image.
     var reconstruction: (any PixelReconstruction)? { get }
 }
@@ -24,10 +34,20 @@ extension PretrainingObjective {
     public var name: String { Self.name }
     public var objectiveName: String { Self.name }
     public var isKeptInFiles: Bool { false }
+    public var configuration: [(key: String, value: JSON)] { [] }
+    public var settings: [(key: String, value: JSON)] { [] }
     public var reconstruction: (any PixelReconstruction)? { nil }
     public var takesMasks: Bool { true }
 
     public func losses(_ builder: NetworkBuilder, batch: Int) throws -> [Loss] { [Loss(name, try loss(builder, batch: batch))] }
+
+    public func adapted(
+        to encoder: any ImageEncoder, from former: PatchGeometry, _ notes: inout [String]
+    ) throws -> (any PretrainingObjective)? {
+        if encoder.geometry == former { return self }
+        notes.append("the decoder is left out: it was made for other images or cells")
+        return nil
+    }
 }
 
 /// An objective whose prediction can be shown as an image.

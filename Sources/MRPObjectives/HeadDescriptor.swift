@@ -14,11 +14,13 @@ public struct HeadDescriptor: Named {
     public let make: @Sendable (HeadRequest) throws -> any Head
     /// Training of a head that `make` made.
     public let objective: @Sendable (any Head, HeadRequest) throws -> any TrainingObjective
+    /// Names of its weights in the spellings of others; none: those that its encoder knows.
+    public let names: [NameRow]
     /// The head that a model file describes.
     public let read: @Sendable (HeadFile) throws -> any Head
 
     public init(
-        _ name: String, _ summary: String, options: [any OptionDeclaration] = [],
+        _ name: String, _ summary: String, options: [any OptionDeclaration] = [], names: [NameRow] = [],
         make: @escaping @Sendable (HeadRequest) throws -> any Head,
         objective: @escaping @Sendable (any Head, HeadRequest) throws -> any TrainingObjective,
         read: @escaping @Sendable (HeadFile) throws -> any Head
@@ -26,6 +28,7 @@ public struct HeadDescriptor: Named {
         self.name = name
         self.summary = summary
         self.options = options
+        self.names = names
         self.make = make
         self.objective = objective
         self.read = read

@@ -71,40 +71,11 @@ extension MaskedAutoencoder {
                 ? "needs a vision transformer as encoder: its decoder takes tokens, a convolutional network learns pixels by spark or simmim"
                 : nil
         },
-        read: read,
+        names: names, read: { try read($0, &$1) }, infer: { try infer($0, $1, &$2) },
         make: { request in
             let former = (request.former as? MaskedAutoencoder)?.decoder
             return MaskedAutoencoder(
                 try request.tokenEncoder(), decoder: try former ?? MaskedDecoder(request.options.decoder()), masks: request.masks,
                 normalizesTargets: request.options[ObjectiveOptions.normPixLoss])
         })
-
-    /// The keys of transformers' `ViTMAEConfig`.
-    public var configuration: [(key: String, value: JSON)] {
-        [
-            ("mask_ratio", .number(masks.ratio)), ("norm_pix_loss", .bool(normalizesTargets)),
-            ("decoder_hidden_size", .integer(decoder.transformer.width)),
-            ("decoder_num_hidden_layers", .integer(decoder.transformer.depth)),
-            ("decoder_num_attention_heads", .integer(decoder.transformer.heads)),
-            ("decoder_intermediate_size", .integer(decoder.transformer.hidden)),
-        ]
-    }
-
-    /// A masked autoencoder of a configuration that describes a decoder, where the file has its tensors.
-    private static func read(_ file: ObjectiveFile) throws -> (any PretrainingObjective)? {
-        let json = file.configuration
-        guard json["decoder_hidden_size"] != nil, let encoder = file.encoder.tokenEncoder, file.weights?.has("decoder_") ?? true else {
-            return nil
-        }
-        func integer(_ key: String) throws -> Int {
-            guard let value = json[key]?.integer else { throw MRPError(.format, "the configuration has no integer '\(key)'") }
-            return value
-        }
-        let decoder = try TransformerConfiguration(
-            width: integer("decoder_hidden_size"), depth: integer("decoder_num_hidden_layers"),
-            heads: integer("decoder_num_attention_heads"), hidden: integer("decoder_intermediate_size"), role: "decoder")
-        let masks = MaskChoice(.random, ratio: json["mask_ratio"]?.number ?? usualMasks.ratio)
-        return MaskedAutoencoder(
-            encoder, decoder: MaskedDecoder(decoder), masks: masks, normalizesTargets: json["norm_pix_loss"]?.bool ?? false)
-    }
 }

@@ -20,13 +20,22 @@ public struct ObjectiveDescriptor: Named {
     /// Why an encoder does not fit, as in "needs a vision transformer: ..."; nil: it does.
     public let misfit: @Sendable (any ImageEncoder) -> String?
     public let make: @Sendable (ObjectiveRequest) throws -> any PretrainingObjective
-    /// Makes the objective that a model file describes; nil: files do not keep it.
-    public let read: (@Sendable (ObjectiveFile) throws -> (any PretrainingObjective)?)?
+    /// Names of its weights in the spellings of others, where files keep them.
+    public let names: [NameRow]
+    /// The objective that a configuration describes, nil where it describes none of this kind; no such function: files do not keep it. What
+    /// is left out is noted.
+    public let read: (@Sendable (ObjectiveFile, _ notes: inout [String]) throws -> (any PretrainingObjective)?)?
+    /// The same for a file without a configuration: what its weights tell.
+    public let infer: @Sendable (WeightFile, any ImageEncoder, _ notes: inout [String]) throws -> (any PretrainingObjective)?
 
     public init(
         _ name: String, source: String, remark: String = "", usualMasks: MaskChoice, usualTeacherDecay: Teacher.Decay? = nil,
         options: [any OptionDeclaration] = [], misfit: @escaping @Sendable (any ImageEncoder) -> String? = { _ in nil },
-        read: (@Sendable (ObjectiveFile) throws -> (any PretrainingObjective)?)? = nil,
+        names: [NameRow] = [],
+        read: (@Sendable (ObjectiveFile, _ notes: inout [String]) throws -> (any PretrainingObjective)?)? = nil,
+        infer: @escaping @Sendable (WeightFile, any ImageEncoder, _ notes: inout [String]) throws -> (any PretrainingObjective)? = {
+            _, _, _ in nil
+        },
         make: @escaping @Sendable (ObjectiveRequest) throws -> any PretrainingObjective
     ) {
         self.name = name
@@ -36,7 +45,9 @@ public struct ObjectiveDescriptor: Named {
         self.usualTeacherDecay = usualTeacherDecay
         self.options = options
         self.misfit = misfit
+        self.names = names
         self.read = read
+        self.infer = infer
         self.make = make
     }
 }
@@ -84,24 +95,6 @@ public struct ObjectiveRequest {
                 options[ObjectiveOptions.teacherDecay] ?? usualTeacherDecay.start,
                 options[ObjectiveOptions.teacherDecayEnd] ?? usualTeacherDecay.end),
             norm: options[ObjectiveOptions.targetNorm])
-    }
-}
-
-/// A model file that may describe an objective.
-public struct ObjectiveFile {
-    /// The whole configuration, with the keys of transformers.
-    public let configuration: JSON
-    /// Our own description of the objective; nil: there is none.
-    public let settings: JSON?
-    public let encoder: any ImageEncoder
-    /// The tensors beside the configuration, where they are at hand.
-    public let weights: (any WeightShapes)?
-
-    public init(configuration: JSON, settings: JSON?, encoder: any ImageEncoder, weights: (any WeightShapes)?) {
-        self.configuration = configuration
-        self.settings = settings
-        self.encoder = encoder
-        self.weights = weights
     }
 }
 

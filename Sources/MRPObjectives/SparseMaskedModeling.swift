@@ -82,7 +82,7 @@ extension SparseMaskedModeling {
         misfit: {
             $0.convolutionalEncoder == nil ? "needs a convolutional network as encoder: a vision transformer takes mae" : nil
         },
-        read: read,
+        names: names, read: { file, _ in try read(file) },
         make: { request in
             let former = (request.former as? SparseMaskedModeling)?.decoder
             return try SparseMaskedModeling(
@@ -90,27 +90,4 @@ extension SparseMaskedModeling {
                 decoder: former ?? ConvolutionalDecoder(width: request.options[NetworkOptions.decoderWidth]), masks: request.masks,
                 normalizesTargets: request.options[ObjectiveOptions.normPixLoss], hiddenCells: request.hiddenCells ?? .skip)
         })
-
-    /// Our own keys, under `libmrp.objective`.
-    public var settings: [(key: String, value: JSON)] {
-        [
-            ("decoder_width", .integer(decoder.width)), ("mask_ratio", .number(masks.ratio)), ("norm_pix_loss", .bool(normalizesTargets)),
-            ("hidden_cells", .string(hiddenCells.rawValue)),
-        ]
-    }
-
-    private static func read(_ file: ObjectiveFile) throws -> (any PretrainingObjective)? {
-        guard let json = file.settings, json["name"]?.string == name else { return nil }
-        guard let encoder = file.encoder.convolutionalEncoder, let width = json["decoder_width"]?.integer, width >= 1,
-            width <= TransformerConfiguration.maximumWidth, let ratio = json["mask_ratio"]?.number,
-            let normalizes = json["norm_pix_loss"]?.bool, let hidden = HiddenCells(rawValue: json["hidden_cells"]?.string ?? "")
-        else {
-            throw MRPError(.format, "the configuration of objective spark needs decoder_width, mask_ratio, norm_pix_loss, hidden_cells")
-        }
-        let masks = MaskChoice(.random, ratio: ratio, roundsToNearest: true)
-        let objective = try SparseMaskedModeling(
-            encoder, decoder: ConvolutionalDecoder(width: width), masks: masks, normalizesTargets: normalizes, hiddenCells: hidden)
-        _ = try objective.visibleCount()
-        return objective
-    }
 }

@@ -69,18 +69,6 @@ public struct NetworkBuilder {
         return outputs[0]
     }
 
-    /// A pre-norm transformer block: x + attention(norm(x)), then x + mlp(norm(x)). `index` is its place among the blocks that may be
-    /// left out; nil: it never is.
-    public func transformerBlock(_ name: String, _ x: Value, heads: Int, index: Int? = nil) throws -> Value {
-        try graph.segment {
-            let qkv = try linear(name + ".attn.qkv", layerNorm(name + ".norm1", x))
-            let attended = try graph.apply(Attention(heads: heads), [qkv])[0]
-            let middle = try branch(block: index, 0, residual: x) { try linear(name + ".attn.proj", attended, residual: $0) }
-            let hidden = try linear(name + ".mlp.fc1", layerNorm(name + ".norm2", middle), gelu: true)
-            return try branch(block: index, 1, residual: middle) { try linear(name + ".mlp.fc2", hidden, residual: $0) }
-        }
-    }
-
     /// residual + the branch that `last` makes; where branches may be left out, `last` gets no residual to add.
     func branch(block: Int?, _ number: Int, residual: Value, last: (Value?) throws -> Value) throws -> Value {
         guard let block, let dropPath, dropPath.rate(block: block) > 0 else { return try last(residual) }
@@ -117,14 +105,4 @@ func batchNormParameters(_ name: String, width: Int) -> [ParameterSpecification]
         ParameterSpecification(name + ".running_mean", [width], .zeros, role: .statistic),
         ParameterSpecification(name + ".running_var", [width], .ones, role: .statistic),
     ]
-}
-
-/// The weights of a transformer block.
-public func transformerBlockParameters(_ name: String, width: Int, hidden: Int) -> [ParameterSpecification] {
-    layerNormParameters(name + ".norm1", width: width)
-        + linearParameters(name + ".attn.qkv", from: width, to: 3 * width)
-        + linearParameters(name + ".attn.proj", from: width, to: width)
-        + layerNormParameters(name + ".norm2", width: width)
-        + linearParameters(name + ".mlp.fc1", from: width, to: hidden)
-        + linearParameters(name + ".mlp.fc2", from: hidden, to: width)
 }

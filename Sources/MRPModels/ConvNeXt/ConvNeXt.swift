@@ -22,7 +22,7 @@ public struct ConvNeXt: Equatable, Sendable {
 
     public let size: Size
     /// imagenet: patches of 4 x 4; cifar: single pixels, for images of about 32 x 32.
-    public let stem: ResidualNetwork.Stem
+    public let stem: Stem
     /// Channels of the first stage; the others double.
     public let baseWidth: Int
     public let geometry: PatchGeometry
@@ -30,12 +30,9 @@ public struct ConvNeXt: Equatable, Sendable {
 
     /// `cellSize`: side of the cells of a mask in pixels, a multiple of the network's downsampling (nil: just that).
     public init(
-        _ size: Size, stem: ResidualNetwork.Stem, baseWidth: Int? = nil, channels: Int, height: Int, width: Int, cellSize: Int? = nil
+        _ size: Size, stem: Stem, baseWidth: Int? = nil, channels: Int, height: Int, width: Int, cellSize: Int? = nil
     ) throws {
-        let baseWidth = baseWidth ?? size.width
-        guard baseWidth >= 1, baseWidth <= ResidualNetwork.maximumBaseWidth else {
-            throw MRPError(.argument, "encoder width \(baseWidth) is outside 1 ... \(ResidualNetwork.maximumBaseWidth)")
-        }
+        self.baseWidth = try Self.check(baseWidth: baseWidth ?? size.width)
         let downsampling = Self.patch(stem) * 8
         guard height >= downsampling, width >= downsampling else {
             throw MRPError(
@@ -44,11 +41,10 @@ public struct ConvNeXt: Equatable, Sendable {
         }
         self.size = size
         self.stem = stem
-        self.baseWidth = baseWidth
         geometry = try Self.geometry(channels: channels, height: height, width: width, downsampling: downsampling, cellSize: cellSize)
     }
 
-    private static func patch(_ stem: ResidualNetwork.Stem) -> Int { stem == .imagenet ? 4 : 1 }
+    private static func patch(_ stem: Stem) -> Int { stem == .imagenet ? 4 : 1 }
 
     private func block(_ name: String) -> ConvNeXtBlock { ConvNeXtBlock(name: name, storesConvolutions: size.storesConvolutions) }
 
@@ -62,7 +58,7 @@ public struct ConvNeXt: Equatable, Sendable {
     }
 }
 
-extension ConvNeXt: ConvolutionalEncoder {
+extension ConvNeXt: SizedNetwork {
     public var downsampling: Int { 8 * Self.patch(stem) }
     public var stageWidths: [Int] { size.blocks.indices.map { baseWidth << $0 } }
     public var usesLayerNorm: Bool { true }
@@ -89,9 +85,7 @@ extension ConvNeXt: ConvolutionalEncoder {
     }
 
     public func classifierParameters(_ head: ClassifierHead) throws -> [ParameterSpecification] {
-        guard head.pooling == .mean else {
-            throw MRPError(.argument, "pooling \(head.pooling) needs a class token, \(size.name) has none: use mean")
-        }
+        try check(head.pooling)
         return layerNormParameters("head.norm", width: featureWidth) + [
             ParameterSpecification("head.fc.weight", [head.classes, featureWidth], .normal(std: 0.02)),
             ParameterSpecification("head.fc.bias", [head.classes], .zeros, role: .bias),

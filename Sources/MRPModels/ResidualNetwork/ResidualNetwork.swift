@@ -5,13 +5,6 @@ import MRPEngine
 ///
 /// Inside, images are channels last: [B, H W, C].
 public struct ResidualNetwork: Equatable, Sendable {
-    public enum Stem: String, CaseIterable, Sendable {
-        /// 7 x 7 with stride 2, then a maximum over 3 x 3 with stride 2.
-        case imagenet
-        /// 3 x 3 with stride 1, for images of about 32 x 32.
-        case cifar
-    }
-
     public struct Size: Equatable, Sendable {
         public let name: String
         public let blocks: [Int]
@@ -25,8 +18,6 @@ public struct ResidualNetwork: Equatable, Sendable {
         Size(name: "resnet101", blocks: [3, 4, 23, 3], hasBottlenecks: true),
     ]
 
-    public static let maximumBaseWidth = 4_096
-
     public let size: Size
     public let stem: Stem
     /// Channels of the stem and of the first stage, 64 in the paper.
@@ -38,12 +29,9 @@ public struct ResidualNetwork: Equatable, Sendable {
     public init(
         _ size: Size, stem: Stem, baseWidth: Int = 64, channels: Int, height: Int, width: Int, cellSize: Int? = nil
     ) throws {
-        guard baseWidth >= 1, baseWidth <= Self.maximumBaseWidth else {
-            throw MRPError(.argument, "encoder width \(baseWidth) is outside 1 ... \(Self.maximumBaseWidth)")
-        }
         self.size = size
         self.stem = stem
-        self.baseWidth = baseWidth
+        self.baseWidth = try Self.check(baseWidth: baseWidth)
         geometry = try Self.geometry(
             channels: channels, height: height, width: width, downsampling: Self.downsampling(stem), cellSize: cellSize)
     }
@@ -151,7 +139,7 @@ public struct ResidualNetwork: Equatable, Sendable {
     }
 }
 
-extension ResidualNetwork: ConvolutionalEncoder {
+extension ResidualNetwork: SizedNetwork {
     public var downsampling: Int { Self.downsampling(stem) }
     public var stageWidths: [Int] { size.blocks.indices.map { (baseWidth << $0) * expansion } }
     public var usesLayerNorm: Bool { false }
@@ -172,9 +160,7 @@ extension ResidualNetwork: ConvolutionalEncoder {
 
     /// torchvision's `fc`, which starts as every linear layer of torch does.
     public func classifierParameters(_ head: ClassifierHead) throws -> [ParameterSpecification] {
-        guard head.pooling == .mean else {
-            throw MRPError(.argument, "pooling \(head.pooling) needs a class token, \(size.name) has none: use mean")
-        }
+        try check(head.pooling)
         let start = Initializer.uniform(bound: 1 / Double(featureWidth).squareRoot())
         return [
             ParameterSpecification("fc.weight", [head.classes, featureWidth], start),

@@ -1,55 +1,5 @@
 import MRPEngine
 
-/// Channels-last features [B, H W, C] and how large their images are; with visible cells [B, K side^2, C].
-public struct FeatureMap {
-    public var value: Value
-    public var height: Int
-    public var width: Int
-
-    public init(value: Value, height: Int, width: Int) {
-        self.value = value
-        self.height = height
-        self.width = width
-    }
-
-    /// A convolution with a padding of `padding` (by default half the kernel), on visible places where some are given.
-    public func convolution(
-        _ weight: Value, bias: Value? = nil, kernel: Int, stride: Int, padding: Int? = nil, groups: Int = 1, visible: VisibleCells?,
-        _ graph: Graph
-    ) throws -> FeatureMap {
-        let rows = try Window(height, kernel: kernel, stride: stride, padding: padding ?? kernel / 2)
-        let columns = try Window(width, kernel: kernel, stride: stride, padding: padding ?? kernel / 2)
-        let inputs = try Convolution.inputs(
-            value, weight: weight, bias: bias, from: visible?.places(height: height), to: visible?.places(height: rows.outputSize))
-        let value = try graph.apply(Convolution(rows: rows, columns: columns, groups: groups), inputs)[0]
-        return FeatureMap(value: value, height: rows.outputSize, width: columns.outputSize)
-    }
-}
-
-/// The cells of masked images that a convolutional network sees, at each of its resolutions.
-public struct VisibleCells {
-    private let places: [Int: VisiblePlaces]
-
-    /// `cells` [B, K] int32: the visible ones of each image of `geometry`, whose patches are the cells.
-    public init(_ cells: Value, _ geometry: PatchGeometry, in graph: Graph) throws {
-        var places: [Int: VisiblePlaces] = [:]
-        var side = geometry.patchHeight
-        while side >= 1 {
-            places[geometry.gridHeight * side] = try VisiblePlaces(
-                of: cells, gridHeight: geometry.gridHeight, gridWidth: geometry.gridWidth, side: side, in: graph)
-            guard side.isMultiple(of: 2) else { break }
-            side /= 2
-        }
-        self.places = places
-    }
-
-    /// The visible places of the resolution with this height.
-    public func places(height: Int) throws -> VisiblePlaces {
-        guard let found = places[height] else { throw MRPError(.internalError, "no cells for images of height \(height)") }
-        return found
-    }
-}
-
 /// An encoder whose stages make images of features, each stage coarser than the one before: what masked pretraining of convolutional
 /// networks needs to know of one.
 public protocol ConvolutionalEncoder: ImageEncoder {

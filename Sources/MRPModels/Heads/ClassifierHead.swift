@@ -1,13 +1,5 @@
 import MRPEngine
 
-/// What a classifier reads of the encoder's tokens.
-public enum Pooling: String, CaseIterable, Sendable {
-    /// Mean over patch tokens, then a layer norm (`fc_norm`), as MAE fine-tunes.
-    case mean
-    /// Class token after the encoder's final norm.
-    case cls
-}
-
 /// A linear classifier on pooled features. Names and initialisation of its parameters are the encoder's (`classifierParameters`).
 public struct ClassifierHead: Head, Equatable {
     public static let name = "classify"
@@ -27,6 +19,8 @@ public struct ClassifierHead: Head, Equatable {
         self.pooling = pooling
         self.std = std
     }
+
+    public var classifier: ClassifierHead? { self }
 
     public var settings: [(key: String, value: JSON)] {
         [("classes", .integer(classes)), ("pooling", .string(pooling.rawValue))]
