@@ -50,10 +50,10 @@ extension BEiT {
         let tokenizer = tokenizer
         return MeasuredWeights(sampleSize: 4_096) { parameters in
             parameters[PatchTokenizer.codebook]?.float32.allSatisfy { $0 == 0 } ?? false
-        } measure: { sample, parameters, compute, seed in
+        } measure: { sample, parameters, backend, seed in
             guard let codebook = parameters[PatchTokenizer.codebook], let bias = parameters[PatchTokenizer.bias] else { return }
-            let patches = try PatchClusters.sample(sample, tokenizer, compute: compute, seed: seed)
-            try PatchClusters.fit(patches, into: codebook, bias, compute: compute, seed: seed)
+            let patches = try PatchClusters.sample(sample, tokenizer, backend: backend, seed: seed)
+            try PatchClusters.fit(patches, into: codebook, bias, backend: backend, seed: seed)
         }
     }
 }

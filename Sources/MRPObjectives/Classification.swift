@@ -50,18 +50,18 @@ public struct Classification: TrainingObjective {
 
     public func prepare(_ step: TrainingStep, _ program: any Program) throws -> Bool {
         guard let mixing else {
-            program.withInput(Inputs.labelsName) { $0.copyMemory(from: UnsafeRawBufferPointer(step.labels)) }
+            try program.write(step.labels, to: Inputs.labelsName)
             return true
         }
         let size = ImageSize(height: encoder.geometry.height, width: encoder.geometry.width)
         let draw = mixing.draw(seed: step.seed, step: step.step, size: size)
         var share = 1.0
-        program.withInput(Inputs.imagesName) { bytes in
-            guard let images = bytes.bindMemory(to: Float.self).baseAddress else { return }
+        try program.withInput(Inputs.imagesName, as: Float.self) { images in
+            guard let images = images.baseAddress else { return }
             share = BatchMixing.apply(draw, images, count: step.batch, channels: encoder.geometry.channels, size: size)
         }
-        program.withInput(Self.sharesName) { bytes in
-            guard let shares = bytes.bindMemory(to: Float.self).baseAddress, let labels = step.labels.baseAddress else { return }
+        try program.withInput(Self.sharesName, as: Float.self) { shares in
+            guard let shares = shares.baseAddress, let labels = step.labels.baseAddress else { return }
             BatchMixing.targets(labels, count: step.batch, classes: head.classes, share: share, smoothing: smoothing, into: shares)
         }
         return true

@@ -1,13 +1,8 @@
+import Glibc
 import MRPData
 import MRPEngine
 import MRPModels
 import MRPObjectives
-
-#if canImport(Glibc)
-    import Glibc
-#else
-    import Darwin
-#endif
 
 /// Features, class probabilities, evaluation and reconstructions of a trained model, over whole datasets.
 public struct Inference {

@@ -1,11 +1,6 @@
+import Glibc
 import MRPEngine
 import MRPModels
-
-#if canImport(Glibc)
-    import Glibc
-#else
-    import Darwin
-#endif
 
 /// What a network is trained for; options may be given for one phase only, as `pretrain.epochs`.
 public enum Phase: String, CaseIterable, Sendable {

@@ -1,13 +1,8 @@
 import CMRPKernels
+import Glibc
 import MRPData
 import MRPEngine
 import MRPModels
-
-#if canImport(Glibc)
-    import Glibc
-#else
-    import Darwin
-#endif
 
 /// How good frozen features are: accuracy on held-out images of a classifier that knows labelled ones, without training the encoder.
 public struct Probe {
