@@ -33,8 +33,8 @@ public struct BEiT: PretrainingObjective {
 
 extension BEiT {
     /// Tokens of the tokenizer.
-    public static let codebookSize = Option.integer(
-        "codebook_size", 2...65_536, default: 512, section: .objective, "Tokens of beit's tokenizer.")
+    public static let codebookSize = Option(
+        "codebook_size", .integer(2...65_536), default: 512, section: .objective, "Tokens of beit's tokenizer.")
 
     public static let descriptor = ObjectiveDescriptor(
         name, source: "Bao et al. 2022", remark: "with tokens of the user's own images", usualMasks: MaskChoice(.block, ratio: 0.4),

@@ -52,8 +52,9 @@ public struct GivenTargets: PretrainingObjective {
 
 extension GivenTargets {
     /// Numbers of a patch's target.
-    public static let targetWidth = Option.integer(
-        "target_width", 1...65_536, auto: "", section: .objective, "Numbers of a patch's target in objective given, where it must be set.")
+    public static let targetWidth = Option(
+        "target_width", .integer(1...65_536), auto: "none, objective given needs it set", section: .objective,
+        "Numbers of a patch's target in objective given.")
 
     public static let descriptor = ObjectiveDescriptor(
         name, source: "the caller's targets", usualMasks: MaskChoice(.random, ratio: 0.6), options: [targetWidth],
