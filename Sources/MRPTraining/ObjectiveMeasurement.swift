@@ -20,7 +20,7 @@ extension MeasuredWeights {
             poll?()
         }
         guard first == chosen.count else { return false }
-        try measure(sample, model.parameters, options.compute(), options.seed)
+        try measure(sample, model.parameters, options.backend(), options.seed)
         return true
     }
 

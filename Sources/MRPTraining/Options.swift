@@ -104,6 +104,9 @@ public struct Options: Sendable {
         return try Compute(threads: threads, instructions: instructions, convolvesDirectly: choice("convolutions") == "direct")
     }
 
+    /// The backend that the options describe.
+    public func backend() throws -> any Backend { try CPUBackend(compute()) }
+
     /// The encoder that the options describe.
     public func encoder() throws -> any ImageEncoder {
         let name = choice("encoder")
