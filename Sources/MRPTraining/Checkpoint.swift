@@ -1,5 +1,6 @@
 import MRPEngine
 import MRPModels
+import MRPOptions
 
 /// The state of a run in a safetensors file: weights, optimiser moments, how many steps are done, and a checksum. Everything else follows
 /// from the options and the counter-based random numbers, so a resumed run ends with the bytes of one that was never stopped.

@@ -1,6 +1,7 @@
 import MRPData
 import MRPEngine
 import MRPModels
+import MRPOptions
 
 extension Objectives {
     /// Measures on the data what the objective wants measured, once. False when it was cancelled.

@@ -1,14 +1,10 @@
 import MRPEngine
 import MRPModels
 import MRPObjectives
+import MRPOptions
 
 /// The pretraining objectives by name: how options and files describe them. A new one is a file in MRPObjectives and a case here.
 enum Objectives {
-    static let names = [
-        MaskedAutoencoder.name, SparseMaskedModeling.name, SimMIM.name, MaskFeat.name, BEiT.name, Data2Vec.name, IJEPA.name,
-        TeacherStudent.name, GivenTargets.name,
-    ]
-
     /// What is hidden where the options leave it open: the papers' values.
     private static func usualMasks(_ name: String, isConvolutional: Bool) -> (pattern: MaskPattern, ratio: Double) {
         if isConvolutional { return (.random, SparseMaskedModeling.usualMaskRatio) }  // a few coarse cells leave little room for blocks
@@ -24,20 +20,19 @@ enum Objectives {
 
     /// The objective that the options describe for the model's encoder. A decoder that the model already has goes on.
     static func make(_ options: Options, _ model: Model) throws -> any PretrainingObjective {
-        let wish = options.choice("objective")
         let isConvolutional = model.encoder is any ConvolutionalEncoder
-        let name = wish == "auto" ? isConvolutional ? SparseMaskedModeling.name : MaskedAutoencoder.name : wish
+        let name = options[ObjectiveOptions.objective] ?? (isConvolutional ? SparseMaskedModeling.name : MaskedAutoencoder.name)
         let usual = usualMasks(name, isConvolutional: isConvolutional)
         let masks = MaskChoice(
-            MaskPattern(rawValue: options.choice("mask_pattern")) ?? usual.pattern,
-            ratio: options.optionalNumber("mask_ratio") ?? usual.ratio, roundsToNearest: name == SparseMaskedModeling.name)
+            options[ObjectiveOptions.maskPattern] ?? usual.pattern,
+            ratio: options[ObjectiveOptions.maskRatio] ?? usual.ratio, roundsToNearest: name == SparseMaskedModeling.name)
         let objective = try make(name, model.encoder, masks, options, model)
         try masks.check(model.encoder.geometry)
         return objective
     }
 
     /// nil: as is usual for the encoder.
-    private static func hiddenCells(_ options: Options) -> HiddenCells? { HiddenCells(rawValue: options.choice("hidden_cells")) }
+    private static func hiddenCells(_ options: Options) -> HiddenCells? { options[ObjectiveOptions.hiddenCells] }
 
     private static func transformer(_ encoder: any ImageEncoder, _ name: String, because reason: String) throws -> VisionTransformer {
         guard let encoder = encoder as? VisionTransformer else {
@@ -50,23 +45,23 @@ enum Objectives {
         _ name: String, _ encoder: any ImageEncoder, _ masks: MaskChoice, _ options: Options, _ model: Model
     ) throws -> any PretrainingObjective {
         let student = StudentSettings(
-            masks, decoderWidth: options.integer("decoder_width"),
+            masks, decoderWidth: options[NetworkOptions.decoderWidth],
             decoder: encoder is VisionTransformer && hiddenCells(options) == .skip ? try options.decoder() : nil,
             hiddenCells: hiddenCells(options))
         switch name {
         case SparseMaskedModeling.name: return try sparse(options, masks, model)
         case SimMIM.name:
             // Raw pixels are what SimMIM is; standardised ones have to be asked for.
-            let normalizes = options.isSet("norm_pix_loss") && options.flag("norm_pix_loss")
+            let normalizes = options.isSet(ObjectiveOptions.normPixLoss) && options[ObjectiveOptions.normPixLoss]
             return try SimMIM(encoder, student, normalizesTargets: normalizes)
         case MaskFeat.name: return try MaskFeat(encoder, student)
         case BEiT.name:
             return try BEiT(
-                encoder, student, tokens: options.integer("codebook_size"), normalizesPatches: options.flag("norm_pix_loss"))
+                encoder, student, tokens: options[ObjectiveOptions.codebookSize], normalizesPatches: options[ObjectiveOptions.normPixLoss])
         case Data2Vec.name:
             return try Data2Vec(
-                encoder, student, layers: options.optionalInteger("teacher_layers"),
-                beta: options.optionalNumber("smooth_l1_beta") ?? 2, teacher: teacher(encoder, options, usual: (0.99, 0.9999)))
+                encoder, student, layers: options[ObjectiveOptions.teacherLayers],
+                beta: options[ObjectiveOptions.smoothL1Beta] ?? 2, teacher: teacher(encoder, options, usual: (0.99, 0.9999)))
         case IJEPA.name:
             let encoder = try transformer(
                 encoder, name,
@@ -79,20 +74,20 @@ enum Objectives {
             }
             return try IJEPA(
                 encoder, predictor: options.decoder().transformer, maskRatio: masks.ratio,
-                beta: options.optionalNumber("smooth_l1_beta") ?? 1, teacher: teacher(encoder, options, usual: (0.996, 1)))
+                beta: options[ObjectiveOptions.smoothL1Beta] ?? 1, teacher: teacher(encoder, options, usual: (0.996, 1)))
         case TeacherStudent.name:
             return try TeacherStudent(encoder, masks: masks, teacher: teacher(encoder, options, usual: (0.99, 0.9999)))
         case GivenTargets.name:
-            guard let width = options.optionalInteger("target_width") else {
+            guard let width = options[ObjectiveOptions.targetWidth] else {
                 throw MRPError(.argument, "objective given needs target_width, the numbers of a target")
             }
-            return try GivenTargets(encoder, student, width: width, beta: options.optionalNumber("smooth_l1_beta"))
+            return try GivenTargets(encoder, student, width: width, beta: options[ObjectiveOptions.smoothL1Beta])
         default:
             let decoder = try (model.objective as? MaskedAutoencoder)?.decoder ?? options.decoder()
             return MaskedAutoencoder(
                 try transformer(
                     encoder, name, because: "its decoder takes tokens, a convolutional network learns pixels by spark or simmim"),
-                decoder: decoder, maskRatio: masks.ratio, normalizesTargets: options.flag("norm_pix_loss"), pattern: masks.pattern)
+                decoder: decoder, maskRatio: masks.ratio, normalizesTargets: options[ObjectiveOptions.normPixLoss], pattern: masks.pattern)
         }
     }
 
@@ -100,8 +95,8 @@ enum Objectives {
         Teacher(
             encoder,
             decay: Teacher.Decay(
-                options.optionalNumber("teacher_decay") ?? usual.0, options.optionalNumber("teacher_decay_end") ?? usual.1),
-            norm: Teacher.Norm(rawValue: options.choice("target_norm")) ?? .layer)
+                options[ObjectiveOptions.teacherDecay] ?? usual.0, options[ObjectiveOptions.teacherDecayEnd] ?? usual.1),
+            norm: options[ObjectiveOptions.targetNorm])
     }
 
     private static func sparse(_ options: Options, _ masks: MaskChoice, _ model: Model) throws -> SparseMaskedModeling {
@@ -110,8 +105,8 @@ enum Objectives {
         }
         let former = (model.objective as? SparseMaskedModeling)?.decoder
         return try SparseMaskedModeling(
-            encoder, decoder: former ?? ConvolutionalDecoder(width: options.integer("decoder_width")), maskRatio: masks.ratio,
-            normalizesTargets: options.flag("norm_pix_loss"), hiddenCells: hiddenCells(options) ?? .skip, pattern: masks.pattern)
+            encoder, decoder: former ?? ConvolutionalDecoder(width: options[NetworkOptions.decoderWidth]), maskRatio: masks.ratio,
+            normalizesTargets: options[ObjectiveOptions.normPixLoss], hiddenCells: hiddenCells(options) ?? .skip, pattern: masks.pattern)
     }
 
     // MARK: Files

@@ -2,6 +2,7 @@ import MRPData
 import MRPEngine
 import MRPModels
 import MRPObjectives
+import MRPOptions
 
 /// One training run, step by step: pretraining by mask reconstruction, or classification (fine-tuning, or from scratch).
 ///
@@ -57,7 +58,7 @@ public final class Trainer {
         self.phase = phase
         self.options = options
         unmeasured = phase == .pretrain ? dataset : nil
-        batch = min(options.integer("batch_size", phase), dataset.count)
+        batch = min(options[TrainingOptions.batchSize, phase], dataset.count)
         try Self.prepare(model, dataset, options, phase)
         try Pipeline.establishNormalization(model, dataset, options, cancel: cancel, poll: poll)
         loader = try Pipeline.trainingLoader(dataset, model, options, phase, batch: batch)
@@ -66,7 +67,7 @@ public final class Trainer {
 
         let graph = Graph()
         // A frozen encoder keeps its running statistics too.
-        let isTraining = !(phase == .finetune && options.flag("frozen_encoder"))
+        let isTraining = !(phase == .finetune && options[TrainingOptions.frozenEncoder])
         let builder = model.builder(graph, training: isTraining, dropPath: recipe.dropPath)
         switch phase {
         case .pretrain:
@@ -76,7 +77,7 @@ public final class Trainer {
         case .finetune:
             objective = nil
             mixing = Pipeline.mixing(options)
-            loss = try Classification(model, smoothing: options.number("label_smoothing")).loss(
+            loss = try Classification(model, smoothing: options[ObjectiveOptions.labelSmoothing]).loss(
                 builder, batch: batch, againstTargets: mixing != nil
             ).loss
         }
@@ -103,8 +104,8 @@ public final class Trainer {
                 throw MRPError(.argument, "the dataset has \(dataset.classCount) classes, option classes is \(head.classes)")
             }
             if model.head != head {
-                let probes = options.flag("frozen_encoder")
-                let deviation = options.optionalNumber("head_deviation") ?? (probes ? 0.01 : nil)
+                let probes = options[TrainingOptions.frozenEncoder]
+                let deviation = options[NetworkOptions.headDeviation] ?? (probes ? 0.01 : nil)
                 try model.attach(head, deviation: deviation, seed: options.seed)
             }
             model.classNames = dataset.classNames
@@ -270,7 +271,7 @@ public final class Trainer {
             mixing.draw(seed: options.seed, step: step, size: size), images.memory.assumingMemoryBound(to: Float.self),
             count: batch, channels: model.encoder.geometry.channels, size: size)
         BatchMixing.targets(
-            data.labels, count: batch, classes: head.classes, share: share, smoothing: options.number("label_smoothing"),
+            data.labels, count: batch, classes: head.classes, share: share, smoothing: options[ObjectiveOptions.labelSmoothing],
             into: targets.memory.assumingMemoryBound(to: Float.self))
     }
 

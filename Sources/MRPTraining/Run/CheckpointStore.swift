@@ -1,4 +1,5 @@
 import MRPEngine
+import MRPOptions
 
 #if canImport(Glibc)
     import Glibc

@@ -1,5 +1,6 @@
 import CMRPKernels
 import MRPEngine
+import MRPOptions
 
 #if canImport(Glibc)
     import Glibc
