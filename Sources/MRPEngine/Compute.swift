@@ -4,13 +4,20 @@ import CMRPKernels
 ///
 /// Results do not depend on `threads`. A `Compute` runs one step at a time.
 public final class Compute {
-    public enum Instructions: Int32, CaseIterable, Sendable {
-        case baseline = 0
-        case avx2 = 1
-        case avx512 = 2
-        case neon = 3
+    public enum Instructions: String, CaseIterable, Sendable {
+        case baseline, avx2, avx512, neon
 
-        public static var best: Instructions { Instructions(rawValue: mk_isa_best()) ?? .baseline }
+        /// The number of the set in the C kernels.
+        public var code: Int32 {
+            switch self {
+            case .baseline: 0
+            case .avx2: 1
+            case .avx512: 2
+            case .neon: 3
+            }
+        }
+
+        public static var best: Instructions { allCases.first { $0.code == mk_isa_best() } ?? .baseline }
     }
 
     public static let maximumThreads = 1024
@@ -38,7 +45,7 @@ public final class Compute {
         } else if reference {
             table = mk_kernels_reference_float32()
         } else {
-            table = mk_kernels_float32((instructions ?? .best).rawValue)
+            table = mk_kernels_float32((instructions ?? .best).code)
         }
         guard let table else {
             throw MRPError(.unsupported, "this machine cannot run \(instructions.map { "\($0)" } ?? "these") instructions")

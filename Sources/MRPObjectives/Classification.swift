@@ -71,7 +71,6 @@ public struct Classification: TrainingObjective {
 extension Classification {
     public static let descriptor = HeadDescriptor(
         ClassifierHead.name, "a linear classifier on pooled features",
-        options: [NetworkOptions.pooling, NetworkOptions.classes, NetworkOptions.headStd],
         make: { request in
             let (dataset, options) = (request.dataset, request.options)
             guard dataset.labels != nil else { throw MRPError(.argument, "fine-tuning needs labels, the dataset has none") }
@@ -86,11 +85,9 @@ extension Classification {
         objective: { head, request in
             let options = request.options
             let wanted = LossRequest(options: options, classes: head.classes, labels: request.dataset.labels)
-            guard let loss = Losses.registry.find(options[lossName]) else {
-                throw MRPError(.argument, "loss '\(options[lossName])' is none of: \(Losses.registry.names.joined(separator: ", "))")
-            }
+            let loss = try Losses.registry.entry(options[lossName]).make(wanted)
             return Classification(
-                request.encoder, head, loss: try loss.make(wanted), mixing: BatchMixing(options),
+                request.encoder, head, loss: loss, mixing: BatchMixing(options),
                 smoothing: options[CrossEntropy.labelSmoothing], frozenEncoder: options[frozenEncoder])
         },
         read: { file in
@@ -101,9 +98,11 @@ extension Classification {
             return try ClassifierHead(classes: classes, pooling: pooling)
         })
 
-    public static let lossName = Option(
-        "loss", .name(among: { Losses.registry.names }), default: CrossEntropy.descriptor.name, section: .objective,
-        "Loss of a classifier in fine-tuning.")
+    public static var lossName: Option<String> {
+        Option(
+            "loss", .name(among: Losses.registry.names), default: CrossEntropy.descriptor.name, section: .objective,
+            "Loss of a classifier: \(Losses.registry.all.map { "\($0.name) (\($0.source))" }.joined(separator: ", ")).")
+    }
 
     public static let frozenEncoder = Option(
         "frozen_encoder", .flag, default: false, section: .training,

@@ -40,9 +40,6 @@ extension ModelConfiguration {
 }
 
 extension Encoders {
-    static let residualNames = ResidualNetwork.sizes.map(\.name)
-    static let convolutionalNames = residualNames + ConvNeXt.sizes.map(\.name)
-
     /// A network by its name in `convolutionalNames`; width nil: the usual one.
     static func convolutional(
         _ name: String, stem: ResidualNetwork.Stem, width: Int?, channels: Int, imageHeight: Int, imageWidth: Int, cellSize: Int?

@@ -3,10 +3,11 @@ import MRPData
 import MRPEngine
 import MRPModels
 import MRPObjectives
+import MRPOptions
 
 /// Features, class probabilities, evaluation and reconstructions of a trained model, over whole datasets.
 public struct Inference {
-    public enum Features: String, Sendable { case mean, cls, tokens }
+    public enum Features: String, CaseIterable, Sendable { case mean, cls, tokens }
 
     public let model: Model
     let options: Options
@@ -29,11 +30,11 @@ public struct Inference {
 
     /// Numbers per image that `encode` writes.
     public func featureCount() throws -> Int {
-        let layer = options.integer("layer")
+        let layer = options[FeatureOptions.layer]
         let depth = model.encoder.depth
         guard layer <= depth else { throw MRPError(.argument, "layer \(layer) is outside 0 ... \(depth)") }
         let shape = model.encoder.featureShape(layer: layer)
-        switch Features(rawValue: options.choice("features")) ?? .mean {
+        switch options[FeatureOptions.features] {
         case .mean: return shape.width
         case .cls:
             guard model.encoder.hasClassToken else { throw MRPError(.argument, "features cls: the encoder has no class token") }
@@ -47,8 +48,8 @@ public struct Inference {
     ///
     /// `view`: the images as fine-tuning augments them in this epoch; nil: as evaluation takes them.
     public func encode(_ dataset: ImageDataset, view: Int? = nil, into output: UnsafeMutableBufferPointer<Float>) throws -> Bool {
-        let layer = options.integer("layer")
-        let kind = Features(rawValue: options.choice("features")) ?? .mean
+        let layer = options[FeatureOptions.layer]
+        let kind = options[FeatureOptions.features]
         let count = try featureCount()
         return try run(dataset, view: view) { builder, batch in
             let images = MaskedAutoencoder.images(builder.graph, model.encoder.geometry, batch: batch)

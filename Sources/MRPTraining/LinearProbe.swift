@@ -9,14 +9,14 @@ extension Probe {
     func linear(_ reference: Tensor?, _ queries: Tensor, _ known: ImageDataset, _ heldOut: ImageDataset) throws -> Double? {
         guard let labels = known.labels, let truth = heldOut.labels else { return nil }
         let (width, classes) = (queries.shape[1], max(known.classCount, 2))
-        let epochs = options.integer("probe_epochs")
-        let views = options.integer("probe_views")
+        let epochs = options[MeasurementOptions.probeEpochs]
+        let views = options[MeasurementOptions.probeViews]
         let source = FeatureViews(max(views, 1), epochs: epochs) { view, memory in
             views == 0 ? reference : try features(known, width, view: view, into: memory)
         }
         guard try source.features(epoch: 0) != nil else { return nil }
         source.norm?.apply(to: queries)
-        let batch = min(options.optionalInteger("probe_batch_size") ?? min(max(known.count / 8, 64), 16_384), known.count)
+        let batch = min(options[MeasurementOptions.probeBatchSize] ?? min(max(known.count / 8, 64), 16_384), known.count)
         let weights = ["head.weight": try Tensor([classes, width]), "head.bias": try Tensor([classes])]
         RandomStream(seed: options.seed, .probing).fillNormal(weights["head.weight"]?.float32 ?? .init(start: nil, count: 0))
         if let values = weights["head.weight"]?.float32 { for i in values.indices { values[i] *= 0.01 } }
@@ -40,7 +40,7 @@ extension Probe {
         let program = try options.backend().compile(graph, outputs: [loss, logits], state: state)
         let stepsPerEpoch = known.count / batch
         let schedule = LearningRateSchedule(
-            peak: options.number("probe_learning_rate"), minimum: 0, warmupEpochs: Double(epochs) / 9, epochs: Double(epochs),
+            peak: options[MeasurementOptions.probeLearningRate], minimum: 0, warmupEpochs: Double(epochs) / 9, epochs: Double(epochs),
             stepsPerEpoch: stepsPerEpoch)
         let order = try Tensor(TensorType([known.count], .int32))
         for epoch in 0..<epochs {

@@ -24,14 +24,14 @@ public final class Optimizer {
         public var layerDecay = 1.0
         /// Whether the class and mask tokens, and learned positions, are decayed: yes in MAE's pretraining, no in its fine-tuning.
         public var decaysTokens = true
-        /// Whether only the classifier head learns: a linear probe of a frozen encoder.
-        public var trainsHeadOnly = false
         /// Whether the norms of the gradients are computed, to find those that are not finite.
         public var measuresGradients = false
         /// Largest common norm of the gradients of a step; 0: no limit.
         public var clipLimit = 0.0
         /// Batches whose gradients are averaged for one step.
-        public var parts = 1
+        public var accumulationSteps = 1
+        /// Whether the inside of blocks is computed again for the gradients instead of being kept.
+        public var recomputes = false
         /// Whether exponential moving averages of the weights are kept.
         public var averagesWeights = false
 
@@ -48,22 +48,21 @@ public final class Optimizer {
 
     private let settings: Settings
 
-    /// Appends gradients and updates to the graph. Moments start at zero, averages at the weights. `teacher` names weights that follow
-    /// others; `recomputes` computes the inside of blocks again for their gradients instead of keeping it.
+    /// Appends gradients and updates to the graph. Moments start at zero, averages at the weights. The objective says what is trained and what
+    /// follows other weights; nil: all is trained.
     public init(
-        _ graph: Graph, loss: Value, model: Model, settings: Settings, teacher: [MovingAverage.Pair] = [], recomputes: Bool = false
+        _ graph: Graph, loss: Value, model: Model, objective: (any TrainingObjective)? = nil, settings: Settings
     ) throws {
         self.settings = settings
-        let head = model.headNames
         let trained = model.parameters.specifications.filter {
-            $0.isTrainable && graph.boundValue($0.name) != nil && (!settings.trainsHeadOnly || head.contains($0.name))
+            $0.isTrainable && graph.boundValue($0.name) != nil && objective?.trains($0, of: model) ?? true
         }
         let values = trained.compactMap { graph.boundValue($0.name) }
-        let byValue = try graph.gradients(of: loss, withRespectTo: values, recomputing: recomputes)
+        let byValue = try graph.gradients(of: loss, withRespectTo: values, recomputing: settings.recomputes)
         let depth = model.encoder.depth
         for (specification, value) in zip(trained, values) {
             guard var gradient = byValue[value] else { continue }
-            if settings.parts > 1 { gradient = try sum(graph, specification, gradient) }
+            if settings.accumulationSteps > 1 { gradient = try sum(graph, specification, gradient) }
             gradients[specification.name] = gradient
             if settings.measuresGradients || settings.clipLimit > 0 {
                 norms.append((specification.name, try graph.apply(Norm(), [gradient])[0]))
@@ -73,14 +72,14 @@ public final class Optimizer {
         for (specification, value) in zip(trained, values) {
             let name = specification.name
             guard let gradient = gradients[name] else { continue }
-            let isToken = name == "cls_token" || name == "mask_token" || name == "pos_embed"
+            let isToken = specification.role == .token || specification.role == .position
             let isDecayed = specification.isDecayed && (settings.decaysTokens || !isToken)
             var rateScale = 1.0
             for _ in model.encoder.layer(of: name)..<(depth + 1) { rateScale *= settings.layerDecay }
             try update(
                 graph, specification, value, gradient, clipScale: clipScale, isDecayed: isDecayed, rateScale: rateScale)
         }
-        try follow(teacher, graph, .teacherDecay)
+        try follow(objective?.averages ?? [], graph, .teacherDecay)
         if settings.averagesWeights { try average(graph, model) }
     }
 
@@ -95,7 +94,7 @@ public final class Optimizer {
 
     private func average(_ graph: Graph, _ model: Model) throws {
         let followed = model.parameters.specifications.filter {
-            graph.boundValue($0.name) != nil && ($0.isTrainable || $0.name.contains(".running_"))
+            graph.boundValue($0.name) != nil && ($0.isTrainable || $0.role == .statistic)
         }
         var pairs: [MovingAverage.Pair] = []
         for specification in followed {

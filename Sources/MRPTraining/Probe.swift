@@ -3,6 +3,7 @@ import Glibc
 import MRPData
 import MRPEngine
 import MRPModels
+import MRPOptions
 
 /// How good frozen features are: accuracy on held-out images of a classifier that knows labelled ones, without training the encoder.
 public struct Probe {
@@ -29,7 +30,7 @@ public struct Probe {
         try Self.check(known: known, heldOut: heldOut)
         let width = try inference.featureCount()
         guard let queries = try features(heldOut, width) else { return nil }
-        let isPlain = methods.contains(.knn) || options.integer("probe_views") == 0
+        let isPlain = methods.contains(.knn) || options[MeasurementOptions.probeViews] == 0
         let reference = isPlain ? try features(known, width) : nil
         if isPlain, reference == nil { return nil }
         var result: [Method: Double] = [:]
@@ -68,7 +69,7 @@ public struct Probe {
     // MARK: Nearest neighbours
 
     private func neighbours(_ reference: Tensor, _ queries: Tensor, _ known: ImageDataset, _ heldOut: ImageDataset) throws -> Double? {
-        let (k, temperature) = (options.integer("knn_k"), options.number("knn_temperature"))
+        let (k, temperature) = (options[MeasurementOptions.knnK], options[MeasurementOptions.knnTemperature])
         guard k <= known.count else { throw MRPError(.argument, "knn_k \(k) is above the \(known.count) labelled images") }
         guard let labels = known.labels, let truth = heldOut.labels else { return nil }
         let (unitReference, unitQueries) = (try Self.normalised(reference), try Self.normalised(queries))

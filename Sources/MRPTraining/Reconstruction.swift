@@ -38,7 +38,7 @@ extension Inference {
         let visibleCount: Int
         if let mask {
             visibleCount = try PatchMask(mask: mask, batch: dataset.count, count: count).visibleCount
-        } else if let ratio = options.optionalNumber("mask_ratio") {
+        } else if let ratio = options[ObjectiveOptions.maskRatio] {
             visibleCount = try PatchMask.visibleCount(patches: count, ratio: ratio)
         } else {
             visibleCount = try objective.visibleCount()

@@ -1,5 +1,6 @@
 import Glibc
 import MRPEngine
+import MRPOptions
 
 /// The checkpoints of one run in a folder: `pretrain-00000120.ckpt` after step 120, and `pretrain-best.ckpt`.
 ///

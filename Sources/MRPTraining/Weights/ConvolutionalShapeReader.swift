@@ -66,7 +66,9 @@ extension ShapeReader {
 
     /// That of the options, or of timm's configuration, or the usual one.
     private func imageSize(_ stem: ResidualNetwork.Stem, _ notes: inout [String]) -> (height: Int, width: Int) {
-        if let height = option("image_height"), let width = option("image_width") { return (height, width) }
+        if let height = options.given(NetworkOptions.imageHeight), let width = options.given(NetworkOptions.imageWidth) {
+            return (height, width)
+        }
         if let size = pretrained["input_size"]?.array?.compactMap(\.integer), size.count == 3 { return (size[1], size[2]) }
         let usual = stem == .imagenet ? 224 : 32
         notes.append("images of \(usual) x \(usual) are assumed: the file does not say their size (option image_size)")

@@ -1,6 +1,7 @@
 import MRPEngine
 import MRPModels
 import MRPObjectives
+import MRPOptions
 
 /// Models as safetensors files; the configuration travels in the file's metadata and, for other tools, as a JSON file beside it
 /// (`encoder.safetensors` and `encoder.json`; `model.safetensors` and `config.json`, as transformers expects).
@@ -11,8 +12,8 @@ public enum ModelFile {
     ///
     /// Options: `names` (the spelling) and `weights_type`. A folder gets `model.safetensors` and `config.json`.
     public static func save(_ model: Model, to path: String, _ options: Options = Options()) throws {
-        let names = WeightNames(rawValue: options.choice("names")) ?? .hub
-        let floats = ElementFormat(rawValue: options.choice("weights_type")) ?? .float32
+        let names = options[FileOptions.names]
+        let floats = options[FileOptions.weightsType]
         let file = WeightSource.isFolder(path) ? (path.hasSuffix("/") ? path : path + "/") + WeightSource.singleName : path
         let configuration = ModelConfiguration.json(model)
         var tensors: [Safetensors.Tensor] = []

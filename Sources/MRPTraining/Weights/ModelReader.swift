@@ -1,6 +1,7 @@
 import Glibc
 import MRPEngine
 import MRPModels
+import MRPOptions
 
 /// Makes a model of a source of weights: names, configuration, shapes, numbers, in this order; memory is taken once all of that fits.
 struct ModelReader {

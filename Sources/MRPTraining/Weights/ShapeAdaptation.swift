@@ -1,5 +1,6 @@
 import MRPEngine
 import MRPModels
+import MRPOptions
 
 /// Fits the weights of a file to images, patches, channels or classes of other sizes, as far as the options ask for it in so many words:
 ///
@@ -13,8 +14,8 @@ import MRPModels
 struct ShapeAdaptation {
     let source: ModelDescription
     private(set) var target: ModelDescription
-    private let positions: String
-    private let channels: String
+    private let positions: FileOptions.Positions
+    private let channels: FileOptions.ChannelWeights
     private let sourceByName: [String: ParameterSpecification]
     private let freshNames: Set<String>
     /// Whether the file's classifier uses the encoder's norm not at all, so that the file may lack it.
@@ -24,27 +25,27 @@ struct ShapeAdaptation {
     init(_ description: ModelDescription, _ options: Options) throws {
         target = description
         lacksNorm = description.head?.pooling == .mean
-        leavesClassifierOut = options.choice("classifier") == "new"
-        positions = options.choice("positions")
-        channels = options.choice("channel_weights")
+        leavesClassifierOut = options[FileOptions.classifier] == .new
+        positions = options[FileOptions.positions]
+        channels = options[FileOptions.channelWeights]
         var source = description
         let old = description.encoder.geometry
         let new = try Self.wanted(old, options, isConvolutional: description.encoder is any ConvolutionalEncoder)
         if let network = description.encoder as? any ConvolutionalEncoder {
             try Self.checkConvolutional(network, new, options)
-            let cellSize = options.isSet("cell_size") ? options.optionalInteger("cell_size") : Self.cellSize(network, new)
+            let cellSize = options.isSet(NetworkOptions.cellSize) ? options[NetworkOptions.cellSize] : Self.cellSize(network, new)
             target.encoder = try Encoders.resized(network, new, cellSize: cellSize)
             target.notes += Self.convolutionalNotes(old, new, channels: channels)
             if target.encoder.geometry != old, description.objective != nil {
                 target.objective = nil
                 target.notes.append("the decoder is left out: it was made for other images or cells")
             }
-        } else if new != old || positions == "recompute" {
+        } else if new != old || positions == .recompute {
             let encoder = try description.transformer("another size of patches")
             try Self.check(old, new, options)
             target.encoder = VisionTransformer(
                 geometry: new, transformer: encoder.transformer, epsilon: encoder.epsilon,
-                positions: positions == "recompute" ? .sinCos : encoder.positions)
+                positions: positions == .recompute ? .sinCos : encoder.positions)
             target.notes += Self.notes(old, new, positions: positions, channels: channels)
         }
         if new.channels != old.channels, description.normalization != nil {
@@ -62,7 +63,7 @@ struct ShapeAdaptation {
             target.classNames = []
             target.notes.append("the classifier of \(head.classes) classes is left out")
         }
-        if let classes = options.isSet("classes") ? options.optionalInteger("classes") : nil, classes != target.head?.classes {
+        if let classes = options.given(NetworkOptions.classes), classes != target.head?.classes {
             guard leavesClassifierOut else {
                 throw MRPError(
                     .argument,
@@ -70,7 +71,7 @@ struct ShapeAdaptation {
                 )
             }
             target.head = try options.head(classes: classes)
-            target.headDeviation = options.optionalNumber("head_deviation")
+            target.headDeviation = options[NetworkOptions.headDeviation]
             target.notes.append("the classifier of \(classes) classes has fresh weights")
         }
         self.source = source
@@ -80,18 +81,19 @@ struct ShapeAdaptation {
     }
 
     private static func wanted(_ old: PatchGeometry, _ options: Options, isConvolutional: Bool) throws -> PatchGeometry {
-        func size(_ key: String, _ value: Int) -> Int { options.isSet(key) ? options.integer(key) : value }
-        let (height, width) = (size("image_height", old.height), size("image_width", old.width))
+        func size(_ option: Option<Int>, _ value: Int) -> Int { options.given(option) ?? value }
+        let (height, width) = (size(NetworkOptions.imageHeight, old.height), size(NetworkOptions.imageWidth, old.width))
         if isConvolutional {
-            return try PatchGeometry(channels: size("channels", old.channels), height: height, width: width, patchHeight: 1, patchWidth: 1)
+            return try PatchGeometry(
+                channels: size(NetworkOptions.channels, old.channels), height: height, width: width, patchHeight: 1, patchWidth: 1)
         }
         return try PatchGeometry(
-            channels: size("channels", old.channels), height: height, width: width,
-            patchHeight: size("patch_height", old.patchHeight), patchWidth: size("patch_width", old.patchWidth))
+            channels: size(NetworkOptions.channels, old.channels), height: height, width: width,
+            patchHeight: size(NetworkOptions.patchHeight, old.patchHeight), patchWidth: size(NetworkOptions.patchWidth, old.patchWidth))
     }
 
     private static func checkChannels(_ old: PatchGeometry, _ new: PatchGeometry, _ options: Options) throws {
-        if new.channels != old.channels, options.choice("channel_weights") == "keep" {
+        if new.channels != old.channels, options[FileOptions.channelWeights] == .keep {
             throw MRPError(
                 .argument,
                 "the file has \(old.channels) channels, option channels is \(new.channels): set channel_weights=repeat or average")
@@ -100,7 +102,7 @@ struct ShapeAdaptation {
 
     private static func check(_ old: PatchGeometry, _ new: PatchGeometry, _ options: Options) throws {
         try checkChannels(old, new, options)
-        if (new.patchHeight, new.patchWidth) != (old.patchHeight, old.patchWidth), options.choice("patch_weights") == "keep" {
+        if (new.patchHeight, new.patchWidth) != (old.patchHeight, old.patchWidth), options[FileOptions.patchWeights] == .keep {
             throw MRPError(
                 .argument,
                 "the file has patches of \(old.patchHeight) x \(old.patchWidth), the options want \(new.patchHeight) x \(new.patchWidth): "
@@ -109,7 +111,7 @@ struct ShapeAdaptation {
         guard new.patchHeight <= 256, new.patchWidth <= 256 else {
             throw MRPError(.argument, "patches of \(new.patchHeight) x \(new.patchWidth) are over the limit of 256 x 256 for resampling")
         }
-        if (new.gridHeight, new.gridWidth) != (old.gridHeight, old.gridWidth), options.choice("positions") == "keep" {
+        if (new.gridHeight, new.gridWidth) != (old.gridHeight, old.gridWidth), options[FileOptions.positions] == .keep {
             throw MRPError(
                 .argument,
                 "the file has a grid of \(old.gridHeight) x \(old.gridWidth) patches, the options want \(new.gridHeight) x \(new.gridWidth): "
@@ -124,33 +126,38 @@ struct ShapeAdaptation {
     }
 
     private static func checkConvolutional(_ network: any ConvolutionalEncoder, _ new: PatchGeometry, _ options: Options) throws {
-        let key = ["positions", "patch_weights"].first { options.choice($0) != "keep" }
-        let wish = key.map { "option \($0)=\(options.choice($0))" } ?? "another patch_size"
-        guard key == nil, !options.isSet("patch_height"), !options.isSet("patch_width") else {
+        let (positions, patches) = (options[FileOptions.positions], options[FileOptions.patchWeights])
+        let wish =
+            positions != .keep
+            ? "option positions=\(positions)" : patches != .keep ? "option patch_weights=\(patches)" : "another patch_size"
+        guard positions == .keep, patches == .keep, !options.isSet(NetworkOptions.patchHeight), !options.isSet(NetworkOptions.patchWidth)
+        else {
             let name = (network as? ResidualNetwork)?.size.name ?? (network as? ConvNeXt)?.size.name ?? ""
             throw MRPError(.unsupported, "\(wish) needs a vision transformer, the file holds a convolutional network (\(name))")
         }
         try checkChannels(network.geometry, new, options)
     }
 
-    private static func convolutionalNotes(_ old: PatchGeometry, _ new: PatchGeometry, channels: String) -> [String] {
+    private static func convolutionalNotes(_ old: PatchGeometry, _ new: PatchGeometry, channels: FileOptions.ChannelWeights) -> [String] {
         var notes: [String] = []
         if (new.height, new.width) != (old.height, old.width) {
             notes.append("images of \(old.height) x \(old.width) became \(new.height) x \(new.width): the weights are the same")
         }
         if new.channels != old.channels {
             notes.append(
-                "weights of \(old.channels) channels became \(new.channels): \(channels == "average" ? "averaged" : "repeated")")
+                "weights of \(old.channels) channels became \(new.channels): \(channels == .average ? "averaged" : "repeated")")
         }
         return notes
     }
 
-    private static func notes(_ old: PatchGeometry, _ new: PatchGeometry, positions: String, channels: String) -> [String] {
+    private static func notes(
+        _ old: PatchGeometry, _ new: PatchGeometry, positions: FileOptions.Positions, channels: FileOptions.ChannelWeights
+    ) -> [String] {
         var notes: [String] = []
-        if (new.gridHeight, new.gridWidth) != (old.gridHeight, old.gridWidth) || positions == "recompute" {
+        if (new.gridHeight, new.gridWidth) != (old.gridHeight, old.gridWidth) || positions == .recompute {
             notes.append(
                 "positions of \(old.gridHeight) x \(old.gridWidth) patches became \(new.gridHeight) x \(new.gridWidth): "
-                    + (positions == "recompute" ? "recomputed" : "interpolated"))
+                    + (positions == .recompute ? "recomputed" : "interpolated"))
         }
         if (new.patchHeight, new.patchWidth) != (old.patchHeight, old.patchWidth) {
             notes.append(
@@ -158,7 +165,7 @@ struct ShapeAdaptation {
         }
         if new.channels != old.channels {
             notes.append(
-                "patch weights of \(old.channels) channels became \(new.channels): \(channels == "average" ? "averaged" : "repeated")")
+                "patch weights of \(old.channels) channels became \(new.channels): \(channels == .average ? "averaged" : "repeated")")
         }
         return notes
     }
@@ -176,7 +183,7 @@ struct ShapeAdaptation {
         return leavesClassifierOut && prefixes.contains { name.hasPrefix($0) }
     }
 
-    func recomputes(_ name: String) -> Bool { positions == "recompute" && (name == "pos_embed" || name == "decoder_pos_embed") }
+    func recomputes(_ name: String) -> Bool { positions == .recompute && (name == "pos_embed" || name == "decoder_pos_embed") }
 
     /// Writes a weight of the file's shape into one of the model's shape.
     func adapt(_ name: String, _ values: Tensor, into tensor: Tensor) throws {
@@ -185,7 +192,7 @@ struct ShapeAdaptation {
         case "pos_embed", "decoder_pos_embed":
             let width = tensor.shape[1]
             let rows =
-                positions == "recompute"
+                positions == .recompute
                 ? sinCosPositions(width: width, gridHeight: new.gridHeight, gridWidth: new.gridWidth)
                 : Resampling.positions(
                     Array(values.float32), width: width, from: (old.gridHeight, old.gridWidth), to: (new.gridHeight, new.gridWidth))
@@ -195,7 +202,7 @@ struct ShapeAdaptation {
             if new.channels != old.channels {
                 weights = Resampling.channels(
                     weights, outputs: tensor.shape[0], pixels: old.patchHeight * old.patchWidth, from: old.channels, to: new.channels,
-                    averages: channels == "average")
+                    averages: channels == .average)
             }
             let (from, to) = ((old.patchHeight, old.patchWidth), (new.patchHeight, new.patchWidth))
             if from != to { weights = try Resampling.patches(weights, from: from, to: to) }
@@ -203,7 +210,7 @@ struct ShapeAdaptation {
         case "conv1.weight", "stem.0.weight":
             let weights = Resampling.channels(
                 Array(values.float32), outputs: tensor.shape[0], pixels: tensor.shape[2] * tensor.shape[3], from: old.channels,
-                to: new.channels, averages: channels == "average")
+                to: new.channels, averages: channels == .average)
             _ = tensor.float32.update(fromContentsOf: weights)
         default: throw MRPError(.internalError, "'\(name)' cannot change its shape")
         }

@@ -1,5 +1,6 @@
 import MRPEngine
 import MRPModels
+import MRPOptions
 
 /// Works out what a model is from the shapes of its weights, for files without a configuration that we know (timm, Meta's MAE). What
 /// shapes cannot tell comes from options, or is assumed and noted.
@@ -18,8 +19,6 @@ struct ShapeReader {
         return shape
     }
 
-    func option(_ key: String) -> Int? { options.isSet(key) ? options.optionalInteger(key) : nil }
-
     /// What timm says of the images that a network was trained on.
     var pretrained: JSON { json?["pretrained_cfg"] ?? json ?? .object([]) }
 
@@ -36,7 +35,7 @@ struct ShapeReader {
         let width = patch[0]
         var notes: [String] = []
         let geometry = try self.geometry(patch, count: rows - 1)
-        var heads = option("heads")
+        var heads = options.given(NetworkOptions.heads)
         if heads == nil, let size = Encoders.sizes.first(where: { $0.width == width }) {
             heads = size.heads
             notes.append("\(size.heads) attention heads are assumed from the width \(width): the file does not say how many")
@@ -49,8 +48,8 @@ struct ShapeReader {
                 width: width, depth: weights.depth("blocks"), heads: heads, hidden: shape("blocks.0.mlp.fc1.weight", 2)[0])
         }
         var epsilon = weights.names == .timm ? 1e-6 : 1e-12
-        if options.isSet("layer_norm_eps") {
-            epsilon = options.number("layer_norm_eps")
+        if let given = options.given(NetworkOptions.layerNormEps) {
+            epsilon = given
         } else {
             notes.append("layer_norm_eps \(epsilon) is assumed: the file does not say it")
         }
@@ -70,8 +69,8 @@ struct ShapeReader {
     /// The grid is that of the options where it has as many patches, else a square.
     private func geometry(_ patch: [Int], count: Int) throws -> PatchGeometry {
         let (patchHeight, patchWidth) = (patch[2], patch[3])
-        if let height = option("image_height"), let width = option("image_width"), height % patchHeight == 0, width % patchWidth == 0,
-            height / patchHeight * (width / patchWidth) == count
+        if let height = options.given(NetworkOptions.imageHeight), let width = options.given(NetworkOptions.imageWidth),
+            height % patchHeight == 0, width % patchWidth == 0, height / patchHeight * (width / patchWidth) == count
         {
             return try PatchGeometry(channels: patch[1], height: height, width: width, patchHeight: patchHeight, patchWidth: patchWidth)
         }
@@ -86,7 +85,7 @@ struct ShapeReader {
 
     private func decoder(_ notes: inout [String]) throws -> MaskedDecoder {
         let width = try shape("decoder_embed.weight", 2)[0]
-        var heads = option("decoder_heads")
+        var heads = options.given(NetworkOptions.decoderHeads)
         if heads == nil, width == 512 {
             heads = 16
             notes.append("16 attention heads of the decoder are assumed from its width 512: the file does not say how many")
