@@ -7,6 +7,7 @@ import CMRPKernels
 import CMRPTypes
 import MRPEngine
 import MRPModels
+import MRPOptions
 import MRPTraining
 
 final class ModelHandle: Handle, CancellableHandle {

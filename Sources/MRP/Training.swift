@@ -9,6 +9,7 @@ import CMRPTypes
 import MRPData
 import MRPEngine
 import MRPModels
+import MRPOptions
 import MRPTraining
 
 /// What a run tells of itself.

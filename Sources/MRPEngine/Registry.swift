@@ -18,7 +18,17 @@ public final class Registry<Entry: Named>: Sendable {
 
     public var all: [Entry] { entries.withLock { $0 } }
 
+    public var names: [String] { all.map(\.name) }
+
     public func find(_ name: String) -> Entry? { all.first { $0.name == name } }
+
+    /// Errors: `.argument` with all names when there is no such entry.
+    public func entry(_ name: String) throws -> Entry {
+        guard let entry = find(name) else {
+            throw MRPError(.argument, "\(kind) '\(name)' is none of: \(names.joined(separator: ", "))")
+        }
+        return entry
+    }
 
     /// Errors: `.argument` when the name is empty or taken.
     public func add(_ entry: Entry) throws {

@@ -41,3 +41,8 @@ public enum Encoders {
         throw MRPError(.internalError, "no family of encoders takes the file")
     }
 }
+
+extension Options {
+    /// The encoder that the options describe.
+    public func encoder() throws -> any ImageEncoder { try Encoders.make(self[NetworkOptions.encoder], self) }
+}

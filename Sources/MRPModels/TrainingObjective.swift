@@ -74,11 +74,11 @@ public struct MeasuredWeights: Sendable {
     /// Whether these weights still have to be measured.
     public let isDue: @Sendable (Parameters) -> Bool
     /// Writes the weights; `sample` [N, C, H, W] are images as the network sees them, without augmentation.
-    public let measure: @Sendable (_ sample: Tensor, _ parameters: Parameters, _ compute: Compute, _ seed: UInt64) throws -> Void
+    public let measure: @Sendable (_ sample: Tensor, _ parameters: Parameters, _ backend: any Backend, _ seed: UInt64) throws -> Void
 
     public init(
         sampleSize: Int, isDue: @escaping @Sendable (Parameters) -> Bool,
-        measure: @escaping @Sendable (_ sample: Tensor, _ parameters: Parameters, _ compute: Compute, _ seed: UInt64) throws -> Void
+        measure: @escaping @Sendable (_ sample: Tensor, _ parameters: Parameters, _ backend: any Backend, _ seed: UInt64) throws -> Void
     ) {
         self.sampleSize = sampleSize
         self.isDue = isDue

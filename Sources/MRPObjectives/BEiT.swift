@@ -33,8 +33,8 @@ public struct BEiT: PretrainingObjective {
 
 extension BEiT {
     /// Tokens of the tokenizer.
-    public static let codebookSize = Option.integer(
-        "codebook_size", 2...65_536, default: 512, section: .objective, "Tokens of beit's tokenizer.")
+    public static let codebookSize = Option(
+        "codebook_size", .integer(2...65_536), default: 512, section: .objective, "Tokens of beit's tokenizer.")
 
     public static let descriptor = ObjectiveDescriptor(
         name, source: "Bao et al. 2022", remark: "with tokens of the user's own images", usualMasks: MaskChoice(.block, ratio: 0.4),
@@ -50,10 +50,10 @@ extension BEiT {
         let tokenizer = tokenizer
         return MeasuredWeights(sampleSize: 4_096) { parameters in
             parameters[PatchTokenizer.codebook]?.float32.allSatisfy { $0 == 0 } ?? false
-        } measure: { sample, parameters, compute, seed in
+        } measure: { sample, parameters, backend, seed in
             guard let codebook = parameters[PatchTokenizer.codebook], let bias = parameters[PatchTokenizer.bias] else { return }
-            let patches = try PatchClusters.sample(sample, tokenizer, compute: compute, seed: seed)
-            try PatchClusters.fit(patches, into: codebook, bias, compute: compute, seed: seed)
+            let patches = try PatchClusters.sample(sample, tokenizer, backend: backend, seed: seed)
+            try PatchClusters.fit(patches, into: codebook, bias, backend: backend, seed: seed)
         }
     }
 }

@@ -50,18 +50,18 @@ public struct Classification: TrainingObjective {
 
     public func prepare(_ step: TrainingStep, _ program: any Program) throws -> Bool {
         guard let mixing else {
-            program.withInput(Inputs.labelsName) { $0.copyMemory(from: UnsafeRawBufferPointer(step.labels)) }
+            try program.write(step.labels, to: Inputs.labelsName)
             return true
         }
         let size = ImageSize(height: encoder.geometry.height, width: encoder.geometry.width)
         let draw = mixing.draw(seed: step.seed, step: step.step, size: size)
         var share = 1.0
-        program.withInput(Inputs.imagesName) { bytes in
-            guard let images = bytes.bindMemory(to: Float.self).baseAddress else { return }
+        try program.withInput(Inputs.imagesName, as: Float.self) { images in
+            guard let images = images.baseAddress else { return }
             share = BatchMixing.apply(draw, images, count: step.batch, channels: encoder.geometry.channels, size: size)
         }
-        program.withInput(Self.sharesName) { bytes in
-            guard let shares = bytes.bindMemory(to: Float.self).baseAddress, let labels = step.labels.baseAddress else { return }
+        try program.withInput(Self.sharesName, as: Float.self) { shares in
+            guard let shares = shares.baseAddress, let labels = step.labels.baseAddress else { return }
             BatchMixing.targets(labels, count: step.batch, classes: head.classes, share: share, smoothing: smoothing, into: shares)
         }
         return true
@@ -71,7 +71,6 @@ public struct Classification: TrainingObjective {
 extension Classification {
     public static let descriptor = HeadDescriptor(
         ClassifierHead.name, "a linear classifier on pooled features",
-        options: [NetworkOptions.pooling, NetworkOptions.classes, NetworkOptions.headStd],
         make: { request in
             let (dataset, options) = (request.dataset, request.options)
             guard dataset.labels != nil else { throw MRPError(.argument, "fine-tuning needs labels, the dataset has none") }
@@ -86,11 +85,9 @@ extension Classification {
         objective: { head, request in
             let options = request.options
             let wanted = LossRequest(options: options, classes: head.classes, labels: request.dataset.labels)
-            guard let loss = Losses.registry.find(options[lossName]) else {
-                throw MRPError(.argument, "loss '\(options[lossName])' is none of: \(Losses.registry.names.joined(separator: ", "))")
-            }
+            let loss = try Losses.registry.entry(options[lossName]).make(wanted)
             return Classification(
-                request.encoder, head, loss: try loss.make(wanted), mixing: BatchMixing(options),
+                request.encoder, head, loss: loss, mixing: BatchMixing(options),
                 smoothing: options[CrossEntropy.labelSmoothing], frozenEncoder: options[frozenEncoder])
         },
         read: { file in
@@ -101,9 +98,11 @@ extension Classification {
             return try ClassifierHead(classes: classes, pooling: pooling)
         })
 
-    public static let lossName = Option(
-        "loss", .name(among: { Losses.registry.names }), default: CrossEntropy.descriptor.name, section: .objective,
-        "Loss of a classifier in fine-tuning.")
+    public static var lossName: Option<String> {
+        Option(
+            "loss", .name(among: Losses.registry.names), default: CrossEntropy.descriptor.name, section: .objective,
+            "Loss of a classifier: \(Losses.registry.all.map { "\($0.name) (\($0.source))" }.joined(separator: ", ")).")
+    }
 
     public static let frozenEncoder = Option(
         "frozen_encoder", .flag, default: false, section: .training,

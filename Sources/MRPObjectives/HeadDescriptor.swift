@@ -8,7 +8,7 @@ public struct HeadDescriptor: Named {
     /// As in option `task` and in files.
     public let name: String
     public let summary: String
-    /// Options that it reads.
+    /// Options of its own that it reads.
     public let options: [any OptionDeclaration]
     /// The head for the images of a dataset; throws when they lack what it learns from.
     public let make: @Sendable (HeadRequest) throws -> any Head
@@ -63,12 +63,5 @@ public struct HeadFile {
 /// The heads, by the task that they are for: one list. A new one is a file with its network, its objective and its descriptor, and an entry
 /// here.
 public enum Heads {
-    public static let registry = Registry<HeadDescriptor>([Classification.descriptor])
-
-    public static func find(_ task: String) throws -> HeadDescriptor {
-        guard let descriptor = registry.find(task) else {
-            throw MRPError(.argument, "task '\(task)' is none of: \(registry.names.joined(separator: ", "))")
-        }
-        return descriptor
-    }
+    public static let registry = Registry<HeadDescriptor>("task", [Classification.descriptor])
 }

@@ -63,15 +63,15 @@ public struct IJEPA: TaughtObjective {
     public func loss(_ builder: NetworkBuilder, batch: Int) throws -> Value {
         let graph = builder.graph
         let images = Inputs.images(graph, encoder.geometry, batch: batch)
-        let visible = graph.input(PatchMask.visibleInput, TensorType([batch, contextCount], .int32))
-        let positions = graph.input(PatchMask.positionsInput, TensorType([batch, contextCount + 1], .int32))
+        let visible = graph.input(PatchMask.visibleInput, TensorType([batch, contextCount], .int32), filledBy: .masks)
+        let positions = graph.input(PatchMask.positionsInput, TensorType([batch, contextCount + 1], .int32), filledBy: .masks)
         let context = try encoder.tokens(images, visible: (visible, positions), builder)
         try builder.watchFeatures(context, of: encoder)
         let embedded = try builder.linear(Self.name + ".embed", context)
         let features = try teacher.target(teacher.tokens(images, builder), builder)
         var sum: Value?
         for block in 0..<TargetBlocks.count {
-            let rows = graph.input(Self.inputs(block).rows, TensorType([batch, blocks.size], .int32))
+            let rows = graph.input(Self.inputs(block).rows, TensorType([batch, blocks.size], .int32), filledBy: .masks)
             let target = try builder.gather(features, ids: rows)
             let loss = try graph.apply(SmoothL1(beta: beta), [predict(embedded, block: block, builder, batch: batch), target])[0]
             sum = try sum.map { try graph.apply(Add(), [$0, loss])[0] } ?? loss
@@ -84,7 +84,7 @@ public struct IJEPA: TaughtObjective {
     private func predict(_ context: Value, block: Int, _ builder: NetworkBuilder, batch: Int) throws -> Value {
         let graph = builder.graph
         let (seen, hidden) = (1 + contextCount, blocks.size)
-        let positions = graph.input(Self.inputs(block).positions, TensorType([batch, seen + hidden], .int32))
+        let positions = graph.input(Self.inputs(block).positions, TensorType([batch, seen + hidden], .int32), filledBy: .masks)
         // Mask tokens follow the context's tokens.
         let ids = try graph.constant(indices: (0..<Int32(seen)) + [Int32](repeating: -1, count: hidden))
         var x = try builder.gather(
@@ -106,23 +106,24 @@ public struct IJEPA: TaughtObjective {
             var numbers = UniformNumbers(seed: step.seed, .multiBlockMask, step: step.step, place: step.slice.first + image)
             let targets = blocks.blocks(&numbers)
             let context = blocks.context(contextCount, without: targets, &numbers)
-            fill(program, image: image, context: context, targets: targets)
+            try fill(program, image: image, context: context, targets: targets)
         }
         return true
     }
 
     /// Writes one image's context and targets, patch numbers, into the inputs of a compiled graph.
-    public func fill(_ program: any Program, image: Int, context: [Int], targets: [[Int]]) {
+    public func fill(_ program: any Program, image: Int, context: [Int], targets: [[Int]]) throws {
         let rows = [0] + context.map { $0 + 1 }
-        func write(_ values: [Int], _ name: String) {
-            guard let input = executor.input(name)?.int32 else { return }
-            for (index, value) in values.enumerated() { input[image * values.count + index] = Int32(value) }
+        func write(_ values: [Int], _ name: String) throws {
+            try program.withInput(name, as: Int32.self) { input in
+                for (index, value) in values.enumerated() { input[image * values.count + index] = Int32(value) }
+            }
         }
-        write(context, PatchMask.visibleInput)
-        write(rows, PatchMask.positionsInput)
+        try write(context, PatchMask.visibleInput)
+        try write(rows, PatchMask.positionsInput)
         for (block, target) in targets.enumerated() {
-            write(target.map { $0 + 1 }, Self.inputs(block).rows)
-            write(rows + target.map { $0 + 1 }, Self.inputs(block).positions)
+            try write(target.map { $0 + 1 }, Self.inputs(block).rows)
+            try write(rows + target.map { $0 + 1 }, Self.inputs(block).positions)
         }
     }
 }

@@ -44,8 +44,8 @@ public struct MaskedAutoencoder: PixelReconstruction {
         let (graph, hiddenCount) = (builder.graph, try encoder.geometry.count - visibleCount())
         let images = Inputs.images(graph, encoder.geometry, batch: batch)
         let (tokens, restore) = try encoder.visibleTokens(images, count: visibleCount(), builder)
-        let hidden = graph.input(PatchMask.hiddenInput, TensorType([batch, hiddenCount], .int32))
-        let rows = graph.input(PatchMask.hiddenRowsInput, TensorType([batch, hiddenCount], .int32))
+        let hidden = graph.input(PatchMask.hiddenInput, TensorType([batch, hiddenCount], .int32), filledBy: .masks)
+        let rows = graph.input(PatchMask.hiddenRowsInput, TensorType([batch, hiddenCount], .int32), filledBy: .masks)
         let prediction = try decoder.decode(tokens, restore: restore, predicted: rows, builder)
         var target = try graph.apply(ExtractPatches(encoder.geometry, order: .channelsLast), [images, hidden])[0]
         if normalizesTargets { target = try graph.apply(StandardizeRows(), [target])[0] }

@@ -15,7 +15,7 @@ public struct ObjectiveDescriptor: Named {
     public let usualMasks: MaskChoice
     /// EMA decay of the teacher in the first and in the last step where the options leave it open; nil: no teacher.
     public let usualTeacherDecay: Teacher.Decay?
-    /// Options that it reads beside those of all objectives.
+    /// Options of its own that it reads, beside those of all objectives.
     public let options: [any OptionDeclaration]
     /// Why an encoder does not fit, as in "needs a vision transformer: ..."; nil: it does.
     public let misfit: @Sendable (any ImageEncoder) -> String?
@@ -100,7 +100,7 @@ public struct ObjectiveRequest {
 
 /// The pretraining objectives: one list. A new one is a file with its descriptor, and an entry here.
 public enum Objectives {
-    public static let registry = Registry<ObjectiveDescriptor>([
+    public static let registry = Registry<ObjectiveDescriptor>("objective", [
         MaskedAutoencoder.descriptor, SparseMaskedModeling.descriptor, SimMIM.descriptor, MaskFeat.descriptor, BEiT.descriptor,
         Data2Vec.descriptor, IJEPA.descriptor, TeacherStudent.descriptor, GivenTargets.descriptor,
     ])
@@ -108,9 +108,8 @@ public enum Objectives {
     /// The objective that the options describe for the model's encoder. A decoder that the model already has goes on.
     public static func make(_ options: Options, for model: Model) throws -> any PretrainingObjective {
         let encoder = model.encoder
-        // A choice is one of the registry's names.
         let name = options[ObjectiveOptions.objective] ?? usual(for: encoder)
-        guard let descriptor = registry.find(name) else { throw MRPError(.argument, "objective '\(name)' is not known") }
+        let descriptor = try registry.entry(name)
         if let misfit = descriptor.misfit(encoder) { throw MRPError(.unsupported, "objective \(name) \(misfit)") }
         // A few coarse cells leave little room for blocks.
         let usual = encoder.convolutionalEncoder == nil ? descriptor.usualMasks : SparseMaskedModeling.descriptor.usualMasks
@@ -123,6 +122,20 @@ public enum Objectives {
         let objective = try descriptor.make(request)
         try masks.check(encoder.geometry)
         return objective
+    }
+
+    /// Each objective's value of something, grouped by value: "0.75 (mae, ijepa), 0.6 (spark)".
+    static func summary(_ value: (ObjectiveDescriptor) -> String?) -> String {
+        var groups: [(value: String, names: [String])] = []
+        for descriptor in registry.all {
+            guard let value = value(descriptor) else { continue }
+            if let place = groups.firstIndex(where: { $0.value == value }) {
+                groups[place].names.append(descriptor.name)
+            } else {
+                groups.append((value, [descriptor.name]))
+            }
+        }
+        return groups.map { "\($0.value) (\($0.names.joined(separator: ", ")))" }.joined(separator: ", ")
     }
 
     /// `auto`: the masked autoencoder of the encoder's kind.

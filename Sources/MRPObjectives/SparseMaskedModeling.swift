@@ -59,7 +59,7 @@ public struct SparseMaskedModeling: PixelReconstruction {
     public func loss(_ builder: NetworkBuilder, batch: Int) throws -> Value {
         let (graph, hiddenCount) = (builder.graph, try encoder.geometry.count - visibleCount())
         let (given, predicted) = try images(builder, batch: batch)
-        let hidden = graph.input(PatchMask.hiddenInput, TensorType([batch, hiddenCount], .int32))
+        let hidden = graph.input(PatchMask.hiddenInput, TensorType([batch, hiddenCount], .int32), filledBy: .masks)
         let extraction = ExtractPatches(encoder.geometry, order: .channelsLast)
         let prediction = try graph.apply(extraction, [predicted, hidden])[0]
         var target = try graph.apply(extraction, [given, hidden])[0]

@@ -1,18 +1,20 @@
 import MRPData
 import MRPEngine
+import MRPModels
+import MRPOptions
 
 /// Datasets as the options describe them.
 public enum Datasets {
     public static func synthetic(count: Int, seed: UInt64, _ options: Options) throws -> ImageDataset {
         try SyntheticDataset(
-            count: count, classes: options.integer("synthetic_classes"), channels: options.integer("channels"),
-            size: ImageSize(height: options.integer("image_height"), width: options.integer("image_width")),
-            singleViewFraction: options.number("synthetic_single_view"), seed: seed,
-            firstImage: options.integer("synthetic_first_image"))
+            count: count, classes: options[DataOptions.syntheticClasses], channels: options[NetworkOptions.channels],
+            size: ImageSize(height: options[NetworkOptions.imageHeight], width: options[NetworkOptions.imageWidth]),
+            singleViewFraction: options[DataOptions.syntheticSingleView], seed: seed,
+            firstImage: options[DataOptions.syntheticFirstImage])
     }
 
     public static func folder(_ path: String, _ options: Options) throws -> ImageDataset {
-        try ImageFolderDataset(path, channels: options.integer("channels"), cacheBytes: options.integer("cache_bytes"))
+        try ImageFolderDataset(path, channels: options[NetworkOptions.channels], cacheBytes: options[DataOptions.cacheBytes])
     }
 
     /// Copies images first ..< first + count as floats, [count, C, H, W].

@@ -64,7 +64,7 @@ import Testing
         }
     }
 
-    @Test(arguments: Compute.Instructions.allCases.filter { mk_isa_available($0.rawValue) != 0 })
+    @Test(arguments: Compute.Instructions.allCases.filter { mk_isa_available($0.code) != 0 })
     func threadsDoNotChangeBits(_ instructions: Compute.Instructions) throws {
         var results: [[Float]] = []
         for threads in [1, 2, 3] {

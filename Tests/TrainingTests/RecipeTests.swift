@@ -1,6 +1,7 @@
 import MRPData
 import MRPEngine
 import MRPModels
+import MRPOptions
 import MRPTraining
 import Testing
 

@@ -1,6 +1,7 @@
 import MRPEngine
 import MRPModels
 import MRPObjectives
+import MRPOptions
 import MRPTraining
 import TestSupport
 import Testing

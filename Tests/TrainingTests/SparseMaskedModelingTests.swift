@@ -2,6 +2,7 @@ import MRPData
 import MRPEngine
 import MRPModels
 import MRPObjectives
+import MRPOptions
 import MRPTraining
 import TestSupport
 import Testing

@@ -42,10 +42,10 @@ public struct Pool: Operation {
     }
 
     public func inputGradients(_ node: DifferentiatedNode, _ outputGradients: [Value?], in graph: Graph) throws -> [Value?] {
-        guard let gradient = outputGradients[0], let x = node.inputs[0] else { return [] }
+        guard let gradient = outputGradients[0], let x = node.inputs[0] else { return node.noGradients }
         let places = (1..<5).map { $0 < node.inputs.count ? node.inputs[$0] : nil }
         let from = kind == .maximum ? node.outputs[1] : nil
-        return try graph.apply(PoolGradient(pool: self, x: graph.type(of: x)), [gradient] + places + [from]).map { $0 }
+        return node.gradients(try graph.apply(PoolGradient(pool: self, x: graph.type(of: x)), [gradient] + places + [from]))
     }
 
     func problem(_ call: KernelCall, _ x: TensorType) -> mk_pool2d {
@@ -66,7 +66,7 @@ public struct Pool: Operation {
         problem.y = call.outputs[0]
         if kind == .maximum { problem.from = call.outputs[1]?.assumingMemoryBound(to: Int32.self) }
         let (pool, run, prepared) = (call.pool, call.kernels.pool2d_forward, problem)
-        return Kernel { withUnsafePointer(to: prepared) { run?(pool, $0) } }
+        return Kernel { withUnsafePointer(to: prepared) { run(pool, $0) } }
     }
 }
 
@@ -85,6 +85,6 @@ struct PoolGradient: Operation {
         problem.y = call.input(0)
         problem.from = call.input(5)?.assumingMemoryBound(to: Int32.self)
         let (threads, run, prepared) = (call.pool, call.kernels.pool2d_backward, problem)
-        return Kernel { withUnsafePointer(to: prepared) { run?(threads, $0) } }
+        return Kernel { withUnsafePointer(to: prepared) { run(threads, $0) } }
     }
 }

@@ -45,7 +45,7 @@ extension VisionTransformer {
         let width = options[NetworkOptions.width] ?? size.width
         let transformer = try TransformerConfiguration(
             width: width, depth: options[NetworkOptions.depth] ?? size.depth, heads: options[NetworkOptions.heads] ?? size.heads,
-            hidden: options.hidden(width: width))
+            hidden: options.mlpWidth(width))
         return VisionTransformer(geometry: geometry, transformer: transformer, epsilon: options[NetworkOptions.layerNormEps])
     }
 

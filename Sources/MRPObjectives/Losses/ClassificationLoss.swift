@@ -40,5 +40,5 @@ public struct LossRequest {
 
 /// The classification losses: one list. A new one is a file with its descriptor, and an entry here.
 public enum Losses {
-    public static let registry = Registry<LossDescriptor>([CrossEntropy.descriptor])
+    public static let registry = Registry<LossDescriptor>("loss", [CrossEntropy.descriptor])
 }

@@ -39,7 +39,7 @@ public struct MaskChoice: Equatable, Sendable {
             return true
         }
         let mask = try PatchMask.given(masking, step, count: geometry.count, visibleCount: visible, rule: "mask_ratio \(ratio)")
-        mask?.fill(program)
+        try mask?.fill(program)
         return mask != nil
     }
 }

@@ -18,7 +18,7 @@ public struct MaskTokenStudent: MaskedStudent {
     }
 
     public func prediction(_ images: Value, _ builder: NetworkBuilder, batch: Int) throws -> Value {
-        let kept = builder.graph.input(PatchMask.keptInput, TensorType([batch, encoder.geometry.count], .int32))
+        let kept = builder.graph.input(PatchMask.keptInput, TensorType([batch, encoder.geometry.count], .int32), filledBy: .masks)
         let tokens = try transformer.tokens(images, hidden: (kept, builder.weight(name + ".mask_token")), builder)
         try builder.watchFeatures(tokens, of: encoder)
         return try builder.linear(name + ".head", builder.gather(tokens, ids: hiddenRows(builder.graph, batch: batch)))

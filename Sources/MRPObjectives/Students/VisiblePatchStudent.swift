@@ -27,8 +27,8 @@ extension TokenEncoder {
         let graph = builder.graph
         let batch = graph.shape(of: images)[0]
         let visible = PatchMask.visible(images, count, graph)
-        let positions = graph.input(PatchMask.positionsInput, TensorType([batch, count + 1], .int32))
-        let restore = graph.input(PatchMask.restoreInput, TensorType([batch, geometry.count + 1], .int32))
+        let positions = graph.input(PatchMask.positionsInput, TensorType([batch, count + 1], .int32), filledBy: .masks)
+        let restore = graph.input(PatchMask.restoreInput, TensorType([batch, geometry.count + 1], .int32), filledBy: .masks)
         let tokens = try tokens(images, visible: (visible, positions), builder)
         try builder.watchFeatures(tokens, of: self)
         return (tokens, restore)

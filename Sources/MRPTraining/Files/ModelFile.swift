@@ -1,6 +1,7 @@
 import MRPEngine
 import MRPModels
 import MRPObjectives
+import MRPOptions
 
 /// Models as safetensors files; the configuration travels in the file's metadata and, for other tools, as a JSON file beside it
 /// (`encoder.safetensors` and `encoder.json`; `model.safetensors` and `config.json`, as transformers expects).
@@ -11,16 +12,18 @@ public enum ModelFile {
     ///
     /// Options: `names` (the spelling) and `weights_type`. A folder gets `model.safetensors` and `config.json`.
     public static func save(_ model: Model, to path: String, _ options: Options = Options()) throws {
-        let names = WeightNames(rawValue: options.choice("names")) ?? .hub
-        let floats = ElementFormat(rawValue: options.choice("weights_type")) ?? .float32
+        let names = options[FileOptions.names]
+        let floats = options[FileOptions.weightsType]
         let file = WeightSource.isFolder(path) ? (path.hasSuffix("/") ? path : path + "/") + WeightSource.singleName : path
         let configuration = ModelConfiguration.json(model)
         var tensors: [Safetensors.Tensor] = []
         let zero = try Bytes(8)
         zero.bytes.storeBytes(of: 0, as: Int64.self)
-        for specification in model.parameters.specifications where !isOmitted(specification.name, model, names) {
+        let table = NameTable()
+        let omitted = omitted(model, names)
+        for specification in model.parameters.specifications where !omitted(specification.name) {
             guard let tensor = model.parameters[specification.name] else { continue }
-            for piece in names.pieces(of: specification) {
+            for piece in table.pieces(of: specification, in: names) {
                 let bytes = 4 * piece.shape.reduce(1, *)
                 let data = UnsafeRawBufferPointer(start: tensor.memory + 4 * piece.offset, count: bytes)
                 tensors.append(Safetensors.Tensor(piece.name, piece.shape, data))
@@ -38,11 +41,11 @@ public enum ModelFile {
         try text.withUnsafeBytes { try FileSystem.replace(configurationPath(file), with: [$0]) }
     }
 
-    /// The encoder's norm takes no part in a classifier that pools by the mean, and timm's has none. Some objectives'
-    /// weights are not for files.
-    private static func isOmitted(_ name: String, _ model: Model, _ names: WeightNames) -> Bool {
-        if let objective = model.objective, !Objectives.isKept(objective), model.objectiveNames.contains(name) { return true }
-        return names == .timm && model.head?.pooling == .mean && ModelReader.encoderNorm.contains(name)
+    /// Tells the weights that are not for the file: those of some objectives, and those that the spelling has no place for.
+    private static func omitted(_ model: Model, _ names: WeightNames) -> (String) -> Bool {
+        let dropped = model.objective?.isKeptInFiles == false ? model.objectiveNames : []
+        let unwritten = model.encoder.optionalWeights(head: model.head).filter { $0.unwrittenIn.contains(names) }
+        return { name in dropped.contains(name) || unwritten.contains { $0.contains(name) } }
     }
 
     /// The configuration and, under `weights`, every weight's name, shape and count; under `features` the tokens and the width that each

@@ -1,13 +1,14 @@
 import MRPEngine
 import MRPModels
+import MRPOptions
 
 /// A model as an ONNX graph: an encoder with its features, or a classifier with its scores.
 public enum OnnxExport {
     /// Writes the file. Options: `features` and `layer` for an encoder; `classifier=new` leaves the classifier out.
     public static func write(_ model: Model, to path: String, _ options: Options = Options()) throws {
-        let wantsClassifier = options.choice("classifier") != "new"
-        let kind = Inference.Features(rawValue: options.choice("features")) ?? .mean
-        let layer = options.integer("layer")
+        let wantsClassifier = options[FileOptions.classifier] != .new
+        let kind = options[FeatureOptions.features]
+        let layer = options[FeatureOptions.layer]
         if let network = model.encoder as? ResidualNetwork {
             var builder = OnnxResidualNetwork(model, network)
             if model.head != nil, wantsClassifier {

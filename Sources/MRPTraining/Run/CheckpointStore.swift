@@ -1,10 +1,6 @@
+import Glibc
 import MRPEngine
-
-#if canImport(Glibc)
-    import Glibc
-#else
-    import Darwin
-#endif
+import MRPOptions
 
 /// The checkpoints of one run in a folder: `pretrain-00000120.ckpt` after step 120, and `pretrain-best.ckpt`.
 ///

@@ -1,6 +1,7 @@
 import MRPData
 import MRPEngine
 import MRPModels
+import MRPOptions
 
 /// Images with labels that training does not see.
 public struct Validation {
@@ -29,11 +30,10 @@ struct Measurement {
         self.phase = phase
         self.options = options
         // In pretraining a measurement encodes two sets of images: ten in a run tell enough.
-        let epochs = options.optionalNumber("validate_epochs", phase)
+        let epochs = options[MeasurementOptions.validateEpochs, phase]
         let usual = phase == .pretrain ? max(steps / 10, 1) : stepsPerEpoch
         interval = max(1, epochs.map { Int(($0 * Double(stepsPerEpoch)).rounded()) } ?? usual)
-        let names = options.choice("probe")
-        probes = Probe.Method.allCases.filter { names == "both" || names == $0.rawValue }
+        probes = options[MeasurementOptions.probe].methods
         try Pipeline.check(validation.heldOut, fits: model)
         switch phase {
         case .pretrain:
@@ -42,8 +42,8 @@ struct Measurement {
             }
             try Pipeline.check(reference, fits: model)
             try Probe.check(known: reference, heldOut: validation.heldOut)
-            guard !probes.contains(.knn) || options.integer("knn_k") <= reference.count else {
-                throw MRPError(.argument, "knn_k \(options.integer("knn_k")) is above the \(reference.count) labelled images")
+            guard !probes.contains(.knn) || options[MeasurementOptions.knnK] <= reference.count else {
+                throw MRPError(.argument, "knn_k \(options[MeasurementOptions.knnK]) is above the \(reference.count) labelled images")
             }
         case .finetune:
             guard validation.heldOut.labels != nil else { throw MRPError(.argument, "the held-out images have no labels") }

@@ -1,6 +1,7 @@
 import MRPData
 import MRPEngine
 import MRPModels
+import MRPOptions
 
 /// A training run with what belongs to it beyond its steps: checkpoints and logs in a folder, measurements on held-out images, early
 /// stopping, a way back from numbers that are not finite, a time budget, a limit of memory.
@@ -46,11 +47,11 @@ public final class TrainingRun {
         measurement = try validation.map {
             try Measurement($0, phase, options, model, steps: trainer.progress.steps, stepsPerEpoch: trainer.stepsPerEpoch)
         }
-        if measurement == nil, options.integer("early_stopping") > 0 {
+        if measurement == nil, options[MeasurementOptions.earlyStopping] > 0 {
             notes.append("early_stopping: there are no held-out images to go by")
         }
-        let folder = options.choice("run_folder")
-        let store = folder.isEmpty ? nil : try CheckpointStore(folder, phase, keep: options.integer("keep_checkpoints"))
+        let folder = options[RunOptions.runFolder]
+        let store = folder.isEmpty ? nil : try CheckpointStore(folder, phase, keep: options[RunOptions.keepCheckpoints])
         self.store = store
         best = KeptState("state of the best measurement", path: store?.bestPath)
         rollback = KeptState("state to roll back to", path: store?.rollbackPath)
@@ -59,15 +60,15 @@ public final class TrainingRun {
             try keepRollback(always: true)
             return
         }
-        let found = try Self.resume(trainer, from: store, continues: options.flag("continue_run"))
+        let found = try Self.resume(trainer, from: store, continues: options[RunOptions.continueRun])
         notes += found.notes
         savedStep = found.step
         log = try RunLog(store.logPath, after: trainer.progress.step)
-        events = options.flag("tensorboard") ? try EventLog(store.folder, phase, after: trainer.progress.step) : nil
+        events = options[RunOptions.tensorboard] ? try EventLog(store.folder, phase, after: trainer.progress.step) : nil
         takeState()
         if hasLostPatience {
             end = .earlyStopping
-            trainer.takeAverages()
+            try trainer.takeAverages()
             try restoreBest()
         }
         // Also where a run goes on that did not keep one before.
@@ -128,7 +129,7 @@ public final class TrainingRun {
         try events?.add(progress.scalars(measured: isMeasured), phase: progress.phase, step: progress.step)
         decideOnEnd()
         if end != nil || isCheckpointDue { try save() }
-        if end == .earlyStopping { trainer.takeAverages() }
+        if end == .earlyStopping { try trainer.takeAverages() }
         if end != nil, end != .timeBudget { try restoreBest() }
         try keepRollback()
         if end != nil { try store?.finish() }
@@ -136,7 +137,7 @@ public final class TrainingRun {
     }
 
     private var hasLostPatience: Bool {
-        let patience = options.integer("early_stopping")
+        let patience = options[MeasurementOptions.earlyStopping]
         return patience > 0 && record.withoutBetter >= patience
     }
 
@@ -145,7 +146,7 @@ public final class TrainingRun {
             end = .finished
         } else if hasLostPatience {
             end = .earlyStopping
-        } else if options.number("time_budget") > 0, monotonicSeconds() - start >= options.number("time_budget") {
+        } else if options[RunOptions.timeBudget] > 0, monotonicSeconds() - start >= options[RunOptions.timeBudget] {
             end = .timeBudget
         }
         if let end, end != .finished { notes.append("stopped after step \(progress.step): \(end.rawValue)") }
@@ -176,13 +177,13 @@ public final class TrainingRun {
         let isBest = record.add(found, main: measurement.main, step: progress.step)
         putState()
         notes.append("step \(progress.step): " + found.sorted { $0.key < $1.key }.map { "\($0.key) \($0.value)" }.joined(separator: ", "))
-        if isBest, store != nil || options.flag("restore_best") { try best.save(trainer) }
+        if isBest, store != nil || options[MeasurementOptions.restoreBest] { try best.save(trainer) }
         return true
     }
 
     /// Gives the model the weights of the best measurement at the end of a run, where the options ask for it.
     private func restoreBest() throws {
-        guard options.flag("restore_best"), record.best != nil, record.bestStep != progress.step else { return }
+        guard options[MeasurementOptions.restoreBest], record.best != nil, record.bestStep != progress.step else { return }
         guard best.holds(step: record.bestStep) else {
             notes.append("the best weights, of step \(record.bestStep), were not kept: the model has those of step \(progress.step)")
             return
@@ -218,7 +219,7 @@ public final class TrainingRun {
         while true {
             do {
                 return try trainer.step(cancel: cancel, poll: poll)
-            } catch let error as MRPError where error.code == .numeric && rollbacks < options.integer("rollbacks") {
+            } catch let error as MRPError where error.code == .numeric && rollbacks < options[RunOptions.rollbacks] {
                 try rollBack(after: error)
             }
         }
@@ -226,13 +227,13 @@ public final class TrainingRun {
 
     /// Keeps the state where it is due, after a multiple of `rollback_steps`.
     private func keepRollback(always: Bool = false) throws {
-        guard options.integer("rollbacks") > 0, always || progress.step % options.integer("rollback_steps") == 0 else { return }
+        guard options[RunOptions.rollbacks] > 0, always || progress.step % options[RunOptions.rollbackSteps] == 0 else { return }
         try rollback.save(trainer)
     }
 
     /// To the last kept state; from there with a lower learning rate.
     private func rollBack(after error: MRPError) throws {
-        let (scale, count) = (trainer.rateScale * options.number("rollback_factor"), rollbacks + 1)
+        let (scale, count) = (trainer.rateScale * options[RunOptions.rollbackFactor], rollbacks + 1)
         try store?.finish()
         try trainer.resume(from: rollback.open())
         takeState()
@@ -252,7 +253,7 @@ public final class TrainingRun {
     // MARK: Checkpoints
 
     private var isCheckpointDue: Bool {
-        let (steps, seconds) = (options.integer("checkpoint_steps"), options.number("checkpoint_seconds"))
+        let (steps, seconds) = (options[RunOptions.checkpointSteps], options[RunOptions.checkpointSeconds])
         if steps > 0, progress.step % steps == 0 { return true }
         return seconds > 0 && monotonicSeconds() - savedAt >= seconds
     }
