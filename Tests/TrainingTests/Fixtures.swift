@@ -56,16 +56,10 @@ struct Fixture {
     /// The residual network or ConvNeXt of a case.
     func convolutionalEncoder(cellSize: Int? = nil) throws -> any ConvolutionalEncoder {
         let name = try text("architecture")
-        let stem = try #require(ResidualNetwork.Stem(rawValue: text("stem")))
-        let (width, channels) = (try integer("base_width"), try integer("channels"))
-        let (imageHeight, imageWidth) = (try integer("image_height"), try integer("image_width"))
-        if let size = ConvNeXt.sizes.first(where: { $0.name == name }) {
-            return try ConvNeXt(
-                size, stem: stem, baseWidth: width, channels: channels, height: imageHeight, width: imageWidth, cellSize: cellSize)
-        }
-        return try ResidualNetwork(
-            #require(ResidualNetwork.sizes.first { $0.name == name }), stem: stem, baseWidth: width, channels: channels,
-            height: imageHeight, width: imageWidth, cellSize: cellSize)
+        let shape = try NetworkShape(
+            stem: #require(Stem(rawValue: text("stem"))), baseWidth: integer("base_width"), channels: integer("channels"),
+            height: integer("image_height"), width: integer("image_width"), cellSize: cellSize)
+        return try ConvNeXt.sizeNames.contains(name) ? ConvNeXt(named: name, shape) : ResidualNetwork(named: name, shape)
     }
 
     var isClassifier: Bool { file.entries["labels"] != nil }
@@ -87,7 +81,7 @@ struct Fixture {
             isClassifier
             ? nil
             : MaskedAutoencoder(
-                encoder, decoder: MaskedDecoder(try transformer("decoder_")), maskRatio: try number("mask_ratio"),
+                encoder, decoder: MaskedDecoder(try transformer("decoder_")), masks: MaskChoice(.random, ratio: try number("mask_ratio")),
                 normalizesTargets: try flag("norm_pix_loss"))
         var head: ClassifierHead?
         if isClassifier {

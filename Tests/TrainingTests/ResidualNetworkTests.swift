@@ -122,7 +122,7 @@ import Testing
         let members = try #require(JSON.parse(text).members)
         let expected = Dictionary(uniqueKeysWithValues: members.map { ($0.key, $0.value.array?.compactMap(\.integer) ?? []) })
         let encoder = try ResidualNetwork(size(name), stem: .imagenet, channels: 3, height: 224, width: 224)
-        let head = try encoder.headParameters(ClassifierHead(classes: 1000, pooling: .mean))
+        let head = try encoder.classifierParameters(ClassifierHead(classes: 1000, pooling: .mean))
         let ours = Dictionary(uniqueKeysWithValues: (encoder.parameters() + head).map { ($0.name, $0.storedShape) })
         #expect(ours == expected)
     }
@@ -134,7 +134,7 @@ import Testing
         let expected = Dictionary(uniqueKeysWithValues: members.map { ($0.key, $0.value.array?.compactMap(\.integer) ?? []) })
         let size = try #require(ConvNeXt.sizes.first { $0.name == name })
         let encoder = try ConvNeXt(size, stem: .imagenet, channels: 3, height: 224, width: 224)
-        let head = try encoder.headParameters(ClassifierHead(classes: 1000, pooling: .mean))
+        let head = try encoder.classifierParameters(ClassifierHead(classes: 1000, pooling: .mean))
         let ours = Dictionary(uniqueKeysWithValues: (encoder.parameters() + head).map { ($0.name, $0.storedShape) })
         #expect(ours == expected)
     }

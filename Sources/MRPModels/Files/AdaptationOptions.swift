@@ -1,3 +1,4 @@
+import MRPEngine
 import MRPOptions
 
 /// What loading may change so that a file's weights fit other images.
