@@ -14,8 +14,8 @@ public struct EncoderFamily: Named {
     public let options: [any OptionDeclaration]
     /// Values of `model_type` in configurations of such encoders.
     public let modelTypes: [String]
-    /// Names of the weights in the spellings of others; none: the encoder's own in all of them.
-    public let names: [NameRow]
+    /// Names of the weights in files.
+    public let names: StoredNames
     /// The encoder of one of the sizes for the images that the options describe.
     public let make: @Sendable (_ size: String, Options) throws -> any ImageEncoder
     /// Whether a JSON file says enough of a network to be a configuration.
@@ -27,7 +27,7 @@ public struct EncoderFamily: Named {
 
     /// `describes` nil: a JSON file with one of the `modelTypes`.
     public init(
-        _ name: String, sizes: [String], summary: String, options: [any OptionDeclaration] = [], modelTypes: [String], names: [NameRow],
+        _ name: String, sizes: [String], summary: String, options: [any OptionDeclaration] = [], modelTypes: [String], names: StoredNames,
         describes: (@Sendable (JSON) -> Bool)? = nil, make: @escaping @Sendable (_ size: String, Options) throws -> any ImageEncoder,
         read: @escaping @Sendable (EncoderFile) throws -> any ImageEncoder,
         infer: @escaping @Sendable (WeightFile, _ notes: inout [String]) throws -> (any ImageEncoder)? = { _, _ in nil }

@@ -32,7 +32,8 @@ public enum NetworkOptions {
         "cell_size", side, auto: "just that, 32 with stem imagenet, 8 with cifar", section: .network,
         "Side of the cells by which the images of a convolutional network are masked, in pixels: a multiple of the network's downsampling.")
     public static let depth = Option(
-        "depth", .integer(1...TransformerConfiguration.maximumDepth), auto: "the encoder's", section: .network, "Number of transformer blocks.")
+        "depth", .integer(1...TransformerConfiguration.maximumDepth), auto: "the encoder's", section: .network,
+        "Number of transformer blocks.")
     public static let heads = Option(
         "heads", .integer(1...TransformerConfiguration.maximumWidth), auto: "the encoder's", section: .network, "Attention heads.")
     public static let mlpRatio = Option(

@@ -22,6 +22,8 @@ public struct ObjectiveDescriptor: Named {
     public let make: @Sendable (ObjectiveRequest) throws -> any PretrainingObjective
     /// Names of its weights in the spellings of others, where files keep them.
     public let names: [NameRow]
+    /// Names in checkpoints of its authors' code, whose encoder is read; nil: there are none.
+    public let checkpoint: WrappedNames?
     /// The objective that a configuration describes, nil where it describes none of this kind; no such function: files do not keep it. What
     /// is left out is noted.
     public let read: (@Sendable (ObjectiveFile, _ notes: inout [String]) throws -> (any PretrainingObjective)?)?
@@ -31,7 +33,7 @@ public struct ObjectiveDescriptor: Named {
     public init(
         _ name: String, source: String, remark: String = "", usualMasks: MaskChoice, usualTeacherDecay: Teacher.Decay? = nil,
         options: [any OptionDeclaration] = [], misfit: @escaping @Sendable (any ImageEncoder) -> String? = { _ in nil },
-        names: [NameRow] = [],
+        names: [NameRow] = [], checkpoint: WrappedNames? = nil,
         read: (@Sendable (ObjectiveFile, _ notes: inout [String]) throws -> (any PretrainingObjective)?)? = nil,
         infer: @escaping @Sendable (WeightFile, any ImageEncoder, _ notes: inout [String]) throws -> (any PretrainingObjective)? = {
             _, _, _ in nil
@@ -46,6 +48,7 @@ public struct ObjectiveDescriptor: Named {
         self.options = options
         self.misfit = misfit
         self.names = names
+        self.checkpoint = checkpoint
         self.read = read
         self.infer = infer
         self.make = make
@@ -100,10 +103,12 @@ public struct ObjectiveRequest {
 
 /// The pretraining objectives: one list. A new one is a file with its descriptor, and an entry here.
 public enum Objectives {
-    public static let registry = Registry<ObjectiveDescriptor>("objective", [
-        MaskedAutoencoder.descriptor, SparseMaskedModeling.descriptor, SimMIM.descriptor, MaskFeat.descriptor, BEiT.descriptor,
-        Data2Vec.descriptor, IJEPA.descriptor, TeacherStudent.descriptor, GivenTargets.descriptor,
-    ])
+    public static let registry = Registry<ObjectiveDescriptor>(
+        "objective",
+        [
+            MaskedAutoencoder.descriptor, SparseMaskedModeling.descriptor, SimMIM.descriptor, MaskFeat.descriptor, BEiT.descriptor,
+            Data2Vec.descriptor, IJEPA.descriptor, TeacherStudent.descriptor, GivenTargets.descriptor,
+        ])
 
     /// The objective that the options describe for the model's encoder. A decoder that the model already has goes on.
     public static func make(_ options: Options, for model: Model) throws -> any PretrainingObjective {

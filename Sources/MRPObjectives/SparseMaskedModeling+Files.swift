@@ -15,6 +15,11 @@ extension SparseMaskedModeling {
         "dense_decoder.proj",
     ].map { NameRow($0) }
 
+    /// Of https://github.com/keyu-tian/SparK.
+    static let checkpoint = WrappedNames(
+        "SparK", encoderPrefix: "sparse_encoder.sp_cnn.",
+        decoder: ["mask_tokens", "densify_norms", "densify_projs", "dense_decoder", "imn_m", "imn_s", "norm_black"])
+
     static func read(_ file: ObjectiveFile) throws -> SparseMaskedModeling? {
         guard let json = file.settings, json["name"]?.string == name else { return nil }
         guard let encoder = file.encoder.convolutionalEncoder, let width = json["decoder_width"]?.integer, width >= 1,

@@ -82,7 +82,7 @@ extension SparseMaskedModeling {
         misfit: {
             $0.convolutionalEncoder == nil ? "needs a convolutional network as encoder: a vision transformer takes mae" : nil
         },
-        names: names, read: { file, _ in try read(file) },
+        names: names, checkpoint: checkpoint, read: { file, _ in try read(file) },
         make: { request in
             let former = (request.former as? SparseMaskedModeling)?.decoder
             return try SparseMaskedModeling(

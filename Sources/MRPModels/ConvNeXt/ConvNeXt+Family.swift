@@ -19,9 +19,11 @@ extension ConvNeXt {
             cellSize: shape.cellSize)
     }
 
-    static let names =
-        (["stem.*", "stages.*.downsample.*", "head.norm", "head.fc"]
-        + ["conv_dw", "norm", "mlp.fc1", "mlp.grn", "mlp.fc2"].map { "stages.*.blocks.*." + $0 }).map { NameRow($0) }
+    private static var names: StoredNames {
+        let outer = ["stem.*", "stages.*.downsample.*", "head.norm", "head.fc"]
+        let inner = ["conv_dw", "norm", "mlp.fc1", "mlp.grn", "mlp.fc2"].map { "stages.*.blocks.*." + $0 }
+        return StoredNames((outer + inner).map { NameRow($0) })
+    }
 
     /// The network of a file of timm's.
     private static func infer(_ file: WeightFile, _ notes: inout [String]) throws -> ConvNeXt? {

@@ -20,7 +20,7 @@ extension SizedNetwork {
     static var maximumBaseWidth: Int { 4_096 }
 
     static func sizedFamily(
-        _ name: String, summary: String, names: [NameRow],
+        _ name: String, summary: String, names: StoredNames,
         infer: @escaping @Sendable (WeightFile, _ notes: inout [String]) throws -> (any ImageEncoder)?
     ) -> EncoderFamily {
         EncoderFamily(
@@ -82,7 +82,8 @@ extension SizedNetwork {
     ) throws -> Self {
         let usual = stem == .imagenet ? 224 : 32
         var (height, width) = (usual, usual)
-        if let givenHeight = file.options.given(NetworkOptions.imageHeight), let givenWidth = file.options.given(NetworkOptions.imageWidth) {
+        if let givenHeight = file.options.given(NetworkOptions.imageHeight), let givenWidth = file.options.given(NetworkOptions.imageWidth)
+        {
             (height, width) = (givenHeight, givenWidth)
         } else if let size = file.pretrained["input_size"]?.array?.compactMap(\.integer), size.count == 3 {
             (height, width) = (size[1], size[2])

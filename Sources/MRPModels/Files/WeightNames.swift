@@ -36,3 +36,34 @@ public struct NameRow: Sendable {
         }
     }
 }
+
+/// The names of the weights of an encoder as others store them.
+public struct StoredNames: Sendable {
+    public let rows: [NameRow]
+    /// Begins the encoder's names on the hub; files of base models lack it. Empty: there are no such files.
+    public let hubPrefix: String
+    /// Stored names, without the prefix, of weights that are of no use here.
+    public let unused: Set<String>
+
+    public init(_ rows: [NameRow], hubPrefix: String = "", unused: Set<String> = []) {
+        self.rows = rows
+        self.hubPrefix = hubPrefix
+        self.unused = unused
+    }
+}
+
+/// Names in checkpoints of a method's own code, which hold the encoder beside other parts.
+public struct WrappedNames: Sendable {
+    /// The method's name, for remarks.
+    public let method: String
+    /// Begins the names of the encoder's weights.
+    public let encoderPrefix: String
+    /// First components of the names of the decoder, which is not read.
+    public let decoder: Set<String>
+
+    public init(_ method: String, encoderPrefix: String, decoder: Set<String>) {
+        self.method = method
+        self.encoderPrefix = encoderPrefix
+        self.decoder = decoder
+    }
+}

@@ -21,9 +21,10 @@ extension ResidualNetwork {
     }
 
     /// Stem, four stages of blocks of two or three layers, and classifier.
-    static var names: [NameRow] {
+    private static var names: StoredNames {
         let inner = (1...3).flatMap { ["conv\($0)", "bn\($0)"] } + ["downsample.*"]
-        return (["conv1", "bn1", "fc"] + (1...4).flatMap { stage in inner.map { "layer\(stage).*.\($0)" } }).map { NameRow($0) }
+        let layers = (1...4).flatMap { stage in inner.map { "layer\(stage).*.\($0)" } }
+        return StoredNames((["conv1", "bn1", "fc"] + layers).map { NameRow($0) })
     }
 
     /// The network of a file of torchvision, timm or SparK.

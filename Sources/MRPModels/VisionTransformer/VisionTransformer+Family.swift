@@ -49,12 +49,14 @@ extension VisionTransformer {
         return VisionTransformer(geometry: geometry, transformer: transformer, epsilon: options[NetworkOptions.layerNormEps])
     }
 
-    static let names =
+    private static let names = StoredNames(
         [
             NameRow("cls_token", hub: "vit.embeddings.cls_token"), NameRow("pos_embed", hub: "vit.embeddings.position_embeddings"),
             NameRow("patch_embed.proj", hub: "vit.embeddings.patch_embeddings.projection"), NameRow("norm", hub: "vit.layernorm"),
             NameRow("fc_norm"), NameRow("head", hub: "classifier"),
         ]
-        + transformerBlockNames(
-            "blocks.*", hub: "vit.encoder.layer.*", transformers5: "vit.layers.*", transformers5Saved: "vit.encoder.layer.*")
+            + transformerBlockNames(
+                "blocks.*", hub: "vit.encoder.layer.*", transformers5: "vit.layers.*", transformers5Saved: "vit.encoder.layer.*"),
+        // The pooler of transformers' ViTModel takes part in no classifier.
+        hubPrefix: "vit.", unused: ["pooler.dense.weight", "pooler.dense.bias"])
 }

@@ -34,7 +34,8 @@ public struct VisionTransformer: Equatable, Sendable {
         var list = [
             ParameterSpecification("cls_token", [width], .normal(std: 0.02), role: .token, storedShape: [1, 1, width]),
             ParameterSpecification(
-                "pos_embed", [rows, width], positions == .sinCos ? table : .normal(std: 0.02), role: .position, storedShape: [1, rows, width],
+                "pos_embed", [rows, width], positions == .sinCos ? table : .normal(std: 0.02), role: .position,
+                storedShape: [1, rows, width],
                 isTrainable: positions == .learned),
             ParameterSpecification(
                 "patch_embed.proj.weight", [width, values], .xavierUniform,

@@ -29,9 +29,7 @@ struct ModelReader {
         }
         let absent = try WeightCheck(weights, adaptation, path: source.path).absent()
         let model = try adaptation.target.model()
-        model.notes += absent.notes
-        model.notes += weights.ignored.map { "'\($0)' is left out: no use for it" }
-        if weights.sparkCount > 0 { model.notes.append("the decoder of SparK (\(weights.sparkCount) tensors) is left out") }
+        model.notes += absent.notes + weights.notes
         for specification in try adaptation.target.specifications() {
             guard let tensor = model.parameters[specification.name] else { continue }
             if absent.names.contains(specification.name) || adaptation.isFresh(specification) {

@@ -23,7 +23,7 @@ struct NameTable {
 
     init() {
         let all =
-            Encoders.registry.all.flatMap(\.names) + Objectives.registry.all.flatMap(\.names) + Heads.registry.all.flatMap(\.names)
+            Encoders.registry.all.flatMap(\.names.rows) + Objectives.registry.all.flatMap(\.names) + Heads.registry.all.flatMap(\.names)
         rows = Dictionary(all.map { ($0.name, $0) }) { first, _ in first }
         var patterns: [WeightNames: [String: Found]] = [:]
         for names in WeightNames.allCases {

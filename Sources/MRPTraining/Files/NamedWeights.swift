@@ -1,5 +1,6 @@
 import MRPEngine
 import MRPModels
+import MRPObjectives
 
 /// The tensors of a source under our names, and the spelling that was recognised.
 struct NamedWeights: WeightShapes {
@@ -16,72 +17,76 @@ struct NamedWeights: WeightShapes {
     let weights: [String: [Part]]
     /// Stored names that mean nothing to us, sorted.
     let unknown: [String]
-    /// Stored names that are known to be of no use for an encoder, sorted.
-    let ignored: [String]
-    /// How many tensors belong to the decoder of SparK, which is read by nothing here.
-    let sparkCount: Int
-
-    /// What wrappers put before every name, and what base models of transformers leave out.
-    private static let removed = ["", "module.", "model.", spark, "module." + spark]
-    private static let added = ["", "vit."]
-    /// SparK's name for its encoder (https://github.com/keyu-tian/SparK), and what stands beside it in a checkpoint.
-    private static let spark = "sparse_encoder.sp_cnn."
-    private static let sparkDecoder: Set<Substring> = [
-        "mask_tokens", "densify_norms", "densify_projs", "dense_decoder", "imn_m", "imn_s", "norm_black",
-    ]
-
-    /// The pooler of transformers' ViTModel takes part in no classifier.
-    private static let useless: Set<String> = ["pooler.dense.weight", "pooler.dense.bias"]
+    /// Remarks on tensors that are known to be of no use for an encoder.
+    let notes: [String]
 
     /// Recognises the spelling: the one that explains most names. nil when none explains any.
     init?(_ source: WeightSource) {
         let table = NameTable()
-        var best: (count: Int, names: WeightNames, removed: String, added: String)?
-        for names in WeightNames.allCases {
-            for removed in Self.removed {
-                for added in Self.added where added.isEmpty || names != .timm {
-                    let count = source.tensors.keys.reduce(0) { sum, name in
-                        sum + (Self.weight(name, names, removed, added, table) == nil ? 0 : 1)
-                    }
-                    if count > best?.count ?? 0 { best = (count, names, removed, added) }
-                }
-            }
-        }
-        guard let best else { return nil }
-        spelling = best.names
-        self.table = table
-        var weights: [String: [Part]] = [:]
-        var (unknown, ignored): ([String], [String]) = ([], [])
-        let wrapper = best.removed.hasSuffix(Self.spark) ? String(best.removed.dropLast(Self.spark.count)) : nil
-        var sparkCount = 0
+        let families = Encoders.registry.all.map(\.names)
+        let wrappers = Objectives.registry.all.compactMap(\.checkpoint)
+        guard let prefixes = Self.prefixes(source, table, families, wrappers) else { return nil }
+        let wrapper = wrappers.first { prefixes.removed.hasSuffix($0.encoderPrefix) }
+        let outer = wrapper.map { String(prefixes.removed.dropLast($0.encoderPrefix.count)) } ?? ""
+        var (weights, unknown, unused, decoderCount): ([String: [Part]], [String], [String], Int) = ([:], [], [], 0)
         // torch counts the batches that a batch norm has seen; nothing that it computes with the default momentum depends on it.
         for (stored, tensor) in source.tensors where !stored.hasSuffix(".num_batches_tracked") {
-            if let found = Self.weight(stored, best.names, best.removed, best.added, table) {
+            if let found = Self.weight(stored, prefixes, table) {
                 weights[found.name, default: []].append(Part(stored: stored, part: found.part, parts: found.parts, tensor: tensor))
-            } else if let bare = Self.without(best.removed, stored), Self.useless.contains(Self.without("vit.", bare) ?? bare) {
-                ignored.append(stored)
-            } else if let bare = wrapper.flatMap({ Self.without($0, stored) }), Self.sparkDecoder.contains(bare.prefix { $0 != "." }) {
-                sparkCount += 1
+            } else if let bare = Self.without(prefixes.removed, stored), families.contains(where: { $0.isUnused(bare) }) {
+                unused.append(stored)
+            } else if let bare = Self.without(outer, stored), wrapper?.decoder.contains(String(bare.prefix { $0 != "." })) == true {
+                decoderCount += 1
             } else {
                 unknown.append(stored)
             }
         }
+        spelling = prefixes.names
+        self.table = table
         self.weights = weights.mapValues { $0.sorted { $0.part < $1.part } }
         self.unknown = unknown.sorted()
-        self.ignored = ignored.sorted()
-        self.sparkCount = sparkCount
+        var notes = unused.sorted().map { "'\($0)' is left out: no use for it" }
+        if decoderCount > 0, let wrapper { notes.append("the decoder of \(wrapper.method) (\(decoderCount) tensors) is left out") }
+        self.notes = notes
+    }
+
+    // MARK: Names
+
+    /// A spelling, what wrappers put before every name, and what files of base models leave out.
+    private struct Prefixes {
+        let names: WeightNames
+        let removed: String
+        let added: String
+    }
+
+    private static func prefixes(
+        _ source: WeightSource, _ table: NameTable, _ families: [StoredNames], _ wrappers: [WrappedNames]
+    ) -> Prefixes? {
+        let wrapped = wrappers.map(\.encoderPrefix)
+        let removed = ["", "module.", "model."] + wrapped + wrapped.map { "module." + $0 }
+        let added = [""] + families.map(\.hubPrefix).filter { !$0.isEmpty }
+        var best: (count: Int, prefixes: Prefixes)?
+        for names in WeightNames.allCases {
+            for removed in removed {
+                for added in added where added.isEmpty || names != .timm {
+                    let prefixes = Prefixes(names: names, removed: removed, added: added)
+                    let count = source.tensors.keys.count { weight($0, prefixes, table) != nil }
+                    if count > best?.count ?? 0 { best = (count, prefixes) }
+                }
+            }
+        }
+        return best?.prefixes
     }
 
     private static func without(_ prefix: String, _ name: String) -> String? {
         name.hasPrefix(prefix) ? String(name.dropFirst(prefix.count)) : nil
     }
 
-    private static func weight(
-        _ stored: String, _ names: WeightNames, _ removed: String, _ added: String, _ table: NameTable
-    ) -> NameTable.Found? {
-        guard let bare = without(removed, stored) else { return nil }
+    private static func weight(_ stored: String, _ prefixes: Prefixes, _ table: NameTable) -> NameTable.Found? {
+        guard let bare = without(prefixes.removed, stored) else { return nil }
         // A base model lacks the prefix of the encoder only.
-        return table.weight(stored: added + bare, in: names) ?? (added.isEmpty ? nil : table.weight(stored: bare, in: names))
+        return table.weight(stored: prefixes.added + bare, in: prefixes.names)
+            ?? (prefixes.added.isEmpty ? nil : table.weight(stored: bare, in: prefixes.names))
     }
 
     /// The pieces in which the file should have a weight.
@@ -109,5 +114,12 @@ struct NamedWeights: WeightShapes {
             }
             return max(depth, number < 1 << 20 ? number + 1 : 0)
         }
+    }
+}
+
+extension StoredNames {
+    /// Whether a stored name, with or without the prefix, is that of a weight without use.
+    fileprivate func isUnused(_ name: String) -> Bool {
+        unused.contains(name) || name.hasPrefix(hubPrefix) && unused.contains(String(name.dropFirst(hubPrefix.count)))
     }
 }
