@@ -4,8 +4,9 @@ import MRPOptions
 public enum NetworkOptions {
     private static let side = OptionType.integer(1...65_536)
 
-    public static let encoder = Option(
-        "encoder", .name(among: Encoders.names), default: "vit_tiny", section: .network, Encoders.summary)
+    public static var encoder: Option<String> {
+        Option("encoder", .name(among: Encoders.names), default: "vit_tiny", section: .network, Encoders.summary)
+    }
     public static let imageSize = Option(
         "image_size", side, default: imageHeight.defaultValue, section: .network,
         "Height and width of the images that the network sees; setting it sets both.", sides: [imageHeight, imageWidth])
@@ -60,10 +61,15 @@ public enum NetworkOptions {
         "head_deviation", .number(0...), auto: "as is usual for the encoder, 0.01 where it is frozen", section: .network,
         "Deviation of a fresh classifier's weights (He et al. 2021: 2e-5, for long fine-tuning).")
 
-    public static let all: [any OptionDeclaration] = [
-        encoder, imageSize, imageHeight, imageWidth, channels, patchSize, patchHeight, patchWidth, width, stem, cellSize, depth, heads,
-        mlpRatio, layerNormEps, decoderWidth, decoderDepth, decoderHeads, pooling, classes, headStd,
-    ]
+    /// Those of all networks, then what else a family reads.
+    public static var all: [any OptionDeclaration] {
+        let common: [any OptionDeclaration] = [
+            encoder, imageSize, imageHeight, imageWidth, channels, patchSize, patchHeight, patchWidth, width, stem, cellSize, depth, heads,
+            mlpRatio, layerNormEps, decoderWidth, decoderDepth, decoderHeads, pooling, classes, headStd,
+        ]
+        let keys = Set(common.map(\.definition.key))
+        return common + Encoders.registry.all.flatMap(\.options).filter { !keys.contains($0.definition.key) }
+    }
 }
 
 extension Options {
