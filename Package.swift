@@ -37,7 +37,7 @@ let package = Package(
         .target(name: "MRPEngine", dependencies: ["CMRPKernels"], swiftSettings: swiftFlags),
         .target(name: "MRPModels", dependencies: ["MRPEngine"], swiftSettings: swiftFlags),
         .target(name: "MRPObjectives", dependencies: ["MRPModels"], swiftSettings: swiftFlags),
-        .target(name: "MRPData", dependencies: ["MRPEngine", "CMRPImage", "CMRPKernels"], swiftSettings: swiftFlags),
+        .target(name: "MRPData", dependencies: ["MRPEngine", "CMRPImage", "CMRPKernels"], swiftSettings: [.swiftLanguageMode(.v6)]),
         .target(
             name: "MRPTraining", dependencies: ["MRPObjectives", "MRPData", "CMRPImage", "CMRPKernels"], swiftSettings: swiftFlags),
         .target(name: "MRPLab", dependencies: ["MRPEngine", "CMRPKernels"], swiftSettings: testableFlags),
