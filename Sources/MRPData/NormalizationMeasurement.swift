@@ -2,8 +2,8 @@ import CMRPImage
 import MRPEngine
 
 extension Normalization {
-    /// Mean and deviation of at most `maximumImages` images, evenly spaced over the dataset: the same images at every call. Values are
-    /// rounded to float; a channel that is constant gets deviation 1. With `skipsUnreadable`, images that cannot be read are left out.
+    /// Mean and std of at most `maximumImages` images, evenly spaced over the dataset: the same images at every call. Values are
+    /// rounded to float; a channel that is constant gets std 1. With `skipsUnreadable`, images that cannot be read are left out.
     /// `poll` is called and `cancel` polled between images; nil is returned when it becomes nonzero. Errors: those of loading an image.
     public static func measured(
         on dataset: ImageDataset, maximumImages: Int = 10_000, skipsUnreadable: Bool = false, cancel: UnsafePointer<Int32>? = nil,
@@ -60,6 +60,6 @@ private struct ChannelSums {
             let variance = total / pixels - mean * mean
             return variance > 1e-12 * max(1, mean * mean) ? Float(variance.squareRoot()) : 1
         }
-        return Normalization(mean: mean.map { Double(Float($0)) }, deviation: std.map(Double.init))
+        return Normalization(mean: mean.map { Double(Float($0)) }, std: std.map(Double.init))
     }
 }

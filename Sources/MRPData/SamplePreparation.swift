@@ -31,7 +31,7 @@ final class SamplePreparation {
         for type in PixelType.allCases {
             for c in 0..<channels {
                 let row = Int(type.rawValue) * 2 * channels
-                let (mean, std) = (Double(Float(normalization.mean[c])), Double(Float(normalization.deviation[c])))
+                let (mean, std) = (Double(Float(normalization.mean[c])), Double(Float(normalization.std[c])))
                 table[row + c] = Float(1 / (type.range * std))
                 table[row + channels + c] = Float(-mean / std)
             }

@@ -23,20 +23,20 @@ enum Pipeline {
     private static func normalization(
         _ dataset: ImageDataset, _ options: Options, cancel: UnsafePointer<Int32>?, poll: (() -> Void)?
     ) throws -> Normalization? {
-        let (mean, deviation) = (options.optionalNumbers("mean"), options.optionalNumbers("std"))
-        for (name, given) in [("mean", mean), ("std", deviation)] {
+        let (mean, std) = (options.optionalNumbers("mean"), options.optionalNumbers("std"))
+        for (name, given) in [("mean", mean), ("std", std)] {
             if let given, given.count != dataset.channels {
                 throw MRPError(.argument, "\(name) has \(given.count) numbers, the images have \(dataset.channels) channels")
             }
         }
-        if let bad = deviation?.first(where: { $0 <= 0 }) { throw MRPError(.argument, "std \(bad) must be positive") }
-        if let mean, let deviation { return Normalization(mean: mean, deviation: deviation) }
+        if let bad = std?.first(where: { $0 <= 0 }) { throw MRPError(.argument, "std \(bad) must be positive") }
+        if let mean, let std { return Normalization(mean: mean, std: std) }
         let heartbeat = poll.map { Heartbeat($0) }
         guard
             let measured = try Normalization.measured(
                 on: dataset, skipsUnreadable: skipsUnreadable(options), cancel: cancel, poll: heartbeat?.beat)
         else { return nil }
-        return Normalization(mean: mean ?? measured.mean, deviation: deviation ?? measured.deviation)
+        return Normalization(mean: mean ?? measured.mean, std: std ?? measured.std)
     }
 
     static func normalization(_ model: Model) -> Normalization {

@@ -120,7 +120,7 @@ import Testing
             }
             let mean = sum / n
             #expect(abs(Double(measured.mean[c]) - mean) < 1e-6)
-            #expect(abs(Double(measured.deviation[c]) - (square / n - mean * mean).squareRoot()) < 1e-6)
+            #expect(abs(Double(measured.std[c]) - (square / n - mean * mean).squareRoot()) < 1e-6)
         }
     }
 
@@ -129,12 +129,12 @@ import Testing
         let dataset = try ArrayDataset(
             pixels: pixels, type: .uint8, layout: .channelsFirst, count: 1, channels: 1, size: ImageSize(height: 4, width: 4))
         let measured = try #require(try Normalization.measured(on: dataset))
-        #expect(measured.deviation == [1] && abs(measured.mean[0] - 0.2) < 1e-7)
+        #expect(measured.std == [1] && abs(measured.mean[0] - 0.2) < 1e-7)
     }
 
     @Test func refuseNonsense() {
-        func check(_ mean: [Double], _ deviation: [Double]) throws {
-            try Normalization(mean: mean, deviation: deviation).check(channels: mean.count)
+        func check(_ mean: [Double], _ std: [Double]) throws {
+            try Normalization(mean: mean, std: std).check(channels: mean.count)
         }
         expectError(.argument, "std 0.0 of channel 1 is not above 0") { try check([0, 0], [1, 0]) }
         expectError(.argument, "std 1e-60 of channel 0 is not above 0") { try check([0], [1e-60]) }

@@ -20,7 +20,7 @@ import Testing
         let dataset = try patterned(37, height: 20, width: 24)
         let loader = try BatchLoader(
             dataset, augmentation: augmentation,
-            normalization: Normalization(mean: [0.485, 0.456, 0.406], deviation: [0.229, 0.224, 0.225]),
+            normalization: Normalization(mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225]),
             options: LoaderOptions(batchSize: 8, seed: 11, threads: 2))
         return String(fingerprint(try take(loader, 9)), radix: 16)
     }

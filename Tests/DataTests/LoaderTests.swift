@@ -91,7 +91,7 @@ private final class SlowDataset: ImageDataset {
 
     @Test(arguments: [0, 1, 3]) func normalisesIntoPlanes(threads: Int) throws {
         let dataset = try patterned(6, channels: 4, height: 5, width: 9)
-        let normalization = Normalization(mean: [0.1, 0.2, 0.3, 0.4], deviation: [0.5, 0.25, 0.125, 1])
+        let normalization = Normalization(mean: [0.1, 0.2, 0.3, 0.4], std: [0.5, 0.25, 0.125, 1])
         var options = LoaderOptions.evaluation(batchSize: 4, threads: threads)
         options.queueDepth = 2
         let batches = try take(BatchLoader(dataset, normalization: normalization, options: options), 10)
@@ -102,7 +102,7 @@ private final class SlowDataset: ImageDataset {
             for c in 0..<4 {
                 for y in 0..<5 {
                     for x in 0..<9 {
-                        let expected = (Double(pattern(i, c, y, x)) / 255 - normalization.mean[c]) / normalization.deviation[c]
+                        let expected = (Double(pattern(i, c, y, x)) / 255 - normalization.mean[c]) / normalization.std[c]
                         #expect(abs(Double(pixels[at]) - expected) < 2e-6)
                         at += 1
                     }

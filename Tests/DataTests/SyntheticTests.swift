@@ -50,7 +50,7 @@ import Testing
         #expect(dataset.bytes.count == 12 * channels * height * width)
         #expect(dataset.classNames.count == classes)
         let normalization = try #require(try Normalization.measured(on: dataset))
-        for std in normalization.deviation { #expect(std > 0.05 && std < 0.5) }
+        for std in normalization.std { #expect(std > 0.05 && std < 0.5) }
     }
 
     @Test func refusesNumbersOutOfRange() {

@@ -1,4 +1,4 @@
-/* What augmentations do to 8-bit pixels, with the arithmetic and the rounding of Pillow 13 (ImageOps, ImageEnhance, Image.transform): the
+/* Augmentations of 8-bit pixels, with the arithmetic and the rounding of Pillow 13 (ImageOps, ImageEnhance, Image.transform): the
  * same bytes. Nothing here allocates; shapes were checked by the caller. */
 #ifndef MI_ADJUST_H
 #define MI_ADJUST_H
