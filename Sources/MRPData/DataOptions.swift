@@ -82,6 +82,12 @@ public enum DataOptions {
         "unreadable_images", .choice(UnreadableImages.self), default: .refuse, section: .data,
         "What training does with an image that cannot be read or decoded: refuse stops with its name, skip takes the next image and names it in the log."
     )
+    public static var sampler: Option<String> {
+        let list = Samplers.registry.all.map { "\($0.name), \($0.summary)" }
+        return Option(
+            "sampler", .name(among: Samplers.registry.names), default: ShuffledSampler.descriptor.name, section: .data,
+            "Order of the training images in an epoch: \(list.joined(separator: "; ")).")
+    }
     public static let loaderThreads = Option(
         "loader_threads", .integer(0...256), default: 1, section: .run,
         "Background threads that prepare images. Results do not depend on it.")
@@ -90,10 +96,12 @@ public enum DataOptions {
         augmentation, cropPadding, cropScaleMin, cropScaleMax, mean, std, cacheBytes, syntheticClasses, syntheticSingleView,
         syntheticFirstImage,
     ]
-    public static let pixels: [any OptionDeclaration] = [
-        randAugment, colorJitter, hueJitter, randomErasing, erasingMode, mixup, cutmix, mixProbability, mixSwitchProbability,
-        unreadableImages,
-    ]
+    public static var pixels: [any OptionDeclaration] {
+        [
+            randAugment, colorJitter, hueJitter, randomErasing, erasingMode, mixup, cutmix, mixProbability, mixSwitchProbability,
+            unreadableImages, sampler,
+        ]
+    }
 }
 
 /// What training does with an image that cannot be read or decoded.

@@ -13,13 +13,20 @@ public protocol ImageDataset: AnyObject {
     var labels: UnsafeBufferPointer<Int32>? { get }
     /// Makes image `index` (in 0 ..< count) the workspace's current image. Errors: `.io`, `.format`, `.memory`, `.unsupported`.
     func load(_ index: Int, into workspace: ImageWorkspace) throws
-    /// What to call image `index` in an error: its file, or its number.
+    /// The name of image `index` in an error: its file, or its number.
     func name(of index: Int) -> String
+    /// True when every image has a pixel mask, which `loadTarget` gives.
+    var hasTargets: Bool { get }
+    /// Makes the pixel mask of image `index`, which is the workspace's current image, the workspace's target: `showTarget`, or `makeTarget`
+    /// and `replaceTarget`. It has one id (class or instance) per pixel of the image. Errors: as `load`.
+    func loadTarget(_ index: Int, into workspace: ImageWorkspace) throws
 }
 
 extension ImageDataset {
     public var classCount: Int { classNames.count }
     public func name(of index: Int) -> String { "image \(index)" }
+    public var hasTargets: Bool { false }
+    public func loadTarget(_ index: Int, into workspace: ImageWorkspace) throws {}
 }
 
 /// Labels in memory of their own, checked.

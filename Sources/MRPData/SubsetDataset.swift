@@ -48,6 +48,12 @@ public final class SubsetDataset: ImageDataset {
         try base.load(Int(indices[index]), into: workspace)
     }
 
+    public var hasTargets: Bool { base.hasTargets }
+
+    public func loadTarget(_ index: Int, into workspace: ImageWorkspace) throws {
+        try base.loadTarget(Int(indices[index]), into: workspace)
+    }
+
     public func name(of index: Int) -> String { base.name(of: Int(indices[index])) }
 }
 
@@ -76,7 +82,7 @@ extension SubsetDataset {
         let taken = try PixelMemory(bytes: total, for: "\(total) marks")
         let shuffled = order.typed(Int64.self), mark = taken.typed(UInt8.self)
         mark.initialize(repeating: 0)
-        shuffle(shuffled, seed: seed, purpose: .subset, round: 0)
+        writeShuffled(shuffled, seed: seed, purpose: .subset, round: 0)
         var left = quota
         for index in shuffled {
             let label = Int(base.labels?[Int(index)] ?? 0)
@@ -98,7 +104,7 @@ extension SubsetDataset {
         return (try collect(1, count), wantRest ? try collect(0, total - count) : nil)
     }
 
-    /// How many images of each class; they add up to `count`.
+    /// Number of images of each class; they add up to `count`.
     private static func quotas(_ base: ImageDataset, count: Int) -> [Int] {
         guard let labels = base.labels else { return [count] }
         var sizes = [Int](repeating: 0, count: base.classCount)

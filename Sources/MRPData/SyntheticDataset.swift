@@ -8,7 +8,7 @@ import MRPEngine
 /// The images are the numbers `firstImage ..< firstImage + count` of one endless sequence that the seed fixes, so that training and test
 /// sets with the same seed and apart in `firstImage` share their classes and no image. Image i has label i % classes.
 public final class SyntheticDataset: ImageDataset {
-    /// Which parts an image shows, and where (pixels; row and column of the centre).
+    /// The parts that an image shows, with their places in pixels (row and column of the centre).
     public struct Scene: Sendable {
         public struct Part: Sendable {
             public let row: Float
@@ -92,7 +92,7 @@ public final class SyntheticDataset: ImageDataset {
     /// The images themselves: count x height x width x channels.
     public var bytes: UnsafeRawBufferPointer { UnsafeRawBufferPointer(start: pixels.base, count: pixels.bytes) }
 
-    /// What image `index` shows; nil when there is no such image.
+    /// The parts of image `index`; nil without such an image.
     public func scene(of index: Int) -> Scene? {
         guard index >= 0, index < count else { return nil }
         let r = records.typed(mi_synthetic_record.self)[index]

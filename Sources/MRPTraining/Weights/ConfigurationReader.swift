@@ -105,7 +105,7 @@ struct ConfigurationReader {
         guard mean.count == channels, deviation.count == channels, deviation.allSatisfy({ $0 > 0 }) else {
             throw MRPError(.format, "mean and std of the configuration do not fit \(channels) channels")
         }
-        result.normalization = Normalization(mean: mean, deviation: deviation)
+        result.normalization = Normalization(mean: mean, std: deviation)
     }
 }
 

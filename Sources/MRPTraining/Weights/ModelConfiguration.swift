@@ -54,7 +54,7 @@ enum ModelConfiguration {
         if let objective = model.objective.flatMap(Objectives.json) { members.append(("objective", objective)) }
         if let normalization = model.normalization {
             members.append(("mean", .array(normalization.mean.map { .number($0) })))
-            members.append(("std", .array(normalization.deviation.map { .number($0) })))
+            members.append(("std", .array(normalization.std.map { .number($0) })))
         }
         if let head = model.head {
             members.append(("classes", .integer(head.classes)))

@@ -26,7 +26,7 @@ struct ShapeReader {
         guard let mean = pretrained["mean"]?.array?.compactMap(\.number), let deviation = pretrained["std"]?.array?.compactMap(\.number),
             mean.count == channels, deviation.count == channels, deviation.allSatisfy({ $0 > 0 })
         else { return nil }
-        return Normalization(mean: mean, deviation: deviation)
+        return Normalization(mean: mean, std: deviation)
     }
 
     func description() throws -> ModelDescription {
