@@ -1,5 +1,6 @@
 import CMRPImage
 import MRPEngine
+import MRPOptions
 
 /// Mixup (Zhang et al. 2018) and cutmix (Yun et al. 2019) of a batch, as timm's Mixup in its mode "batch": one draw for the whole batch, each
 /// image is mixed with its mirror place in the batch. For any number of channels.

@@ -100,7 +100,7 @@ public enum DataOptions {
         [
             randAugment, colorJitter, hueJitter, randomErasing, erasingMode, mixup, cutmix, mixProbability, mixSwitchProbability,
             unreadableImages, sampler,
-        ]
+        ] + Samplers.registry.all.flatMap(\.options)
     }
 }
 

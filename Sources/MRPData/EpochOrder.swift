@@ -10,7 +10,7 @@ final class EpochOrder {
     private let dataset: ImageDataset
     private let options: LoaderOptions
     private let examples: Int
-    private let memory: PixelMemory
+    private let memory: Memory
     private var epoch = -1
 
     /// Errors: `.argument` when an epoch has no batch, `.memory`.
@@ -25,8 +25,8 @@ final class EpochOrder {
             throw MRPError(.argument, "batch_size \(options.batchSize) is larger than \(source) of \(examples) images")
         }
         capacity = min(options.slice.count, examples)
-        let bytes = try checkedProduct([examples, 8], "the order of \(examples) images")
-        memory = try PixelMemory(bytes: bytes, for: "the order of \(examples) images")
+        let bytes = try checkedProduct([examples, 8], "the order of \(examples) images", code: .argument)
+        memory = try Memory(bytes: bytes, for: "the order of \(examples) images")
     }
 
     /// Fills in which images a batch has. An error of the sampler becomes the batch's.

@@ -18,7 +18,7 @@ final class ImageBuffers {
     /// Packed memory of `size` for the next image; `type` is an element type of mi_image.h. Errors: `.memory`.
     func make(_ size: ImageSize, channels: Int, type: Int32) throws -> PixelView {
         let bytes = try checkedProduct(
-            [size.height, size.width, channels, Int(mi_element_bytes(type))], "an image of \(size) x \(channels)")
+            [size.height, size.width, channels, Int(mi_element_bytes(type))], "an image of \(size) x \(channels)", code: .argument)
         return PixelView(
             try memories[free].reserve(bytes, for: "an image of \(size) x \(channels)"), size, channels: channels, elementType: type)
     }

@@ -8,7 +8,7 @@ final class LoaderSlot {
     let targets: UnsafeMutableBufferPointer<Int32>
     let labels: UnsafeMutableBufferPointer<Int32>
     let indices: UnsafeMutableBufferPointer<Int64>
-    private let memories: [PixelMemory]
+    private let memories: [Memory]
     var bytes: Int { memories.reduce(0) { $0 + $1.bytes } }
     var epoch = 0
     var step = 0
@@ -21,9 +21,9 @@ final class LoaderSlot {
 
     /// Memory for `capacity` samples. Errors: `.argument`, `.memory`.
     init(capacity: Int, valuesPerSample: Int, idsPerSample: Int) throws {
-        func memory<Element>(_ perSample: Int, of _: Element.Type, _ purpose: String) throws -> PixelMemory {
-            let bytes = try checkedProduct([capacity, perSample, MemoryLayout<Element>.stride], "a batch of \(capacity)")
-            return try PixelMemory(bytes: bytes, for: "\(capacity) \(purpose)")
+        func memory<Element>(_ perSample: Int, of _: Element.Type, _ purpose: String) throws -> Memory {
+            let bytes = try checkedProduct([capacity, perSample, MemoryLayout<Element>.stride], "a batch of \(capacity)", code: .argument)
+            return try Memory(bytes: bytes, for: "\(capacity) \(purpose)")
         }
         memories = [
             try memory(valuesPerSample, of: Float.self, "images of a batch"), try memory(idsPerSample, of: Int32.self, "pixel masks"),

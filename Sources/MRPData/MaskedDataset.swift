@@ -15,7 +15,7 @@ public final class MaskedDataset: ImageDataset {
     public var labels: UnsafeBufferPointer<Int32>? { base.labels }
     public var hasTargets: Bool { true }
 
-    private let owned: PixelMemory?
+    private let owned: Memory?
     private let ids: UnsafeRawPointer
     private let release: (() -> Void)?
     private var bytesPerMask: Int { maskSize.height * maskSize.width * type.bytes }
@@ -37,10 +37,10 @@ public final class MaskedDataset: ImageDataset {
         guard Int(bitPattern: masks) % type.bytes == 0 else {
             throw MRPError(.argument, "the array of masks is not aligned to its \(type.bytes)-byte elements")
         }
-        let total = try checkedProduct([count, size.height, size.width, type.bytes], "an array of \(count) masks of \(size)")
+        let total = try checkedProduct([count, size.height, size.width, type.bytes], "an array of \(count) masks of \(size)", code: .argument)
         (self.base, maskSize, self.type, self.fill, self.release) = (base, size, type, fill, release)
         if release == nil {
-            let memory = try PixelMemory(bytes: total, for: "\(count) masks of \(size)")
+            let memory = try Memory(bytes: total, for: "\(count) masks of \(size)")
             memory.base.copyMemory(from: masks, byteCount: total)
             (owned, ids) = (memory, UnsafeRawPointer(memory.base))
         } else {

@@ -11,7 +11,7 @@ final class SamplePreparation {
     private let options: LoaderOptions
     private let size: ImageSize
     private let channels: Int
-    private let normalization: PixelMemory
+    private let normalization: Memory
 
     init(
         _ dataset: ImageDataset, _ augmentations: [Augmentation], _ normalization: Normalization, _ options: LoaderOptions,
@@ -19,14 +19,14 @@ final class SamplePreparation {
     ) throws {
         (self.dataset, self.augmentations, self.options, self.size) = (dataset, augmentations, options, size)
         channels = dataset.channels
-        valuesPerView = try checkedProduct([channels, size.height, size.width], "an image of \(channels) x \(size)")
+        valuesPerView = try checkedProduct([channels, size.height, size.width], "an image of \(channels) x \(size)", code: .argument)
         idsPerView = dataset.hasTargets ? size.height * size.width : 0
         self.normalization = try Self.table(normalization, channels: channels)
     }
 
     /// Rows of scale and shift per pixel type: x * scale + shift = (x / range - mean) / std, with mean and std rounded to float.
-    private static func table(_ normalization: Normalization, channels: Int) throws -> PixelMemory {
-        let memory = try PixelMemory(bytes: PixelType.allCases.count * 2 * channels * 4, for: "the normalization of \(channels) channels")
+    private static func table(_ normalization: Normalization, channels: Int) throws -> Memory {
+        let memory = try Memory(bytes: PixelType.allCases.count * 2 * channels * 4, for: "the normalization of \(channels) channels")
         let table = memory.typed(Float.self)
         for type in PixelType.allCases {
             for c in 0..<channels {

@@ -53,7 +53,7 @@ enum Pipeline {
     ) throws -> BatchLoader {
         let normalization = normalization(model)
         var settings = LoaderOptions(
-            batchSize: slice.total, seed: options.seed, sampler: try Samplers.registry.entry(options[DataOptions.sampler]).make(dataset),
+            batchSize: slice.total, seed: options.seed, sampler: try Samplers.registry.entry(options[DataOptions.sampler]).make(dataset, options),
             threads: options[DataOptions.loaderThreads])
         settings.slice = slice
         settings.skipsUnreadable = skipsUnreadable(options)
@@ -108,15 +108,6 @@ enum Pipeline {
             let mode = options[DataOptions.erasingMode, phase]
             augmentation.finishing.append(RandomErasing(probability: probability, mode: mode))
         }
-    }
-
-    /// How fine-tuning mixes the images of a batch; nil when it does not.
-    static func mixing(_ options: Options) -> BatchMixing? {
-        let (mixup, cutmix) = (options[DataOptions.mixup], options[DataOptions.cutmix])
-        guard mixup > 0 || cutmix > 0 else { return nil }
-        return BatchMixing(
-            mixup: mixup, cutmix: cutmix, probability: options[DataOptions.mixProbability],
-            switchProbability: options[DataOptions.mixSwitchProbability])
     }
 
     /// Every image once, in order; with a `view` as fine-tuning augments them in that epoch.

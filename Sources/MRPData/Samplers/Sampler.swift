@@ -1,4 +1,5 @@
 import MRPEngine
+import MRPOptions
 
 /// The order of the examples of an epoch, a function of (seed, epoch, dataset) alone: training goes on from any step, and several
 /// processes agree without talking.
@@ -20,13 +21,16 @@ public struct SamplerDescriptor: Named {
     public let summary: String
     /// Paper or program whose order this is; "" for elementary ones.
     public let source: String
+    /// Options of its own that it reads.
+    public let options: [any OptionDeclaration]
     /// Errors: `.argument` when the dataset lacks what the sampler needs.
-    public let make: @Sendable (_ dataset: ImageDataset) throws -> any Sampler
+    public let make: @Sendable (_ dataset: ImageDataset, _ options: Options) throws -> any Sampler
 
     public init(
-        name: String, summary: String, source: String = "", make: @escaping @Sendable (_ dataset: ImageDataset) throws -> any Sampler
+        name: String, summary: String, source: String = "", options: [any OptionDeclaration] = [],
+        make: @escaping @Sendable (_ dataset: ImageDataset, _ options: Options) throws -> any Sampler
     ) {
-        (self.name, self.summary, self.source, self.make) = (name, summary, source, make)
+        (self.name, self.summary, self.source, self.options, self.make) = (name, summary, source, options, make)
     }
 }
 

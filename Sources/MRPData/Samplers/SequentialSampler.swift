@@ -3,8 +3,8 @@ import MRPEngine
 /// Each image once per epoch, in the dataset's order.
 public struct SequentialSampler: Sampler {
     public static let descriptor = SamplerDescriptor(
-        name: "sequential", summary: "Each image once per epoch, in the dataset's order."
-    ) { _ in SequentialSampler() }
+        name: "sequential", summary: "each image once per epoch, in the dataset's order"
+    ) { _, _ in SequentialSampler() }
 
     public var name: String { Self.descriptor.name }
 

@@ -3,8 +3,8 @@ import MRPEngine
 /// Each image once per epoch, in a new random order each time.
 public struct ShuffledSampler: Sampler {
     public static let descriptor = SamplerDescriptor(
-        name: "shuffle", summary: "Each image once per epoch, in a new random order each time."
-    ) { _ in ShuffledSampler() }
+        name: "shuffle", summary: "each image once per epoch, in a new random order each time"
+    ) { _, _ in ShuffledSampler() }
 
     public var name: String { Self.descriptor.name }
 
