@@ -1,4 +1,5 @@
 import CMRPImage
+import MRPEngine
 
 /// An image that is replaced step by step, and the memory for it: a step reads the current one and writes the next. The memory is reused
 /// from image to image.
