@@ -1,7 +1,7 @@
 import MRPModels
 import MRPOptions
 
-/// What pretraining learns by, and the target of a classifier.
+/// Options of the objectives: masks, targets, teachers, and the target of a classifier.
 public enum ObjectiveOptions {
     public static let names = [
         MaskedAutoencoder.name, SparseMaskedModeling.name, SimMIM.name, MaskFeat.name, BEiT.name, Data2Vec.name, IJEPA.name,

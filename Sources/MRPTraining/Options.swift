@@ -8,7 +8,7 @@ import MRPOptions
     import Darwin
 #endif
 
-/// What the options describe.
+/// Networks and computation as the options describe them.
 extension Options {
     public var seed: UInt64 { UInt64(self[RunOptions.seed]) }
 
