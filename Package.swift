@@ -66,7 +66,7 @@ let package = Package(
         .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: swiftFlags),
         .testTarget(
             name: "DataTests", dependencies: ["MRPData", "MRPEngine", "CMRPImage", "CMRPKernels", "TestSupport"], swiftSettings: swiftFlags),
-        .testTarget(name: "LabTests", dependencies: ["MRPLab", "MRPEngine", "CMRPKernels"], swiftSettings: swiftFlags),
+        .testTarget(name: "LabTests", dependencies: ["MRPLab", "MRPEngine", "MRPOptions", "CMRPKernels"], swiftSettings: swiftFlags),
         .testTarget(name: "TrainingTests", dependencies: ["MRPTraining", "MRPOptions", "TestSupport"], swiftSettings: swiftFlags),
     ]
 )

@@ -9,6 +9,7 @@ import CMRPKernels
 import CMRPTypes
 import MRPEngine
 import MRPLab
+import MRPOptions
 
 final class LabHandle: Handle, CancellableHandle {
     override class var kind: String { "lab" }
@@ -136,7 +137,7 @@ public func mrp_lab_get(
 public func mrp_lab_describe(_ buffer: UnsafeMutablePointer<CChar>?, _ capacity: Int64, _ needed: UnsafeMutablePointer<Int64>?)
     -> mrp_status
 {
-    boundary { try write(LabOptions.describe().text(), buffer, capacity, needed) }
+    boundary { try write(OptionTable.laboratory.describe().text(), buffer, capacity, needed) }
 }
 
 /// Runs the experiment: for every seed pretraining, fine-tuning, the supervised baseline and the controls; then judges the claims. A run

@@ -1,6 +1,6 @@
 import MRPOptions
 
-/// How images are read, generated and augmented.
+/// Options of datasets, augmentation and the loader.
 public enum DataOptions {
     private static let share = OptionType.number(0...1)
 
@@ -104,13 +104,13 @@ public enum DataOptions {
     }
 }
 
-/// What training does with an image that cannot be read or decoded.
+/// Answer of training to an image that cannot be read or decoded: an error, or the next image.
 public enum UnreadableImages: String, CaseIterable, Sendable {
     case refuse, skip
 }
 
 extension Augmentation {
-    /// How crops and flips are chosen by name.
+    /// Crops and flips by name.
     public enum Kind: String, CaseIterable, Sendable {
         case none, flip
         case padCropFlip = "pad_crop_flip"

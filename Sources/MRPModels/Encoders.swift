@@ -9,6 +9,7 @@ public enum Encoders {
     public static let names = sizes.map(\.name) + convolutionalNames
 }
 
+/// Largest sizes of a transformer, in options and files.
 public enum TransformerLimits {
     public static let width = 65_536
     public static let depth = 1_024

@@ -3,7 +3,7 @@ import MRPEngine
 import MRPModels
 import MRPOptions
 
-/// What the options describe.
+/// Networks and computation as the options describe them.
 extension Options {
     public var seed: UInt64 { UInt64(self[RunOptions.seed]) }
 

@@ -1,6 +1,6 @@
 import MRPOptions
 
-/// How models are saved, and what loading may change.
+/// Options of saving, and of what loading may change.
 enum FileOptions {
     static let names = Option(
         "names", .choice(WeightNames.self), default: .hub, section: .files,
