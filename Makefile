@@ -4,7 +4,7 @@ export SCRATCH
 SWIFT_BUILD = swift build -c release --scratch-path $(SCRATCH)
 venv = .venv/bin/python
 
-.PHONY: help setup build library install uninstall wheel demo test test-fast test-interop check header format bench sanitize coverage clean
+.PHONY: help setup build library install uninstall wheel demo test test-fast test-interop fingerprints check header format bench sanitize coverage clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -49,6 +49,9 @@ test-fast: build ## every test not marked slow
 
 test-interop: build ## weights and outputs against transformers, timm and onnxruntime, which are installed into build/peers
 	"$$(tools/setup_interop.sh)" -m pytest -q -p no:cacheprovider -c Tests/interop/pytest.ini Tests/interop
+
+fingerprints: build ## records what short runs of everything give on this processor, after a meant change of numbers
+	$(venv) tools/fingerprints.py --record
 
 check: build ## formatting, header, symbols, what the library depends on; under a minute
 	@tools/check.sh

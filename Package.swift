@@ -39,7 +39,8 @@ let package = Package(
         .target(name: "MRPOptions", dependencies: ["MRPEngine"], swiftSettings: swiftFlags),
         .target(name: "MRPModels", dependencies: ["MRPEngine", "MRPOptions"], swiftSettings: swiftFlags),
         .target(name: "MRPObjectives", dependencies: ["MRPModels", "MRPData", "MRPOptions"], swiftSettings: swiftFlags),
-        .target(name: "MRPData", dependencies: ["MRPEngine", "MRPOptions", "CMRPImage", "CMRPKernels"], swiftSettings: swiftFlags),
+        .target(
+            name: "MRPData", dependencies: ["MRPEngine", "MRPOptions", "CMRPImage", "CMRPKernels"], swiftSettings: [.swiftLanguageMode(.v6)]),
         .target(
             name: "MRPTraining", dependencies: ["MRPOptions", "MRPObjectives", "MRPData", "CMRPImage", "CMRPKernels"],
             swiftSettings: swiftFlags),
@@ -65,7 +66,7 @@ let package = Package(
         .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: swiftFlags),
         .testTarget(
             name: "DataTests", dependencies: ["MRPData", "MRPEngine", "CMRPImage", "CMRPKernels", "TestSupport"], swiftSettings: swiftFlags),
-        .testTarget(name: "LabTests", dependencies: ["MRPLab", "MRPEngine", "CMRPKernels"], swiftSettings: swiftFlags),
+        .testTarget(name: "LabTests", dependencies: ["MRPLab", "MRPEngine", "MRPOptions", "CMRPKernels"], swiftSettings: swiftFlags),
         .testTarget(name: "TrainingTests", dependencies: ["MRPTraining", "MRPOptions", "TestSupport"], swiftSettings: swiftFlags),
     ]
 )

@@ -1,6 +1,6 @@
 import MRPOptions
 
-/// How images are read, generated and augmented.
+/// Options of datasets, augmentation and the loader.
 public enum DataOptions {
     private static let share = OptionType.number(0...1)
 
@@ -82,6 +82,12 @@ public enum DataOptions {
         "unreadable_images", .choice(UnreadableImages.self), default: .refuse, section: .data,
         "What training does with an image that cannot be read or decoded: refuse stops with its name, skip takes the next image and names it in the log."
     )
+    public static var sampler: Option<String> {
+        let list = Samplers.registry.all.map { "\($0.name), \($0.summary)" }
+        return Option(
+            "sampler", .name(among: Samplers.registry.names), default: ShuffledSampler.descriptor.name, section: .data,
+            "Order of the training images in an epoch: \(list.joined(separator: "; ")).")
+    }
     public static let loaderThreads = Option(
         "loader_threads", .integer(0...256), default: 1, section: .run,
         "Background threads that prepare images. Results do not depend on it.")
@@ -90,19 +96,21 @@ public enum DataOptions {
         augmentation, cropPadding, cropScaleMin, cropScaleMax, mean, std, cacheBytes, syntheticClasses, syntheticSingleView,
         syntheticFirstImage,
     ]
-    public static let pixels: [any OptionDeclaration] = [
-        randAugment, colorJitter, hueJitter, randomErasing, erasingMode, mixup, cutmix, mixProbability, mixSwitchProbability,
-        unreadableImages,
-    ]
+    public static var pixels: [any OptionDeclaration] {
+        [
+            randAugment, colorJitter, hueJitter, randomErasing, erasingMode, mixup, cutmix, mixProbability, mixSwitchProbability,
+            unreadableImages, sampler,
+        ] + Samplers.registry.all.flatMap(\.options)
+    }
 }
 
-/// What training does with an image that cannot be read or decoded.
+/// Answer of training to an image that cannot be read or decoded: an error, or the next image.
 public enum UnreadableImages: String, CaseIterable, Sendable {
     case refuse, skip
 }
 
 extension Augmentation {
-    /// How crops and flips are chosen by name.
+    /// Crops and flips by name.
     public enum Kind: String, CaseIterable, Sendable {
         case none, flip
         case padCropFlip = "pad_crop_flip"

@@ -1,5 +1,5 @@
 /// The width of `real` numbers in a compiled graph: float32 for work, float64 for checking gradients.
-public enum Precision: Sendable {
+public enum Precision: String, CaseIterable, Sendable {
     case float32
     case float64
 

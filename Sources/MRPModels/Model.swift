@@ -1,21 +1,5 @@
 import MRPEngine
 
-/// How pixels become network inputs: (x / scale - mean) / deviation per channel, scale 255 for uint8, 65535 for uint16, 1 for
-/// float images.
-public struct Normalization: Equatable, Sendable {
-    public var mean: [Double]
-    public var deviation: [Double]
-
-    public init(mean: [Double], deviation: [Double]) {
-        self.mean = mean
-        self.deviation = deviation
-    }
-
-    public static func identity(channels: Int) -> Normalization {
-        Normalization(mean: Array(repeating: 0, count: channels), deviation: Array(repeating: 1, count: channels))
-    }
-}
-
 /// A vision encoder with its weights, and the objective or classifier that it has at the moment.
 public final class Model {
     public let encoder: any ImageEncoder

@@ -1,6 +1,6 @@
 import MRPOptions
 
-/// What describes a network.
+/// Options of a network: images, encoder, decoder, classifier.
 public enum NetworkOptions {
     private static let side = OptionType.integer(1...65_536)
 

@@ -12,11 +12,6 @@ public struct NumberLimits: Sendable, Equatable {
         self.excludesMaximum = excludesMaximum
     }
 
-    /// Numbers above `minimum`, up to `maximum`.
-    public static func above(_ minimum: Double, upTo maximum: Double) -> NumberLimits {
-        NumberLimits(minimum, maximum, excludesMinimum: true)
-    }
-
     func contains(_ value: Double) -> Bool {
         value.isFinite && (excludesMinimum ? value > minimum : value >= minimum) && (excludesMaximum ? value < maximum : value <= maximum)
     }
@@ -28,7 +23,7 @@ public struct NumberLimits: Sendable, Equatable {
     }
 }
 
-/// What a declaration gives as limits of a number: a range of Swift, such as `0..<1` or `0...`, or `NumberLimits`.
+/// Limits of a number in a declaration: a range of Swift, such as `0..<1` or `0...`, or `.above(0, upTo: 1)`.
 public protocol NumberRange {
     var limits: NumberLimits { get }
 }
@@ -47,4 +42,11 @@ extension Range: NumberRange where Bound == Double {
 
 extension PartialRangeFrom: NumberRange where Bound == Double {
     public var limits: NumberLimits { NumberLimits(lowerBound, .infinity) }
+}
+
+extension NumberRange where Self == NumberLimits {
+    /// Numbers above `minimum`, up to `maximum`.
+    public static func above(_ minimum: Double, upTo maximum: Double) -> NumberLimits {
+        NumberLimits(minimum, maximum, excludesMinimum: true)
+    }
 }

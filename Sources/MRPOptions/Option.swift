@@ -19,13 +19,16 @@ public struct OptionDefinition: Sendable {
     public fileprivate(set) var isPerPhase = false
     /// Keys of the options that are set with this one.
     let sides: [String]
-    fileprivate let check: @Sendable (String) throws -> Void
+    fileprivate let check: @Sendable (_ text: String, _ name: String) throws -> Void
+
+    /// "tau", or "patches_per_feature (C_p)": the key and the symbol, for errors.
+    public var name: String { symbol.isEmpty || symbol == key ? key : "\(key) (\(symbol))" }
 
     /// Refuses a text that is no value of this option. The error (`argument`) names the option, the text and the limits.
-    public func validate(_ text: String) throws { try check(text) }
+    public func validate(_ text: String) throws { try check(text, name) }
 }
 
-/// What can stand in a table of options.
+/// An entry of a table of options.
 public protocol OptionDeclaration: Sendable {
     var definition: OptionDefinition { get }
 }
@@ -50,10 +53,9 @@ public struct Option<Value: Sendable>: OptionDeclaration {
     ) {
         self.type = type
         self.defaultValue = defaultValue
-        let name = symbol.isEmpty || symbol == key ? key : "\(key) (\(symbol))"
         definition = OptionDefinition(
             key: key, symbol: symbol, typeName: type.name, limits: type.limits, defaultValue: type.text(defaultValue),
-            section: section.rawValue, summary: summary, sides: sides.map(\.key), check: { _ = try type.parse($0, name) })
+            section: section.rawValue, summary: summary, sides: sides.map(\.key), check: { _ = try type.parse($0, $1) })
     }
 
     /// An option that may be `auto`, and is so by default: it reads as nil, and its value follows from the phase, the model or the data.
@@ -70,8 +72,11 @@ public struct Option<Value: Sendable>: OptionDeclaration {
     /// The same option, which can also be set for one phase alone.
     public var perPhase: PhaseOption<Value> { PhaseOption(option: self) }
 
+    /// The value of a text. The error (`argument`) names the option, the text and the limits.
+    public func parse(_ text: String) throws -> Value { try type.parse(text, definition.name) }
+
     /// The value of a text that was checked; the default for none.
-    func value(_ text: String?) -> Value { text.flatMap { try? type.parse($0, key) } ?? defaultValue }
+    func value(_ text: String?) -> Value { text.flatMap { try? parse($0) } ?? defaultValue }
 
     /// The text of a value.
     public func text(_ value: Value) -> String { type.text(value) }

@@ -1,11 +1,11 @@
 import MRPEngine
 
-/// The options of one purpose and their presets. What is checked when an option is set, the C interface's description, Python's keyword
-/// arguments, the command line and the manual are all derived from it.
+/// The options of one purpose and their presets. The checks of values, the C interface's description, Python's keyword arguments, the
+/// command line and the manual are all derived from it.
 public struct OptionTable: Sendable {
     public let definitions: [OptionDefinition]
     public let presets: [Preset]
-    /// What errors call an option of this table: "" or an adjective and a space.
+    /// An adjective and a space before "option" in errors, or "".
     private let adjective: String
     private let byName: [String: OptionDefinition]
     private let hasPhases: Bool
@@ -50,7 +50,8 @@ public struct OptionTable: Sendable {
     /// The option of a key or symbol.
     public func definition(_ name: String) throws -> OptionDefinition { try find(name).option }
 
-    func preset(_ name: String) throws -> Preset {
+    /// The preset of a name. An unknown name is an error that lists all.
+    public func preset(_ name: String) throws -> Preset {
         guard let preset = presets.first(where: { $0.name == name }) else {
             let names = presets.map(\.name).joined(separator: ", ")
             throw MRPError(.argument, "unknown \(adjective)preset '\(name)': there are \(names)")

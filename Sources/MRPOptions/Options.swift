@@ -49,7 +49,7 @@ public struct Options: Sendable {
         try set(phase.key(option.key), option.option.text(value))
     }
 
-    /// Whether an option was set, for all phases.
+    /// True when an option was set, for all phases.
     public func isSet(_ option: any OptionDeclaration) -> Bool { values[option.definition.key] != nil }
 
     /// The value of an option that was set; nil where it was not, or is `auto`.

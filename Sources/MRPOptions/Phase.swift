@@ -1,4 +1,4 @@
-/// What a network is trained for; some options may be given for one phase only, as `pretrain.epochs`.
+/// Pretraining or fine-tuning; some options may be given for one phase only, as `pretrain.epochs`.
 public enum Phase: String, CaseIterable, Sendable {
     case pretrain
     case finetune

@@ -25,7 +25,7 @@ public enum Datasets {
         let loader = try BatchLoader(
             SubsetDataset(dataset, indices: Array(first..<(first + count))),
             augmentation: dataset.imageSize == size ? .none : .centerCrop(size: size),
-            statistics: .identity(channels: dataset.channels), options: .evaluation(batchSize: min(count, 64), threads: 0))
+            normalization: .identity(channels: dataset.channels), options: .evaluation(batchSize: min(count, 64), threads: 0))
         let values = dataset.channels * size.height * size.width
         var position = 0
         while case .batch(let batch) = try loader.next() {

@@ -151,13 +151,13 @@ public struct Inference {
 
     /// Runs a graph over a dataset in order. The last batch may be smaller; its unused rows are computed and ignored.
     func run(
-        _ dataset: ImageDataset, statistics: ChannelStatistics? = nil, view: Int? = nil,
+        _ dataset: ImageDataset, view: Int? = nil,
         build: (NetworkBuilder, Int) throws -> Value, prepare: ((any Program, Batch, Int) throws -> Void)? = nil,
         collect: (UnsafeBufferPointer<Float>, Batch, Int) throws -> Void
     ) throws -> Bool {
         try Pipeline.check(dataset, fits: model)
         let batch = min(Self.largestBatch, dataset.count)
-        let loader = try Pipeline.evaluationLoader(dataset, model, options, batch: batch, statistics: statistics, view: view)
+        let loader = try Pipeline.evaluationLoader(dataset, model, options, batch: batch, view: view)
         let size = model.encoder.geometry.imageShape.reduce(1, *)
         let graph = Graph()
         let output = try build(model.builder(graph), batch)

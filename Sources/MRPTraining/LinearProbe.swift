@@ -68,8 +68,9 @@ extension Probe {
     /// A random order of the images, a function of (seed, epoch).
     private func shuffle(_ order: Tensor, epoch: Int) {
         var random = SampleRandom(seed: options.seed, purpose: .probing, epoch: epoch, sample: 1, position: 0)
-        for i in order.int32.indices { order.int32[i] = Int32(i) }
-        for i in stride(from: order.int32.count - 1, to: 0, by: -1) { order.int32.swapAt(i, random.below(i + 1)) }
+        var images = order.int32
+        for i in images.indices { images[i] = Int32(i) }
+        images.shuffle { random.below($0) }
     }
 
     /// Accuracy of the trained weights; the program runs without its updates.

@@ -1,7 +1,7 @@
 import MRPModels
 import MRPOptions
 
-/// How a run is measured on held-out images.
+/// Options of the measurements on held-out images.
 enum MeasurementOptions {
     static let validateEpochs = Option(
         "validate_epochs", .number(1e-9...1e6), auto: "1 in fine-tuning, a tenth of the run in pretraining", section: .measurement,
@@ -48,7 +48,7 @@ extension Probe {
     }
 }
 
-/// What `Inference.encode` returns.
+/// Options of `Inference.encode`.
 enum FeatureOptions {
     static let features = Option(
         "features", .choice(Inference.Features.self), default: .mean, section: .data,

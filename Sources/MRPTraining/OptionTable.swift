@@ -8,7 +8,7 @@ import Synchronization
 extension OptionTable {
     /// All options of training and of the use of models, each declared by the module that reads it. What is added to a registry is in it.
     public static var training: OptionTable {
-        let entries = Objectives.registry.names + Heads.registry.names + Losses.registry.names
+        let entries = Objectives.registry.names + Heads.registry.names + Losses.registry.names + Samplers.registry.names
         return latest.withLock { latest in
             if let latest, latest.entries == entries { return latest.table }
             let table = OptionTable(declarations, presets: Preset.all)

@@ -2,7 +2,7 @@ import Glibc
 import MRPEngine
 import MRPOptions
 
-/// What the options describe.
+/// Networks and computation as the options describe them.
 extension Options {
     public var seed: UInt64 { UInt64(self[RunOptions.seed]) }
 

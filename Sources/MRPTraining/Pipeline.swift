@@ -24,27 +24,24 @@ enum Pipeline {
     private static func normalization(
         _ dataset: ImageDataset, _ options: Options, cancel: UnsafePointer<Int32>?, poll: (() -> Void)?
     ) throws -> Normalization? {
-        let (mean, deviation) = (options[DataOptions.mean], options[DataOptions.std])
-        for (name, given) in [("mean", mean), ("std", deviation)] {
+        let (mean, std) = (options[DataOptions.mean], options[DataOptions.std])
+        for (name, given) in [("mean", mean), ("std", std)] {
             if let given, given.count != dataset.channels {
                 throw MRPError(.argument, "\(name) has \(given.count) numbers, the images have \(dataset.channels) channels")
             }
         }
-        if let bad = deviation?.first(where: { $0 <= 0 }) { throw MRPError(.argument, "std \(bad) must be positive") }
-        if let mean, let deviation { return Normalization(mean: mean, deviation: deviation) }
+        if let bad = std?.first(where: { $0 <= 0 }) { throw MRPError(.argument, "std \(bad) must be positive") }
+        if let mean, let std { return Normalization(mean: mean, std: std) }
         let heartbeat = poll.map { Heartbeat($0) }
         guard
-            let measured = try ChannelStatistics.measured(
+            let measured = try Normalization.measured(
                 on: dataset, skipsUnreadable: skipsUnreadable(options), cancel: cancel, poll: heartbeat?.beat)
         else { return nil }
-        return Normalization(mean: mean ?? measured.mean.map(Double.init), deviation: deviation ?? measured.std.map(Double.init))
+        return Normalization(mean: mean ?? measured.mean, std: std ?? measured.std)
     }
 
-    static func statistics(_ model: Model) throws -> ChannelStatistics {
-        let channels = model.encoder.geometry.channels
-        guard let normalization = model.normalization else { return try ChannelStatistics.identity(channels: channels) }
-        return try ChannelStatistics(
-            mean: normalization.mean.map { Float($0) }, std: normalization.deviation.map { Float($0) })
+    static func normalization(_ model: Model) -> Normalization {
+        model.normalization ?? .identity(channels: model.encoder.geometry.channels)
     }
 
     static func imageSize(_ model: Model) -> ImageSize {
@@ -52,19 +49,22 @@ enum Pipeline {
     }
 
     static func trainingLoader(
-        _ dataset: ImageDataset, _ model: Model, _ options: Options, _ phase: Phase, batch: Int
+        _ dataset: ImageDataset, _ model: Model, _ options: Options, _ phase: Phase, slice: BatchSlice
     ) throws -> BatchLoader {
-        let statistics = try statistics(model)
-        var settings = LoaderOptions(batchSize: batch, seed: options.seed, threads: options[DataOptions.loaderThreads])
+        let normalization = normalization(model)
+        var settings = LoaderOptions(
+            batchSize: slice.total, seed: options.seed, sampler: try Samplers.registry.entry(options[DataOptions.sampler]).make(dataset, options),
+            threads: options[DataOptions.loaderThreads])
+        settings.slice = slice
         settings.skipsUnreadable = skipsUnreadable(options)
         return try BatchLoader(
-            dataset, augmentation: trainingAugmentation(dataset, model, options, phase, statistics), statistics: statistics,
-            options: settings)
+            dataset, augmentation: trainingAugmentation(dataset, model, options, phase, normalization),
+            normalization: normalization, options: settings)
     }
 
     /// What training does to an image.
     private static func trainingAugmentation(
-        _ dataset: ImageDataset, _ model: Model, _ options: Options, _ phase: Phase, _ statistics: ChannelStatistics
+        _ dataset: ImageDataset, _ model: Model, _ options: Options, _ phase: Phase, _ normalization: Normalization
     ) throws -> Augmentation {
         let size = imageSize(model)
         let sameSize = dataset.imageSize == size
@@ -85,7 +85,7 @@ enum Pipeline {
             if kind == .flip { steps.append(HorizontalFlip()) }
             augmentation = Augmentation(steps)
         }
-        try add(to: &augmentation, options, phase, statistics)
+        try add(to: &augmentation, options, phase, normalization)
         return augmentation
     }
 
@@ -93,12 +93,12 @@ enum Pipeline {
 
     /// What follows crop and flip, in timm's order.
     private static func add(
-        to augmentation: inout Augmentation, _ options: Options, _ phase: Phase, _ statistics: ChannelStatistics
+        to augmentation: inout Augmentation, _ options: Options, _ phase: Phase, _ normalization: Normalization
     ) throws {
         let text = options[DataOptions.randAugment, phase]
         if !text.isEmpty {
             var step = try RandAugment(text)
-            step.fill = statistics.mean.map { UInt8(max(0, min(255, (255 * $0).rounded(.toNearestOrEven)))) }
+            step.fill = normalization.mean.map { UInt8(max(0, min(255, (255 * Float($0)).rounded(.toNearestOrEven)))) }
             augmentation.steps.append(step)
         }
         let jitter = ColorJitter(strength: options[DataOptions.colorJitter, phase], hue: options[DataOptions.hueJitter, phase])
@@ -110,30 +110,21 @@ enum Pipeline {
         }
     }
 
-    /// How fine-tuning mixes the images of a batch; nil when it does not.
-    static func mixing(_ options: Options) -> BatchMixing? {
-        let (mixup, cutmix) = (options[DataOptions.mixup], options[DataOptions.cutmix])
-        guard mixup > 0 || cutmix > 0 else { return nil }
-        return BatchMixing(
-            mixup: mixup, cutmix: cutmix, probability: options[DataOptions.mixProbability],
-            switchProbability: options[DataOptions.mixSwitchProbability])
-    }
-
     /// Every image once, in order; with a `view` as fine-tuning augments them in that epoch.
     static func evaluationLoader(
-        _ dataset: ImageDataset, _ model: Model, _ options: Options, batch: Int, statistics: ChannelStatistics? = nil, view: Int? = nil
+        _ dataset: ImageDataset, _ model: Model, _ options: Options, batch: Int, view: Int? = nil
     ) throws -> BatchLoader {
         let size = imageSize(model)
-        let statistics = try statistics ?? self.statistics(model)
+        let normalization = normalization(model)
         var settings = LoaderOptions.evaluation(batchSize: batch, threads: options[DataOptions.loaderThreads])
         guard let view else {
             let augmentation = dataset.imageSize == size ? Augmentation.none : .centerCrop(size: size)
-            return try BatchLoader(dataset, augmentation: augmentation, statistics: statistics, options: settings)
+            return try BatchLoader(dataset, augmentation: augmentation, normalization: normalization, options: settings)
         }
         (settings.seed, settings.epochs) = (options.seed, view + 1)
         let loader = try BatchLoader(
-            dataset, augmentation: trainingAugmentation(dataset, model, options, .finetune, statistics), statistics: statistics,
-            options: settings)
+            dataset, augmentation: trainingAugmentation(dataset, model, options, .finetune, normalization),
+            normalization: normalization, options: settings)
         try loader.seek(epoch: view, step: 0)
         return loader
     }

@@ -108,7 +108,7 @@ extension Inference {
                     patchLoss += difference * difference / Double(values)
                 }
                 let pixels = { (value: Double) in
-                    Float(value * normalization.deviation[channel] + normalization.mean[channel])
+                    Float(value * normalization.std[channel] + normalization.mean[channel])
                 }
                 output.images?[start + offset] = pixels(truth)
                 output.reconstructions?[start + offset] = pixels(hidden[patch] ? predicted * scale + shift : truth)

@@ -2,7 +2,7 @@ import MRPData
 import MRPEngine
 import MRPOptions
 
-/// What a run computes with, and what it does beyond its steps: checkpoints, logs, limits.
+/// Options of a run: computation, checkpoints, logs, limits.
 enum RunOptions {
     private static let positive = OptionType.number(0...)
 

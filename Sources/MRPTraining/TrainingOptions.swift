@@ -1,7 +1,7 @@
 import MRPObjectives
 import MRPOptions
 
-/// How a network is trained: what `Recipe` reads.
+/// Options of a recipe: steps, learning rate, regularisation, optimiser.
 enum TrainingOptions {
     private static let positive = OptionType.number(0...)
     private static let fraction = OptionType.number(0..<1)
@@ -113,7 +113,7 @@ enum TrainingOptions {
     ]
 }
 
-/// Whose rule says what has no weight decay.
+/// The rule for what has no weight decay.
 enum DecayExempt: String, CaseIterable {
     case mae, mmpretrain
 }

@@ -138,7 +138,7 @@ import Testing
         #expect(NetworkOptions.headDeviation.definition.limits == ">= 0.0")
         #expect(ObjectiveOptions.maskRatio.definition.limits == "[0.0, 1.0)")
         #expect(NetworkOptions.layerNormEps.definition.limits == "[1e-12, 1.0]")
-        #expect(OptionType.number(NumberLimits.above(0, upTo: 1)).limits == "(0.0, 1.0]")
+        #expect(OptionType.number(.above(0, upTo: 1)).limits == "(0.0, 1.0]")
         #expect(DataOptions.cropPadding.definition.isPerPhase && !DataOptions.mixup.definition.isPerPhase)
         #expect(NetworkOptions.depth.definition.summary == "Number of transformer blocks; auto: the encoder's.")
     }

@@ -94,7 +94,7 @@ struct UniformNumbers {
     /// The elements in random order.
     mutating func shuffled(_ elements: [Int]) -> [Int] {
         var result = elements
-        for index in stride(from: result.count - 1, to: 0, by: -1) { result.swapAt(index, integer(below: index + 1)) }
+        result.shuffle { integer(below: $0) }
         return result
     }
 }

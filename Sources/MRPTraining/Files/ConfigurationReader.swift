@@ -50,11 +50,11 @@ struct ConfigurationReader {
 
     /// Ours, or the `image_mean` and `image_std` of a `preprocessor_config.json`.
     private func normalization(_ ours: JSON, channels: Int) throws -> Normalization? {
-        let (means, deviations) = (ours["mean"] ?? json["image_mean"], ours["std"] ?? json["image_std"])
-        guard let mean = means?.array?.compactMap(\.number), let deviation = deviations?.array?.compactMap(\.number) else { return nil }
-        guard mean.count == channels, deviation.count == channels, deviation.allSatisfy({ $0 > 0 }) else {
+        let (means, stds) = (ours["mean"] ?? json["image_mean"], ours["std"] ?? json["image_std"])
+        guard let mean = means?.array?.compactMap(\.number), let std = stds?.array?.compactMap(\.number) else { return nil }
+        guard mean.count == channels, std.count == channels, std.allSatisfy({ $0 > 0 }) else {
             throw MRPError(.format, "mean and std of the configuration do not fit \(channels) channels")
         }
-        return Normalization(mean: mean, deviation: deviation)
+        return Normalization(mean: mean, std: std)
     }
 }

@@ -36,7 +36,7 @@ enum ModelConfiguration {
         }
         if let normalization = model.normalization {
             members.append(("mean", .array(normalization.mean.map { .number($0) })))
-            members.append(("std", .array(normalization.deviation.map { .number($0) })))
+            members.append(("std", .array(normalization.std.map { .number($0) })))
         }
         if let head = model.head {
             // Classifiers came first: their files name no task.

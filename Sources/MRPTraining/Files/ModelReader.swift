@@ -56,7 +56,7 @@ struct ModelReader {
             let mean = images["image_mean"]?.array?.compactMap(\.number), let std = images["image_std"]?.array?.compactMap(\.number),
             mean.count == description.encoder.geometry.channels, std.count == mean.count, std.allSatisfy({ $0 > 0 })
         {
-            description.normalization = Normalization(mean: mean, deviation: std)
+            description.normalization = Normalization(mean: mean, std: std)
         }
         return description
     }

@@ -20,9 +20,9 @@ struct ShapeReader {
     /// timm's mean and standard deviation of the images.
     private func normalization(channels: Int) -> Normalization? {
         let pretrained = file.pretrained
-        guard let mean = pretrained["mean"]?.array?.compactMap(\.number), let deviation = pretrained["std"]?.array?.compactMap(\.number),
-            mean.count == channels, deviation.count == channels, deviation.allSatisfy({ $0 > 0 })
+        guard let mean = pretrained["mean"]?.array?.compactMap(\.number), let std = pretrained["std"]?.array?.compactMap(\.number),
+            mean.count == channels, std.count == channels, std.allSatisfy({ $0 > 0 })
         else { return nil }
-        return Normalization(mean: mean, deviation: deviation)
+        return Normalization(mean: mean, std: std)
     }
 }

@@ -10,7 +10,7 @@ extension OnnxGraph {
         guard let normalization = model.normalization else { return images }
         let shape = [1, geometry.channels, 1, 1]
         let mean = try constant("mean", normalization.mean.map { Float($0) }, shape: shape)
-        let std = try constant("std", normalization.deviation.map { Float($0) }, shape: shape)
+        let std = try constant("std", normalization.std.map { Float($0) }, shape: shape)
         return apply("Div", [apply("Sub", [images, mean]), std])
     }
 
