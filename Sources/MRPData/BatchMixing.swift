@@ -23,6 +23,14 @@ public struct BatchMixing: Sendable {
         self.switchProbability = switchProbability
     }
 
+    /// Mixing that the options ask for; nil when they ask for none.
+    public init?(_ options: Options) {
+        guard options[DataOptions.mixup] > 0 || options[DataOptions.cutmix] > 0 else { return nil }
+        self.init(
+            mixup: options[DataOptions.mixup], cutmix: options[DataOptions.cutmix], probability: options[DataOptions.mixProbability],
+            switchProbability: options[DataOptions.mixSwitchProbability])
+    }
+
     /// The operation on one batch.
     public enum Draw: Equatable, Sendable {
         case none

@@ -1,5 +1,6 @@
 import MRPEngine
 import MRPModels
+import MRPOptions
 
 /// Masked image modelling with discrete tokens, as BEiT (Bao et al. 2022, "BEiT: BERT Pre-Training of Image Transformers", arXiv
 /// 2106.08254) but with a tokenizer that is made here, from the user's own images: `PatchTokenizer` instead of DALL-E's.

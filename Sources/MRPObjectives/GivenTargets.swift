@@ -1,5 +1,6 @@
 import MRPEngine
 import MRPModels
+import MRPOptions
 
 /// Targets of the caller's: a function fills them for the images of each batch, for example with features of another model (Wei et al. 2022
 /// compare many such targets).

@@ -1,5 +1,6 @@
 import MRPEngine
 import MRPModels
+import MRPOptions
 
 /// I-JEPA (Assran et al. 2023, "Self-Supervised Learning from Images with a Joint-Embedding Predictive Architecture", arXiv 2301.08243).
 ///

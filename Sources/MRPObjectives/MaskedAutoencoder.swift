@@ -1,5 +1,6 @@
 import MRPEngine
 import MRPModels
+import MRPOptions
 
 /// The masked autoencoder of He et al. 2021 ("Masked Autoencoders Are Scalable Vision Learners"): the encoder sees the visible
 /// patches only; the decoder predicts the pixels of the hidden ones; the loss is the mean squared error over hidden patches,

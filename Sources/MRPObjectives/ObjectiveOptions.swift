@@ -61,8 +61,11 @@ public enum ObjectiveOptions {
 
     /// Those of all objectives, then each objective's, head's and loss's own.
     public static var all: [any OptionDeclaration] {
-        [objective, maskRatio, maskPattern, teacherDecay, teacherDecayEnd, targetNorm, smoothL1Beta, normPixLoss, hiddenCells]
-            + Objectives.registry.all.flatMap(\.options) + [task] + Heads.registry.all.flatMap(\.options) + [Classification.lossName]
-            + Losses.registry.all.flatMap(\.options)
+        let shared: [any OptionDeclaration] = [
+            objective, maskRatio, maskPattern, teacherDecay, teacherDecayEnd, targetNorm, smoothL1Beta, normPixLoss, hiddenCells,
+        ]
+        let heads: [any OptionDeclaration] = [task] + Heads.registry.all.flatMap(\.options)
+        let losses: [any OptionDeclaration] = [Classification.lossName] + Losses.registry.all.flatMap(\.options)
+        return shared + Objectives.registry.all.flatMap(\.options) + heads + losses
     }
 }

@@ -1,5 +1,6 @@
 import MRPEngine
 import MRPModels
+import MRPOptions
 
 /// SimMIM (Xie et al. 2022, "A Simple Framework for Masked Image Modeling", arXiv 2111.09886).
 ///

@@ -1,5 +1,6 @@
 import MRPEngine
 import MRPModels
+import MRPOptions
 
 /// SparK (Tian et al. 2023, "Designing BERT for Convolutional Networks: Sparse and Hierarchical Masked Modeling"): cells of the size of
 /// the network's downsampling are hidden, the encoder computes the visible ones only, a light decoder predicts the image from the
