@@ -37,8 +37,9 @@ public protocol ImageEncoder: StoredEncoder {
     /// Tokens and their width in the output of a layer, 1 ... depth (nil: the last, normed).
     func featureShape(layer: Int?) -> (tokens: Int, width: Int)
 
-    /// Output of a layer, [B, tokens, width], the class token first where there is one; nil: the last, normed as `head` reads it.
-    func features(_ images: Value, layer: Int?, head: ClassifierHead?, _ builder: NetworkBuilder) throws -> Value
+    /// Output of a layer, [B, tokens, width], the class token first where there is one; nil: the last, normed as a
+    /// classifier of this pooling reads it.
+    func features(_ images: Value, layer: Int?, pooling: Pooling?, _ builder: NetworkBuilder) throws -> Value
 
     /// Outputs of the layers 1 ... depth, [B, tokens, width] each, before a norm that follows the last.
     func layers(_ images: Value, _ builder: NetworkBuilder) throws -> [Value]

@@ -67,7 +67,7 @@ public struct Teacher: Sendable {
 
     /// The output of the last layer, normed where the encoder ends in a norm, [B, tokens, D].
     func tokens(_ images: Value, _ builder: NetworkBuilder) throws -> Value {
-        try encoder.features(images, layer: nil, head: nil, builder.teacher(Self.prefix))
+        try encoder.features(images, layer: nil, pooling: nil, builder.teacher(Self.prefix))
     }
 }
 

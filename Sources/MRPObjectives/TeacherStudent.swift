@@ -31,7 +31,7 @@ public struct TeacherStudent: TaughtObjective {
         let (graph, geometry) = (builder.graph, encoder.geometry)
         let images = Inputs.images(graph, geometry, batch: batch)
         let masked = try PatchMask.zeroed(images, geometry, visibleCount: masks.visibleCount(geometry), graph)
-        let tokens = try encoder.features(masked, layer: nil, head: nil, builder)
+        let tokens = try encoder.features(masked, layer: nil, pooling: nil, builder)
         try builder.watchFeatures(tokens, of: encoder)
         let prediction = try builder.linear(Self.name + ".head", places(tokens, builder))
         let target = try teacher.target(places(teacher.tokens(images, builder), builder), builder)

@@ -33,7 +33,7 @@ public struct Inference {
         let layer = options[FeatureOptions.layer]
         let depth = model.encoder.depth
         guard layer <= depth else { throw MRPError(.argument, "layer \(layer) is outside 0 ... \(depth)") }
-        let shape = model.encoder.featureShape(layer: layer)
+        let shape = model.encoder.featureShape(layer: layer == 0 ? nil : layer)
         switch options[FeatureOptions.features] {
         case .mean: return shape.width
         case .cls:
@@ -52,10 +52,11 @@ public struct Inference {
         let kind = options[FeatureOptions.features]
         let count = try featureCount()
         return try run(dataset, view: view) { builder, batch in
-            let images = MaskedAutoencoder.images(builder.graph, model.encoder.geometry, batch: batch)
-            let tokens = try model.encoder.features(images, layer: layer, head: model.head, builder)
+            let images = Inputs.images(builder.graph, model.encoder.geometry, batch: batch)
+            let tokens = try model.encoder.features(
+                images, layer: layer == 0 ? nil : layer, pooling: model.head?.featurePooling, builder)
             switch kind {
-            case .mean: return try builder.graph.apply(MeanTokens(first: model.encoder.hasClassToken ? 1 : 0), [tokens])[0]
+            case .mean: return try model.encoder.pooled(tokens, builder)
             case .cls: return try builder.gather(tokens, ids: builder.graph.constant(indices: [0]))
             case .tokens: return tokens
             }
@@ -67,12 +68,22 @@ public struct Inference {
 
     // MARK: Classification
 
+    /// The model's classifier. Errors: `.state` when it has none.
+    public func classifier() throws -> any Head {
+        guard let head = model.head else { throw MRPError(.state, "the model has no classifier head: fine-tune it first") }
+        return head
+    }
+
+    private func outputs(of head: any Head, _ builder: NetworkBuilder, batch: Int) throws -> Value {
+        try head.outputs(Inputs.images(builder.graph, model.encoder.geometry, batch: batch), of: model.encoder, builder)
+    }
+
     /// Writes class probabilities, [count, classes]. Returns false when it was cancelled.
     public func predict(_ dataset: ImageDataset, into output: UnsafeMutableBufferPointer<Float>) throws -> Bool {
-        let objective = try Classification(model)
-        let classes = objective.head.classes
+        let head = try classifier()
+        let classes = head.classes
         return try run(dataset) { builder, batch in
-            try builder.graph.apply(SoftmaxRows(), [objective.logits(builder, batch: batch)])[0]
+            try builder.graph.apply(SoftmaxRows(), [outputs(of: head, builder, batch: batch)])[0]
         } collect: { shares, batch, first in
             guard let source = shares.baseAddress else { return }
             output.baseAddress.map { ($0 + first * classes).update(from: source, count: batch.count * classes) }
@@ -115,8 +126,8 @@ public struct Inference {
     /// Accuracy and loss on a labelled dataset; nil when it was cancelled.
     public func evaluate(_ dataset: ImageDataset) throws -> Evaluation? {
         guard dataset.labels != nil else { throw MRPError(.argument, "evaluation needs labels, the dataset has none") }
-        let objective = try Classification(model)
-        let classes = objective.head.classes
+        let head = try classifier()
+        let classes = head.classes
         guard dataset.classCount <= classes else {
             throw MRPError(.argument, "the dataset has \(dataset.classCount) classes, the model knows \(classes)")
         }
@@ -124,7 +135,7 @@ public struct Inference {
         var result = Evaluation(classes: classes <= Self.mostConfusedClasses ? classes : 0)
         var (correct, close, loss) = (0, 0, 0.0)
         let finished = try run(dataset) { builder, batch in
-            try objective.logits(builder, batch: batch)
+            try outputs(of: head, builder, batch: batch)
         } collect: { logits, batch, _ in
             for image in 0..<batch.count {
                 let row = UnsafeBufferPointer(rebasing: logits[image * classes..<(image + 1) * classes])
@@ -169,7 +180,7 @@ public struct Inference {
             case .end: return true
             case .cancelled: return false
             case .batch(let data):
-                try program.write(UnsafeBufferPointer(start: data.images, count: data.count * size), to: MaskedAutoencoder.imagesInput)
+                try program.write(UnsafeBufferPointer(start: data.images, count: data.count * size), to: Inputs.imagesName)
                 try prepare?(program, data, first)
                 guard try program.run(cancel: cancel, poll: heartbeat?.beat) else { return false }
                 try program.withOutput(output, as: Float.self) { try collect($0, data, first) }

@@ -26,11 +26,11 @@ extension Inference {
     /// Hides patches of each image (at random by the seed, or as `mask` [count, L] says) and predicts them.
     ///
     /// With `norm_pix_loss` the network predicts standardised patches; to show them, each is scaled by the true mean and
-    /// deviation of its patch, as the pictures of He et al. 2021 are. Returns the mean loss, or nil when it was cancelled.
+    /// std of its patch, as the pictures of He et al. 2021 are. Returns the mean loss, or nil when it was cancelled.
     public func reconstruct(
         _ dataset: ImageDataset, mask: UnsafeBufferPointer<UInt8>? = nil, into output: ReconstructionOutput
     ) throws -> Double? {
-        guard var objective = model.objective as? any PixelReconstruction else {
+        guard var objective = model.objective?.reconstruction else {
             throw MRPError(.state, "the model has no decoder to reconstruct with: pretrain it first")
         }
         let geometry = model.encoder.geometry
@@ -38,15 +38,14 @@ extension Inference {
         let visibleCount: Int
         if let mask {
             visibleCount = try PatchMask(mask: mask, batch: dataset.count, count: count).visibleCount
-        } else if let ratio = options[ObjectiveOptions.maskRatio] {
-            visibleCount = try PatchMask.visibleCount(patches: count, ratio: ratio)
         } else {
-            visibleCount = try objective.visibleCount()
+            visibleCount = try objective.visibleCount(ratio: options[ObjectiveOptions.maskRatio])
         }
         objective = objective.withVisibleCount(visibleCount)
         let normalizesTargets = objective.normalizesTargets
         let batch = min(Self.largestBatch, dataset.count)
-        var current = try PatchMask.random(batch: batch, count: count, visibleCount: visibleCount, seed: options.seed, step: 0)
+        var current = try PatchMask.random(
+            BatchSlice(whole: batch), count: count, visibleCount: visibleCount, seed: options.seed, step: 0)
         var loss = 0.0
         let finished = try run(dataset) { builder, size in
             try objective.prediction(builder, batch: size)
@@ -58,7 +57,7 @@ extension Inference {
                 current = try rows.withUnsafeBufferPointer { try PatchMask(mask: $0, batch: batch, count: count) }
             } else {
                 current = try PatchMask.random(
-                    batch: batch, count: count, visibleCount: visibleCount, seed: options.seed, step: first)
+                    BatchSlice(whole: batch), count: count, visibleCount: visibleCount, seed: options.seed, step: first)
             }
             try current.fill(program)
         } collect: { predictions, data, first in
@@ -97,8 +96,8 @@ extension Inference {
             visit { offset, _, _ in sum += Double(image[offset]) }
             let mean = sum / Double(values)
             visit { offset, _, _ in squares += (Double(image[offset]) - mean) * (Double(image[offset]) - mean) }
-            let deviation = (squares / Double(max(values - 1, 1)) + 1e-6).squareRoot()
-            let (shift, scale) = normalizesTargets ? (mean, deviation) : (0, 1)
+            let std = (squares / Double(max(values - 1, 1)) + 1e-6).squareRoot()
+            let (shift, scale) = normalizesTargets ? (mean, std) : (0, 1)
             var patchLoss = 0.0
             visit { offset, channel, place in
                 let truth = Double(image[offset])

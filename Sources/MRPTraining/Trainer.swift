@@ -164,7 +164,7 @@ public final class Trainer {
 
     /// Copies a batch into the graph's inputs and lets the objective fill its own; false when a function of the caller's stops the run.
     private func fill(_ data: Batch, part: Int) throws -> Bool {
-        let values = batch * model.encoder.geometry.count * model.encoder.geometry.patchValues
+        let values = model.encoder.geometry.imageShape.reduce(batch, *)
         try program.write(UnsafeBufferPointer(start: data.images, count: values), to: Inputs.imagesName)
         // Random numbers are counted by batches.
         let number = progress.step * recipe.accumulationSteps + part
@@ -178,8 +178,7 @@ public final class Trainer {
     private func record(loss: Double, seconds: Double) throws {
         if let features {
             try program.withOutput(features.value, as: Float.self) { values in
-                guard let start = values.baseAddress else { return }
-                let metrics = FeatureMetrics(start, count: batch, width: features.width)
+                let metrics = FeatureMetrics(values, count: batch, width: features.width)
                 progress.measures["feature_std"] = metrics.deviation
                 progress.measures["feature_rank"] = metrics.rank
             }

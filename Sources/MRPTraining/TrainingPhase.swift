@@ -16,7 +16,7 @@ extension Phase {
             try model.attach(objective, seed: options.seed)
             return objective
         case .finetune:
-            let descriptor = try Heads.find(options[ObjectiveOptions.task])
+            let descriptor = try Heads.registry.entry(options[ObjectiveOptions.task])
             let request = HeadRequest(encoder: model.encoder, dataset: dataset, options: options)
             let head = try descriptor.make(request)
             if model.head?.isSame(as: head) != true { try model.attach(head, seed: options.seed) }

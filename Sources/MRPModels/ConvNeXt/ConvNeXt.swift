@@ -93,7 +93,7 @@ extension ConvNeXt: SizedNetwork {
     }
 
     public func logits(_ images: Value, _ head: ClassifierHead, _ builder: NetworkBuilder) throws -> Value {
-        let last = try features(images, layer: nil, head: head, builder)
+        let last = try features(images, layer: nil, pooling: head.pooling, builder)
         let features = try pooled(last, builder)
         return try builder.linear("head.fc", builder.layerNorm("head.norm", features))
     }

@@ -48,7 +48,7 @@ extension ConvolutionalEncoder {
         PatchGeometry(pixelsOf: geometry)
     }
 
-    public func features(_ images: Value, layer: Int?, head: ClassifierHead?, _ builder: NetworkBuilder) throws -> Value {
+    public func features(_ images: Value, layer: Int?, pooling: Pooling?, _ builder: NetworkBuilder) throws -> Value {
         let maps = try stages(images, last: layer ?? depth, visible: nil, builder)
         return maps[maps.count - 1].value
     }

@@ -22,6 +22,8 @@ public struct ClassifierHead: Head, Equatable {
 
     public var classifier: ClassifierHead? { self }
 
+    public var featurePooling: Pooling? { pooling }
+
     public var settings: [(key: String, value: JSON)] {
         [("classes", .integer(classes)), ("pooling", .string(pooling.rawValue))]
     }

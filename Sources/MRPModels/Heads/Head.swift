@@ -8,6 +8,9 @@ public protocol Head: Sendable {
     /// Classes that it tells apart, the width of its outputs.
     var classes: Int { get }
 
+    /// Pooling that the encoder's last norm was trained with; nil: none.
+    var featurePooling: Pooling? { get }
+
     /// Everything about it that a file has to say, beside `name`.
     var settings: [(key: String, value: JSON)] { get }
 
@@ -23,6 +26,7 @@ public protocol Head: Sendable {
 
 extension Head {
     public var name: String { Self.name }
+    public var featurePooling: Pooling? { nil }
     public var classifier: ClassifierHead? { nil }
 
     /// Whether both have the same parameters and outputs.

@@ -169,7 +169,7 @@ extension ResidualNetwork: SizedNetwork {
     }
 
     public func logits(_ images: Value, _ head: ClassifierHead, _ builder: NetworkBuilder) throws -> Value {
-        let last = try features(images, layer: nil, head: head, builder)
+        let last = try features(images, layer: nil, pooling: head.pooling, builder)
         return try builder.linear("fc", pooled(last, builder))
     }
 

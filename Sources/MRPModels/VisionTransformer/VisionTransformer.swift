@@ -114,11 +114,11 @@ extension VisionTransformer: TokenEncoder {
     public func featureShape(layer: Int?) -> (tokens: Int, width: Int) { (1 + geometry.count, featureWidth) }
 
     /// The final norm is the encoder's; a classifier that pools by the mean was fine-tuned with `fc_norm` in its place.
-    public func features(_ images: Value, layer: Int?, head: ClassifierHead?, _ builder: NetworkBuilder) throws -> Value {
+    public func features(_ images: Value, layer: Int?, pooling: Pooling?, _ builder: NetworkBuilder) throws -> Value {
         let blocks = try encode(images, visible: nil, hidden: nil, depth: layer, builder)
         let tokens = blocks[blocks.count - 1]
         guard layer == nil else { return tokens }
-        return head?.pooling == .mean ? try builder.layerNorm("fc_norm", tokens) : try normed(tokens, builder)
+        return pooling == .mean ? try builder.layerNorm("fc_norm", tokens) : try normed(tokens, builder)
     }
 
     public func layers(_ images: Value, _ builder: NetworkBuilder) throws -> [Value] {

@@ -22,7 +22,7 @@ public enum OnnxExport {
             throw MRPError(.unsupported, "export to ONNX is offered for vision transformers and residual networks only")
         }
         var builder = OnnxTransformer(model, encoder)
-        if let head = model.head, wantsClassifier {
+        if let head = model.head as? ClassifierHead, wantsClassifier {
             try builder.classifier(head)
         } else {
             try builder.features(kind, layer: layer)
@@ -62,7 +62,7 @@ private struct OnnxTransformer {
         let depth = encoder.transformer.depth
         guard layer <= depth else { throw MRPError(.argument, "layer \(layer) is outside 0 ... \(depth)") }
         var tokens = try encode(depth: layer == 0 ? depth : layer)
-        if layer == 0 { tokens = try layerNorm(model.head?.pooling == .mean ? "fc_norm" : "norm", tokens) }
+        if layer == 0 { tokens = try layerNorm(model.head?.featurePooling == .mean ? "fc_norm" : "norm", tokens) }
         switch kind {
         case .mean: graph.output(try meanOfPatches(tokens), as: "features", [width])
         case .cls: graph.output(try classToken(tokens), as: "features", [width])
