@@ -67,6 +67,8 @@ let package = Package(
         .testTarget(
             name: "DataTests", dependencies: ["MRPData", "MRPEngine", "CMRPImage", "CMRPKernels", "TestSupport"], swiftSettings: swiftFlags),
         .testTarget(name: "LabTests", dependencies: ["MRPLab", "MRPEngine", "MRPOptions", "CMRPKernels"], swiftSettings: swiftFlags),
+        // Adds an objective, an encoder, a head, a loss and a sampler from outside, through public declarations.
+        .testTarget(name: "ExtensionTests", dependencies: ["MRPTraining", "TestSupport"], swiftSettings: swiftFlags),
         .testTarget(name: "TrainingTests", dependencies: ["MRPTraining", "MRPOptions", "TestSupport"], swiftSettings: swiftFlags),
     ]
 )
