@@ -184,7 +184,8 @@ def test_the_command_measures_and_stops_early(tmp_path):
     network = [word for key, value in NETWORK.items() for word in (f"--{key.replace('_', '-')}", str(value))]
     command = [sys.executable, "-m", "mrp", *words.split(), *network, "--image-size", "16", "--threads", "1", "--batch-size", "16"]
     result = json.loads(subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=True).stdout)
-    assert result["stopped"] == "early stopping"
+    assert (result["finished"], result["stopped"], result["goes_on"]) == (False, "early_stopping", False)
+    assert [path.name for path in tmp_path.rglob("*.ckpt")] == ["finetune-best.ckpt"]
     assert result["step"] == 6
     assert result["best_step"] == 2
 
