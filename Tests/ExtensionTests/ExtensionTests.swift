@@ -27,7 +27,7 @@ private let registered: Bool = {
     private func options(_ values: (String, String)...) throws -> Options {
         var options = Options()
         let small = [
-            ("image_size", "8"), ("patch_size", "4"), ("batch_size", "4"), ("epochs", "2"), ("threads", "1"), ("warmup_epochs", "0"),
+            ("image_size", "16"), ("patch_size", "4"), ("batch_size", "4"), ("epochs", "2"), ("threads", "1"), ("warmup_epochs", "0"),
             ("augmentation", "none"),
         ]
         for (key, value) in small + values { try options.set(key, value) }
@@ -35,7 +35,7 @@ private let registered: Bool = {
     }
 
     private func dataset(_ options: Options) throws -> any ImageDataset {
-        try SyntheticDataset(count: 12, channels: 3, size: ImageSize(height: 8, width: 8), classes: 3, seed: 1)
+        try SyntheticDataset(count: 12, classes: 3, size: ImageSize(height: 16, width: 16), seed: 1)
     }
 
     private func weights(_ model: Model) -> [String: [Float]] { model.parameters.tensors.mapValues { Array($0.float32) } }
