@@ -64,7 +64,9 @@ public struct Convolution: Operation {
         guard activation == .none, node.inputs.count <= Input.scale || node.inputs[Input.scale] == nil else {
             throw MRPError(.unsupported, "a convolution that holds a frozen norm has no gradient")
         }
-        guard let gradient = outputGradients[0], let x = node.inputs[Input.x], let weight = node.inputs[Input.weight] else { return node.noGradients }
+        guard let gradient = outputGradients[0], let x = node.inputs[Input.x], let weight = node.inputs[Input.weight] else {
+            return node.noGradients
+        }
         let first = Input.places.first
         let places = (first..<(first + 4)).map { $0 < node.inputs.count ? node.inputs[$0] : nil }
         var result = [Value?](repeating: nil, count: node.inputs.count)

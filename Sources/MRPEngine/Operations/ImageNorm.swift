@@ -62,7 +62,8 @@ public struct ImageNorm: Operation {
     }
 
     static func kernel(
-        _ call: KernelCall, _ problem: mk_image_norm, _ run: @escaping @convention(c) (OpaquePointer?, UnsafePointer<mk_image_norm>?) -> Void
+        _ call: KernelCall, _ problem: mk_image_norm,
+        _ run: @escaping @convention(c) (OpaquePointer?, UnsafePointer<mk_image_norm>?) -> Void
     ) -> Kernel {
         let pool = call.pool
         return Kernel(scratch: withUnsafePointer(to: problem) { call.kernels.image_norm_scratch($0) }) {
