@@ -130,6 +130,7 @@ public final class Trainer {
         let start = monotonicSeconds()
         if let dataset = unmeasured {
             guard try Objectives.measure(model, dataset, options, cancel: cancel, poll: poll) else { return .cancelled }
+            try program.uploadState()
             unmeasured = nil
         }
         try writeScalars()
