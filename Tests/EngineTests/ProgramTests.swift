@@ -109,7 +109,8 @@ import Testing
         let size = MemoryLayout<mk_kernels>.size
         let copy = try Memory(bytes: size, for: "a table")
         for (name, place) in [
-            ("gemm_scratch", MemoryLayout<mk_kernels>.offset(of: \.gemm_scratch)), ("conv2d", MemoryLayout<mk_kernels>.offset(of: \.conv2d)),
+            ("gemm_scratch", MemoryLayout<mk_kernels>.offset(of: \.gemm_scratch)),
+            ("conv2d", MemoryLayout<mk_kernels>.offset(of: \.conv2d)),
             ("sgd", MemoryLayout<mk_kernels>.offset(of: \.sgd)),
         ] {
             copy.base.copyMemory(from: try #require(mk_kernels_reference_float32()), byteCount: size)
