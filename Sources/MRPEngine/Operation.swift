@@ -18,6 +18,13 @@ public protocol Operation {
     /// The kernel call with resolved pointers, and the scratch memory it needs.
     func kernel(_ call: KernelCall) -> Kernel
 
+    /// The meaning in primitives: outputs in order, then the new values of the inputs that it updates (`updatedInputs`). Optional inputs are
+    /// nil when absent.
+    func lowered(_ inputs: [PrimitiveValue?], in program: PrimitiveBuilder) throws -> [PrimitiveValue]
+
+    /// The bound inputs that it gives new values.
+    var updatedInputs: [Int] { get }
+
     /// Inputs whose memory output 0 may take over when nobody needs them afterwards.
     var reusableInputs: [Int] { get }
 
@@ -37,6 +44,7 @@ extension Operation {
     public var addendForm: (operation: Operation, index: Int)? { nil }
     public var hasSideEffects: Bool { false }
     public var isUpdate: Bool { hasSideEffects }
+    public var updatedInputs: [Int] { [] }
 
     public func inputGradients(_ node: DifferentiatedNode, _ outputGradients: [Value?], in graph: Graph) throws -> [Value?] {
         throw MRPError(.unsupported, "the operation '\(name)' has no gradient")

@@ -204,3 +204,80 @@ public struct Norm: Operation {
         return Kernel(scratch: call.kernels.update_scratch(count)) { run?(pool, count, x, out) }
     }
 }
+
+extension AdamW {
+    public var updatedInputs: [Int] { [0, 2, 3] }
+
+    /// After the tensors: learning rate, step, decay scale, gradient scale.
+    public func lowered(_ inputs: [PrimitiveValue?], in program: PrimitiveBuilder) throws -> [PrimitiveValue] {
+        let (p, rate, step) = try (inputs.at(0), inputs.at(4) * hyperparameters.rateScale, inputs.at(5))
+        let (beta1, beta2) = (hyperparameters.beta1, hyperparameters.beta2)
+        let decay = try inputs.at(6) * hyperparameters.weightDecay
+        let g = try inputs.at(1).reshape(p.shape) * inputs.at(7)
+        let m = try inputs.at(2) * beta1 + g * (1 - beta1)
+        let v = try inputs.at(3) * beta2 + g.squared() * (1 - beta2)
+        let correction1 = try 1 - beta1.power(step)
+        let correction2 = try 1 - beta2.power(step)
+        let u = try m / correction1 / (v.sqrt() / correction2.sqrt() + hyperparameters.epsilon)
+        guard hyperparameters.layerWise else { return try [p * (1 - rate * decay) - u * rate, m, v] }
+        let whole = try u + p * decay
+        return try [p - whole * (rate * p.relativeNorm(to: whole)), m, v]
+    }
+}
+
+extension SGD {
+    public var updatedInputs: [Int] { [0, 2] }
+
+    /// After the tensors: learning rate, decay scale, gradient scale.
+    public func lowered(_ inputs: [PrimitiveValue?], in program: PrimitiveBuilder) throws -> [PrimitiveValue] {
+        let (p, rate) = try (inputs.at(0), inputs.at(3) * hyperparameters.rateScale)
+        var g = try inputs.at(1).reshape(p.shape) * inputs.at(5) + p * (inputs.at(4) * hyperparameters.weightDecay)
+        if hyperparameters.trust > 0 { g = try g * p.relativeNorm(to: g, hyperparameters.trust) }
+        let buffer = try inputs.at(2) * hyperparameters.momentum + g
+        return try [p - (hyperparameters.nesterov ? g + buffer * hyperparameters.momentum : buffer) * rate, buffer]
+    }
+}
+
+extension MovingAverage {
+    public var updatedInputs: [Int] { [0] }
+
+    /// After the tensors: the decay.
+    public func lowered(_ inputs: [PrimitiveValue?], in program: PrimitiveBuilder) throws -> [PrimitiveValue] {
+        [try inputs.at(0).blended(keep: inputs.at(2), inputs.at(1), share: 1 - inputs.at(2))]
+    }
+}
+
+extension SumGradient {
+    public var updatedInputs: [Int] { [0] }
+
+    /// After the tensors: what is kept of the sum (0 in the first part of a step), the share of this part.
+    public func lowered(_ inputs: [PrimitiveValue?], in program: PrimitiveBuilder) throws -> [PrimitiveValue] {
+        [try inputs.at(0).blended(keep: inputs.at(2), inputs.at(1), share: inputs.at(3))]
+    }
+}
+
+extension Norm {
+    public func lowered(_ inputs: [PrimitiveValue?], in program: PrimitiveBuilder) throws -> [PrimitiveValue] {
+        [try inputs.at(0).squared().total().sqrt()]
+    }
+}
+
+extension PrimitiveValue {
+    /// keep self + share x; with keep 0 self is not read, and may be anything.
+    fileprivate func blended(keep: PrimitiveValue, _ x: PrimitiveValue, share: PrimitiveValue) throws -> PrimitiveValue {
+        let isKept = try (keep .> 0).broadcast(to: shape)
+        return try isKept.choose(self * keep, 0) + x.reshape(shape) * share
+    }
+
+    /// factor |self| / |other|, or 1 where one of them is 0.
+    fileprivate func relativeNorm(to other: PrimitiveValue, _ factor: Double = 1) throws -> PrimitiveValue {
+        let (a, b) = try (squared().total(), other.squared().total())
+        return try ((a .> 0) .& (b .> 0)).choose(a.sqrt() / b.sqrt() * factor, 1)
+    }
+}
+
+extension Double {
+    fileprivate func power(_ exponent: PrimitiveValue) throws -> PrimitiveValue {
+        try PrimitiveValue.binary(.power, exponent.program.constant(self, [], exponent.element), exponent)
+    }
+}
