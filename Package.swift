@@ -34,7 +34,7 @@ let package = Package(
             name: "CMRPImage", dependencies: ["CMRPKernels"], cSettings: imageFlags,
             linkerSettings: [.linkedLibrary("jpeg"), .linkedLibrary("png16")]),
         .target(name: "CMRPTypes"),
-        .target(name: "MRPEngine", dependencies: ["CMRPKernels"], swiftSettings: swiftFlags),
+        .target(name: "MRPEngine", dependencies: ["CMRPKernels"], swiftSettings: [.swiftLanguageMode(.v6)]),
         .target(name: "MRPModels", dependencies: ["MRPEngine"], swiftSettings: swiftFlags),
         .target(name: "MRPObjectives", dependencies: ["MRPModels"], swiftSettings: swiftFlags),
         .target(name: "MRPData", dependencies: ["MRPEngine", "CMRPImage", "CMRPKernels"], swiftSettings: swiftFlags),

@@ -1,11 +1,6 @@
 import CMRPKernels
+import Glibc
 import MRPEngine
-
-#if canImport(Glibc)
-    import Glibc
-#else
-    import Darwin
-#endif
 
 /// The random numbers of one augmentation step for one image in one epoch: a function of (seed, epoch, image, position of the step), so
 /// that neither threads nor batch order nor the numbers that other steps draw can disturb them.

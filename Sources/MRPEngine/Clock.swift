@@ -1,8 +1,4 @@
-#if canImport(Glibc)
-    import Glibc
-#else
-    import Darwin
-#endif
+import Glibc
 
 /// Seconds of the monotonic clock.
 public func monotonicSeconds() -> Double {

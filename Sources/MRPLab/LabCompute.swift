@@ -1,11 +1,6 @@
 import CMRPKernels
+import Glibc
 import MRPEngine
-
-#if canImport(Glibc)
-    import Glibc
-#else
-    import Darwin
-#endif
 
 /// Thrown when the progress callback or the cancel flag ended a run: not an error of the run.
 public struct LabCancelled: Error {}

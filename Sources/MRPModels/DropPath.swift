@@ -18,13 +18,14 @@ public struct DropPath: Equatable, Sendable {
     static func input(block: Int, branch: Int) -> String { "drop_path.\(block).\(branch)" }
 
     /// Draws the factors of a step, for every branch that the graph has.
-    public func fill(_ executor: Executor, seed: UInt64, step: Int) {
+    public func fill(_ program: any Program, seed: UInt64, step: Int) throws {
         for block in 0..<blocks {
             for branch in 0..<2 {
-                guard let factors = executor.input(Self.input(block: block, branch: branch))?.float32 else { continue }
                 let kept = 1 - rate(block: block)
-                RandomStream(seed: seed, .dropPath, substream: UInt32(2 * block + branch)).fillUniform(factors, step: step)
-                for image in factors.indices { factors[image] = factors[image] < Float(kept) ? Float(1 / kept) : 0 }
+                try program.withInput(Self.input(block: block, branch: branch), as: Float.self) { factors in
+                    RandomStream(seed: seed, .dropPath, substream: UInt32(2 * block + branch)).fillUniform(factors, step: step)
+                    for image in factors.indices { factors[image] = factors[image] < Float(kept) ? Float(1 / kept) : 0 }
+                }
             }
         }
     }

@@ -84,7 +84,8 @@ public struct NetworkBuilder {
     /// residual + the branch that `last` makes; where branches may be left out, `last` gets no residual to add.
     func branch(block: Int?, _ number: Int, residual: Value, last: (Value?) throws -> Value) throws -> Value {
         guard let block, let dropPath, dropPath.rate(block: block) > 0 else { return try last(residual) }
-        let factors = graph.input(DropPath.input(block: block, branch: number), TensorType([graph.shape(of: residual)[0]]))
+        let factors = graph.input(
+            DropPath.input(block: block, branch: number), TensorType([graph.shape(of: residual)[0]]), filledBy: .schedule)
         return try graph.apply(ScaleImages(), [last(nil), factors, residual])[0]
     }
 

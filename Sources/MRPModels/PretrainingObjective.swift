@@ -18,7 +18,7 @@ public protocol PretrainingObjective: Sendable {
     func loss(_ builder: NetworkBuilder, batch: Int) throws -> Value
 
     /// Fills the inputs of one step but the images, for example the masks. False when a function of the caller stops the run.
-    func prepare(_ step: ObjectiveStep, _ executor: Executor) throws -> Bool
+    func prepare(_ step: ObjectiveStep, _ program: any Program) throws -> Bool
 
     /// Weights that follow others as exponential moving averages after each step (a teacher).
     var averages: [MovingAverage.Pair] { get }
@@ -43,7 +43,7 @@ public protocol MeasuredObjective: PretrainingObjective {
     func needsMeasurement(_ parameters: Parameters) -> Bool
 
     /// Writes the weights; `sample` [N, C, H, W] are images as the network sees them, without augmentation.
-    func measure(_ sample: Tensor, into parameters: Parameters, compute: Compute, seed: UInt64) throws
+    func measure(_ sample: Tensor, into parameters: Parameters, backend: any Backend, seed: UInt64) throws
 }
 
 /// An objective whose prediction can be shown as an image.

@@ -1,8 +1,4 @@
-#if canImport(Glibc)
-    import Glibc
-#else
-    import Darwin
-#endif
+import Glibc
 
 /// Fixed 2-D sine-cosine positions as published MAE checkpoints hold them: `1 + gridHeight * gridWidth` rows of `width` values.
 ///

@@ -28,5 +28,5 @@ public struct BEiT: PretrainingObjective {
         return try graph.apply(SoftmaxCrossEntropy(), [scores, tokenizer.tokens(of: patches, builder)])[0]
     }
 
-    public func prepare(_ step: ObjectiveStep, _ executor: Executor) throws -> Bool { try student.prepare(step, executor) }
+    public func prepare(_ step: ObjectiveStep, _ program: any Program) throws -> Bool { try student.prepare(step, program) }
 }

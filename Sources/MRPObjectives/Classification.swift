@@ -28,10 +28,10 @@ public struct Classification {
     public func loss(_ builder: NetworkBuilder, batch: Int, againstTargets: Bool = false) throws -> (loss: Value, logits: Value) {
         let logits = try logits(builder, batch: batch)
         if againstTargets {
-            let targets = builder.graph.input(Self.targetsInput, TensorType([batch, head.classes]))
+            let targets = builder.graph.input(Self.targetsInput, TensorType([batch, head.classes]), filledBy: .loader)
             return (try builder.graph.apply(SoftTargetCrossEntropy(), [logits, targets])[0], logits)
         }
-        let labels = builder.graph.input(Self.labelsInput, TensorType([batch], .int32))
+        let labels = builder.graph.input(Self.labelsInput, TensorType([batch], .int32), filledBy: .loader)
         let loss = try builder.graph.apply(SoftmaxCrossEntropy(smoothing: smoothing), [logits, labels])[0]
         return (loss, logits)
     }

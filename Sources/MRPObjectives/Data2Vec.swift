@@ -47,5 +47,5 @@ public struct Data2Vec: TaughtObjective {
         return try graph.apply(SmoothL1(beta: beta), [prediction, hidden])[0]
     }
 
-    public func prepare(_ step: ObjectiveStep, _ executor: Executor) throws -> Bool { try student.prepare(step, executor) }
+    public func prepare(_ step: ObjectiveStep, _ program: any Program) throws -> Bool { try student.prepare(step, program) }
 }

@@ -26,24 +26,26 @@ public struct GivenTargets: PretrainingObjective {
         let (graph, geometry) = (builder.graph, student.geometry)
         let images = MaskedAutoencoder.images(graph, geometry, batch: batch)
         let prediction = try student.prediction(images, builder, batch: batch)
-        let all = graph.input(Self.targetsInput, TensorType([batch, geometry.count, student.outputs]))
+        let all = graph.input(Self.targetsInput, TensorType([batch, geometry.count, student.outputs]), filledBy: .host)
         let target = try builder.gather(all, ids: student.hidden(graph, batch: batch))
         return try graph.apply(beta.map { SmoothL1(beta: $0) } ?? MeanSquaredError(), [prediction, target])[0]
     }
 
-    public func prepare(_ step: ObjectiveStep, _ executor: Executor) throws -> Bool {
+    public func prepare(_ step: ObjectiveStep, _ program: any Program) throws -> Bool {
         guard let fill = step.targets else {
             throw MRPError(.state, "objective given needs a function that fills the targets: set one before the first step")
         }
-        guard let images = executor.input(MaskedAutoencoder.imagesInput), let targets = executor.input(Self.targetsInput),
-            try student.prepare(step, executor)
-        else { return false }
-        let pixels = UnsafeBufferPointer(images.float32)
-        guard fill(step.indices, pixels, student.geometry.count, targets.float32) else { return false }
-        if let bad = targets.float32.firstIndex(where: { !$0.isFinite }) {
-            let each = targets.count / step.batch
-            throw MRPError(.argument, "the targets of image \(step.indices[bad / each]) hold \(targets.float32[bad])")
+        guard try student.prepare(step, program) else { return false }
+        let isFilled = try program.withInput(MaskedAutoencoder.imagesInput, as: Float.self) { images in
+            try program.withInput(Self.targetsInput, as: Float.self) { targets in
+                guard fill(step.indices, UnsafeBufferPointer(images), student.geometry.count, targets) else { return false }
+                if let bad = targets.firstIndex(where: { !$0.isFinite }) {
+                    let each = targets.count / step.batch
+                    throw MRPError(.argument, "the targets of image \(step.indices[bad / each]) hold \(targets[bad])")
+                }
+                return true
+            }
         }
-        return true
+        return isFilled == .some(true)
     }
 }

@@ -63,8 +63,8 @@ public struct IJEPA: TaughtObjective {
     public func loss(_ builder: NetworkBuilder, batch: Int) throws -> Value {
         let graph = builder.graph
         let images = MaskedAutoencoder.images(graph, encoder.geometry, batch: batch)
-        let visible = graph.input(PatchMask.visibleInput, TensorType([batch, contextCount], .int32))
-        let positions = graph.input(PatchMask.positionsInput, TensorType([batch, contextCount + 1], .int32))
+        let visible = graph.input(PatchMask.visibleInput, TensorType([batch, contextCount], .int32), filledBy: .masks)
+        let positions = graph.input(PatchMask.positionsInput, TensorType([batch, contextCount + 1], .int32), filledBy: .masks)
         let encoded = try encoder.encode(images, visible: (visible, positions), builder)
         let context = try builder.layerNorm("norm", encoded[encoded.count - 1])
         try builder.watchFeatures(context, of: encoder)
@@ -72,7 +72,7 @@ public struct IJEPA: TaughtObjective {
         let features = try teacher.target(teacher.tokens(images, builder), builder)
         var sum: Value?
         for block in 0..<TargetBlocks.count {
-            let rows = graph.input(Self.inputs(block).rows, TensorType([batch, blocks.size], .int32))
+            let rows = graph.input(Self.inputs(block).rows, TensorType([batch, blocks.size], .int32), filledBy: .masks)
             let target = try builder.gather(features, ids: rows)
             let loss = try graph.apply(SmoothL1(beta: beta), [predict(embedded, block: block, builder, batch: batch), target])[0]
             sum = try sum.map { try graph.apply(Add(), [$0, loss])[0] } ?? loss
@@ -85,7 +85,7 @@ public struct IJEPA: TaughtObjective {
     private func predict(_ context: Value, block: Int, _ builder: NetworkBuilder, batch: Int) throws -> Value {
         let graph = builder.graph
         let (seen, hidden) = (1 + contextCount, blocks.size)
-        let positions = graph.input(Self.inputs(block).positions, TensorType([batch, seen + hidden], .int32))
+        let positions = graph.input(Self.inputs(block).positions, TensorType([batch, seen + hidden], .int32), filledBy: .masks)
         // Mask tokens follow the context's tokens.
         let ids = try graph.constant(indices: (0..<Int32(seen)) + [Int32](repeating: -1, count: hidden))
         var x = try builder.gather(
@@ -98,7 +98,7 @@ public struct IJEPA: TaughtObjective {
         return try builder.linear(Self.name + ".head", builder.layerNorm(Self.name + ".norm", builder.gather(x, ids: last)))
     }
 
-    public func prepare(_ step: ObjectiveStep, _ executor: Executor) throws -> Bool {
+    public func prepare(_ step: ObjectiveStep, _ program: any Program) throws -> Bool {
         guard step.masking == nil else {
             throw MRPError(
                 .unsupported, "objective ijepa chooses a context and target blocks: masks of the caller's have no meaning for it")
@@ -107,23 +107,24 @@ public struct IJEPA: TaughtObjective {
             var numbers = UniformNumbers(seed: step.seed, pattern: .multiBlock, step: step.step, image: image)
             let targets = blocks.blocks(&numbers)
             let context = blocks.context(contextCount, without: targets, &numbers)
-            fill(executor, image: image, context: context, targets: targets)
+            try fill(program, image: image, context: context, targets: targets)
         }
         return true
     }
 
     /// Writes one image's context and targets, patch numbers, into the inputs of a compiled graph.
-    public func fill(_ executor: Executor, image: Int, context: [Int], targets: [[Int]]) {
+    public func fill(_ program: any Program, image: Int, context: [Int], targets: [[Int]]) throws {
         let rows = [0] + context.map { $0 + 1 }
-        func write(_ values: [Int], _ name: String) {
-            guard let input = executor.input(name)?.int32 else { return }
-            for (index, value) in values.enumerated() { input[image * values.count + index] = Int32(value) }
+        func write(_ values: [Int], _ name: String) throws {
+            try program.withInput(name, as: Int32.self) { input in
+                for (index, value) in values.enumerated() { input[image * values.count + index] = Int32(value) }
+            }
         }
-        write(context, PatchMask.visibleInput)
-        write(rows, PatchMask.positionsInput)
+        try write(context, PatchMask.visibleInput)
+        try write(rows, PatchMask.positionsInput)
         for (block, target) in targets.enumerated() {
-            write(target.map { $0 + 1 }, Self.inputs(block).rows)
-            write(rows + target.map { $0 + 1 }, Self.inputs(block).positions)
+            try write(target.map { $0 + 1 }, Self.inputs(block).rows)
+            try write(rows + target.map { $0 + 1 }, Self.inputs(block).positions)
         }
     }
 }

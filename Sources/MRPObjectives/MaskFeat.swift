@@ -27,5 +27,5 @@ public struct MaskFeat: PretrainingObjective {
         return try graph.apply(MeanSquaredError(), [prediction, target])[0]
     }
 
-    public func prepare(_ step: ObjectiveStep, _ executor: Executor) throws -> Bool { try student.prepare(step, executor) }
+    public func prepare(_ step: ObjectiveStep, _ program: any Program) throws -> Bool { try student.prepare(step, program) }
 }

@@ -37,12 +37,12 @@ public struct MaskedAutoencoder: PixelReconstruction {
 
     public func parameters() -> [ParameterSpecification] { decoder.parameters(for: encoder) }
 
-    public func prepare(_ step: ObjectiveStep, _ executor: Executor) throws -> Bool {
-        try masks.prepare(step, encoder.geometry, visibleCount: visibleCount(), executor)
+    public func prepare(_ step: ObjectiveStep, _ program: any Program) throws -> Bool {
+        try masks.prepare(step, encoder.geometry, visibleCount: visibleCount(), program)
     }
 
     public static func images(_ graph: Graph, _ geometry: PatchGeometry, batch: Int) -> Value {
-        graph.input(imagesInput, TensorType([batch] + geometry.imageShape))
+        graph.input(imagesInput, TensorType([batch] + geometry.imageShape), filledBy: .loader)
     }
 
     /// The loss of a batch: sum over hidden patches of the mean squared error of a patch, divided by the number of hidden patches.
@@ -50,8 +50,8 @@ public struct MaskedAutoencoder: PixelReconstruction {
         let (graph, hiddenCount) = (builder.graph, try encoder.geometry.count - visibleCount())
         let images = Self.images(graph, encoder.geometry, batch: batch)
         let (tokens, restore) = try encoder.visibleTokens(images, count: visibleCount(), builder)
-        let hidden = graph.input(PatchMask.hiddenInput, TensorType([batch, hiddenCount], .int32))
-        let rows = graph.input(PatchMask.predictedInput, TensorType([batch, hiddenCount], .int32))
+        let hidden = graph.input(PatchMask.hiddenInput, TensorType([batch, hiddenCount], .int32), filledBy: .masks)
+        let rows = graph.input(PatchMask.predictedInput, TensorType([batch, hiddenCount], .int32), filledBy: .masks)
         let prediction = try decoder.decode(tokens, restore: restore, predicted: rows, builder)
         var target = try graph.apply(ExtractPatches(encoder.geometry, order: .channelsLast), [images, hidden])[0]
         if normalizesTargets { target = try graph.apply(StandardizeRows(), [target])[0] }

@@ -46,9 +46,9 @@ extension BEiT: MeasuredObjective {
         parameters[PatchTokenizer.codebook]?.float32.allSatisfy { $0 == 0 } ?? false
     }
 
-    public func measure(_ sample: Tensor, into parameters: Parameters, compute: Compute, seed: UInt64) throws {
+    public func measure(_ sample: Tensor, into parameters: Parameters, backend: any Backend, seed: UInt64) throws {
         guard let codebook = parameters[PatchTokenizer.codebook], let bias = parameters[PatchTokenizer.bias] else { return }
-        let patches = try PatchClusters.sample(sample, tokenizer, compute: compute, seed: seed)
-        try PatchClusters.fit(patches, into: codebook, bias, compute: compute, seed: seed)
+        let patches = try PatchClusters.sample(sample, tokenizer, backend: backend, seed: seed)
+        try PatchClusters.fit(patches, into: codebook, bias, backend: backend, seed: seed)
     }
 }

@@ -30,5 +30,5 @@ public struct SimMIM: PretrainingObjective {
         return try graph.apply(SmoothL1(beta: 0), [prediction, target])[0]
     }
 
-    public func prepare(_ step: ObjectiveStep, _ executor: Executor) throws -> Bool { try student.prepare(step, executor) }
+    public func prepare(_ step: ObjectiveStep, _ program: any Program) throws -> Bool { try student.prepare(step, program) }
 }

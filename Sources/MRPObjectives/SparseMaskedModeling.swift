@@ -50,8 +50,8 @@ public struct SparseMaskedModeling: PixelReconstruction {
 
     public func parameters() -> [ParameterSpecification] { decoder.parameters(for: encoder, fillsHidden: hiddenCells == .skip) }
 
-    public func prepare(_ step: ObjectiveStep, _ executor: Executor) throws -> Bool {
-        try masks.prepare(step, encoder.geometry, visibleCount: visibleCount(), executor)
+    public func prepare(_ step: ObjectiveStep, _ program: any Program) throws -> Bool {
+        try masks.prepare(step, encoder.geometry, visibleCount: visibleCount(), program)
     }
 
     /// The batch's images, and those that the network predicts, both [B, C, H, W].
@@ -66,7 +66,7 @@ public struct SparseMaskedModeling: PixelReconstruction {
     public func loss(_ builder: NetworkBuilder, batch: Int) throws -> Value {
         let (graph, hiddenCount) = (builder.graph, try encoder.geometry.count - visibleCount())
         let (given, predicted) = try images(builder, batch: batch)
-        let hidden = graph.input(PatchMask.hiddenInput, TensorType([batch, hiddenCount], .int32))
+        let hidden = graph.input(PatchMask.hiddenInput, TensorType([batch, hiddenCount], .int32), filledBy: .masks)
         let extraction = ExtractPatches(encoder.geometry, order: .channelsLast)
         let prediction = try graph.apply(extraction, [predicted, hidden])[0]
         var target = try graph.apply(extraction, [given, hidden])[0]

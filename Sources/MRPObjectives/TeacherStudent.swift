@@ -45,5 +45,5 @@ public struct TeacherStudent: TaughtObjective {
         return try builder.gather(tokens, ids: builder.graph.constant(indices: Array(rows)))
     }
 
-    public func prepare(_ step: ObjectiveStep, _ executor: Executor) throws -> Bool { try masks.prepare(step, encoder.geometry, executor) }
+    public func prepare(_ step: ObjectiveStep, _ program: any Program) throws -> Bool { try masks.prepare(step, encoder.geometry, program) }
 }

@@ -14,7 +14,7 @@ struct FeatureMetrics {
     private static let mostImages = 128
 
     /// features [count, width]
-    init(_ features: UnsafePointer<Float>, count: Int, width: Int) {
+    init(_ features: UnsafeBufferPointer<Float>, count: Int, width: Int) {
         let images = min(count, Self.mostImages)
         var centred = [Float](repeating: 0, count: images * width)
         var deviations = 0.0

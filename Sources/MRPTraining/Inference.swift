@@ -1,13 +1,8 @@
+import Glibc
 import MRPData
 import MRPEngine
 import MRPModels
 import MRPObjectives
-
-#if canImport(Glibc)
-    import Glibc
-#else
-    import Darwin
-#endif
 
 /// Features, class probabilities, evaluation and reconstructions of a trained model, over whole datasets.
 public struct Inference {
@@ -63,8 +58,8 @@ public struct Inference {
             case .cls: return try builder.gather(tokens, ids: builder.graph.constant(indices: [0]))
             case .tokens: return tokens
             }
-        } collect: { executor, value, batch, first in
-            guard let source = executor.pointer(to: value)?.assumingMemoryBound(to: Float.self) else { return }
+        } collect: { features, batch, first in
+            guard let source = features.baseAddress else { return }
             output.baseAddress.map { ($0 + first * count).update(from: source, count: batch.count * count) }
         }
     }
@@ -77,8 +72,8 @@ public struct Inference {
         let classes = objective.head.classes
         return try run(dataset) { builder, batch in
             try builder.graph.apply(SoftmaxRows(), [objective.logits(builder, batch: batch)])[0]
-        } collect: { executor, value, batch, first in
-            guard let source = executor.pointer(to: value)?.assumingMemoryBound(to: Float.self) else { return }
+        } collect: { shares, batch, first in
+            guard let source = shares.baseAddress else { return }
             output.baseAddress.map { ($0 + first * classes).update(from: source, count: batch.count * classes) }
         }
     }
@@ -129,10 +124,9 @@ public struct Inference {
         var (correct, close, loss) = (0, 0, 0.0)
         let finished = try run(dataset) { builder, batch in
             try objective.logits(builder, batch: batch)
-        } collect: { executor, value, batch, _ in
-            guard let logits = executor.pointer(to: value)?.assumingMemoryBound(to: Float.self) else { return }
+        } collect: { logits, batch, _ in
             for image in 0..<batch.count {
-                let row = UnsafeBufferPointer(start: logits + image * classes, count: classes)
+                let row = UnsafeBufferPointer(rebasing: logits[image * classes..<(image + 1) * classes])
                 let label = Int(batch.labels[image])
                 let guess = row.largestPlace
                 let largest = row[guess]
@@ -157,15 +151,16 @@ public struct Inference {
     /// Runs a graph over a dataset in order. The last batch may be smaller; its unused rows are computed and ignored.
     func run(
         _ dataset: ImageDataset, statistics: ChannelStatistics? = nil, view: Int? = nil,
-        build: (NetworkBuilder, Int) throws -> Value, prepare: ((Executor, Batch, Int) throws -> Void)? = nil,
-        collect: (Executor, Value, Batch, Int) throws -> Void
+        build: (NetworkBuilder, Int) throws -> Value, prepare: ((any Program, Batch, Int) throws -> Void)? = nil,
+        collect: (UnsafeBufferPointer<Float>, Batch, Int) throws -> Void
     ) throws -> Bool {
         try Pipeline.check(dataset, fits: model)
         let batch = min(Self.largestBatch, dataset.count)
         let loader = try Pipeline.evaluationLoader(dataset, model, options, batch: batch, statistics: statistics, view: view)
+        let size = model.encoder.geometry.imageShape.reduce(1, *)
         let graph = Graph()
         let output = try build(model.builder(graph), batch)
-        let executor = try Executor(graph, outputs: [output], bound: model.parameters.tensors, compute: options.compute())
+        let program = try options.backend().compile(graph, outputs: [output], state: model.parameters.tensors)
         let heartbeat = poll.map { Heartbeat($0) }
         var first = 0
         while true {
@@ -173,12 +168,10 @@ public struct Inference {
             case .end: return true
             case .cancelled: return false
             case .batch(let data):
-                if let images = executor.input(MaskedAutoencoder.imagesInput) {
-                    images.memory.copyMemory(from: data.images, byteCount: images.bytes / batch * data.count)
-                }
-                try prepare?(executor, data, first)
-                guard executor.run(cancel: cancel, poll: heartbeat?.beat) else { return false }
-                try collect(executor, output, data, first)
+                try program.write(UnsafeBufferPointer(start: data.images, count: data.count * size), to: MaskedAutoencoder.imagesInput)
+                try prepare?(program, data, first)
+                guard try program.run(cancel: cancel, poll: heartbeat?.beat) else { return false }
+                try program.withOutput(output, as: Float.self) { try collect($0, data, first) }
                 first += data.count
             }
         }

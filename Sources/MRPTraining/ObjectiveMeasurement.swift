@@ -19,7 +19,7 @@ extension Objectives {
             poll?()
         }
         guard first == chosen.count else { return false }
-        try objective.measure(sample, into: model.parameters, compute: options.compute(), seed: options.seed)
+        try objective.measure(sample, into: model.parameters, backend: CPUBackend(options.compute()), seed: options.seed)
         return true
     }
 

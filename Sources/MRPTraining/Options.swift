@@ -1,11 +1,6 @@
+import Glibc
 import MRPEngine
 import MRPModels
-
-#if canImport(Glibc)
-    import Glibc
-#else
-    import Darwin
-#endif
 
 /// What a network is trained for; options may be given for one phase only, as `pretrain.epochs`.
 public enum Phase: String, CaseIterable, Sendable {
@@ -108,6 +103,9 @@ public struct Options: Sendable {
             }
         return try Compute(threads: threads, instructions: instructions, convolvesDirectly: choice("convolutions") == "direct")
     }
+
+    /// The backend that the options describe.
+    public func backend() throws -> any Backend { try CPUBackend(compute()) }
 
     /// The encoder that the options describe.
     public func encoder() throws -> any ImageEncoder {

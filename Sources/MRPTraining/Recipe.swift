@@ -7,8 +7,6 @@ struct Recipe {
     let learningRate: LearningRateSchedule
     /// What weight decay is multiplied by at a step; nil: always 1.
     let weightDecay: LearningRateSchedule?
-    /// Largest common norm of the gradients; 0: none.
-    let clipLimit: Double
     /// Batches per step.
     let parts: Int
     let dropPath: DropPath?
@@ -32,7 +30,6 @@ struct Recipe {
         learningRate = Self.learningRate(
             options, phase, method: optimizer.method, images: batch * parts, stepsPerEpoch: stepsPerEpoch)
         weightDecay = Self.weightDecay(options, phase, optimizer.weightDecay, steps: steps)
-        clipLimit = options.number("clip_gradient", phase)
         let rate = options.number("drop_path", phase)
         let blocks = model.encoder.droppableBlocks
         guard rate == 0 || blocks > 0 else {
@@ -59,6 +56,7 @@ struct Recipe {
         settings.decaysTokens = pretraining && options.choice("decay_exempt", phase) == "mae"
         settings.trainsHeadOnly = !pretraining && options.flag("frozen_encoder")
         settings.measuresGradients = true
+        settings.clipLimit = options.number("clip_gradient", phase)
         settings.parts = parts
         settings.averagesWeights = options.number("ema_decay", phase) > 0
         guard settings.weightDecay > 0 || (options.optionalNumber("weight_decay_end", phase) ?? 0) == 0 else {

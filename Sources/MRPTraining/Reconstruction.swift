@@ -50,7 +50,7 @@ extension Inference {
         var loss = 0.0
         let finished = try run(dataset) { builder, size in
             try objective.prediction(builder, batch: size)
-        } prepare: { executor, data, first in
+        } prepare: { program, data, first in
             if let mask {
                 // Unused rows of the last batch repeat its first image's mask.
                 var rows = Array(mask[(first * count)..<((first + data.count) * count)])
@@ -60,9 +60,9 @@ extension Inference {
                 current = try PatchMask.random(
                     batch: batch, count: count, visibleCount: visibleCount, seed: options.seed, step: first)
             }
-            current.fill(executor)
-        } collect: { executor, value, data, first in
-            guard let prediction = executor.pointer(to: value)?.assumingMemoryBound(to: Float.self) else { return }
+            try current.fill(program)
+        } collect: { predictions, data, first in
+            guard let prediction = predictions.baseAddress else { return }
             for image in 0..<data.count {
                 loss += show(
                     data.images + image * geometry.patchValues * count, prediction + image * geometry.patchValues * count,

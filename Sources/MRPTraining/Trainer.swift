@@ -33,7 +33,7 @@ public final class Trainer {
     public var targets: Targets?
 
     let options: Options
-    let executor: Executor
+    let program: any Program
     let optimizer: Optimizer
     let loader: BatchLoader
     private let recipe: Recipe
@@ -47,6 +47,8 @@ public final class Trainer {
     /// How fine-tuning mixes its images; nil: not at all.
     private let mixing: BatchMixing?
     var epochLosses = (sum: 0.0, count: 0)
+    /// Learning rate of the latest step.
+    private var learningRate = 0.0
 
     public init(
         _ model: Model, _ dataset: ImageDataset, _ options: Options, _ phase: Phase, cancel: UnsafePointer<Int32>? = nil,
@@ -83,11 +85,10 @@ public final class Trainer {
         features = graph.marks[NetworkBuilder.featuresMark].map { ($0, graph.type(of: $0).width) }
         optimizer = try Optimizer(
             graph, loss: loss, model: model, settings: recipe.optimizer, teacher: objective?.averages ?? [], recomputes: recipe.recomputes)
-        executor = try Executor(
+        program = try options.backend().compile(
             graph, outputs: [loss] + (features.map { [$0.value] } ?? []) + optimizer.norms.map(\.value),
-            bound: model.parameters.tensors.merging(optimizer.tensors) { first, _ in first },
-            compute: options.compute())
-        plannedBytes = executor.bytes + model.parameters.bytes + optimizer.bytes
+            state: model.parameters.tensors.merging(optimizer.tensors) { first, _ in first })
+        plannedBytes = program.bytes + model.parameters.bytes + optimizer.bytes
         progress = TrainingProgress(phase: phase.rawValue, steps: recipe.steps)
     }
 
@@ -131,17 +132,11 @@ public final class Trainer {
             guard try Objectives.measure(model, dataset, options, cancel: cancel, poll: poll) else { return .cancelled }
             unmeasured = nil
         }
-        let settings = optimizer.step
-        settings.step = progress.step + 1
-        settings.learningRate = rateScale * recipe.learningRate.rate(step: progress.step)
-        settings.decayScale = recipe.weightDecay?.rate(step: progress.step) ?? 1
-        settings.averageDecay = recipe.averageDecay
-        settings.teacherDecay = objective?.averageDecay(fraction: progress.fraction) ?? 1
-        settings.parts = recipe.parts
+        try writeScalars()
         let heartbeat = poll.map { Heartbeat($0) }
         var losses = 0.0
         for part in 0..<recipe.parts {
-            settings.part = part
+            try program.write(part == 0 ? 0 : 1, to: .accumulationKeep)
             do {
                 guard try run(part: part, losses: &losses, cancel: cancel, poll: heartbeat?.beat) else {
                     try seek(step: progress.step)
@@ -153,33 +148,44 @@ public final class Trainer {
                 throw error
             }
         }
-        record(loss: losses / Double(recipe.parts), seconds: monotonicSeconds() - start)
+        try record(loss: losses / Double(recipe.parts), seconds: monotonicSeconds() - start)
         if progress.step % recipe.stepsPerEpoch == 0, loader.stepsPerEpoch % recipe.parts != 0 { try seek(step: progress.step) }
-        if progress.step == progress.steps { takeAverages() }
+        if progress.step == progress.steps { try takeAverages() }
         markPretrained()
         return .stepped
+    }
+
+    /// Writes the scalars of the next step.
+    private func writeScalars() throws {
+        learningRate = rateScale * recipe.learningRate.rate(step: progress.step)
+        try program.write(learningRate, to: .learningRate)
+        try program.write(recipe.weightDecay?.rate(step: progress.step) ?? 1, to: .decayScale)
+        try program.write(Double(progress.step + 1), to: .step)
+        try program.write(recipe.averageDecay, to: .averageDecay)
+        try program.write(objective?.averageDecay(fraction: progress.fraction) ?? 1, to: .teacherDecay)
+        try program.write(1 / Double(recipe.parts), to: .accumulationShare)
     }
 
     /// Takes a batch and does its work, and with the last part of a step the updates. False when it was cancelled.
     private func run(part: Int, losses: inout Double, cancel: UnsafePointer<Int32>?, poll: (() -> Void)?) throws -> Bool {
         guard case .batch(let data) = try loader.next(cancel: cancel), try fill(data, part: part) else { return false }
         let isLast = part == recipe.parts - 1
-        let finished = try executor.run(cancel: cancel, poll: poll, updates: isLast) {
-            let value = executor.scalar(loss)
-            guard value.isFinite else { throw numericFailure("the loss is \(value)") }
-            if isLast, let bad = optimizer.firstBadGradient(executor) { throw numericFailure("the gradient of '\(bad)' is not finite") }
+        return try program.run(cancel: cancel, poll: poll, updates: isLast) {
+            let value = try program.scalar(loss)
+            guard value.isFinite else { throw try numericFailure("the loss is \(value)") }
+            if isLast, let bad = try optimizer.firstBadGradient(program) {
+                throw try numericFailure("the gradient of '\(bad)' is not finite")
+            }
             losses += value
-            if isLast { optimizer.clip(executor, to: recipe.clipLimit > 0 ? recipe.clipLimit : .infinity) }
             return true
         }
-        return finished
     }
 
-    private func numericFailure(_ what: String) -> MRPError {
-        let source = executor.firstNonFinite().map { "; the first bad value is \($0)" } ?? ""
+    private func numericFailure(_ what: String) throws -> MRPError {
+        let source = try program.firstNonFinite().map { "; the first bad value is \($0)" } ?? ""
         return MRPError(
             .numeric,
-            "step \(progress.step): \(what)\(source); the model keeps the step before: lower learning_rate \(optimizer.step.learningRate)")
+            "step \(progress.step): \(what)\(source); the model keeps the step before: lower learning_rate \(learningRate)")
     }
 
     var state: Checkpoint.State {
@@ -195,17 +201,22 @@ public final class Trainer {
 
     /// Writes the run's state between two steps; the file is replaced as a whole.
     public func save(to path: String) throws {
+        try program.downloadState()
         try Checkpoint.save(model, moments: optimizer.moments, state, to: path)
     }
 
     /// The bytes of a checkpoint; valid until the next step.
-    func encodedState() throws -> Safetensors.Encoded { try Checkpoint.encode(model, moments: optimizer.moments, state) }
+    func encodedState() throws -> Safetensors.Encoded {
+        try program.downloadState()
+        return try Checkpoint.encode(model, moments: optimizer.moments, state)
+    }
 
     /// Continues a saved run with the same model, data and options: the result is the same, bit for bit, as without the stop.
     public func resume(from path: String) throws { try resume(from: SafetensorsFile(path: path)) }
 
     func resume(from file: SafetensorsFile) throws {
         let saved = try Checkpoint.load(file, model, moments: optimizer.moments, expected: state)
+        try program.uploadState()
         runState = saved.run
         epochLosses = saved.epochLosses
         try seek(to: saved.step, seconds: saved.seconds)
@@ -215,13 +226,19 @@ public final class Trainer {
     func takeWeights(from file: SafetensorsFile) throws {
         _ = try Checkpoint.load(file, model, moments: optimizer.averages, expected: state)
         optimizer.takeAverages(model)
+        try program.uploadState()
     }
 
     /// Gives the model its averaged weights, where they are kept: what a run ends with.
-    func takeAverages() { optimizer.takeAverages(model) }
+    func takeAverages() throws {
+        try program.downloadState()
+        optimizer.takeAverages(model)
+        try program.uploadState()
+    }
 
     /// Runs the body while the model has its averaged weights, where they are kept.
-    func withAverages<Result>(_ body: () throws -> Result) rethrows -> Result {
+    func withAverages<Result>(_ body: () throws -> Result) throws -> Result {
+        try program.downloadState()
         optimizer.exchangeAverages(model)
         defer { optimizer.exchangeAverages(model) }
         return try body()
@@ -247,41 +264,49 @@ public final class Trainer {
 
     /// Copies a batch and its masks into the graph's inputs; false when the caller's masking stops the run.
     private func fill(_ data: Batch, part: Int) throws -> Bool {
-        guard let images = executor.input(MaskedAutoencoder.imagesInput) else { return true }
-        images.memory.copyMemory(from: data.images, byteCount: images.bytes)
+        let size = model.encoder.geometry.imageShape.reduce(1, *)
+        let images = UnsafeBufferPointer(start: data.images, count: batch * size)
+        guard try program.write(images, to: MaskedAutoencoder.imagesInput) else { return true }
         // Random numbers are counted by batches.
         let number = progress.step * recipe.parts + part
-        recipe.dropPath?.fill(executor, seed: options.seed, step: number)
+        try recipe.dropPath?.fill(program, seed: options.seed, step: number)
         guard let objective else {
-            executor.input(Classification.labelsInput)?.memory.copyMemory(from: data.labels, byteCount: 4 * batch)
-            if let mixing { mix(data, images, by: mixing, step: number) }
+            try program.write(UnsafeBufferPointer(start: data.labels, count: batch), to: Classification.labelsInput)
+            if let mixing { try mix(data, by: mixing, step: number) }
             return true
         }
         let step = ObjectiveStep(
             batch: batch, seed: options.seed, step: number, indices: UnsafeBufferPointer(start: data.indices, count: batch),
             masking: masking, targets: targets)
-        return try objective.prepare(step, executor)
+        return try objective.prepare(step, program)
     }
 
-    private func mix(_ data: Batch, _ images: Tensor, by mixing: BatchMixing, step: Int) {
-        guard let targets = executor.input(Classification.targetsInput), let head = model.head else { return }
+    private func mix(_ data: Batch, by mixing: BatchMixing, step: Int) throws {
+        guard let head = model.head else { return }
         let size = Pipeline.imageSize(model)
-        let share = BatchMixing.apply(
-            mixing.draw(seed: options.seed, step: step, size: size), images.memory.assumingMemoryBound(to: Float.self),
-            count: batch, channels: model.encoder.geometry.channels, size: size)
-        BatchMixing.targets(
-            data.labels, count: batch, classes: head.classes, share: share, smoothing: options.number("label_smoothing"),
-            into: targets.memory.assumingMemoryBound(to: Float.self))
+        try program.withInput(MaskedAutoencoder.imagesInput, as: Float.self) { images in
+            try program.withInput(Classification.targetsInput, as: Float.self) { targets in
+                guard let images = images.baseAddress, let targets = targets.baseAddress else { return }
+                let share = BatchMixing.apply(
+                    mixing.draw(seed: options.seed, step: step, size: size), images, count: batch,
+                    channels: model.encoder.geometry.channels, size: size)
+                BatchMixing.targets(
+                    data.labels, count: batch, classes: head.classes, share: share, smoothing: options.number("label_smoothing"),
+                    into: targets)
+            }
+        }
     }
 
-    private func record(loss: Double, seconds: Double) {
-        if let features, let values = executor.pointer(to: features.value)?.assumingMemoryBound(to: Float.self) {
-            let metrics = FeatureMetrics(values, count: batch, width: features.width)
+    private func record(loss: Double, seconds: Double) throws {
+        if let features {
+            let metrics = try program.withOutput(features.value, as: Float.self) {
+                FeatureMetrics($0, count: batch, width: features.width)
+            }
             progress.measures["feature_std"] = metrics.deviation
             progress.measures["feature_rank"] = metrics.rank
         }
         if progress.step % recipe.stepsPerEpoch == 0 { epochLosses = (0, 0) }
-        progress.learningRate = optimizer.step.learningRate
+        progress.learningRate = learningRate
         progress.step += 1
         progress.epoch = Double(progress.step) / Double(recipe.stepsPerEpoch)
         progress.loss = loss

@@ -2,7 +2,26 @@ import MRPEngine
 
 /// Convolutions, pools and updates; see PrimitiveCases.swift.
 extension PrimitiveCase {
-    private static let geometries: [ConvolutionTests.Geometry] = [
+    struct ImageGeometry: Sendable {
+        var height = 5
+        var width = 4
+        var channels = 3
+        var outputs = 4
+        var groups = 1
+        var kernel = 3
+        var stride = 1
+        var padding = 1
+        var dilation = 1
+
+        func windows() throws -> (rows: Window, columns: Window) {
+            (
+                try Window(height, kernel: kernel, stride: stride, padding: padding, dilation: dilation),
+                try Window(width, kernel: kernel, stride: stride, padding: padding, dilation: dilation)
+            )
+        }
+    }
+
+    private static let geometries: [ImageGeometry] = [
         .init(), .init(stride: 2), .init(height: 1, width: 1, stride: 2), .init(channels: 4, groups: 2), .init(channels: 4, groups: 4),
         .init(kernel: 1, padding: 0), .init(kernel: 1, stride: 2, padding: 0),
         .init(height: 7, width: 6, kernel: 3, stride: 2, padding: 2, dilation: 2), .init(kernel: 2, stride: 3, padding: 0),
@@ -93,5 +112,55 @@ extension PrimitiveCase {
         ]
     }
 
-    static let updates: [PrimitiveCase] = []
+    // MARK: Updates
+
+    /// A parameter of 3 x 4 with its gradient and moments, of which the second is not negative.
+    private static func update(_ name: String, _ operation: any Operation, moments: Int, _ scalars: [Double?], zero: Bool = false)
+        -> PrimitiveCase
+    {
+        PrimitiveCase(name: name, differentiated: false) { g in
+            var inputs: [Value?] = try [g.real("p", [3, 4]) { zero ? 0 : $0 }, g.real("g", [12])]
+            for moment in 0..<moments { inputs.append(try g.real("moment \(moment)", [3, 4]) { moment == 1 ? $0 * $0 : $0 }) }
+            for (index, scalar) in scalars.enumerated() { inputs.append(scalar.map { g.scalar("scalar \(index)", $0) }) }
+            try g.graph.apply(operation, inputs)
+            // A later update reads what the first one wrote.
+            try g.graph.apply(MovingAverage(), [g.real("average", [3, 4]), inputs[0], g.scalar("decay", 0.9)])
+            return []
+        }
+    }
+
+    static let updates: [PrimitiveCase] =
+        [false, true].flatMap { layerWise in
+            [[0.03, 0.7, 3, 0.5], [0.03, nil, 1, nil], [0.03, nil, 2000]].enumerated().map { index, scalars in
+                update(
+                    "adamw \(index), layer-wise \(layerWise)", AdamW(.init(weightDecay: 0.1, rateScale: 0.75, layerWise: layerWise)),
+                    moments: 2, scalars)
+            }
+        }
+        + [(true, 0.0), (false, 0.0), (false, 0.02), (true, 0.02)].map { nesterov, trust in
+            update(
+                "sgd nesterov \(nesterov) trust \(trust)",
+                SGD(.init(momentum: 0.8, nesterov: nesterov, weightDecay: 0.1, rateScale: 0.75, trust: trust)), moments: 1,
+                nesterov ? [0.03, 0.7, 0.5] : [0.03])
+        }
+        + [
+            update("lamb from zero", AdamW(.init(layerWise: true)), moments: 2, [0.03, nil, 1], zero: true),
+            update("lars from zero", SGD(.init(trust: 0.02)), moments: 1, [0.03], zero: true),
+            PrimitiveCase(name: "sums of gradients", differentiated: false) { g in
+                for (name, keep) in [("a", 0.0), ("b", 1)] {
+                    let sum = try g.real(name, [2, 3]) { keep == 0 ? .nan : $0 }
+                    try g.graph.apply(
+                        SumGradient(), [sum, g.real("gradient", [6]), g.scalar("keep " + name, keep), g.scalar("share", 0.25)])
+                }
+                return []
+            },
+        ]
+        + [0.5, 100].map { limit in
+            PrimitiveCase(name: "clip scale \(limit)", differentiated: false) { g in
+                let norms = try [[2, 3], [5]].enumerated().map { index, shape in
+                    try g.graph.apply(Norm(), [g.real("gradient \(index)", shape)])[0]
+                }
+                return try g.graph.apply(ClipScale(limit: limit), norms)
+            }
+        }
 }

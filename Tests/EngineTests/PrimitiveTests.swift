@@ -9,11 +9,7 @@ import Testing
         let g = CaseGraph()
         let outputs = try item.outputs(g)
         let comparison = try PrimitiveComparison(
-            g.graph, outputs: outputs, bound: g.tensors, compute: Compute(precision: .float64)
-        ) { executor in
-            if let images = executor.input("images") { for index in 0..<images.count { images[index] = Double(index * index % 11) } }
-            if let cells = executor.input("cells") { _ = cells.int32.update(fromContentsOf: [3, 0, 1, 2]) }
-        }
+            g.graph, outputs: outputs, state: g.tensors, compute: Compute(precision: .float64), fill: g.fill)
         #expect(comparison.count >= 1)
         #expect(comparison.error < 1e-9, "\(item.name): \(comparison.place)")
     }
@@ -24,13 +20,13 @@ import Testing
         for item in PrimitiveCase.all {
             let g = CaseGraph()
             _ = try item.outputs(g)
-            tested.formUnion(g.graph.operations.map { "\(type(of: $0))" })
+            tested.formUnion(g.graph.nodes.map { "\(type(of: $0.operation))" })
         }
         let folder = String(#filePath.dropLast("Tests/EngineTests/PrimitiveTests.swift".count)) + "Sources"
         var known: Set<String> = []
         for text in try Self.sources(folder) {
             for line in text.split(separator: "\n") {
-                guard let found = line.firstMatch(of: /(?:struct|class|enum) (\w+): (?:.*, )?Operation\b.*{$/) else { continue }
+                guard let found = line.firstMatch(of: #/(?:struct|class|enum) (\w+): (?:.*, )?Operation\b.*{$/#) else { continue }
                 known.insert(String(found.1))
             }
         }
@@ -44,7 +40,9 @@ import Testing
         defer { closedir(directory) }
         var result: [String] = []
         while let entry = readdir(directory) {
-            let name = withUnsafePointer(to: &entry.pointee.d_name) { String(cString: UnsafeRawPointer($0).assumingMemoryBound(to: CChar.self)) }
+            let name = withUnsafePointer(to: &entry.pointee.d_name) {
+                String(cString: UnsafeRawPointer($0).assumingMemoryBound(to: CChar.self))
+            }
             let path = folder + "/" + name
             if entry.pointee.d_type == DT_DIR, !name.hasPrefix(".") { result += try sources(path) }
             guard name.hasSuffix(".swift") else { continue }

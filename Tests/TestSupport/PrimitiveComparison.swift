@@ -1,6 +1,6 @@
 import MRPEngine
 
-/// A graph by the executor's kernels and by its meaning in primitives.
+/// A graph by the processor's kernels and by its meaning in primitives.
 public struct PrimitiveComparison {
     /// The largest difference over the tensor's largest value, and where it was found.
     public private(set) var error = 0.0
@@ -9,41 +9,45 @@ public struct PrimitiveComparison {
     public private(set) var count = 0
     public let program: PrimitiveProgram
 
-    /// One run with updates; `bound` is changed by it. `fill` writes the inputs.
+    /// One run with updates; `state` is changed by it. `fill` writes the inputs.
     public init(
-        _ graph: Graph, outputs: [Value], bound: [String: Tensor], compute: Compute, fill: (Executor) throws -> Void = { _ in }
+        _ graph: Graph, outputs: [Value], state: [String: Tensor], compute: Compute, fill: (any Program) throws -> Void
     ) throws {
         program = try graph.lowered(outputs: outputs)
         let host = program.arguments.compactMap { if case .host(let value) = $0.source { value } else { nil } }
-        let executor = try Executor(graph, outputs: outputs + host, bound: bound, compute: compute)
-        try fill(executor)
+        let compiled = try CPUBackend(compute).compile(graph, outputs: outputs + host, state: state)
+        try fill(compiled)
+        func numbers(_ memory: UnsafeRawBufferPointer, _ type: TensorType) -> [Double] {
+            switch (type.element, compute.precision) {
+            case (.int32, _): memory.bindMemory(to: Int32.self).map(Double.init)
+            case (.real, .float32): memory.bindMemory(to: Float.self).map(Double.init)
+            case (.real, .float64), (.float64, _): Array(memory.bindMemory(to: Double.self))
+            }
+        }
+        func numbers(_ value: Value) throws -> [Double] { try compiled.withOutput(value) { numbers($0, graph.type(of: value)) } }
         func numbers(_ tensor: Tensor?) -> [Double] {
-            guard let tensor else { return [] }
-            return (0..<tensor.count).map { tensor.type.element == .int32 ? Double(tensor.int32[$0]) : tensor[$0] }
+            tensor.map { numbers(UnsafeRawBufferPointer(start: $0.memory, count: $0.bytes), $0.type) } ?? []
         }
-        func numbers(_ value: Value) -> [Double] {
-            let type = graph.type(of: value)
-            guard type.element == .int32 else { return (0..<type.count).map { executor.scalar(value, $0) } }
-            let integers = executor.pointer(to: value)?.assumingMemoryBound(to: Int32.self)
-            return (0..<type.count).map { integers.map { start in Double(start[$0]) } ?? .nan }
-        }
-        let before = program.arguments.map { argument in
+        let before = try program.arguments.map { argument in
             switch argument.source {
-            case .input(let name): numbers(executor.input(name))
-            case .bound(let name): numbers(bound[name])
+            case .input(let name):
+                try graph.inputValue(name).flatMap { value in
+                    try compiled.withInput(name) { numbers(UnsafeRawBufferPointer($0), graph.type(of: value)) }
+                } ?? []
+            case .bound(let name): numbers(state[name])
             case .host: [Double]()
             }
         }
-        executor.run()
-        let arguments = zip(program.arguments, before).map { argument, before in
-            if case .host(let value) = argument.source { numbers(value) } else { before }
+        try compiled.run()
+        let arguments = try zip(program.arguments, before).map { argument, before in
+            if case .host(let value) = argument.source { try numbers(value) } else { before }
         }
         var interpreter = PrimitiveInterpreter(program)
         for (index, (result, actual)) in zip(program.results, interpreter.run(arguments)).enumerated() {
             if let argument = result.updates, case .bound(let name) = program.arguments[argument].source {
-                compare(actual, numbers(bound[name]), name)
+                compare(actual, numbers(state[name]), name)
             } else {
-                compare(actual, numbers(outputs[index]), "output \(index)")
+                compare(actual, try numbers(outputs[index]), "output \(index)")
             }
         }
     }
@@ -54,7 +58,9 @@ public struct PrimitiveComparison {
         let scale = expected.reduce(1e-3) { $1.isFinite ? max($0, abs($1)) : $0 }
         for (index, (a, b)) in zip(actual, expected).enumerated() where a != b && !(a.isNaN && b.isNaN) {
             let difference = abs(a - b) / scale
-            if !(difference <= error) { (error, place) = (difference.isNaN ? .infinity : difference, "\(name)[\(index)]: \(a), kernel \(b)") }
+            if !(difference <= error) {
+                (error, place) = (difference.isNaN ? .infinity : difference, "\(name)[\(index)]: \(a), kernel \(b)")
+            }
         }
     }
 }

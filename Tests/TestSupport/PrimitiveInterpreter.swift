@@ -46,7 +46,7 @@ private struct Evaluation {
     func value(of primitive: Primitive) -> [Double] {
         switch primitive {
         case .constant(let number, _): return [Double](repeating: number, count: type.count)
-        case .dense(let tensor): return (0..<tensor.count).map { tensor.type.element == .int32 ? Double(tensor.int32[$0]) : tensor[$0] }
+        case .dense(let tensor, _): return (0..<tensor.count).map { tensor.type.element == .int32 ? Double(tensor.int32[$0]) : tensor[$0] }
         case .iota(let dimension, _): return fromPlaces { Double($0[dimension]) }
         case .convert, .reshape: return x
         case .unary(let function): return x.map { unary(function, $0) }

@@ -1,14 +1,9 @@
+import Glibc
 import MRPEngine
 import MRPModels
 import MRPObjectives
 import MRPTraining
 import Testing
-
-#if canImport(Glibc)
-    import Glibc
-#else
-    import Darwin
-#endif
 
 /// The objectives beside MAE against independent definitions in PyTorch (tools/fixtures/make_objective_fixtures.py).
 @Suite struct ObjectiveTests {

@@ -1,11 +1,6 @@
 import CMRPKernels
+import Glibc
 import MRPEngine
-
-#if canImport(Glibc)
-    import Glibc
-#else
-    import Darwin
-#endif
 
 /// Erases a rectangle of the normalised image (Zhong et al. 2020) as timm does: area uniform in 0.02 ... 1/3 of the image's, log aspect ratio
 /// uniform in 0.3 ... 1/0.3, ten attempts. For any number of channels.

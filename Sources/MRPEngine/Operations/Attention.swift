@@ -19,7 +19,7 @@ public struct Attention: Operation {
     }
 
     public func inputGradients(_ node: DifferentiatedNode, _ outputGradients: [Value?], in graph: Graph) throws -> [Value?] {
-        guard let gradient = outputGradients[0] else { return [] }
+        guard let gradient = outputGradients[0] else { return node.noGradients }
         let inputs = [node.inputs[0], node.outputs[0], node.outputs[1], gradient]
         return try graph.apply(AttentionGradient(heads: heads), inputs).map { $0 }
     }
@@ -40,7 +40,7 @@ public struct Attention: Operation {
         problem.log_sum_exp = call.outputs[1]
         let (pool, run, prepared) = (call.pool, call.kernels.attention_forward, problem)
         return Kernel(scratch: withUnsafePointer(to: prepared) { call.kernels.attention_scratch($0) }) {
-            withUnsafePointer(to: prepared) { run?(pool, $0) }
+            withUnsafePointer(to: prepared) { run(pool, $0) }
         }
     }
 }
@@ -65,7 +65,7 @@ struct AttentionGradient: Operation {
         problem.qkv_gradient = call.outputs[0]
         let (pool, run, prepared) = (call.pool, call.kernels.attention_backward, problem)
         return Kernel(scratch: withUnsafePointer(to: prepared) { call.kernels.attention_scratch($0) }) {
-            withUnsafePointer(to: prepared) { run?(pool, $0) }
+            withUnsafePointer(to: prepared) { run(pool, $0) }
         }
     }
 }

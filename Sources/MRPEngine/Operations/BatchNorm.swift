@@ -49,7 +49,7 @@ public struct BatchNorm: Operation {
     }
 
     public func inputGradients(_ node: DifferentiatedNode, _ outputGradients: [Value?], in graph: Graph) throws -> [Value?] {
-        guard let gradient = outputGradients[0] else { return [] }
+        guard let gradient = outputGradients[0] else { return node.noGradients }
         let mean = frozen ? node.inputs[Input.mean] : node.outputs[1]
         let variance = frozen ? node.inputs[Input.variance] : node.outputs[2]
         let isRectified = activation != .none
@@ -86,13 +86,13 @@ public struct BatchNorm: Operation {
         problem.variance = variance.map { UnsafeRawPointer($0) }
         let (pool, run, moments, prepared) = (call.pool, call.kernels.batch_norm_forward, call.kernels.column_moments, problem)
         var scratch = withUnsafePointer(to: prepared) { call.kernels.batch_norm_scratch($0) }
-        if frozen { return Kernel(scratch: scratch) { withUnsafePointer(to: prepared) { run?(pool, $0) } } }
+        if frozen { return Kernel(scratch: scratch) { withUnsafePointer(to: prepared) { run(pool, $0) } } }
         let other = call.kernels.column_moments_scratch(prepared.rows, prepared.width)
         scratch.shared = max(scratch.shared, other.shared)
         scratch.per_worker = max(scratch.per_worker, other.per_worker)
         return Kernel(scratch: scratch) {
-            moments?(pool, prepared.rows, prepared.width, prepared.x, mean, variance)
-            withUnsafePointer(to: prepared) { run?(pool, $0) }
+            moments(pool, prepared.rows, prepared.width, prepared.x, mean, variance)
+            withUnsafePointer(to: prepared) { run(pool, $0) }
         }
     }
 }
@@ -124,7 +124,7 @@ struct BatchNormGradient: Operation {
         problem.residual_gradient = wantsResidual ? call.outputs[3] : nil
         let (pool, run, prepared) = (call.pool, call.kernels.batch_norm_backward, problem)
         return Kernel(scratch: withUnsafePointer(to: prepared) { call.kernels.batch_norm_scratch($0) }) {
-            withUnsafePointer(to: prepared) { run?(pool, $0) }
+            withUnsafePointer(to: prepared) { run(pool, $0) }
         }
     }
 }
@@ -142,7 +142,7 @@ public struct RunningStatistics: Operation {
     }
 
     public var name: String { "running statistics" }
-    public var hasSideEffects: Bool { true }
+    public var updatedInputs: [Int] { [0, 1] }
 
     public func outputTypes(_ inputs: [TensorType?]) throws -> [TensorType] {
         guard inputs.count == 4, let first = inputs[0], inputs.allSatisfy({ $0 == first }) else {
@@ -156,8 +156,8 @@ public struct RunningStatistics: Operation {
         let unbiased = Double(rows) / Double(max(rows - 1, 1))
         let (runningMean, runningVariance, mean, variance) = (call.input(0), call.input(1), call.input(2), call.input(3))
         return Kernel {
-            run?(pool, count, 1 - momentum, momentum, mean, runningMean)
-            run?(pool, count, 1 - momentum, momentum * unbiased, variance, runningVariance)
+            run(pool, count, 1 - momentum, momentum, mean, runningMean)
+            run(pool, count, 1 - momentum, momentum * unbiased, variance, runningVariance)
         }
     }
 }
@@ -196,8 +196,6 @@ extension BatchNormGradient {
 }
 
 extension RunningStatistics {
-    public var updatedInputs: [Int] { [0, 1] }
-
     public func lowered(_ inputs: [PrimitiveValue?], in program: PrimitiveBuilder) throws -> [PrimitiveValue] {
         let unbiased = try inputs.at(3) * (Double(rows) / Double(max(rows - 1, 1)))
         return try [(inputs.at(0), inputs.at(2)), (inputs.at(1), unbiased)].map { try $0 * (1 - momentum) + $1 * momentum }

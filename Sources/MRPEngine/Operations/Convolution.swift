@@ -1,81 +1,5 @@
 import CMRPKernels
 
-/// The windows of a convolution or a pooling along one axis.
-public struct Window: Equatable, Sendable {
-    public let size: Int
-    public let kernel: Int
-    public let stride: Int
-    public let padding: Int
-    public let dilation: Int
-
-    /// Positions of the output: (size + 2 padding - dilation (kernel - 1) - 1) / stride + 1, rounded down.
-    public let outputSize: Int
-
-    /// Throws when a number is out of range or when the kernel does not fit the padded image.
-    public init(_ size: Int, kernel: Int, stride: Int = 1, padding: Int = 0, dilation: Int = 1) throws {
-        let limit = 1 << 20
-        guard size >= 1, size <= limit, kernel >= 1, kernel <= limit, stride >= 1, stride <= limit, padding >= 0, padding <= limit,
-            dilation >= 1, dilation <= limit
-        else {
-            throw MRPError(
-                .argument,
-                "window of size \(size), kernel \(kernel), stride \(stride), padding \(padding), dilation \(dilation) is impossible")
-        }
-        let reach = dilation * (kernel - 1) + 1
-        guard reach <= size + 2 * padding else {
-            throw MRPError(.argument, "a kernel that reaches over \(reach) pixels does not fit an image of \(size) + 2 x \(padding)")
-        }
-        self.size = size
-        self.kernel = kernel
-        self.stride = stride
-        self.padding = padding
-        self.dilation = dilation
-        outputSize = (size + 2 * padding - reach) / stride + 1
-    }
-
-    var problem: mk_window {
-        mk_window(
-            in: Int64(size), out: Int64(outputSize), kernel: Int64(kernel), stride: Int64(stride), padding: Int64(padding),
-            dilation: Int64(dilation))
-    }
-}
-
-/// The visible positions of a batch of images at one resolution, for tensors that hold no others: `positions` [B, K] int32, ascending
-/// ((image * height + y) * width + x), and `rows` [B, H W] int32, the inverse: the row of each position, or -1. `pixels` and `places` are
-/// the same, counted within each image, for gathering.
-public struct VisiblePlaces {
-    public let positions: Value
-    public let rows: Value
-    public let pixels: Value
-    public let places: Value
-}
-
-/// Where the places of a window operation's two tensors stand among a node's inputs: positions and rows of in, then of out.
-struct PlaceInputs {
-    let first: Int
-
-    static func values(_ input: VisiblePlaces?, _ output: VisiblePlaces?) -> [Value?] {
-        [input?.positions, input?.rows, output?.positions, output?.rows]
-    }
-
-    func places(_ call: KernelCall, at index: Int, height: Int, width: Int, batch: Int) -> mk_places {
-        mk_places(
-            count: Int64(call.inputType(first + index)?.count ?? batch * height * width), positions: call.indices(first + index),
-            rows: call.indices(first + index + 1))
-    }
-
-    /// Rows of one image of the tensor whose places begin at `index`, having checked their shapes.
-    func rows(_ inputs: [TensorType?], at index: Int, height: Int, width: Int, batch: Int, _ name: String) throws -> Int {
-        guard inputs.count > first + index + 1, let positions = inputs[first + index], let rows = inputs[first + index + 1] else {
-            return height * width
-        }
-        guard positions.element == .int32, rows.element == .int32, positions.shape.count == 2, positions.shape[0] == batch,
-            rows.count == batch * height * width
-        else { throw shapeError(name, "places of shape \(positions.shape) and \(rows.shape) for \(batch) images of \(height) x \(width)") }
-        return positions.shape[1]
-    }
-}
-
 /// Convolution in two dimensions (cross-correlation, as in torch.nn.Conv2d) on channels-last images.
 ///
 /// Inputs: x [B, H W, C], weight [O, C / groups, kernel height, kernel width], bias [O]?, addend (the output's shape)?, when only some
@@ -140,7 +64,9 @@ public struct Convolution: Operation {
         guard activation == .none, node.inputs.count <= Input.scale || node.inputs[Input.scale] == nil else {
             throw MRPError(.unsupported, "a convolution that holds a frozen norm has no gradient")
         }
-        guard let gradient = outputGradients[0], let x = node.inputs[Input.x], let weight = node.inputs[Input.weight] else { return [] }
+        guard let gradient = outputGradients[0], let x = node.inputs[Input.x], let weight = node.inputs[Input.weight] else {
+            return node.noGradients
+        }
         let first = Input.places.first
         let places = (first..<(first + 4)).map { $0 < node.inputs.count ? node.inputs[$0] : nil }
         var result = [Value?](repeating: nil, count: node.inputs.count)
@@ -163,7 +89,7 @@ public struct Convolution: Operation {
         problem.channels = Int64(channels)
         problem.out_channels = Int64(outputs)
         problem.groups = Int64(groups)
-        problem.direct = call.convolvesDirectly ? 1 : 0
+        problem.direct = call.compute.convolvesDirectly ? 1 : 0
         problem.rows = rows.problem
         problem.columns = columns.problem
         problem.in = Input.places.places(call, at: 0, height: rows.size, width: columns.size, batch: batch)
@@ -175,7 +101,7 @@ public struct Convolution: Operation {
     static func kernel(_ call: KernelCall, _ problem: mk_conv2d, pass: Int) -> Kernel {
         let (pool, run, pass) = (call.pool, call.kernels.conv2d, Int32(pass))
         return Kernel(scratch: withUnsafePointer(to: problem) { call.kernels.conv2d_scratch($0, pass) }) {
-            withUnsafePointer(to: problem) { run?(pool, $0, pass) }
+            withUnsafePointer(to: problem) { run(pool, $0, pass) }
         }
     }
 

@@ -60,7 +60,7 @@ struct FrozenNorm: Operation {
         problem.mean = call.input(2).map { UnsafeRawPointer($0) }
         problem.variance = call.input(3).map { UnsafeRawPointer($0) }
         let (pool, run, prepared, scale, shift) = (call.pool, call.kernels.batch_norm_fold, problem, call.outputs[0], call.outputs[1])
-        return Kernel { withUnsafePointer(to: prepared) { run?(pool, $0, scale, shift) } }
+        return Kernel { withUnsafePointer(to: prepared) { run(pool, $0, scale, shift) } }
     }
 }
 

@@ -40,7 +40,7 @@ public struct GatherTokens: Operation {
     }
 
     public func inputGradients(_ node: DifferentiatedNode, _ outputGradients: [Value?], in graph: Graph) throws -> [Value?] {
-        guard let gradient = outputGradients[0], let x = node.inputs[Input.x] else { return [] }
+        guard let gradient = outputGradients[0], let x = node.inputs[Input.x] else { return node.noGradients }
         let table = node.inputs[Input.table].map { graph.type(of: $0) }
         let operation = GatherTokensGradient(
             x: graph.type(of: x), table: table, wantsX: node.wanted[Input.x], wantsFill: node.wanted[Input.fill],
@@ -60,7 +60,7 @@ public struct GatherTokens: Operation {
             table_rows: Int64(call.inputType(Input.table)?.rows ?? 0), table_ids: call.indices(Input.tableIds),
             table_ids_stride: call.indexStride(Input.tableIds), y: call.outputs[0])
         let (pool, run) = (call.pool, call.kernels.gather)
-        return Kernel { withUnsafePointer(to: problem) { run?(pool, $0) } }
+        return Kernel { withUnsafePointer(to: problem) { run(pool, $0) } }
     }
 }
 
@@ -99,7 +99,7 @@ struct GatherTokensGradient: Operation {
             fill_gradient: wantsFill ? outputs.removeFirst() : nil,
             table_gradient: wantsTable && table != nil ? outputs.removeFirst() : nil)
         let (pool, run) = (call.pool, call.kernels.gather_gradient)
-        return Kernel { withUnsafePointer(to: problem) { run?(pool, $0) } }
+        return Kernel { withUnsafePointer(to: problem) { run(pool, $0) } }
     }
 }
 
@@ -132,7 +132,7 @@ extension GatherTokensGradient {
         if wantsX { results.append(try ids.map { try dy.scatteredRows($0, count: rows) } ?? dy) }
         if wantsFill {
             let isInside = try (ids ?? program.iota(count)).isRow(of: rows)
-            results.append(try isInside.choose(dy * 0, dy).sum([0, 1]))
+            results.append(try isInside.choose(program.constant(0, dy.shape, dy.element), dy).sum([0, 1]))
         }
         if wantsTable, let table {
             let tableIds = try inputs.optional(2) ?? program.iota(count)

@@ -43,7 +43,7 @@ public struct HistogramsOfGradients: Operation {
             cell_width: Int64(geometry.patchWidth / cellColumns), bins: Int64(bins), epsilon: Self.epsilon, images: call.input(0),
             out: call.outputs[0])
         let (pool, run) = (call.pool, call.kernels.hog)
-        return Kernel { withUnsafePointer(to: problem) { run?(pool, $0) } }
+        return Kernel { withUnsafePointer(to: problem) { run(pool, $0) } }
     }
 }
 

@@ -33,7 +33,7 @@ public struct ImageNorm: Operation {
     }
 
     public func inputGradients(_ node: DifferentiatedNode, _ outputGradients: [Value?], in graph: Graph) throws -> [Value?] {
-        guard let gradient = outputGradients[0] else { return [] }
+        guard let gradient = outputGradients[0] else { return node.noGradients }
         let inputs: [Value?] = [node.inputs[0], node.inputs[1], gradient] + node.outputs.dropFirst().map { $0 }
         return try graph.apply(ImageNormGradient(norm: self), inputs).map { $0 }
     }
@@ -62,11 +62,12 @@ public struct ImageNorm: Operation {
     }
 
     static func kernel(
-        _ call: KernelCall, _ problem: mk_image_norm, _ run: (@convention(c) (OpaquePointer?, UnsafePointer<mk_image_norm>?) -> Void)?
+        _ call: KernelCall, _ problem: mk_image_norm,
+        _ run: @escaping @convention(c) (OpaquePointer?, UnsafePointer<mk_image_norm>?) -> Void
     ) -> Kernel {
         let pool = call.pool
         return Kernel(scratch: withUnsafePointer(to: problem) { call.kernels.image_norm_scratch($0) }) {
-            withUnsafePointer(to: problem) { run?(pool, $0) }
+            withUnsafePointer(to: problem) { run(pool, $0) }
         }
     }
 

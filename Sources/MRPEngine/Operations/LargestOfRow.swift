@@ -15,7 +15,7 @@ public struct LargestOfRow: Operation {
         let (rows, width) = (Int64(call.type(0).rows), Int64(call.type(0).width))
         let (pool, run, x) = (call.pool, call.kernels.argmax_rows, call.input(0))
         let out = call.outputs[0].map { $0.assumingMemoryBound(to: Int32.self) }
-        return Kernel { run?(pool, rows, width, x, out) }
+        return Kernel { run(pool, rows, width, x, out) }
     }
 }
 

@@ -18,7 +18,7 @@ public struct LayerNorm: Operation {
     }
 
     public func inputGradients(_ node: DifferentiatedNode, _ outputGradients: [Value?], in graph: Graph) throws -> [Value?] {
-        guard let gradient = outputGradients[0] else { return [] }
+        guard let gradient = outputGradients[0] else { return node.noGradients }
         let inputs = [node.inputs[0], node.inputs[1], node.outputs[1], node.outputs[2], gradient]
         return try graph.apply(LayerNormGradient(), inputs).map { $0 }
     }
@@ -28,7 +28,7 @@ public struct LayerNorm: Operation {
         let (pool, run, epsilon) = (call.pool, call.kernels.layer_norm_forward, self.epsilon)
         let (x, gamma, beta) = (call.input(0), call.input(1), call.input(2))
         let (y, mean, deviation) = (call.outputs[0], call.outputs[1], call.outputs[2])
-        return Kernel { run?(pool, rows, width, x, gamma, beta, epsilon, y, mean, deviation) }
+        return Kernel { run(pool, rows, width, x, gamma, beta, epsilon, y, mean, deviation) }
     }
 }
 
@@ -51,7 +51,7 @@ struct LayerNormGradient: Operation {
         let (x, gamma, mean, deviation, dy) = (inputs[0], inputs[1], inputs[2], inputs[3], inputs[4])
         let (addend, dx, dgamma, dbeta) = (call.input(Self.addend), outputs[0], outputs[1], outputs[2])
         return Kernel(scratch: call.kernels.layer_norm_scratch(rows, width)) {
-            run?(pool, rows, width, x, gamma, mean, deviation, dy, addend, dx, dgamma, dbeta)
+            run(pool, rows, width, x, gamma, mean, deviation, dy, addend, dx, dgamma, dbeta)
         }
     }
 }

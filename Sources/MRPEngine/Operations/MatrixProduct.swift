@@ -65,7 +65,7 @@ public struct MatrixProduct: Operation {
     }
 
     public func inputGradients(_ node: DifferentiatedNode, _ outputGradients: [Value?], in graph: Graph) throws -> [Value?] {
-        guard var gradient = outputGradients[0], let a = node.inputs[Input.a], let b = node.inputs[Input.b] else { return [] }
+        guard var gradient = outputGradients[0], let a = node.inputs[Input.a], let b = node.inputs[Input.b] else { return node.noGradients }
         let residualGradient = gradient
         if activation == .gelu {
             gradient = try GELUGradient.apply(to: gradient, preactivation: node.outputs[1], in: graph)
@@ -102,7 +102,7 @@ public struct MatrixProduct: Operation {
             bias: call.input(Input.bias), auxiliary: auxiliary, residual: call.input(Input.residual), scale: nil, relu: 0)
         let (pool, gemm) = (call.pool, call.kernels.gemm)
         return Kernel(scratch: withUnsafePointer(to: problem) { call.kernels.gemm_scratch($0) }) {
-            withUnsafePointer(to: problem) { gemm?(pool, $0) }
+            withUnsafePointer(to: problem) { gemm(pool, $0) }
         }
     }
 }
@@ -138,7 +138,7 @@ struct GELUDerivative: Operation {
     func kernel(_ call: KernelCall) -> Kernel {
         let (pool, run, count) = (call.pool, call.kernels.gelu_gradient, Int64(call.type(0).count))
         let (x, gradient, output) = (call.input(0), call.input(1), call.outputs[0])
-        return Kernel { run?(pool, count, x, gradient, output) }
+        return Kernel { run(pool, count, x, gradient, output) }
     }
 }
 
@@ -154,7 +154,7 @@ public struct ColumnSum: Operation {
     public func kernel(_ call: KernelCall) -> Kernel {
         let (rows, columns) = (Int64(call.type(0).rows), Int64(call.type(0).width))
         let (pool, run, x, y) = (call.pool, call.kernels.column_sum, call.input(0), call.outputs[0])
-        return Kernel(scratch: call.kernels.column_sum_scratch(rows, columns)) { run?(pool, rows, columns, x, y) }
+        return Kernel(scratch: call.kernels.column_sum_scratch(rows, columns)) { run(pool, rows, columns, x, y) }
     }
 }
 

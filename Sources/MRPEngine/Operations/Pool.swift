@@ -42,10 +42,10 @@ public struct Pool: Operation {
     }
 
     public func inputGradients(_ node: DifferentiatedNode, _ outputGradients: [Value?], in graph: Graph) throws -> [Value?] {
-        guard let gradient = outputGradients[0], let x = node.inputs[0] else { return [] }
+        guard let gradient = outputGradients[0], let x = node.inputs[0] else { return node.noGradients }
         let places = (1..<5).map { $0 < node.inputs.count ? node.inputs[$0] : nil }
         let from = kind == .maximum ? node.outputs[1] : nil
-        return try graph.apply(PoolGradient(pool: self, x: graph.type(of: x)), [gradient] + places + [from]).map { $0 }
+        return node.gradients(try graph.apply(PoolGradient(pool: self, x: graph.type(of: x)), [gradient] + places + [from]))
     }
 
     func problem(_ call: KernelCall, _ x: TensorType) -> mk_pool2d {
@@ -66,7 +66,7 @@ public struct Pool: Operation {
         problem.y = call.outputs[0]
         if kind == .maximum { problem.from = call.outputs[1]?.assumingMemoryBound(to: Int32.self) }
         let (pool, run, prepared) = (call.pool, call.kernels.pool2d_forward, problem)
-        return Kernel { withUnsafePointer(to: prepared) { run?(pool, $0) } }
+        return Kernel { withUnsafePointer(to: prepared) { run(pool, $0) } }
     }
 }
 
@@ -85,7 +85,7 @@ struct PoolGradient: Operation {
         problem.y = call.input(0)
         problem.from = call.input(5)?.assumingMemoryBound(to: Int32.self)
         let (threads, run, prepared) = (call.pool, call.kernels.pool2d_backward, problem)
-        return Kernel { withUnsafePointer(to: prepared) { run?(threads, $0) } }
+        return Kernel { withUnsafePointer(to: prepared) { run(threads, $0) } }
     }
 }
 
@@ -98,7 +98,9 @@ extension Pool {
 
     /// Each tap of the windows over images [B, H, W, C], [B, H', W', C], with `fill` beyond the border.
     func taps(_ images: PrimitiveValue, fill: Double) throws -> [PrimitiveValue] {
-        let edges = [1: PrimitivePadding(low: rows.padding, high: rows.padding), 2: PrimitivePadding(low: columns.padding, high: columns.padding)]
+        let edges = [
+            1: PrimitivePadding(low: rows.padding, high: rows.padding), 2: PrimitivePadding(low: columns.padding, high: columns.padding),
+        ]
         let padded = try images.pad(edges, fill)
         func range(_ window: Window, _ tap: Int) -> Range<Int> { tap..<(tap + (window.outputSize - 1) * window.stride + 1) }
         return try (0..<rows.kernel).flatMap { row in
@@ -125,7 +127,7 @@ extension Pool {
         }
         // A window of nothing.
         let mayBeEmpty = inputs.optional(Self.places.first) != nil || rows.padding >= rows.kernel || columns.padding >= columns.kernel
-        if mayBeEmpty { y = try (from .< 0).choose(y * 0, y) }
+        if mayBeEmpty { y = try (from .>= 0).choose(y, 0) }
         return try [y, from].map { try Self.places.rows($0, inputs, at: 2) }
     }
 }

@@ -18,14 +18,14 @@ public struct SmoothL1: Operation {
     }
 
     public func inputGradients(_ node: DifferentiatedNode, _ outputGradients: [Value?], in graph: Graph) throws -> [Value?] {
-        guard let gradient = outputGradients[0] else { return [] }
+        guard let gradient = outputGradients[0] else { return node.noGradients }
         return [try graph.apply(SmoothL1Gradient(beta: beta), node.inputs + [gradient])[0], nil]
     }
 
     public func kernel(_ call: KernelCall) -> Kernel {
         let (count, beta) = (Int64(call.type(0).count), self.beta)
         let (pool, run, prediction, target, loss) = (call.pool, call.kernels.smooth_l1, call.input(0), call.input(1), call.outputs[0])
-        return Kernel(scratch: call.kernels.squared_error_scratch(count)) { run?(pool, count, beta, prediction, target, loss) }
+        return Kernel(scratch: call.kernels.squared_error_scratch(count)) { run(pool, count, beta, prediction, target, loss) }
     }
 }
 
@@ -44,7 +44,7 @@ struct SmoothL1Gradient: Operation {
         let (count, beta) = (Int64(call.type(0).count), self.beta)
         let (pool, run, inputs, output) = (call.pool, call.kernels.smooth_l1_gradient, call.inputs, call.outputs[0])
         let (prediction, target, gradient) = (inputs[0], inputs[1], inputs[2])
-        return Kernel { run?(pool, count, beta, prediction, target, gradient, output) }
+        return Kernel { run(pool, count, beta, prediction, target, gradient, output) }
     }
 }
 

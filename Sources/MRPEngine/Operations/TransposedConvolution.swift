@@ -41,7 +41,9 @@ public struct TransposedConvolution: Operation {
     }
 
     public func inputGradients(_ node: DifferentiatedNode, _ outputGradients: [Value?], in graph: Graph) throws -> [Value?] {
-        guard let gradient = outputGradients[0], let x = node.inputs[Input.x], let weight = node.inputs[Input.weight] else { return [] }
+        guard let gradient = outputGradients[0], let x = node.inputs[Input.x], let weight = node.inputs[Input.weight] else {
+            return node.noGradients
+        }
         var result = [Value?](repeating: nil, count: node.inputs.count)
         if node.wanted[Input.x] { result[Input.x] = try graph.apply(convolution, [gradient, weight])[0] }
         if node.wanted[Input.weight] {

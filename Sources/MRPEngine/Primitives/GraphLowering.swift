@@ -20,9 +20,6 @@ extension Graph {
         for index in schedule { try lowering.append(index) }
         return try lowering.program(outputs: outputs)
     }
-
-    /// The operations of all nodes.
-    public var operations: [any Operation] { nodes.map(\.operation) }
 }
 
 /// Walks the nodes of a graph. A bound tensor's value changes when an update gives it a new one.
@@ -39,7 +36,11 @@ private struct GraphLowering {
 
     private func type(_ value: Value) -> PrimitiveType {
         let type = graph.type(of: value)
-        return PrimitiveType(type.shape, type.element == .int32 ? .i32 : real)
+        switch type.element {
+        case .real: return PrimitiveType(type.shape, real)
+        case .int32: return PrimitiveType(type.shape, .i32)
+        case .float64: return PrimitiveType(type.shape, .f64)
+        }
     }
 
     private mutating func argument(_ value: Value, _ source: PrimitiveProgram.Argument.Source) -> PrimitiveValue {
@@ -56,7 +57,7 @@ private struct GraphLowering {
         case .bound(let name): new = argument(value, .bound(name))
         case .constant(let tensor):
             let isNumber = tensor.count == 1 && tensor.type.element == .real
-            new = try builder.apply(isNumber ? .constant(tensor[0], type(value)) : .dense(tensor), []).converted(to: type(value).element)
+            new = try builder.apply(isNumber ? .constant(tensor[0], type(value)) : .dense(tensor, type(value)), [])
         case .node: throw MRPError(.internalError, "a value is read before it is made")
         }
         values[value] = new
@@ -72,11 +73,15 @@ private struct GraphLowering {
         }
         let inputs = try node.inputs.map { input in try input.map { try value($0) } }
         let results = try node.operation.lowered(inputs, in: builder)
-        let targets = try node.outputs + node.operation.updatedInputs.map { position in
-            guard let target = node.inputs[position] else { throw MRPError(.internalError, "'\(node.operation.name)' updates nothing") }
-            updated.insert(target)
-            return target
-        }
+        let targets =
+            try node.outputs
+            + node.operation.updatedInputs.map { position in
+                guard let target = node.inputs[position] else {
+                    throw MRPError(.internalError, "'\(node.operation.name)' updates an absent input")
+                }
+                updated.insert(target)
+                return target
+            }
         guard results.map(\.type) == targets.map(type) else {
             throw MRPError(
                 .internalError, "'\(node.operation.name)' gives \(targets.map(type)), in primitives \(results.map(\.type))")

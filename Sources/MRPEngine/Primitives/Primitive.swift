@@ -24,7 +24,7 @@ public enum Primitive {
     /// One number at all places.
     case constant(Double, PrimitiveType)
     /// A tensor of the graph: index lists and tables.
-    case dense(Tensor)
+    case dense(Tensor, PrimitiveType)
     /// The index along a dimension.
     case iota(dimension: Int, PrimitiveType)
     case convert(PrimitiveElement)

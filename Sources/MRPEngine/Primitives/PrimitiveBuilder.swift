@@ -5,6 +5,8 @@ public final class PrimitiveBuilder {
     /// The operation whose rule is at work.
     var operation = ""
 
+    public init() {}
+
     /// A value that comes from outside.
     func argument(_ type: PrimitiveType) -> PrimitiveValue {
         types.append(type)
@@ -31,9 +33,8 @@ public final class PrimitiveBuilder {
     /// The type of an instruction's result; nil when its operands do not fit.
     static func resultType(_ primitive: Primitive, _ operands: [PrimitiveType]) -> PrimitiveType? {
         switch primitive {
-        case .constant(_, let type): return operands.isEmpty ? type : nil
+        case .constant(_, let type), .dense(_, let type): return operands.isEmpty ? type : nil
         case .iota(let dimension, let type): return operands.isEmpty && type.shape.indices ~= dimension ? type : nil
-        case .dense(let tensor): return operands.isEmpty ? PrimitiveType(tensor.shape, tensor.type.element == .int32 ? .i32 : .f32) : nil
         case .concatenate(let dimension): return concatenation(operands, dimension)
         case .binary, .compare, .gather, .scatterAdd, .dotGeneral, .convolution, .pad:
             return operands.count == 2 ? resultType(primitive, operands[0], operands[1]) : nil

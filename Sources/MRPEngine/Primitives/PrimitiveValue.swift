@@ -1,7 +1,7 @@
 /// A value of a program under construction, with numpy's notation: `try (x - mean) * scale + shift`.
 ///
-/// Shapes are aligned at their last dimensions and repeated as in numpy. A real scalar takes the other operand's element, so a learning rate
-/// in f64 may multiply a tensor in f32.
+/// Shapes are aligned at their last dimensions and repeated as in numpy. A real scalar takes the element of the tensor that it meets, so a
+/// learning rate in f64 may multiply a tensor in f32; of two scalars the wider element stays.
 public struct PrimitiveValue {
     public let id: Int
     public let type: PrimitiveType
@@ -43,7 +43,8 @@ public struct PrimitiveValue {
     }
 
     private func matched(to other: PrimitiveValue) throws -> PrimitiveValue {
-        rank == 0 && other.rank > 0 && element.isReal && other.element.isReal ? try converted(to: other.element) : self
+        let takesElement = rank == 0 && (other.rank > 0 || other.element == .f64) && element.isReal && other.element.isReal
+        return takesElement ? try converted(to: other.element) : self
     }
 
     private static func aligned(_ a: PrimitiveValue, _ b: PrimitiveValue) throws -> [PrimitiveValue] {

@@ -31,14 +31,14 @@ public struct MaskChoice: Equatable, Sendable {
 
     /// Fills the masks of a step, the caller's or those of the pattern; false when the caller stops the run. `visibleCount` takes the place
     /// of the ratio's.
-    func prepare(_ step: ObjectiveStep, _ geometry: PatchGeometry, visibleCount: Int? = nil, _ executor: Executor) throws -> Bool {
+    func prepare(_ step: ObjectiveStep, _ geometry: PatchGeometry, visibleCount: Int? = nil, _ program: any Program) throws -> Bool {
         let visible = try visibleCount ?? self.visibleCount(geometry)
         guard let masking = step.masking else {
-            try pattern.mask(geometry, visibleCount: visible, batch: step.batch, seed: step.seed, step: step.step).fill(executor)
+            try pattern.mask(geometry, visibleCount: visible, batch: step.batch, seed: step.seed, step: step.step).fill(program)
             return true
         }
         let mask = try PatchMask.given(masking, step, count: geometry.count, visibleCount: visible, rule: "mask_ratio \(ratio)")
-        mask?.fill(executor)
+        try mask?.fill(program)
         return mask != nil
     }
 }

@@ -31,7 +31,7 @@ public enum HiddenCells: String, CaseIterable, Sendable {
 extension PatchMask {
     /// The visible patches [B, K] of a batch of images.
     static func visible(_ images: Value, _ count: Int, _ graph: Graph) -> Value {
-        graph.input(visibleInput, TensorType([graph.shape(of: images)[0], count], .int32))
+        graph.input(visibleInput, TensorType([graph.shape(of: images)[0], count], .int32), filledBy: .masks)
     }
 
     /// The images with the pixels of hidden patches zero.

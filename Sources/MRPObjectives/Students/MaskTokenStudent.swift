@@ -17,7 +17,7 @@ public struct MaskTokenStudent: MaskedStudent {
     }
 
     public func prediction(_ images: Value, _ builder: NetworkBuilder, batch: Int) throws -> Value {
-        let kept = builder.graph.input(PatchMask.keptInput, TensorType([batch, encoder.geometry.count], .int32))
+        let kept = builder.graph.input(PatchMask.keptInput, TensorType([batch, encoder.geometry.count], .int32), filledBy: .masks)
         let blocks = try encoder.encode(images, hidden: (kept, builder.weight(name + ".mask_token")), builder)
         let tokens = try builder.layerNorm("norm", blocks[blocks.count - 1])
         try builder.watchFeatures(tokens, of: encoder)

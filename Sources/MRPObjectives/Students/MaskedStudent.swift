@@ -22,16 +22,16 @@ extension MaskedStudent {
 
     /// The hidden patches [B, M], as indices.
     func hidden(_ graph: Graph, batch: Int) throws -> Value {
-        graph.input(PatchMask.hiddenInput, TensorType([batch, try masks.hiddenCount(geometry)], .int32))
+        graph.input(PatchMask.hiddenInput, TensorType([batch, try masks.hiddenCount(geometry)], .int32), filledBy: .masks)
     }
 
     /// The hidden patches [B, M], as rows among the tokens of an encoder, which may begin with a class token.
     func hiddenRows(_ graph: Graph, batch: Int) throws -> Value {
         let input = encoder.hasClassToken ? PatchMask.predictedInput : PatchMask.hiddenInput
-        return graph.input(input, TensorType([batch, try masks.hiddenCount(geometry)], .int32))
+        return graph.input(input, TensorType([batch, try masks.hiddenCount(geometry)], .int32), filledBy: .masks)
     }
 
-    func prepare(_ step: ObjectiveStep, _ executor: Executor) throws -> Bool { try masks.prepare(step, geometry, executor) }
+    func prepare(_ step: ObjectiveStep, _ program: any Program) throws -> Bool { try masks.prepare(step, geometry, program) }
 }
 
 /// What an objective asks of its student.

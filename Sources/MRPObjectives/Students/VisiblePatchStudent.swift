@@ -26,8 +26,8 @@ extension VisionTransformer {
         let graph = builder.graph
         let batch = graph.shape(of: images)[0]
         let visible = PatchMask.visible(images, count, graph)
-        let positions = graph.input(PatchMask.positionsInput, TensorType([batch, count + 1], .int32))
-        let restore = graph.input(PatchMask.restoreInput, TensorType([batch, geometry.count + 1], .int32))
+        let positions = graph.input(PatchMask.positionsInput, TensorType([batch, count + 1], .int32), filledBy: .masks)
+        let restore = graph.input(PatchMask.restoreInput, TensorType([batch, geometry.count + 1], .int32), filledBy: .masks)
         let blocks = try encode(images, visible: (visible, positions), builder)
         let tokens = try builder.layerNorm("norm", blocks[blocks.count - 1])
         try builder.watchFeatures(tokens, of: self)

@@ -1,11 +1,6 @@
 import CMRPImage
+import Glibc
 import MRPEngine
-
-#if canImport(Glibc)
-    import Glibc
-#else
-    import Darwin
-#endif
 
 /// Writes files on a thread of its own, one after the other, each replaced as a whole. Used by one thread at a time.
 final class BackgroundWriter {

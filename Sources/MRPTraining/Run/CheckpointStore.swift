@@ -1,10 +1,5 @@
+import Glibc
 import MRPEngine
-
-#if canImport(Glibc)
-    import Glibc
-#else
-    import Darwin
-#endif
 
 /// The checkpoints of one run in a folder: `pretrain-00000120.ckpt` after step 120, and `pretrain-best.ckpt`.
 ///

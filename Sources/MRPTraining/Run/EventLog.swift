@@ -1,11 +1,6 @@
 import CMRPKernels
+import Glibc
 import MRPEngine
-
-#if canImport(Glibc)
-    import Glibc
-#else
-    import Darwin
-#endif
 
 /// A run's values as a TensorBoard event file. A record is the length of its data (8 bytes), the masked CRC-32C of the length, the data and
 /// the masked CRC-32C of the data (TFRecord); the data is an `Event` message: wall_time 1, step 2, file_version 3, summary 5, session_log 7.

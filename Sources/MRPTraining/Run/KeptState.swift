@@ -1,10 +1,5 @@
+import Glibc
 import MRPEngine
-
-#if canImport(Glibc)
-    import Glibc
-#else
-    import Darwin
-#endif
 
 /// A state of a run beside its checkpoints, such as that of its best measurement: a file in the run folder, or, without a folder, the same
 /// bytes in memory.

@@ -1,10 +1,5 @@
+import Glibc
 import MRPEngine
-
-#if canImport(Glibc)
-    import Glibc
-#else
-    import Darwin
-#endif
 
 /// A run's log as comma-separated values, one line a step, with the values that the progress callback sees. A resumed run goes on after the
 /// step of its checkpoint: what came later is taken out first.

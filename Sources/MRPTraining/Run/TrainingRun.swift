@@ -67,7 +67,7 @@ public final class TrainingRun {
         takeState()
         if hasLostPatience {
             end = .earlyStopping
-            trainer.takeAverages()
+            try trainer.takeAverages()
             try restoreBest()
         }
         // Also where a run goes on that did not keep one before.
@@ -128,7 +128,7 @@ public final class TrainingRun {
         try events?.add(progress.scalars(measured: isMeasured), phase: progress.phase, step: progress.step)
         decideOnEnd()
         if end != nil || isCheckpointDue { try save() }
-        if end == .earlyStopping { trainer.takeAverages() }
+        if end == .earlyStopping { try trainer.takeAverages() }
         if end != nil, end != .timeBudget { try restoreBest() }
         try keepRollback()
         if end != nil { try store?.finish() }

@@ -1,10 +1,5 @@
+import Glibc
 import MRPEngine
-
-#if canImport(Glibc)
-    import Glibc
-#else
-    import Darwin
-#endif
 
 /// The bytes of a file, mapped for reading: pages come from the disk when they are read, and cost no memory of the process.
 final class FileMapping {

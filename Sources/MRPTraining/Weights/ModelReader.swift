@@ -1,11 +1,6 @@
+import Glibc
 import MRPEngine
 import MRPModels
-
-#if canImport(Glibc)
-    import Glibc
-#else
-    import Darwin
-#endif
 
 /// Makes a model of a source of weights: names, configuration, shapes, numbers, in this order; memory is taken once all of that fits.
 struct ModelReader {

@@ -1,10 +1,5 @@
+import Glibc
 import MRPEngine
-
-#if canImport(Glibc)
-    import Glibc
-#else
-    import Darwin
-#endif
 
 /// The tensors of a model as they lie on disk: one safetensors file, or several with an index, and the JSON files beside them.
 struct WeightSource {
