@@ -61,14 +61,11 @@ class Handle {
 
 /// What stops a call: set by the caller's function or by another thread, read by the kernels.
 final class CancelFlag {
-    let pointer: UnsafeMutablePointer<Int32>
+    private let memory: Memory
 
-    init() throws {
-        guard let flag = mk_allocate_zeroed(4) else { throw MRPError(.memory, "cannot allocate the cancel flag") }
-        pointer = flag.assumingMemoryBound(to: Int32.self)
-    }
+    init() throws { memory = try Memory(bytes: 4, zeroed: true, for: "the cancel flag") }
 
-    deinit { mk_release(pointer) }
+    var pointer: UnsafeMutablePointer<Int32> { memory.base.assumingMemoryBound(to: Int32.self) }
 }
 
 /// A handle whose calls can be stopped.

@@ -244,8 +244,8 @@ public func mrp_lab_samples(
         let distribution = try distribution(lab, seed)
         let (first, count) = (try size(first, "first"), try size(count, "count"))
         try MultiViewSamples.check(first: first, count: count)
-        let numbers = try checkedCount([count, distribution.options.patches])
-        let values = try checkedCount([numbers, distribution.options.dimension], bytesEach: 4)
+        let numbers = try checkedProduct([count, distribution.options.patches])
+        let values = try checkedProduct([numbers, distribution.options.dimension], bytesEach: 4)
         if patches != nil { _ = try output(patches, capacity: capacity, needed: values, "patches") }
         if origins != nil { _ = try output(origins, capacity: origins_capacity, needed: numbers, "origins") }
         try MultiViewSamples.write(

@@ -42,7 +42,7 @@ public func mrp_encode(
     _ features: UnsafeMutablePointer<Float>?, _ capacity: Int64
 ) -> mrp_status {
     infer(model, dataset, options) { inference, handle in
-        let needed = try checkedCount([handle.dataset.count, inference.featureCount()], bytesEach: 4)
+        let needed = try checkedProduct([handle.dataset.count, inference.featureCount()], bytesEach: 4)
         return try inference.encode(handle.dataset, into: output(features, capacity: capacity, needed: needed, "features"))
     }
 }
@@ -66,7 +66,7 @@ public func mrp_predict(
 ) -> mrp_status {
     infer(model, dataset, options) { inference, handle in
         guard let head = inference.model.head else { throw MRPError(.state, "the model has no classifier head: fine-tune it first") }
-        let needed = try checkedCount([handle.dataset.count, head.classes], bytesEach: 4)
+        let needed = try checkedProduct([handle.dataset.count, head.classes], bytesEach: 4)
         return try inference.predict(handle.dataset, into: output(probabilities, capacity: capacity, needed: needed, "probabilities"))
     }
 }
@@ -105,8 +105,8 @@ public func mrp_reconstruct(
 ) -> mrp_status {
     infer(model, dataset, options) { inference, handle in
         let geometry = inference.model.encoder.geometry
-        let count = try checkedCount([handle.dataset.count, geometry.count], bytesEach: 1)
-        let pixels = try checkedCount([handle.dataset.count, geometry.channels, geometry.height, geometry.width], bytesEach: 4)
+        let count = try checkedProduct([handle.dataset.count, geometry.count], bytesEach: 1)
+        let pixels = try checkedProduct([handle.dataset.count, geometry.channels, geometry.height, geometry.width], bytesEach: 4)
         if mask != nil || masks != nil { try require(mask_capacity, count, "mask_capacity") }
         if images != nil || reconstructions != nil { try require(capacity, pixels, "capacity") }
         let result = try inference.reconstruct(

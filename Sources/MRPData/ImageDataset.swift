@@ -24,7 +24,7 @@ extension ImageDataset {
 
 /// Labels in memory of their own, checked.
 final class LabelStore {
-    private let memory: PixelMemory
+    private let memory: Memory
     let classNames: [String]
     var buffer: UnsafeBufferPointer<Int32> { UnsafeBufferPointer(memory.typed(Int32.self)) }
 
@@ -47,7 +47,7 @@ final class LabelStore {
             }
             classes = max(classes, Int(label) + 1)
         }
-        memory = try PixelMemory(bytes: labels.count * 4, for: "\(labels.count) labels")
+        memory = try Memory(bytes: labels.count * 4, for: "\(labels.count) labels")
         _ = memory.typed(Int32.self).initialize(from: labels)
         self.classNames = classNames ?? (0..<classes).map(String.init)
     }

@@ -6,7 +6,7 @@ final class LoaderSlot {
     let images: UnsafeMutableBufferPointer<Float>
     let labels: UnsafeMutableBufferPointer<Int32>
     let indices: UnsafeMutableBufferPointer<Int64>
-    private let memory: (PixelMemory, PixelMemory, PixelMemory)
+    private let memory: (Memory, Memory, Memory)
     var bytes: Int { memory.0.bytes + memory.1.bytes + memory.2.bytes }
     var epoch = 0
     var step = 0
@@ -17,11 +17,11 @@ final class LoaderSlot {
     var failure: (position: Int, error: Error)?
 
     init(batchSize: Int, valuesPerImage: Int) throws {
-        let bytes = try checkedProduct([batchSize, valuesPerImage, 4], "a batch of \(batchSize)")
+        let bytes = try checkedProduct([batchSize, valuesPerImage, 4], "a batch of \(batchSize)", code: .argument)
         memory = (
-            try PixelMemory(bytes: bytes, for: "a batch of \(batchSize) images"),
-            try PixelMemory(bytes: batchSize * 4, for: "\(batchSize) labels"),
-            try PixelMemory(bytes: batchSize * 8, for: "\(batchSize) indices")
+            try Memory(bytes: bytes, for: "a batch of \(batchSize) images"),
+            try Memory(bytes: batchSize * 4, for: "\(batchSize) labels"),
+            try Memory(bytes: batchSize * 8, for: "\(batchSize) indices")
         )
         images = memory.0.typed(Float.self)
         labels = memory.1.typed(Int32.self)
@@ -38,14 +38,14 @@ final class LoaderQueue {
     private let size: ImageSize
     private let channels: Int
     private let valuesPerImage: Int
-    private let normalization: PixelMemory
+    private let normalization: Memory
     let stepsPerEpoch: Int
     /// The number after the last batch.
     let end: Int
 
     private let monitor: OpaquePointer
     private let slots: [LoaderSlot]
-    private let order: PixelMemory
+    private let order: Memory
     private var orderEpoch = -1
     private(set) var head = 0
     private var opened = 0
@@ -73,7 +73,7 @@ final class LoaderQueue {
         guard stepsPerEpoch > 0 else {
             throw MRPError(.argument, "batch_size \(options.batchSize) is larger than the dataset of \(dataset.count) images")
         }
-        valuesPerImage = try checkedProduct([channels, size.height, size.width], "an image of \(channels) x \(size)")
+        valuesPerImage = try checkedProduct([channels, size.height, size.width], "an image of \(channels) x \(size)", code: .argument)
         if let epochs = options.epochs {
             guard epochs >= 0, !epochs.multipliedReportingOverflow(by: stepsPerEpoch).overflow else {
                 throw MRPError(.argument, "epochs \(epochs) is out of range")
@@ -86,9 +86,9 @@ final class LoaderQueue {
         slots = try (0..<(options.threads == 0 ? 1 : options.queueDepth)).map { _ in
             try LoaderSlot(batchSize: batchSize, valuesPerImage: values)
         }
-        order = try PixelMemory(bytes: options.shuffle ? dataset.count * 8 : 0, for: "the order of \(dataset.count) images")
+        order = try Memory(bytes: options.shuffle ? dataset.count * 8 : 0, for: "the order of \(dataset.count) images")
         // Rows of scale and shift per pixel type: x * scale + shift = (x / range - mean) / std.
-        normalization = try PixelMemory(bytes: PixelType.allCases.count * 2 * channels * 4, for: "statistics of \(channels) channels")
+        normalization = try Memory(bytes: PixelType.allCases.count * 2 * channels * 4, for: "statistics of \(channels) channels")
         let table = normalization.typed(Float.self)
         for type in PixelType.allCases {
             for c in 0..<channels {

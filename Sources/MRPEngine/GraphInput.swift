@@ -14,6 +14,12 @@ public struct GraphInput: Equatable, Sendable {
     public let name: String
     public let type: TensorType
     public let source: Source
+
+    public init(name: String, type: TensorType, source: Source) {
+        self.name = name
+        self.type = type
+        self.source = source
+    }
 }
 
 /// Scalars of a training step, doubles that the host computes: inputs of the graph by these names.

@@ -18,7 +18,7 @@ public struct FeatureState: Sendable {
 final class FeatureProbe {
     let featureCount: Int
     let kernels: Int
-    private let correlationMemory: LabMemory
+    private let correlationMemory: Memory
     private let distribution: MultiViewDistribution
     private let radius: Double
 
@@ -30,8 +30,8 @@ final class FeatureProbe {
         self.kernels = kernels
         self.radius = radius
         featureCount = distribution.featureCount
-        correlationMemory = try LabMemory(
-            checkedCount([kernels, featureCount]), elementBytes: 8, for: "the correlations of kernels and features")
+        correlationMemory = try Memory(
+            checkedProduct([kernels, featureCount]), elementBytes: 8, for: "the correlations of kernels and features")
     }
 
     /// `byBlocks`: class i is judged by its own block of kernels.

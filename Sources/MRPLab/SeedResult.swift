@@ -61,7 +61,7 @@ public struct SeedResult: Sendable {
 public final class CorrelationMap: @unchecked Sendable {
     public let kernels: Int
     public let features: Int
-    private let memory: LabMemory
+    private let memory: Memory
 
     /// K x 2 k; never changes.
     public var values: UnsafeBufferPointer<Double> { UnsafeBufferPointer(memory.typed(Double.self)) }
@@ -69,7 +69,7 @@ public final class CorrelationMap: @unchecked Sendable {
     init(_ probe: FeatureProbe) throws {
         kernels = probe.kernels
         features = probe.featureCount
-        memory = try LabMemory(probe.correlations.count, elementBytes: 8, for: "the correlations of kernels and features")
+        memory = try Memory(probe.correlations.count, elementBytes: 8, for: "the correlations of kernels and features")
         _ = memory.typed(Double.self).update(from: probe.correlations)
     }
 }

@@ -49,7 +49,7 @@ public struct Study: Sendable {
             }
             guard !axis.values.isEmpty else { throw MRPError(.argument, "the values of '\(axis.key)' to sweep are missing") }
             for value in axis.values { try definition.validate(value) }
-            cells = try checkedCount([cells, axis.values.count])
+            cells = try checkedProduct([cells, axis.values.count])
         }
         guard cells <= 1_000_000 else { throw MRPError(.argument, "a study of \(cells) cells is above 1000000") }
         if axes.count == 2, try LabOptions.definition(axes[0].key).key == LabOptions.definition(axes[1].key).key {

@@ -4,7 +4,9 @@ import MRPEngine
 
 /// The bytes of a file, in memory of the library's allocator.
 public final class FileBytes {
-    public let bytes: UnsafeMutableRawBufferPointer
+    private let memory: Memory
+
+    public var bytes: UnsafeMutableRawBufferPointer { memory.raw }
 
     /// Reads a regular file. Errors (`MRP_ERR_IO`) name the path and the system's reason.
     public init(path: String) throws {
@@ -15,21 +17,16 @@ public final class FileBytes {
         guard fstat(descriptor, &status) == 0 else { throw FileSystem.failure("cannot read the size of", path) }
         guard status.st_mode & S_IFMT == S_IFREG else { throw MRPError(.io, "'\(path)' is not a regular file") }
         let size = Int(status.st_size)
-        guard let memory = mk_allocate(Int64(max(size, 1))) else {
-            throw MRPError(.memory, "cannot allocate \(size) bytes to read '\(path)'")
-        }
-        bytes = UnsafeMutableRawBufferPointer(start: memory, count: size)
+        memory = try Memory(bytes: size, for: "'\(path)'")
         var position = 0
         while position < size {
-            let count = read(descriptor, memory + position, size - position)
+            let count = read(descriptor, memory.base + position, size - position)
             if count < 0, errno == EINTR { continue }
             guard count >= 0 else { throw FileSystem.failure("cannot read", path) }
             guard count > 0 else { throw MRPError(.io, "'\(path)' ended at byte \(position) of \(size)") }
             position += count
         }
     }
-
-    deinit { mk_release(bytes.baseAddress) }
 }
 
 public enum FileSystem {

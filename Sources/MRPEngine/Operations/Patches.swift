@@ -5,7 +5,7 @@ import CMRPKernels
 /// A row is ordered (channel, row, column) with `.channelsFirst`, as a convolution's weight expects, and (row, column, channel)
 /// with `.channelsLast`, as the target of He et al. 2021 (`patchify`) is.
 public struct ExtractPatches: Operation {
-    public enum Order { case channelsFirst, channelsLast }
+    public enum Order: Sendable { case channelsFirst, channelsLast }
 
     let geometry: PatchGeometry
     let order: Order

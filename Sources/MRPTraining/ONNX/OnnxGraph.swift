@@ -39,21 +39,21 @@ struct OnnxGraph {
     }
 
     mutating func constant(_ name: String, _ values: [Float], shape: [Int]) throws -> String {
-        let bytes = try Bytes(4 * values.count)
-        values.withUnsafeBytes { bytes.bytes.copyMemory(from: $0) }
-        return constant(name, shape, UnsafeRawBufferPointer(bytes.bytes), keeping: bytes)
+        let bytes = try Memory(bytes: 4 * values.count, for: "a constant")
+        values.withUnsafeBytes { bytes.raw.copyMemory(from: $0) }
+        return constant(name, shape, UnsafeRawBufferPointer(bytes.raw), keeping: bytes)
     }
 
     /// A list of 64-bit integers, such as a shape.
     mutating func constant(_ name: String, _ values: [Int]) throws -> String {
         let name = unique(name)
-        let bytes = try Bytes(8 * values.count)
+        let bytes = try Memory(bytes: 8 * values.count, for: "a constant")
         for (index, value) in values.enumerated() {
-            bytes.bytes.storeBytes(of: Int64(value).littleEndian, toByteOffset: 8 * index, as: Int64.self)
+            bytes.raw.storeBytes(of: Int64(value).littleEndian, toByteOffset: 8 * index, as: Int64.self)
         }
         kept.append(bytes)
         var tensor = Self.tensor(name, [values.count], type: 7)
-        tensor.memory(9, UnsafeRawBufferPointer(bytes.bytes))
+        tensor.memory(9, UnsafeRawBufferPointer(bytes.raw))
         constants.append(tensor)
         return name
     }
@@ -156,16 +156,16 @@ struct OnnxGraph {
         guard model.count <= Self.largestFile else {
             throw MRPError(.argument, "the ONNX file would have \(model.count) bytes, at most \(Self.largestFile) are possible")
         }
-        var owned: [Bytes] = []
+        var owned: [Memory] = []
         var pieces: [UnsafeRawBufferPointer] = []
         for piece in model.pieces {
             switch piece {
             case .memory(let memory): pieces.append(memory)
             case .bytes(let bytes):
-                let copy = try Bytes(bytes.count)
-                copy.bytes.copyBytes(from: bytes)
+                let copy = try Memory(bytes: bytes.count, for: "a file")
+                copy.raw.copyBytes(from: bytes)
                 owned.append(copy)
-                pieces.append(UnsafeRawBufferPointer(copy.bytes))
+                pieces.append(UnsafeRawBufferPointer(copy.raw))
             }
         }
         try FileSystem.replace(path, with: pieces)

@@ -6,7 +6,7 @@ import MRPEngine
 final class KeptState {
     private let name: String
     private let path: String?
-    private var memory: (bytes: Bytes, step: Int)?
+    private var memory: (bytes: Memory, step: Int)?
 
     /// `name` is what errors call it; nil as path keeps it in memory.
     init(_ name: String, path: String?) { (self.name, self.path) = (name, path) }

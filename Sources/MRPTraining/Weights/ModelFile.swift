@@ -16,8 +16,8 @@ public enum ModelFile {
         let file = WeightSource.isFolder(path) ? (path.hasSuffix("/") ? path : path + "/") + WeightSource.singleName : path
         let configuration = ModelConfiguration.json(model)
         var tensors: [Safetensors.Tensor] = []
-        let zero = try Bytes(8)
-        zero.bytes.storeBytes(of: 0, as: Int64.self)
+        let zero = try Memory(bytes: 8, for: "a file")
+        zero.raw.storeBytes(of: 0, as: Int64.self)
         for specification in model.parameters.specifications where !isOmitted(specification.name, model, names) {
             guard let tensor = model.parameters[specification.name] else { continue }
             for piece in names.pieces(of: specification) {
@@ -28,7 +28,7 @@ public enum ModelFile {
             // torch counts the batches that a batch norm has seen: its files have a place for it, though nothing depends on it.
             if specification.name.hasSuffix(".running_var") {
                 let name = specification.name.dropLast("running_var".count) + "num_batches_tracked"
-                tensors.append(Safetensors.Tensor(String(name), [], UnsafeRawBufferPointer(zero.bytes), format: .int64))
+                tensors.append(Safetensors.Tensor(String(name), [], UnsafeRawBufferPointer(zero.raw), format: .int64))
             }
         }
         // Transformers refuses files without the key "format".

@@ -40,7 +40,7 @@ public struct SafetensorsFile {
     }
 
     /// The bytes of a file in memory.
-    init(_ memory: Bytes, path: String) throws { try self.init(UnsafeRawBufferPointer(memory.bytes), owner: memory, path: path) }
+    init(_ memory: Memory, path: String) throws { try self.init(UnsafeRawBufferPointer(memory.raw), owner: memory, path: path) }
 
     private init(_ bytes: UnsafeRawBufferPointer, owner: AnyObject, path: String) throws {
         (self.bytes, self.owner, self.path) = (bytes, owner, path)

@@ -20,8 +20,8 @@ public enum Safetensors {
 
     /// The bytes of a file, in pieces that lie in the tensors' own memory where they are stored as they are.
     public struct Encoded {
-        fileprivate let header: Bytes
-        fileprivate var owned: [Bytes] = []
+        fileprivate let header: Memory
+        fileprivate var owned: [Memory] = []
         fileprivate(set) var pieces: [UnsafeRawBufferPointer]
 
         public var count: Int { pieces.reduce(0) { $0 + $1.count } }
@@ -54,14 +54,14 @@ public enum Safetensors {
             members.append((name, .object(entry)))
             position += bytes
         }
-        var converted: [Bytes] = []
+        var converted: [Memory] = []
         var pieces: [UnsafeRawBufferPointer] = []
         for tensor in tensors {
             var (format, data) = (tensor.format, tensor.data)
             if format == .float32, floats != .float32 {
                 let bytes = try convert(tensor, to: floats)
                 converted.append(bytes)
-                (format, data) = (floats, UnsafeRawBufferPointer(bytes.bytes))
+                (format, data) = (floats, UnsafeRawBufferPointer(bytes.raw))
             }
             describe(tensor.name, format, tensor.shape, bytes: data.count)
             pieces.append(data)
@@ -71,23 +71,23 @@ public enum Safetensors {
         // Spaces align the data to 8 bytes, as the reference implementation does.
         while text.count % 8 != 0 { text.append(0x20) }
         let length = (0..<8).map { UInt8(truncatingIfNeeded: text.count >> (8 * $0)) }
-        let header = try Bytes(8 + text.count)
-        header.bytes.copyBytes(from: length + text)
-        pieces.insert(UnsafeRawBufferPointer(header.bytes), at: 0)
+        let header = try Memory(bytes: 8 + text.count, for: "a file")
+        header.raw.copyBytes(from: length + text)
+        pieces.insert(UnsafeRawBufferPointer(header.raw), at: 0)
         if checksum {
-            let sum = try Bytes(4)
+            let sum = try Memory(bytes: 4, for: "a file")
             let value = pieces.reduce(UInt32(0)) { mk_crc32c($0, $1.baseAddress, Int64($1.count)) }
-            sum.bytes.storeBytes(of: value.littleEndian, as: UInt32.self)
+            sum.raw.storeBytes(of: value.littleEndian, as: UInt32.self)
             converted.append(sum)
-            pieces.append(UnsafeRawBufferPointer(sum.bytes))
+            pieces.append(UnsafeRawBufferPointer(sum.raw))
         }
         return Encoded(header: header, owned: converted, pieces: pieces)
     }
 
-    private static func convert(_ tensor: Tensor, to format: ElementFormat) throws -> Bytes {
+    private static func convert(_ tensor: Tensor, to format: ElementFormat) throws -> Memory {
         let values = tensor.data.bindMemory(to: Float.self)
-        let result = try Bytes(2 * values.count)
-        let output = result.bytes.bindMemory(to: UInt16.self)
+        let result = try Memory(bytes: 2 * values.count, for: "a file")
+        let output = result.raw.bindMemory(to: UInt16.self)
         if format == .bfloat16 {
             for index in values.indices { output[index] = FloatFormats.bfloat(values[index]) }
             return result
@@ -100,25 +100,13 @@ public enum Safetensors {
     }
 }
 
-/// Memory of the library's allocator.
-final class Bytes {
-    let bytes: UnsafeMutableRawBufferPointer
-
-    init(_ count: Int) throws {
-        guard let memory = mk_allocate(Int64(max(count, 1))) else { throw MRPError(.memory, "cannot allocate \(count) bytes") }
-        bytes = UnsafeMutableRawBufferPointer(start: memory, count: count)
-    }
-
-    deinit { mk_release(bytes.baseAddress) }
-}
-
 extension Safetensors.Encoded {
     /// A copy of its own, so that the tensors may change. `MRP_ERR_MEMORY` when there is no room for it.
-    func copied() throws -> Bytes {
-        let copy = try Bytes(count)
+    func copied() throws -> Memory {
+        let copy = try Memory(bytes: count, for: "a file")
         var position = 0
         for piece in pieces {
-            guard let start = piece.baseAddress, let target = copy.bytes.baseAddress else { continue }
+            guard let start = piece.baseAddress, let target = copy.raw.baseAddress else { continue }
             (target + position).copyMemory(from: start, byteCount: piece.count)
             position += piece.count
         }
