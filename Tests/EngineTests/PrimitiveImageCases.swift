@@ -28,7 +28,7 @@ extension PrimitiveCase {
         .init(kernel: 2, stride: 1, padding: 3), .init(height: 8, width: 6, channels: 6, outputs: 4, groups: 2, stride: 2),
     ]
 
-    /// Visible positions of two images of 4 x 4, two cells of 2 x 2 in each, and of their 2 x 2 at stride 2; the last never seen from `fine`.
+    /// Visible positions and their inverse.
     private static func places(_ g: CaseGraph, _ name: String, _ visible: [[Int32]], area: Int) throws -> [Value] {
         let positions = visible.enumerated().flatMap { image, list in list.map { Int32(image * area) + $0 } }
         var rows = [Int32](repeating: -1, count: visible.count * area)
@@ -39,10 +39,12 @@ extension PrimitiveCase {
         ]
     }
 
+    /// 4 x 4 pixels, of which each image shows two cells of 2 x 2.
     private static func fine(_ g: CaseGraph) throws -> [Value] {
         try places(g, "fine", [[0, 1, 4, 5, 10, 11, 14, 15], [2, 3, 6, 7, 10, 11, 14, 15]], area: 16)
     }
 
+    /// 2 x 2 positions; not all of them look at visible pixels.
     private static func coarse(_ g: CaseGraph) throws -> [Value] { try places(g, "coarse", [[0, 1], [1, 2]], area: 4) }
 
     static let convolutions: [PrimitiveCase] =

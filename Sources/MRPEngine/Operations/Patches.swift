@@ -82,7 +82,7 @@ private func patchKernel(
 }
 
 extension PatchGeometry {
-    /// The images cut along their axes: [B, C, grid height, patch height, grid width, patch width], and the order in which patches have these.
+    /// The images cut along their axes: [B, C, grid height, patch height, grid width, patch width]; and the order of these in patches.
     fileprivate func cut(batch: Int, _ order: ExtractPatches.Order) -> (shape: [Int], order: [Int]) {
         (
             [batch, channels, gridHeight, patchHeight, gridWidth, patchWidth],
