@@ -146,6 +146,11 @@ extension PrimitiveCase {
                 nesterov ? [0.03, 0.7, 0.5] : [0.03])
         }
         + [
+            PrimitiveCase(name: "update of a scalar", differentiated: false) { g in
+                try g.graph.apply(
+                    SGD(.init(weightDecay: 0.1)), [g.real("p", []), g.real("g", []), g.real("m", []), g.scalar("rate", 0.1)])
+                return []
+            },
             update("lamb from zero", AdamW(.init(layerWise: true)), moments: 2, [0.03, nil, 1], zero: true),
             update("lars from zero", SGD(.init(trust: 0.02)), moments: 1, [0.03], zero: true),
             PrimitiveCase(name: "sums of gradients", differentiated: false) { g in

@@ -72,7 +72,7 @@ private struct GraphLowering {
             return
         }
         let inputs = try node.inputs.map { input in try input.map { try value($0) } }
-        let results = try node.operation.lowered(inputs, in: builder)
+        let meaning = try node.operation.lowered(inputs, in: builder)
         let targets =
             try node.outputs
             + node.operation.updatedInputs.map { position in
@@ -82,7 +82,9 @@ private struct GraphLowering {
                 updated.insert(target)
                 return target
             }
-        guard results.map(\.type) == targets.map(type) else {
+        // A scalar weight that met a learning rate in f64 comes back to its own element.
+        let results = try zip(meaning, targets).map { $0.element.isReal ? try $0.converted(to: type($1).element) : $0 }
+        guard meaning.count == targets.count, results.map(\.type) == targets.map(type) else {
             throw MRPError(
                 .internalError, "'\(node.operation.name)' gives \(targets.map(type)), in primitives \(results.map(\.type))")
         }
