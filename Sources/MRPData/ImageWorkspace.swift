@@ -19,7 +19,8 @@ public final class ImageWorkspace {
     /// Packed memory for an image, apart from the current one. Errors: `.memory`.
     public func makeImage(_ size: ImageSize, channels: Int, type: PixelType) throws -> PixelView {
         let buffer = usesFirst ? buffers.1 : buffers.0
-        let bytes = try checkedProduct([size.height, size.width, channels, type.bytes], "an image of \(size) x \(channels)", code: .argument)
+        let bytes = try checkedProduct(
+            [size.height, size.width, channels, type.bytes], "an image of \(size) x \(channels)", code: .argument)
         return PixelView(
             try buffer.reserve(bytes, for: "an image of \(size) x \(channels)"), size, channels: channels, type: type)
     }
