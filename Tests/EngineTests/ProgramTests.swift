@@ -5,7 +5,7 @@ import Testing
 /// What a program promises: declared inputs and updates, scalars of a step, errors of kernels, complete kernel tables.
 @Suite struct ProgramTests {
     /// Fails when it runs.
-    struct Failing: Operation {
+    struct Failing: HostOperation {
         var name: String { "failing" }
         func outputTypes(_ inputs: [TensorType?]) throws -> [TensorType] { [TensorType([])] }
         func kernel(_ call: KernelCall) -> Kernel { Kernel { throw MRPError(.io, "the device is gone") } }

@@ -66,3 +66,14 @@ public struct TransposedConvolution: Operation {
         return Convolution.kernel(call, problem, pass: MK_CONV2D_INPUT_GRADIENT)
     }
 }
+
+extension TransposedConvolution {
+    public func lowered(_ inputs: [PrimitiveValue?], in program: PrimitiveBuilder) throws -> [PrimitiveValue] {
+        let (x, rows, columns) = (try inputs.at(Input.x), convolution.rows, convolution.columns)
+        let images = try x.reshape([x.shape[0], rows.outputSize, columns.outputSize, x.width])
+        var y = try convolution.inputGradient(images, inputs.at(Input.weight))
+        y = try y.reshape([x.shape[0], rows.size * columns.size, y.width])
+        if let bias = inputs.optional(Input.bias) { y = try y + bias }
+        return [try inputs.optional(Input.addend).map { try y + $0 } ?? y]
+    }
+}
