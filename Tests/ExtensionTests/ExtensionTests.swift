@@ -93,10 +93,10 @@ private let registered: Bool = {
     }
 
     @Test func headHasItsOwnTargetsAndLoss() throws {
-        let options = try options(("encoder", "patch_mlp_16"), ("task", "class_number"), ("epochs", "20"))
+        let options = try options(("encoder", "patch_mlp_16"), ("task", "class_number"), ("epochs", "20"), ("learning_rate", "0.01"))
         let model = try Model(encoder: options.encoder(), seed: 3)
         let losses = try train(model, options, .finetune)
-        #expect(losses.count == 60 && losses[59] < losses[0])
+        #expect(losses.count == 60 && losses.suffix(3).reduce(0, +) < losses.prefix(3).reduce(0, +))
         let folder = try TemporaryFolder()
         try ModelFile.save(model, to: folder.file("model.safetensors"), options)
         let loaded = try ModelFile.load(folder.file("model.safetensors"))
