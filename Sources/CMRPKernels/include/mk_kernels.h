@@ -1,7 +1,7 @@
 /* The numeric kernels behind one table of function pointers, so that a caller chooses precision and instruction set once.
  *
  * mk_kernels_float32(isa): the fast float32 kernels.   mk_kernels_reference_float32 / _float64(): the same functions as plain
- * loops (reference/reference_kernels.inc), which the fast ones are tested against and which gradient checks run in float64.
+ * loops (reference/reference_kernels.h), which the fast ones are tested against and which gradient checks run in float64.
  *
  * Conventions: matrices are row-major; `real` pointers are float or double by table; every result is the same bit for bit
  * whatever the number of threads (tasks are cut by shape, reductions add in a fixed order); NaN and Inf pass through; sizes are

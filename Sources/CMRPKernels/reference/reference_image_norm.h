@@ -1,11 +1,11 @@
 /* Group norm and global response normalisation as plain loops; included by reference_kernels.h. The formulas stand at mk_image_norm. */
 
-static mk_scratch MK(image_norm_scratch)(const mk_image_norm *v) {
+static mk_scratch image_norm_scratch(const mk_image_norm *v) {
     (void)v;
     return (mk_scratch){0, 0};
 }
 
-static void MK(group_norm_forward)(mk_pool *pool, const mk_image_norm *v) {
+static void group_norm_forward(mk_pool *pool, const mk_image_norm *v) {
     (void)pool;
     const REAL *x = v->x, *gamma = v->gamma, *beta = v->beta;
     REAL *y = v->y, *mean = v->mean, *inverse_deviation = v->inverse_deviation;
@@ -31,7 +31,7 @@ static void MK(group_norm_forward)(mk_pool *pool, const mk_image_norm *v) {
     }
 }
 
-static void MK(group_norm_backward)(mk_pool *pool, const mk_image_norm *v) {
+static void group_norm_backward(mk_pool *pool, const mk_image_norm *v) {
     (void)pool;
     const REAL *x = v->x, *gamma = v->gamma, *dy = v->y_gradient, *mean = v->mean, *inverse_deviation = v->inverse_deviation;
     REAL *dx = v->x_gradient, *dgamma = v->gamma_gradient, *dbeta = v->beta_gradient;
@@ -63,7 +63,7 @@ static void MK(group_norm_backward)(mk_pool *pool, const mk_image_norm *v) {
     }
 }
 
-static void MK(response_norm_forward)(mk_pool *pool, const mk_image_norm *v) {
+static void response_norm_forward(mk_pool *pool, const mk_image_norm *v) {
     (void)pool;
     const REAL *x = v->x, *gamma = v->gamma, *beta = v->beta;
     REAL *y = v->y, *norms = v->norms;
@@ -84,7 +84,7 @@ static void MK(response_norm_forward)(mk_pool *pool, const mk_image_norm *v) {
     }
 }
 
-static void MK(response_norm_backward)(mk_pool *pool, const mk_image_norm *v) {
+static void response_norm_backward(mk_pool *pool, const mk_image_norm *v) {
     (void)pool;
     const REAL *x = v->x, *gamma = v->gamma, *dy = v->y_gradient, *norms = v->norms;
     REAL *dx = v->x_gradient, *dgamma = v->gamma_gradient, *dbeta = v->beta_gradient;

@@ -1,6 +1,6 @@
 /* Vectors of MK_WIDTH floats over the compiler's vector extensions. Included by each isa_*.c, which defines first:
  *   MK_WIDTH  floats per vector: 4, 8 or 16        MK_FMA  1 when the instruction set has fused multiply-add
- *   MK_NAME(x)  x with the instruction set's suffix
+ *   x  x with the instruction set's suffix
  * Every function is always inlined, so that vectors never cross a call. A mask is a vi of 0 and -1. */
 #ifndef MK_SIMD_H
 #define MK_SIMD_H
