@@ -72,7 +72,9 @@ static void report(const char *name, const char *size, double seconds, double by
 static void attention(int64_t batch, int64_t tokens, int64_t heads, int64_t head_dim) {
     int64_t out = batch * tokens * heads * head_dim;
     float *qkv = numbers(3 * out), *o = numbers(out), *lse = numbers(batch * heads * tokens), *d = numbers(out), *dqkv = numbers(3 * out);
-    mk_attention a = {batch, tokens, heads, head_dim, qkv, o, lse, d, dqkv};
+    int64_t width = heads * head_dim, stride = 3 * width;
+    mk_attention a = {batch, tokens, tokens, heads, head_dim, qkv, qkv + width, qkv + 2 * width, stride, stride, stride, NULL, o, lse, d};
+    a.q_gradient = dqkv, a.k_gradient = dqkv + width, a.v_gradient = dqkv + 2 * width;
     char size[64];
     snprintf(size, sizeof size, "%ldx%ldx%ldx%ld", (long)batch, (long)tokens, (long)heads, (long)head_dim);
     need(k->attention_scratch(&a));

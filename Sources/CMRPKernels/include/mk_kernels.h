@@ -44,16 +44,23 @@ typedef struct mk_gemm {
     int32_t relu;
 } mk_gemm;
 
-/* Multi-head self-attention on a fused qkv: rows of qkv are (3, heads, head_dim), as a linear layer with rows q, k, v makes them.
- * out[b,t,h,:] = sum_s softmax_s(scale q[b,t,h] . k[b,s,h]) v[b,s,h],  scale = 1/sqrt(head_dim).
- * The full score matrix of the batch is never stored; log_sum_exp (of the scaled scores) is what the backward pass needs. */
+/* Multi-head attention (Vaswani et al. 2017): with scale = 1 / sqrt(head_dim),
+ *   out[b,t,h,:] = sum_s p[b,h,t,s] v[b,s,h,:],   p[b,h,t,:] = softmax over s of scale q[b,t,h,:] . k[b,s,h,:].
+ * A stride is the distance from a token to the next, in elements; an image follows the one before it after all its tokens. So a linear
+ * layer's fused rows (q, k, v), each of D = heads x head_dim, are q = qkv, k = qkv + D, v = qkv + 2 D with three strides of 3 D.
+ * The full score matrix of the batch is never stored; log_sum_exp (of the scaled scores) is what the backward pass needs.
+ * With lengths, image b attends to its first lengths[b] keys only (limited to 0 ... keys): the others are not read, cost nothing and get
+ * gradients of 0. Where no key is left, out is 0 and log_sum_exp is -infinity. */
 typedef struct mk_attention {
-    int64_t batch, tokens, heads, head_dim;
-    const void *qkv;          /* batch x tokens x 3 x heads x head_dim */
-    void *out;                /* batch x tokens x heads x head_dim; read by the backward pass */
-    void *log_sum_exp;        /* batch x heads x tokens; NULL in inference */
-    const void *out_gradient; /* backward only: like out */
-    void *qkv_gradient;       /* backward only: like qkv, overwritten */
+    int64_t batch, queries, keys, heads, head_dim;
+    const void *q;     /* batch x queries x heads x head_dim */
+    const void *k, *v; /* batch x keys x heads x head_dim */
+    int64_t q_stride, k_stride, v_stride;
+    const int32_t *lengths;                     /* batch, or NULL */
+    void *out;                                  /* batch x queries x heads x head_dim, without gaps; read by the backward pass */
+    void *log_sum_exp;                          /* batch x heads x queries; NULL in inference */
+    const void *out_gradient;                   /* backward only: like out */
+    void *q_gradient, *k_gradient, *v_gradient; /* backward only: like q, k, v with the same strides; overwritten */
 } mk_attention;
 
 /* y[b,i,:] = A + P:  A = x[b, ids[b,i], :] when 0 <= ids[b,i] < rows_in, else fill[:] (zeros when fill is NULL);

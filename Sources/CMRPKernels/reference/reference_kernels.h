@@ -50,8 +50,11 @@ static void gemm(mk_pool *pool, const mk_gemm *g) {
 
 /* ---- Attention ------------------------------------------------------------------------------------------------------- */
 
-/* Three rows of `tokens` doubles. */
-static mk_scratch attention_scratch(const mk_attention *a) { return (mk_scratch){3 * a->tokens * (int64_t)sizeof(double), 0}; }
+/* Three rows of doubles, each as long as queries or keys. */
+static mk_scratch attention_scratch(const mk_attention *a) {
+    int64_t longest = a->queries > a->keys ? a->queries : a->keys;
+    return (mk_scratch){3 * longest * (int64_t)sizeof(double), 0};
+}
 
 static double dot(const REAL *x, const REAL *y, int64_t count) {
     double sum = 0;
@@ -59,29 +62,36 @@ static double dot(const REAL *x, const REAL *y, int64_t count) {
     return sum;
 }
 
-/* Within one (image, head), with q_t, k_s, v_s of length head_dim:
+/* The number of keys that an image attends to. */
+static int64_t attended_keys(const mk_attention *a, int64_t image) {
+    if (!a->lengths) return a->keys;
+    return a->lengths[image] < 0 ? 0 : a->lengths[image] < a->keys ? a->lengths[image] : a->keys;
+}
+
+/* Within one (image, head), with q_t, k_s, v_s of length head_dim and sums over the keys that are attended to:
  *   z[t,s] = scale q_t . k_s,  L[t] = log sum_s exp z[t,s],  p[t,s] = exp(z[t,s] - L[t]),  out_t = sum_s p[t,s] v_s. */
 static void attention_forward(mk_pool *pool, const mk_attention *a) {
-    int64_t T = a->tokens, H = a->heads, D = a->head_dim;
-    int64_t qkv_stride = 3 * H * D, out_stride = H * D;
+    int64_t T = a->queries, H = a->heads, D = a->head_dim;
     double scale = 1 / sqrt((double)D), *p = mk_pool_scratch(pool, 0);
     for (int64_t image = 0; image < a->batch; image++) {
         for (int64_t head = 0; head < H; head++) {
-            const REAL *q = (const REAL *)a->qkv + image * T * qkv_stride + head * D;
-            const REAL *k = q + H * D, *v = k + H * D;
-            REAL *out = (REAL *)a->out + image * T * out_stride + head * D;
+            const REAL *q = (const REAL *)a->q + image * T * a->q_stride + head * D;
+            const REAL *k = (const REAL *)a->k + image * a->keys * a->k_stride + head * D;
+            const REAL *v = (const REAL *)a->v + image * a->keys * a->v_stride + head * D;
+            REAL *out = (REAL *)a->out + image * T * H * D + head * D;
             REAL *log_sum_exp = a->log_sum_exp ? (REAL *)a->log_sum_exp + (image * H + head) * T : NULL;
+            int64_t S = attended_keys(a, image);
             for (int64_t t = 0; t < T; t++) {
                 double largest = -INFINITY, sum = 0;
-                for (int64_t s = 0; s < T; s++) {
-                    p[s] = scale * dot(q + t * qkv_stride, k + s * qkv_stride, D);
+                for (int64_t s = 0; s < S; s++) {
+                    p[s] = scale * dot(q + t * a->q_stride, k + s * a->k_stride, D);
                     if (p[s] > largest) largest = p[s];
                 }
-                for (int64_t s = 0; s < T; s++) sum += p[s] = exp(p[s] - largest);
+                for (int64_t s = 0; s < S; s++) sum += p[s] = exp(p[s] - largest);
                 for (int64_t d = 0; d < D; d++) {
                     double weighted = 0;
-                    for (int64_t s = 0; s < T; s++) weighted += p[s] * v[s * qkv_stride + d];
-                    out[t * out_stride + d] = (REAL)(weighted / sum);
+                    for (int64_t s = 0; s < S; s++) weighted += p[s] * v[s * a->v_stride + d];
+                    out[t * H * D + d] = S > 0 ? (REAL)(weighted / sum) : 0;
                 }
                 if (log_sum_exp) log_sum_exp[t] = (REAL)(largest + log(sum));
             }
@@ -94,43 +104,44 @@ static void attention_forward(mk_pool *pool, const mk_attention *a) {
  *   dq_t = scale sum_s dz[t,s] k_s,  dk_s = scale sum_t dz[t,s] q_t,  dv_s = sum_t p[t,s] do_t.
  * (Dao et al. 2022, FlashAttention, appendix B.2.) p is recomputed by rows for dq and by columns for dk and dv. */
 static void attention_backward(mk_pool *pool, const mk_attention *a) {
-    int64_t T = a->tokens, H = a->heads, D = a->head_dim;
-    int64_t qkv_stride = 3 * H * D, out_stride = H * D;
+    int64_t T = a->queries, H = a->heads, D = a->head_dim, longest = T > a->keys ? T : a->keys;
     double scale = 1 / sqrt((double)D);
-    double *delta = mk_pool_scratch(pool, 0), *p = delta + T, *dz = p + T;
+    double *delta = mk_pool_scratch(pool, 0), *p = delta + longest, *dz = p + longest;
     for (int64_t image = 0; image < a->batch; image++) {
         for (int64_t head = 0; head < H; head++) {
-            int64_t qkv_start = image * T * qkv_stride + head * D, out_start = image * T * out_stride + head * D;
-            const REAL *q = (const REAL *)a->qkv + qkv_start, *k = q + H * D, *v = k + H * D;
+            int64_t q_start = image * T * a->q_stride + head * D, out_start = image * T * H * D + head * D;
+            int64_t k_start = image * a->keys * a->k_stride + head * D, v_start = image * a->keys * a->v_stride + head * D;
+            const REAL *q = (const REAL *)a->q + q_start, *k = (const REAL *)a->k + k_start, *v = (const REAL *)a->v + v_start;
             const REAL *out = (const REAL *)a->out + out_start, *dout = (const REAL *)a->out_gradient + out_start;
             const REAL *log_sum_exp = (const REAL *)a->log_sum_exp + (image * H + head) * T;
-            REAL *dq = (REAL *)a->qkv_gradient + qkv_start, *dk = dq + H * D, *dv = dk + H * D;
-            for (int64_t t = 0; t < T; t++) delta[t] = dot(dout + t * out_stride, out + t * out_stride, D);
+            REAL *dq = (REAL *)a->q_gradient + q_start, *dk = (REAL *)a->k_gradient + k_start, *dv = (REAL *)a->v_gradient + v_start;
+            int64_t S = attended_keys(a, image);
+            for (int64_t t = 0; t < T; t++) delta[t] = dot(dout + t * H * D, out + t * H * D, D);
             for (int64_t t = 0; t < T; t++) {
-                for (int64_t s = 0; s < T; s++) {
-                    double z = scale * dot(q + t * qkv_stride, k + s * qkv_stride, D);
-                    dz[s] = exp(z - log_sum_exp[t]) * (dot(dout + t * out_stride, v + s * qkv_stride, D) - delta[t]);
+                for (int64_t s = 0; s < S; s++) {
+                    double z = scale * dot(q + t * a->q_stride, k + s * a->k_stride, D);
+                    dz[s] = exp(z - log_sum_exp[t]) * (dot(dout + t * H * D, v + s * a->v_stride, D) - delta[t]);
                 }
                 for (int64_t d = 0; d < D; d++) {
                     double sum = 0;
-                    for (int64_t s = 0; s < T; s++) sum += dz[s] * k[s * qkv_stride + d];
-                    dq[t * qkv_stride + d] = (REAL)(scale * sum);
+                    for (int64_t s = 0; s < S; s++) sum += dz[s] * k[s * a->k_stride + d];
+                    dq[t * a->q_stride + d] = (REAL)(scale * sum);
                 }
             }
-            for (int64_t s = 0; s < T; s++) {
+            for (int64_t s = 0; s < a->keys; s++) {
                 for (int64_t t = 0; t < T; t++) {
-                    double z = scale * dot(q + t * qkv_stride, k + s * qkv_stride, D);
-                    p[t] = exp(z - log_sum_exp[t]);
-                    dz[t] = p[t] * (dot(dout + t * out_stride, v + s * qkv_stride, D) - delta[t]);
+                    double z = scale * dot(q + t * a->q_stride, k + s * a->k_stride, D);
+                    p[t] = s < S ? exp(z - log_sum_exp[t]) : 0;
+                    dz[t] = s < S ? p[t] * (dot(dout + t * H * D, v + s * a->v_stride, D) - delta[t]) : 0;
                 }
                 for (int64_t d = 0; d < D; d++) {
                     double key_sum = 0, value_sum = 0;
                     for (int64_t t = 0; t < T; t++) {
-                        key_sum += dz[t] * q[t * qkv_stride + d];
-                        value_sum += p[t] * dout[t * out_stride + d];
+                        key_sum += dz[t] * q[t * a->q_stride + d];
+                        value_sum += p[t] * dout[t * H * D + d];
                     }
-                    dk[s * qkv_stride + d] = (REAL)(scale * key_sum);
-                    dv[s * qkv_stride + d] = (REAL)value_sum;
+                    dk[s * a->k_stride + d] = (REAL)(scale * key_sum);
+                    dv[s * a->v_stride + d] = (REAL)value_sum;
                 }
             }
         }
