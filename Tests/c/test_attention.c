@@ -101,7 +101,7 @@ static mk_attention call_of(problem *p, int single) {
                           .v_gradient = gradient[2]};
 }
 
-/* Where an image has no keys, log_sum_exp is -infinity; it then becomes 0, as check_array needs finite numbers. */
+/* An image without keys has log_sum_exp -infinity; it then becomes 0, as check_array needs finite numbers. */
 static void check_images_without_keys(const char *name, problem *p) {
     int64_t rows = p->s.heads * p->s.queries;
     for (int64_t i = 0; i < p->log_sum_exp.count; i++) {

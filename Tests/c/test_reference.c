@@ -101,13 +101,13 @@ static void test_attention_by_hand(void) {
 
 typedef struct {
     int64_t rows, width;
-    double *x, *gamma, *beta, *y, *mean, *inverse_deviation;
+    double *x, *gamma, *beta, *y, *mean, *rstd;
     const double *weights;
 } norm_case;
 
 static double norm_loss(void *context) {
     norm_case *c = context;
-    k->layer_norm_forward(pool, c->rows, c->width, c->x, c->gamma, c->beta, 1e-2, c->y, c->mean, c->inverse_deviation);
+    k->layer_norm_forward(pool, c->rows, c->width, c->x, c->gamma, c->beta, 1e-2, c->y, c->mean, c->rstd);
     return dot(c->y, c->weights, c->rows * c->width);
 }
 
@@ -124,15 +124,15 @@ static void test_layer_norm(int64_t rows, int64_t width) {
                    numbers(count, 7)};
     double *dx = numbers(count, 8), *dgamma = numbers(width, 9), *dbeta = numbers(width, 10), *addend = numbers(count, 11);
     norm_loss(&c);
-    k->layer_norm_backward(pool, rows, width, c.x, c.gamma, c.mean, c.inverse_deviation, c.weights, NULL, dx, dgamma, dbeta);
+    k->layer_norm_backward(pool, rows, width, c.x, c.gamma, c.mean, c.rstd, c.weights, NULL, dx, dgamma, dbeta);
     check_gradient("layer_norm x", norm_loss, &c, c.x, dx, count);
     check_gradient("layer_norm gamma", norm_loss, &c, c.gamma, dgamma, width);
     check_gradient("layer_norm beta", norm_loss, &c, c.beta, dbeta, width);
     norm_loss(&c);
     double *sum = numbers(count, 11);
-    k->layer_norm_backward(pool, rows, width, c.x, c.gamma, c.mean, c.inverse_deviation, c.weights, sum, sum, dgamma, dbeta);
+    k->layer_norm_backward(pool, rows, width, c.x, c.gamma, c.mean, c.rstd, c.weights, sum, sum, dgamma, dbeta);
     for (int64_t i = 0; i < count; i++) CHECK(fabs(sum[i] - dx[i] - addend[i]) < 1e-12);
-    free(c.x), free(c.gamma), free(c.beta), free(c.y), free(c.mean), free(c.inverse_deviation), free((void *)c.weights);
+    free(c.x), free(c.gamma), free(c.beta), free(c.y), free(c.mean), free(c.rstd), free((void *)c.weights);
     free(dx), free(dgamma), free(dbeta), free(addend), free(sum);
 }
 

@@ -8,7 +8,7 @@
 
 #include "mi_image.h"
 
-/* What a file will decode to. */
+/* The shape and type of a file's image. */
 typedef struct mi_info {
     int64_t height, width;
     int32_t channels; /* 1 or 3 */

@@ -102,9 +102,9 @@ typedef struct mk_patches {
     void *patches; /* batch x rows_out x (patch_height patch_width channels); written by extract, read by scatter */
 } mk_patches;
 
-/* Which positions of an image tensor are there. Images are channels last: batch x height x width positions, one row of channels each.
+/* The visible positions of an image tensor. Images are channels last: batch x height x width positions, one row of channels each.
  * A whole tensor has count = batch height width rows in the order of positions, and NULL twice. A tensor of visible positions only
- * has `count` rows; positions[row] = (image height + y) width + x, ascending, and rows[position] = row, or -1 where nothing is: such
+ * has `count` rows; positions[row] = (image height + y) width + x, ascending, and rows[position] = row, or -1 where it is masked: such
  * positions count as zeros in a convolution and not at all in a maximum. */
 typedef struct mk_places {
     int64_t count;
@@ -171,9 +171,9 @@ typedef struct mk_image_norm {
     int64_t batch, rows, width, groups; /* groups: group norm only */
     const void *x, *gamma, *beta;
     double epsilon;
-    void *y;                        /* may be x */
-    void *mean, *inverse_deviation; /* group norm: batch x groups, written by forward and read by backward */
-    void *norms;                    /* response norm: G, batch x width, likewise */
+    void *y;           /* may be x */
+    void *mean, *rstd; /* group norm: batch x groups, written by forward and read by backward */
+    void *norms;       /* response norm: G, batch x width, likewise */
     const void *y_gradient;
     void *x_gradient; /* may be y_gradient */
     void *gamma_gradient, *beta_gradient;
@@ -236,15 +236,15 @@ typedef struct mk_kernels {
     void (*attention_forward)(mk_pool *, const mk_attention *);
     void (*attention_backward)(mk_pool *, const mk_attention *);
 
-    /* y = (x - mean) / sqrt(var + epsilon) * gamma + beta per row, biased variance; saves mean and 1/sqrt(var + epsilon) unless
+    /* y = (x - mean) / sqrt(var + epsilon) * gamma + beta per row, biased variance; saves mean and rstd = 1/sqrt(var + epsilon) unless
      * NULL (inference). */
     void (*layer_norm_forward)(mk_pool *, int64_t rows, int64_t width, const void *x, const void *gamma, const void *beta, double epsilon,
-                               void *y, void *mean, void *inverse_deviation);
+                               void *y, void *mean, void *rstd);
     /* dx (+ addend, when not NULL; it may be dx itself), dgamma, dbeta (overwritten). */
     mk_scratch (*layer_norm_scratch)(int64_t rows, int64_t width);
     void (*layer_norm_backward)(mk_pool *, int64_t rows, int64_t width, const void *x, const void *gamma, const void *mean,
-                                const void *inverse_deviation, const void *y_gradient, const void *addend, void *x_gradient,
-                                void *gamma_gradient, void *beta_gradient);
+                                const void *rstd, const void *y_gradient, const void *addend, void *x_gradient, void *gamma_gradient,
+                                void *beta_gradient);
 
     /* out[column] = sum over rows. */
     mk_scratch (*column_sum_scratch)(int64_t rows, int64_t columns);

@@ -24,7 +24,7 @@ typedef struct mk_patch_network {
     double radius;     /* rho-bar */
 } mk_patch_network;
 
-/* Which samples of x a call reads. */
+/* The samples of x that a call reads. */
 typedef struct mk_patch_batch {
     int64_t samples;
     const void *x;       /* (stored samples) x P x d */

@@ -115,17 +115,17 @@ static void batch_norm_backward(mk_pool *pool, const mk_batch_norm *b) {
     const REAL *x = b->x, *gamma = b->gamma, *mean = b->mean, *variance = b->variance, *y = b->y, *dy = b->y_gradient;
     REAL *dx = b->x_gradient, *dresidual = b->residual_gradient, *dgamma = b->gamma_gradient, *dbeta = b->beta_gradient;
     for (int64_t c = 0; c < b->width; c++) {
-        double deviation = sqrt(variance[c] + b->epsilon), sum = 0, product = 0;
+        double std = sqrt(variance[c] + b->epsilon), sum = 0, product = 0;
         for (int64_t i = c; i < b->rows * b->width; i += b->width) {
             double dz = b->relu && (!(y[i] > 0) || (b->relu == 6 && !(y[i] < 6))) ? 0 : dy[i];
             sum += dz;
-            product += dz * (((double)x[i] - mean[c]) / deviation);
+            product += dz * (((double)x[i] - mean[c]) / std);
         }
         double mean_dz = b->frozen ? 0 : sum / b->rows, mean_product = b->frozen ? 0 : product / b->rows;
         for (int64_t i = c; i < b->rows * b->width; i += b->width) {
-            double dz = b->relu && (!(y[i] > 0) || (b->relu == 6 && !(y[i] < 6))) ? 0 : dy[i], h = ((double)x[i] - mean[c]) / deviation;
+            double dz = b->relu && (!(y[i] > 0) || (b->relu == 6 && !(y[i] < 6))) ? 0 : dy[i], h = ((double)x[i] - mean[c]) / std;
             if (dresidual) dresidual[i] = (REAL)dz;
-            dx[i] = (REAL)(gamma[c] / deviation * (dz - mean_dz - h * mean_product));
+            dx[i] = (REAL)(gamma[c] / std * (dz - mean_dz - h * mean_product));
         }
         dgamma[c] = (REAL)product;
         dbeta[c] = (REAL)sum;

@@ -1,6 +1,6 @@
 /* Every kernel as plain loops: the computation, nothing about speed. Included by reference_float32.c and reference_float64.c with REAL
- * and MK_TABLE_NAME defined. Sums run in double in both, so the float64 table serves gradient checks and the float32 table differs from it only
- * by the rounding of its inputs and outputs. The pool gives scratch; nothing runs in parallel.
+ * and MK_TABLE_NAME defined. Sums run in double in both, so the float64 table serves gradient checks and the float32 table differs from
+ * it only by the rounding of its inputs and outputs. The pool gives scratch; nothing runs in parallel.
  *
  * Each comment gives shapes and formula; a forward function is followed by its gradient. dX is the gradient of the loss in X. */
 
@@ -160,21 +160,21 @@ static double row_moments(const REAL *x, int64_t width, double *squares) {
     return mean;
 }
 
-/* x, y: rows x width; gamma, beta: width; mean, inverse_deviation: rows, or NULL (Ba et al. 2016).
- *   h = (x - mean) inverse_deviation,  inverse_deviation = 1 / sqrt(mean of (x - mean)^2 + epsilon),  y = h gamma + beta. */
+/* x, y: rows x width; gamma, beta: width; mean, rstd: rows, or NULL (Ba et al. 2016).
+ *   h = (x - mean) rstd,  rstd = 1 / sqrt(mean of (x - mean)^2 + epsilon),  y = h gamma + beta. */
 static void layer_norm_forward(mk_pool *pool, int64_t rows, int64_t width, const void *x_, const void *gamma_, const void *beta_,
-                               double epsilon, void *y_, void *mean_, void *inverse_deviation_) {
+                               double epsilon, void *y_, void *mean_, void *rstd_) {
     (void)pool;
     const REAL *gamma = gamma_, *beta = beta_;
-    REAL *means = mean_, *inverse_deviations = inverse_deviation_;
+    REAL *means = mean_, *rstds = rstd_;
     for (int64_t r = 0; r < rows; r++) {
         const REAL *x = (const REAL *)x_ + r * width;
         REAL *y = (REAL *)y_ + r * width;
         double squares, mean = row_moments(x, width, &squares);
-        double inverse_deviation = 1 / sqrt(squares / width + epsilon);
-        for (int64_t c = 0; c < width; c++) y[c] = (REAL)((x[c] - mean) * inverse_deviation * gamma[c] + beta[c]);
+        double rstd = 1 / sqrt(squares / width + epsilon);
+        for (int64_t c = 0; c < width; c++) y[c] = (REAL)((x[c] - mean) * rstd * gamma[c] + beta[c]);
         if (means) means[r] = (REAL)mean;
-        if (inverse_deviations) inverse_deviations[r] = (REAL)inverse_deviation;
+        if (rstds) rstds[r] = (REAL)rstd;
     }
 }
 
@@ -184,17 +184,16 @@ static mk_scratch layer_norm_scratch(int64_t rows, int64_t width) {
 }
 
 /* With g = dy gamma and averages over the row:
- *   dx = inverse_deviation (g - average(g) - h average(g h)) + addend,  dgamma = sum over rows of dy h,  dbeta = sum of dy. */
+ *   dx = rstd (g - average(g) - h average(g h)) + addend,  dgamma = sum over rows of dy h,  dbeta = sum of dy. */
 static void layer_norm_backward(mk_pool *pool, int64_t rows, int64_t width, const void *x_, const void *gamma_, const void *mean_,
-                                const void *inverse_deviation_, const void *dy_, const void *addend_, void *dx_, void *dgamma_,
-                                void *dbeta_) {
+                                const void *rstd_, const void *dy_, const void *addend_, void *dx_, void *dgamma_, void *dbeta_) {
     (void)pool;
-    const REAL *x = x_, *gamma = gamma_, *mean = mean_, *inverse_deviation = inverse_deviation_, *dy = dy_, *addend = addend_;
+    const REAL *x = x_, *gamma = gamma_, *mean = mean_, *rstd = rstd_, *dy = dy_, *addend = addend_;
     REAL *dx = dx_, *dgamma = dgamma_, *dbeta = dbeta_;
     for (int64_t c = 0; c < width; c++) {
         double gamma_sum = 0, beta_sum = 0;
         for (int64_t r = 0; r < rows; r++) {
-            double h = ((double)x[r * width + c] - mean[r]) * inverse_deviation[r];
+            double h = ((double)x[r * width + c] - mean[r]) * rstd[r];
             gamma_sum += dy[r * width + c] * h;
             beta_sum += dy[r * width + c];
         }
@@ -205,13 +204,13 @@ static void layer_norm_backward(mk_pool *pool, int64_t rows, int64_t width, cons
         int64_t start = r * width;
         double g_sum = 0, gh_sum = 0;
         for (int64_t c = 0; c < width; c++) {
-            double h = ((double)x[start + c] - mean[r]) * inverse_deviation[r], g = (double)dy[start + c] * gamma[c];
+            double h = ((double)x[start + c] - mean[r]) * rstd[r], g = (double)dy[start + c] * gamma[c];
             g_sum += g;
             gh_sum += g * h;
         }
         for (int64_t c = 0; c < width; c++) {
-            double h = ((double)x[start + c] - mean[r]) * inverse_deviation[r], g = (double)dy[start + c] * gamma[c];
-            double gradient = inverse_deviation[r] * (g - g_sum / width - h * (gh_sum / width));
+            double h = ((double)x[start + c] - mean[r]) * rstd[r], g = (double)dy[start + c] * gamma[c];
+            double gradient = rstd[r] * (g - g_sum / width - h * (gh_sum / width));
             dx[start + c] = (REAL)(addend ? gradient + addend[start + c] : gradient);
         }
     }
@@ -224,8 +223,8 @@ static void standardize_rows(mk_pool *pool, int64_t rows, int64_t width, const v
         const REAL *x = (const REAL *)x_ + r * width;
         REAL *y = (REAL *)y_ + r * width;
         double squares, mean = row_moments(x, width, &squares);
-        double deviation = sqrt(squares / (width - 1) + epsilon);
-        for (int64_t c = 0; c < width; c++) y[c] = (REAL)((x[c] - mean) / deviation);
+        double std = sqrt(squares / (width - 1) + epsilon);
+        for (int64_t c = 0; c < width; c++) y[c] = (REAL)((x[c] - mean) / std);
     }
 }
 
@@ -380,7 +379,7 @@ static void gather_gradient(mk_pool *pool, const mk_gather_gradient *gradient) {
     }
 }
 
-/* Where value f of patch row i of image b lies in images (batch x channels x height x width); f counts (channel, row, column),
+/* The index of value f of patch row i of image b in images (batch x channels x height x width); f counts (channel, row, column),
  * or (row, column, channel) when channels_last. */
 static int64_t pixel_index(const mk_patches *p, int64_t b, int64_t i, int64_t f) {
     int64_t patch = source_row(p->ids, p->ids_stride, b, i), grid_width = p->width / p->patch_width;

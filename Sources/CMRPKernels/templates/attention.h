@@ -28,7 +28,8 @@ typedef struct {
 } rows_view;
 
 /* The matrices that the next head will read and write, to be fetched while this one is computed: their rows are short pieces of long
- * ones, which the hardware does not foresee. A run is one cache line's width of all rows of a matrix; each step of a tile fetches one line. */
+ * ones, which the hardware does not foresee. A run is one cache line's width of all rows of a matrix; each step of a tile fetches one
+ * line. */
 typedef struct {
     rows_view matrix[8];
     int64_t width;
@@ -415,7 +416,7 @@ static void attention_zero(const attention_head *head, rows_view rows) {
     for (int64_t t = 0; t < rows.rows; t++) mk_zero(rows.at + t * rows.stride, head->head_dim);
 }
 
-/* The result where there is nothing to attend to, or nobody who attends: zeros. */
+/* The result without keys or without queries: zeros. */
 static void attention_without_scores(const attention_head *head, int backward) {
     if (backward) {
         attention_zero(head, head->dq), attention_zero(head, head->dk), attention_zero(head, head->dv);

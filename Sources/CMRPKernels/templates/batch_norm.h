@@ -1,4 +1,4 @@
-/* Batch normalisation with what follows it in a residual network, a sum and a ReLU, in the same pass over memory, and its gradient.
+/* Batch normalisation and its gradient, with the sum and the ReLU that follow it in a residual network in the same pass over memory.
  * The formulas stand at mk_batch_norm. */
 #include "loops.h"
 

@@ -67,7 +67,7 @@ static mk_gemm conv_gemm(const mk_conv2d *v, int32_t pass) {
     return g;
 }
 
-/* Fills in how the product is cut. */
+/* Cuts the product into passes and tasks. */
 static void conv_cut(conv_product *p) {
     p->k = conv_depth(&p->view);
     p->pass_k = mk_even_part(p->k, MK_GEMM_K);
@@ -81,7 +81,7 @@ static void conv_cut(conv_product *p) {
     p->column_tasks = mk_ceil_divide(p->n, mk_ceil_divide(columns, MK_TILE_COLUMNS) * MK_TILE_COLUMNS);
 }
 
-/* What a class of phases needs; phases are 0 in the forward pass. */
+/* The product of one class of phases, which are 0 in the forward pass. */
 static conv_product conv_class(const mk_conv2d *v, int32_t pass, int64_t row_phase, int64_t column_phase, int64_t group) {
     const int forward = pass == MK_CONV2D_FORWARD;
     const int64_t in = v->channels / v->groups, out = v->out_channels / v->groups;
@@ -174,7 +174,7 @@ static void conv_pack_task(void *context, int64_t panel, int32_t worker) {
     }
 }
 
-/* Copies finished sums to where they belong. */
+/* Copies finished sums to their rows of the target. */
 static void conv_scatter(const conv_product *p, int64_t index, int64_t rows, int64_t column, int64_t columns, const float *sums,
                          int64_t sums_stride) {
     conv_target t = conv_locate(&p->view, index);

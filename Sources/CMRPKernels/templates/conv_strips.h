@@ -3,7 +3,7 @@
 
 enum {
     MK_STRIP = 8,        /* positions of a strip */
-    MK_STRIP_LISTED = 4, /* where only some positions are there */
+    MK_STRIP_LISTED = 4, /* the same with masked positions */
     MK_STRIP_ROWS = 7,   /* rows of a kernel, at most */
     MK_STRIP_LINES = 4,  /* lines of a task */
     MK_STRIP_BLOCKS = 16 /* of lines, each with its own sums of the gradient to the kernel, at most */
@@ -190,7 +190,7 @@ static void strip_lines(const strips_plan *s, int64_t first, int64_t last, float
     const int64_t length = s->target->rows ? MK_STRIP_LISTED : MK_STRIP;
     for (int64_t line = first; line < last; ++line) {
         for (int64_t x = 0; x < s->target_width; x += length) {
-            /* A strip begins where something is. */
+            /* A strip begins at a visible position. */
             while (s->target->rows && x < s->target_width && s->target->rows[line * s->target_width + x] < 0) ++x;
             if (x >= s->target_width || !strip_locate(s, line, x, length, &strip)) continue;
             if (length == MK_STRIP) {

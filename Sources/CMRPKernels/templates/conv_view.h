@@ -1,5 +1,5 @@
-/* How a convolution sees a tensor: as a matrix with one row for each target position and one column for each (tap, channel), of which
- * a block is copied together where it is needed ("implicit GEMM"; the whole matrix never exists).
+/* The view of a tensor that a convolution multiplies: a matrix with one row for each target position and one column for each (tap,
+ * channel), of which a block is gathered when it is needed ("implicit GEMM"; the whole matrix never exists).
  *
  * Taps and targets are arithmetic sequences along each axis. In the forward pass the source is x, the targets are all of y. In the
  * gradient to the input the source is the gradient of y; the positions of x fall into stride x stride classes, within each of which

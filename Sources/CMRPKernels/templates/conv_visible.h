@@ -1,10 +1,10 @@
-/* Convolution from a tensor of visible positions only, tap by tap: of a block of targets, those whose neighbour under the tap is there are
- * gathered and multiplied by the tap's weights, so that neighbours which are not there cost nothing. Where single positions are visible
- * at random that is most of them: at a ratio of 0.6 some 3 of 9 taps are left. See conv2d.h for the plan, conv_weights.h for the sums. */
+/* Convolution from a tensor of visible positions only, tap by tap: of a block of targets, those whose neighbour under the tap is visible
+ * are gathered and multiplied by the tap's weights, so that masked neighbours cost nothing. With single positions masked at random most
+ * neighbours are masked: at a ratio of 0.6 some 3 of 9 taps are left. See conv2d.h for the plan, conv_weights.h for the sums. */
 
 enum { MK_VISIBLE_CHANNELS = 32 /* fewer do not pay for products of single taps */ };
 
-/* Where a target's first tap falls in the source. */
+/* The place in the source of a target's first tap. */
 typedef struct visible_target {
     int32_t image, top, left, at;
 } visible_target;

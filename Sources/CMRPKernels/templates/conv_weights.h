@@ -4,7 +4,7 @@
  * both operands fit the second cache. The sums of the blocks are added in order at the end, when they are also brought from
  * [k][out] into the order in which weights are stored.
  *
- * Where only some positions are there, a task takes channels of a single tap and gathers the pairs of neighbours that the tap joins. */
+ * With masked positions, a task takes channels of a single tap and gathers the pairs of visible neighbours that the tap joins. */
 
 enum {
     MK_CONV_CHUNK = 128,   /* positions at a time */

@@ -104,7 +104,7 @@ typedef struct {
     float *partial;
 } column_sum_job;
 
-/* partial[block] = sum over the block's rows, four rows for each time that a partial sum is loaded and stored. */
+/* partial[block] = sum over the block's rows, four rows at a time, so that a partial sum is loaded and stored less often. */
 static void column_sum_task(void *context, int64_t block, int32_t worker) {
     const column_sum_job *job = context;
     int64_t columns = job->columns, size = mk_block_rows(job->rows), first = block * size;

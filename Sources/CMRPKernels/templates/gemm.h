@@ -36,7 +36,7 @@ typedef struct range {
     int64_t begin, end;
 } range;
 
-/* How a product is cut: a function of its shape and strides. */
+/* The cutting of a product into rounds, passes and tasks: a function of its shape and strides. */
 typedef struct gemm_plan {
     const mk_gemm *g;
     int32_t pack_a, pack_b;

@@ -33,7 +33,7 @@ typedef struct gemm_tile {
     const float *bias;   /* or NULL */
     int32_t relu;        /* of the sum of all, see vf_relu */
     int64_t last_lanes;  /* columns in the last vector, 1 ... MK_WIDTH */
-    /* What to fetch meanwhile, little by little, as memory far away keeps a burst of misses waiting: the rows of the next tile of
+    /* Addresses to prefetch meanwhile, little by little, because a burst of misses would wait for memory: the rows of the next tile of
      * C and of what its end reads; and lines v = 0, 1, ... k / 2 - 1 at ahead + (v >> shift) * jump + (v & (2^shift - 1)) * step. */
     const char *next_c, *next_read;
     const char *ahead;

@@ -79,7 +79,7 @@ static void group_norm_task(void *context, int64_t image, int32_t worker) {
     const int64_t rows = v->rows, width = v->width, channels = width / v->groups;
     const float *x = (const float *)v->x + image * rows * width, *gamma = v->gamma;
     float *shift = mk_pool_scratch(job->pool, worker), *scale = shift + width, *sum = scale + width, *product = sum + width;
-    float *mean = (float *)v->mean + image * v->groups, *inverse_deviation = (float *)v->inverse_deviation + image * v->groups;
+    float *mean = (float *)v->mean + image * v->groups, *rstd = (float *)v->rstd + image * v->groups;
     mk_zero(shift, width);
     image_sums sums = {rows, width, x, shift, x, shift, sum, product};
     image_sums_of(&sums);
@@ -93,8 +93,8 @@ static void group_norm_task(void *context, int64_t image, int32_t worker) {
     for (int64_t g = 0; g < v->groups; g++) {
         double squares = 0;
         for (int64_t c = g * channels; c < (g + 1) * channels; c++) squares += product[c];
-        inverse_deviation[g] = (float)(1 / sqrt(squares / (double)(rows * channels) + v->epsilon));
-        for (int64_t c = g * channels; c < (g + 1) * channels; c++) scale[c] = gamma[c] * inverse_deviation[g];
+        rstd[g] = (float)(1 / sqrt(squares / (double)(rows * channels) + v->epsilon));
+        for (int64_t c = g * channels; c < (g + 1) * channels; c++) scale[c] = gamma[c] * rstd[g];
     }
     image_affine y = {rows, width, x, shift, scale, v->beta, NULL, NULL, (float *)v->y + image * rows * width};
     image_affine_of(&y);
@@ -106,7 +106,7 @@ static void group_norm_gradient_task(void *context, int64_t image, int32_t worke
     const int64_t rows = v->rows, width = v->width, channels = width / v->groups;
     const float *x = (const float *)v->x + image * rows * width, *dy = (const float *)v->y_gradient + image * rows * width;
     const float *gamma = v->gamma, *mean = (const float *)v->mean + image * v->groups;
-    const float *inverse_deviation = (const float *)v->inverse_deviation + image * v->groups;
+    const float *rstd = (const float *)v->rstd + image * v->groups;
     float *shift = mk_pool_scratch(job->pool, worker), *scale = shift + width, *offset = scale + width, *factor = offset + width;
     float *zero = factor + width, *dgamma = job->partial + 2 * image * width, *dbeta = dgamma + width;
     mk_zero(zero, width);
@@ -114,9 +114,9 @@ static void group_norm_gradient_task(void *context, int64_t image, int32_t worke
     image_sums sums = {rows, width, dy, zero, x, shift, dbeta, dgamma};
     image_sums_of(&sums);
     for (int64_t g = 0; g < v->groups; g++) {
-        double average = 0, slope = 0, inverse = inverse_deviation[g], count = (double)(rows * channels);
+        double average = 0, slope = 0, inverse = rstd[g], count = (double)(rows * channels);
         for (int64_t c = g * channels; c < (g + 1) * channels; c++) {
-            dgamma[c] *= inverse_deviation[g];
+            dgamma[c] *= rstd[g];
             average += (double)gamma[c] * dbeta[c];
             slope += (double)gamma[c] * dgamma[c];
         }

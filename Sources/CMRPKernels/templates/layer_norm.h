@@ -29,7 +29,7 @@ typedef struct {
     int64_t rows, width;
     const float *x, *gamma, *beta;
     double epsilon;
-    float *y, *mean, *inverse_deviation;
+    float *y, *mean, *rstd;
 } layer_norm_job;
 
 static void layer_norm_task(void *context, int64_t index, int32_t worker) {
@@ -41,25 +41,25 @@ static void layer_norm_task(void *context, int64_t index, int32_t worker) {
     for (int64_t r = first; r < last; r++) {
         const float *x = job->x + r * width;
         float *y = job->y + r * width, squares, mean = row_moments(x, width, &squares);
-        float inverse_deviation = 1.0f / sqrtf(squares / (float)width + (float)job->epsilon);
+        float rstd = 1.0f / sqrtf(squares / (float)width + (float)job->epsilon);
         MK_EACH_VECTOR(c, n, width, {
-            vf h = (vf_load_part(x + c, n) - mean) * inverse_deviation;
+            vf h = (vf_load_part(x + c, n) - mean) * rstd;
             vf_store_part(y + c, vf_fma(h, vf_load_part(gamma + c, n), vf_load_part(beta + c, n)), n);
         });
         if (job->mean) job->mean[r] = mean;
-        if (job->inverse_deviation) job->inverse_deviation[r] = inverse_deviation;
+        if (job->rstd) job->rstd[r] = rstd;
     }
 }
 
 static void layer_norm_forward(mk_pool *pool, int64_t rows, int64_t width, const void *x, const void *gamma, const void *beta,
-                               double epsilon, void *y, void *mean, void *inverse_deviation) {
-    layer_norm_job job = {rows, width, x, gamma, beta, epsilon, y, mean, inverse_deviation};
+                               double epsilon, void *y, void *mean, void *rstd) {
+    layer_norm_job job = {rows, width, x, gamma, beta, epsilon, y, mean, rstd};
     mk_pool_run(pool, mk_ceil_divide(rows, mk_rows_per_task(width)), layer_norm_task, &job);
 }
 
 typedef struct {
     int64_t rows, width;
-    const float *x, *gamma, *mean, *inverse_deviation, *dy, *addend;
+    const float *x, *gamma, *mean, *rstd, *dy, *addend;
     float *dx, *partial; /* partial: blocks x (dgamma, dbeta) x width */
 } layer_norm_gradient_job;
 
@@ -67,14 +67,14 @@ typedef struct {
 MK_INLINE void layer_norm_gradient_rows(const layer_norm_gradient_job *job, int64_t r, const int count, float *dgamma, float *dbeta) {
     int64_t width = job->width;
     const float *x = job->x + r * width, *dy = job->dy + r * width, *gamma = job->gamma;
-    const float *mean = job->mean + r, *inverse_deviation = job->inverse_deviation + r;
+    const float *mean = job->mean + r, *rstd = job->rstd + r;
     vf g_sum[4], gh_sum[4];
     for (int i = 0; i < count; i++) g_sum[i] = gh_sum[i] = vf_splat(0);
     MK_EACH_VECTOR(c, n, width, {
         vf gamma_sum = vf_load_part(dgamma + c, n), beta_sum = vf_load_part(dbeta + c, n), factor = vf_load_part(gamma + c, n);
         _Pragma("clang loop unroll(full)") for (int i = 0; i < count; i++) {
             vf d = vf_load_part(dy + i * width + c, n), g = d * factor;
-            vf h = (vf_load_part(x + i * width + c, n) - mean[i]) * inverse_deviation[i];
+            vf h = (vf_load_part(x + i * width + c, n) - mean[i]) * rstd[i];
             gamma_sum = vf_fma(d, h, gamma_sum);
             beta_sum += d;
             g_sum[i] += g;
@@ -88,20 +88,20 @@ MK_INLINE void layer_norm_gradient_rows(const layer_norm_gradient_job *job, int6
         const float *x_row = x + i * width, *dy_row = dy + i * width;
         const float *addend = job->addend ? job->addend + (r + i) * width : NULL;
         float *dx = job->dx + (r + i) * width;
-        vf deviation = vf_splat(inverse_deviation[i]);
+        vf inverse = vf_splat(rstd[i]);
 #define MK_ROW_GRADIENT                                                                            \
-    vf h = (vf_load_part(x_row + c, n) - mean[i]) * deviation;                                     \
+    vf h = (vf_load_part(x_row + c, n) - mean[i]) * inverse;                                     \
     vf inner = vf_fma(vf_load_part(dy_row + c, n), vf_load_part(gamma + c, n), vf_splat(-g_mean)); \
     inner = vf_fma(h, vf_splat(-gh_mean), inner)
         if (addend) {
             MK_EACH_VECTOR(c, n, width, {
                 MK_ROW_GRADIENT;
-                vf_store_part(dx + c, vf_fma(inner, deviation, vf_load_part(addend + c, n)), n);
+                vf_store_part(dx + c, vf_fma(inner, inverse, vf_load_part(addend + c, n)), n);
             });
         } else {
             MK_EACH_VECTOR(c, n, width, {
                 MK_ROW_GRADIENT;
-                vf_store_part(dx + c, inner * deviation, n);
+                vf_store_part(dx + c, inner * inverse, n);
             });
         }
 #undef MK_ROW_GRADIENT
@@ -123,9 +123,9 @@ static mk_scratch layer_norm_scratch(int64_t rows, int64_t width) {
 }
 
 static void layer_norm_backward(mk_pool *pool, int64_t rows, int64_t width, const void *x, const void *gamma, const void *mean,
-                                const void *inverse_deviation, const void *y_gradient, const void *addend, void *x_gradient,
-                                void *gamma_gradient, void *beta_gradient) {
-    layer_norm_gradient_job job = {rows, width, x, gamma, mean, inverse_deviation, y_gradient, addend, x_gradient, mk_pool_shared(pool)};
+                                const void *rstd, const void *y_gradient, const void *addend, void *x_gradient, void *gamma_gradient,
+                                void *beta_gradient) {
+    layer_norm_gradient_job job = {rows, width, x, gamma, mean, rstd, y_gradient, addend, x_gradient, mk_pool_shared(pool)};
     mk_pool_run(pool, mk_blocks(rows), layer_norm_gradient_task, &job);
     mk_sum_blocks(mk_blocks(rows), 2 * width, width, job.partial, gamma_gradient);
     mk_sum_blocks(mk_blocks(rows), 2 * width, width, job.partial + width, beta_gradient);
@@ -139,8 +139,8 @@ static void standardize_task(void *context, int64_t index, int32_t worker) {
     for (int64_t r = first; r < last; r++) {
         const float *x = job->x + r * width;
         float *y = job->y + r * width, squares, mean = row_moments(x, width, &squares);
-        float inverse_deviation = 1.0f / sqrtf(squares / (float)(width - 1) + (float)job->epsilon);
-        MK_EACH_VECTOR(c, n, width, { vf_store_part(y + c, (vf_load_part(x + c, n) - mean) * inverse_deviation, n); });
+        float rstd = 1.0f / sqrtf(squares / (float)(width - 1) + (float)job->epsilon);
+        MK_EACH_VECTOR(c, n, width, { vf_store_part(y + c, (vf_load_part(x + c, n) - mean) * rstd, n); });
     }
 }
 

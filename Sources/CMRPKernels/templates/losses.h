@@ -1,7 +1,7 @@
 /* Squared error, cross entropy and softmax. Losses add partial sums in double, one per task, in order. */
 #include "loops.h"
 
-/* Runs the tasks; *loss = the sum of what each left in `partial`, over `count`. */
+/* Runs the tasks; *loss = the sum of their partial sums, divided by `count`. */
 static void mean_loss(mk_pool *pool, int64_t tasks, mk_task task, void *job, const double *partial, int64_t count, void *loss) {
     double sum = 0;
     mk_pool_run(pool, tasks, task, job);

@@ -1,6 +1,6 @@
 /* Shapes and scratch memory of patch_network.h, packing of weights, sums over chunks, and blocks of samples with their masks. */
 
-/* Shapes, and where things lie in the scratch memory. */
+/* Shapes, and the layout of the scratch memory. */
 typedef struct {
     int64_t kernels, padded, d, patches, classes, samples;
     int64_t chunks, chunk_samples, block_samples, classifier_block_samples;

@@ -12,7 +12,7 @@ MK_INLINE void mk_add_short(float *to, const float *from, int64_t count) {
     for (int64_t i = 0; i < count; i++) to[i] += from[i];
 }
 
-/* Where patch row i of image b has its first pixel. */
+/* The first pixel of patch row i of image b. */
 MK_INLINE float *mk_patch_corner(const mk_patches *p, int64_t b, int64_t i) {
     int64_t patch = p->ids ? p->ids[b * p->ids_stride + i] : i, grid_width = p->width / p->patch_width;
     int64_t row = patch / grid_width * p->patch_height, column = patch % grid_width * p->patch_width;

@@ -2,13 +2,13 @@
  * and one more where norms of the whole tensor are needed first. */
 #include "loops.h"
 
-/* Two values at each place, of which the squares are added. */
+/* The two values at a place whose squares are added. */
 typedef struct {
     vf first, second;
 } measured;
 
-/* The squares at the places of a task, all that are `measured`, go to partial[2 task] and partial[2 task + 1]. `measure` is a constant;
- * lanes past n are to be 0. */
+/* Sums of squares over the places of one task, into partial[2 task] and partial[2 task + 1]. `measure` is a constant and gives 0 in
+ * the lanes past n. */
 MK_INLINE void add_squares(measured (*const measure)(const void *job, int64_t at, int64_t n), const void *job, int64_t count, int64_t task,
                            double *partial) {
     int64_t start = task * MK_TASK_VALUES;
@@ -28,7 +28,7 @@ MK_INLINE void add_squares(measured (*const measure)(const void *job, int64_t at
     partial[2 * task + 1] = second;
 }
 
-/* sqrt of the sum of what lies at even (odd) places, in order. */
+/* The norm from the tasks' sums of squares, added in order: of the first values, or of the second (`odd`). */
 MK_INLINE double mk_partial_norm(const double *partial, int64_t tasks, int odd) {
     double sum = 0;
     for (int64_t task = 0; task < tasks; task++) sum += partial[2 * task + odd];

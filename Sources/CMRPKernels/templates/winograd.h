@@ -5,8 +5,8 @@
  *
  * Tiles are transformed by the block, so that all that a block needs stays near: the transformed images never lie in memory as a whole.
  *
- * Where only some positions are there, only the tiles of the output that hold one are computed: all of their positions are there when cells
- * of at least 4 x 4 are masked. Whether that pays is seen from the positions themselves (winograd_pays). */
+ * Of a tensor of visible positions, only the tiles of the output that hold one are computed. With masked cells of at least 4 x 4 such tiles
+ * are full; with smaller ones the direct sum may be cheaper (winograd_pays). */
 #ifndef MK_WINOGRAD_H
 #define MK_WINOGRAD_H
 
@@ -46,7 +46,7 @@ typedef struct winograd_plan {
     mk_pool *pool;
 } winograd_plan;
 
-/* Whether it is allowed, and fewer multiplications pay for the transforms. */
+/* True where the method is allowed and its fewer multiplications pay for the transforms. */
 MK_INLINE int winograd_fits(const mk_conv2d *v, int32_t pass) {
     const mk_window *r = &v->rows, *c = &v->columns;
     if (v->direct || v->groups != 1 || r->kernel != 3 || c->kernel != 3 || r->stride != 1 || c->stride != 1) return 0;
@@ -94,7 +94,7 @@ static winograd_plan winograd_make_plan(const mk_conv2d *v, int32_t pass) {
     return w;
 }
 
-/* The tiles that hold a position which is there go into `list`; returns their number. */
+/* Lists the tiles that hold a visible position; returns their number. */
 static int64_t winograd_tiles(const winograd_plan *w, int32_t *list) {
     int64_t count = 0, tile = 0;
     for (int64_t image = 0; image < w->batch; ++image)
@@ -110,7 +110,7 @@ static int64_t winograd_tiles(const winograd_plan *w, int32_t *list) {
     return count;
 }
 
-/* Whether `tiles` cost less than the direct sum over `count` positions, some of whose neighbours are not there. */
+/* True where `tiles` cost less than the direct sum over `count` positions, some of whose neighbours are masked. */
 MK_INLINE int winograd_pays(int64_t tiles, int64_t count) { return tiles * MK_WINOGRAD_POINTS * 2 <= count * 9; }
 
 /* Transformed kernels of a point; an odd number of cache lines, as all points of a kernel are written at once. */
@@ -141,7 +141,7 @@ static mk_scratch winograd_scratch(const mk_conv2d *v, int32_t pass) {
     return need;
 }
 
-/* B' d: what a tile of 6 pixels becomes. */
+/* B' d: the transform of 6 pixels of the source. */
 MK_INLINE void winograd_source(const vf d[6], vf t[6]) {
     const vf four = vf_splat(4), five = vf_splat(5), two = vf_splat(2);
     vf even = vf_fma(-four, d[2], d[4]), odd = vf_fma(-four, d[1], d[3]), even2 = d[4] - d[2], odd2 = two * (d[3] - d[1]);
@@ -153,7 +153,7 @@ MK_INLINE void winograd_source(const vf d[6], vf t[6]) {
     t[5] = vf_fma(four, d[1], vf_fma(-five, d[3], d[5]));
 }
 
-/* A' m: 6 products become 4 outputs. */
+/* A' m: the 4 outputs of 6 products. */
 MK_INLINE void winograd_target(const vf m[6], vf y[4]) {
     vf a = m[1] + m[2], b = m[1] - m[2], c = m[3] + m[4], d = m[3] - m[4];
     y[0] = m[0] + a + c;
@@ -162,7 +162,7 @@ MK_INLINE void winograd_target(const vf m[6], vf y[4]) {
     y[3] = vf_fma(vf_splat(8), d, b) + m[5];
 }
 
-/* A dy: 4 gradients of outputs become 6 of products. */
+/* A dy: the gradient of that, 6 of products from 4 of outputs. */
 MK_INLINE void winograd_target_gradient(const vf y[4], vf m[6]) {
     vf even = y[0] + y[2], odd = y[1] + y[3], even2 = vf_fma(vf_splat(4), y[2], y[0]), odd2 = vf_fma(vf_splat(8), y[3], y[1] + y[1]);
     m[0] = y[0];
@@ -173,7 +173,7 @@ MK_INLINE void winograd_target_gradient(const vf y[4], vf m[6]) {
     m[5] = y[3];
 }
 
-/* G g: 3 numbers of a kernel become 6. */
+/* G g: the transform of 3 numbers of a kernel. */
 MK_INLINE void winograd_kernel(const vf g[3], vf u[6]) {
     const vf sixth = vf_splat(1.0f / 6);
     vf even = (g[0] + g[2]) * -sixth, odd = g[1] * sixth, wide = vf_fma(g[0], vf_splat(1.0f / 24), g[2] * sixth), half = g[1] * (1.0f / 12);
@@ -194,7 +194,7 @@ MK_INLINE void winograd_kernel_gradient(const vf u[6], vf g[3]) {
     g[2] = vf_fma(far, sixth, u[5] - near);
 }
 
-/* Where the side x side pixels of an image from (top, left) on lie; what is beyond the border, or not there, is `zeros`. */
+/* The addresses of the side x side pixels of an image from (top, left) on; `zeros` beyond the border and where a position is masked. */
 MK_INLINE void winograd_pixels(const float *from, const int32_t *rows, int64_t image, int64_t height, int64_t width, int64_t stride,
                                int64_t top, int64_t left, const int side, const float *zeros, const float **at) {
     for (int i = 0; i < side; ++i)
@@ -459,7 +459,7 @@ static void winograd_sum_task(void *context, int64_t index, int32_t worker) {
     mk_sum_blocks(w->tile_blocks, all, mk_least(MK_TASK_VALUES, all - first), w->sums + first, w->weight_gradient + first);
 }
 
-/* Returns 0, having done nothing, when the visible positions lie so apart that it would not pay. */
+/* Returns 0, having done nothing, when the visible positions lie so far apart that it would not pay. */
 static int conv_winograd(mk_pool *pool, const mk_conv2d *v, int32_t pass) {
     winograd_plan w = winograd_make_plan(v, pass);
     float *shared = mk_pool_shared(pool);

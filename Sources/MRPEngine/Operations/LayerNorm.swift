@@ -32,7 +32,7 @@ public struct LayerNorm: Operation {
     }
 }
 
-/// Inputs: x, gamma, mean, 1/deviation, dy, addend?. Outputs: dx (+ addend), dgamma, dbeta.
+/// Inputs: x, gamma, mean, rstd, dy, addend?. Outputs: dx (+ addend), dgamma, dbeta.
 struct LayerNormGradient: Operation {
     static let addend = 5
 
