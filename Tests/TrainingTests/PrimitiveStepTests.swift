@@ -72,7 +72,8 @@ import Testing
     @Test(arguments: precisions) func sparseMaskedModeling(_ precision: Precision, _ tolerance: Double) throws {
         let encoder = try ResidualNetwork(ResidualNetwork.sizes[0], stem: .imagenet, baseWidth: 4, channels: 3, height: 64, width: 64)
         let objective = try SparseMaskedModeling(
-            encoder, decoder: ConvolutionalDecoder(width: 32), masks: MaskChoice(.random, ratio: 0.5, roundsToNearest: true), normalizesTargets: true)
+            encoder, decoder: ConvolutionalDecoder(width: 32), masks: MaskChoice(.random, ratio: 0.5, roundsToNearest: true),
+            normalizesTargets: true)
         try pretraining(Model(encoder: encoder, objective: objective, seed: 1), batch: 2, precision: precision, tolerance: tolerance)
     }
 

@@ -24,24 +24,31 @@ public struct Attention: Operation {
         return try graph.apply(AttentionGradient(heads: heads), inputs).map { $0 }
     }
 
-    static func problem(_ qkv: TensorType, heads: Int) -> mk_attention {
-        var problem = mk_attention()
-        problem.batch = Int64(qkv.shape[0])
-        problem.tokens = Int64(qkv.shape[1])
-        problem.heads = Int64(heads)
-        problem.head_dim = Int64(qkv.width / (3 * heads))
+    /// The call without its outputs: q, k and v are the three parts of each row.
+    static func problem(_ call: KernelCall, heads: Int) -> mk_attention {
+        let qkv = call.type(0)
+        let width = qkv.width / 3
+        var problem = mk_attention(queries: qkv.shape, keys: qkv.shape, width: width, heads: heads)
+        let part = width * Int(call.kernels.element_bytes)
+        problem.q = call.input(0).map { UnsafeRawPointer($0) }
+        problem.k = call.input(0).map { UnsafeRawPointer($0 + part) }
+        problem.v = call.input(0).map { UnsafeRawPointer($0 + 2 * part) }
+        (problem.q_stride, problem.k_stride, problem.v_stride) = (Int64(qkv.width), Int64(qkv.width), Int64(qkv.width))
         return problem
     }
 
     public func kernel(_ call: KernelCall) -> Kernel {
-        var problem = Self.problem(call.type(0), heads: heads)
-        problem.qkv = call.input(0).map { UnsafeRawPointer($0) }
+        var problem = Self.problem(call, heads: heads)
         problem.out = call.outputs[0]
         problem.log_sum_exp = call.outputs[1]
+<<<<<<< HEAD
         let (pool, run, prepared) = (call.pool, call.kernels.attention_forward, problem)
         return Kernel(scratch: withUnsafePointer(to: prepared) { call.kernels.attention_scratch($0) }) {
             withUnsafePointer(to: prepared) { run(pool, $0) }
         }
+=======
+        return problem.kernel(call, call.kernels.attention_forward)
+>>>>>>> kernels
     }
 }
 
@@ -57,15 +64,120 @@ struct AttentionGradient: Operation {
     }
 
     func kernel(_ call: KernelCall) -> Kernel {
-        var problem = Attention.problem(call.type(0), heads: heads)
-        problem.qkv = call.input(0).map { UnsafeRawPointer($0) }
+        var problem = Attention.problem(call, heads: heads)
+        let part = call.type(0).width / 3 * Int(call.kernels.element_bytes)
         problem.out = call.input(1)
         problem.log_sum_exp = call.input(2)
         problem.out_gradient = call.input(3).map { UnsafeRawPointer($0) }
+<<<<<<< HEAD
         problem.qkv_gradient = call.outputs[0]
         let (pool, run, prepared) = (call.pool, call.kernels.attention_backward, problem)
         return Kernel(scratch: withUnsafePointer(to: prepared) { call.kernels.attention_scratch($0) }) {
             withUnsafePointer(to: prepared) { run(pool, $0) }
+=======
+        problem.q_gradient = call.outputs[0]
+        problem.k_gradient = call.outputs[0].map { $0 + part }
+        problem.v_gradient = call.outputs[0].map { $0 + 2 * part }
+        return problem.kernel(call, call.kernels.attention_backward)
+    }
+}
+
+/// Multi-head attention of queries to keys and values that come apart, optionally to the first keys of each image only.
+///
+/// Inputs: q [B, Tq, D], k [B, Tk, D], v [B, Tk, D], each row heads x d; lengths [B]?, int32, limited to 0 ... Tk: image b attends to its
+/// first lengths[b] keys. Outputs: [B, Tq, D], 0 where no key is left; log-sum-exp of the scaled scores [B, heads, Tq].
+public struct ScaledDotProductAttention: Operation {
+    enum Input {
+        static let q = 0
+        static let k = 1
+        static let v = 2
+        static let lengths = 3
+    }
+
+    let heads: Int
+
+    public init(heads: Int) { self.heads = heads }
+
+    public var name: String { "scaled dot product attention" }
+
+    public func outputTypes(_ inputs: [TensorType?]) throws -> [TensorType] {
+        guard inputs.count >= 3, let q = inputs[Input.q], let k = inputs[Input.k], let v = inputs[Input.v], q.shape.count == 3,
+            k.shape == v.shape, k.shape.count == 3, q.shape[0] == k.shape[0], q.width == k.width, heads > 0, q.width % heads == 0
+        else { throw shapeError(name, "q must be [batch, queries, width], k and v [batch, keys, width] for \(heads) heads") }
+        if let lengths = inputs.dropFirst(Input.lengths).first ?? nil {
+            guard lengths.element == .int32, lengths.shape == [q.shape[0]] else {
+                throw shapeError(name, "lengths of shape \(lengths.shape) for a batch of \(q.shape[0])")
+            }
+        }
+        return [q, TensorType([q.shape[0], heads, q.shape[1]])]
+    }
+
+    public func inputGradients(_ node: DifferentiatedNode, _ outputGradients: [Value?], in graph: Graph) throws -> [Value?] {
+        guard let gradient = outputGradients[0] else { return [] }
+        let lengths = node.inputs.dropFirst(Input.lengths).first ?? nil
+        let inputs = node.inputs[..<Input.lengths] + [lengths, node.outputs[0], node.outputs[1], gradient]
+        return try graph.apply(ScaledDotProductAttentionGradient(heads: heads), Array(inputs)).map { $0 }
+    }
+
+    /// The call without its outputs.
+    static func problem(_ call: KernelCall, heads: Int) -> mk_attention {
+        let (q, k) = (call.type(Input.q), call.type(Input.k))
+        var problem = mk_attention(queries: q.shape, keys: k.shape, width: q.width, heads: heads)
+        problem.q = call.input(Input.q).map { UnsafeRawPointer($0) }
+        problem.k = call.input(Input.k).map { UnsafeRawPointer($0) }
+        problem.v = call.input(Input.v).map { UnsafeRawPointer($0) }
+        (problem.q_stride, problem.k_stride, problem.v_stride) = (Int64(q.width), Int64(q.width), Int64(q.width))
+        problem.lengths = call.indices(Input.lengths)
+        return problem
+    }
+
+    public func kernel(_ call: KernelCall) -> Kernel {
+        var problem = Self.problem(call, heads: heads)
+        problem.out = call.outputs[0]
+        problem.log_sum_exp = call.outputs[1]
+        return problem.kernel(call, call.kernels.attention_forward)
+    }
+}
+
+/// Inputs: q, k, v, lengths?, out, log-sum-exp, d out. Outputs: d q, d k, d v.
+struct ScaledDotProductAttentionGradient: Operation {
+    let heads: Int
+
+    var name: String { "scaled dot product attention gradient" }
+
+    func outputTypes(_ inputs: [TensorType?]) throws -> [TensorType] {
+        guard inputs.count == 7, let q = inputs[0], let k = inputs[1], let v = inputs[2] else { throw shapeError(name, "needs q, k, v") }
+        return [q, k, v]
+    }
+
+    func kernel(_ call: KernelCall) -> Kernel {
+        var problem = ScaledDotProductAttention.problem(call, heads: heads)
+        problem.out = call.input(4)
+        problem.log_sum_exp = call.input(5)
+        problem.out_gradient = call.input(6).map { UnsafeRawPointer($0) }
+        problem.q_gradient = call.outputs[0]
+        problem.k_gradient = call.outputs[1]
+        problem.v_gradient = call.outputs[2]
+        return problem.kernel(call, call.kernels.attention_backward)
+    }
+}
+
+extension mk_attention {
+    /// The sizes of a call; `queries` and `keys` are shapes [batch, tokens, ...], `width` is heads x head_dim.
+    init(queries: [Int], keys: [Int], width: Int, heads: Int) {
+        self.init()
+        batch = Int64(queries[0])
+        self.queries = Int64(queries[1])
+        self.keys = Int64(keys[1])
+        self.heads = Int64(heads)
+        head_dim = Int64(width / heads)
+    }
+
+    func kernel(_ call: KernelCall, _ run: ((OpaquePointer?, UnsafePointer<mk_attention>?) -> Void)?) -> Kernel {
+        let (pool, problem) = (call.pool, self)
+        return Kernel(scratch: withUnsafePointer(to: problem) { call.kernels.attention_scratch($0) }) {
+            withUnsafePointer(to: problem) { run?(pool, $0) }
+>>>>>>> kernels
         }
     }
 }

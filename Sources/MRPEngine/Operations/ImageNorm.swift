@@ -59,7 +59,7 @@ public struct ImageNorm: Operation {
             problem.norms = first
         } else {
             problem.mean = first
-            problem.inverse_deviation = second
+            problem.rstd = second
         }
     }
 
