@@ -8,11 +8,7 @@
 
 #include "mi_image.h"
 
-<<<<<<< HEAD
 /* Shape and type of the image that a file decodes to. */
-=======
-/* The shape and type of a file's image. */
->>>>>>> kernels
 typedef struct mi_info {
     int64_t height, width;
     int32_t channels; /* 1 or 3 */

@@ -1,8 +1,4 @@
-<<<<<<< HEAD
 /* Pixels after decoding: crops, flips, layouts, channel counts, statistics, normalisation. Nothing here allocates;
-=======
-/* Operations on decoded pixels: crops, flips, layouts, channel counts, statistics, normalisation. Nothing here allocates;
->>>>>>> kernels
  * sizes were checked by the caller. Images are interleaved (mi_image.h); `planar` means channels x height x width. */
 #ifndef MI_PIXELS_H
 #define MI_PIXELS_H

@@ -22,11 +22,7 @@ typedef struct mi_synthetic {
     float palette[6][MI_SYNTHETIC_MAX_CHANNELS];
 } mi_synthetic;
 
-<<<<<<< HEAD
 /* The parts of image i. */
-=======
-/* The content of one image. */
->>>>>>> kernels
 typedef struct mi_synthetic_record {
     int32_t label;
     int32_t parts;           /* bit p: part p of the class is shown */

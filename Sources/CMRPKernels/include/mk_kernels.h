@@ -247,23 +247,13 @@ typedef struct mk_kernels {
 
     /* y = (x - mean) / sqrt(var + epsilon) * gamma + beta per row, biased variance; saves mean and rstd = 1/sqrt(var + epsilon) unless
      * NULL (inference). */
-<<<<<<< HEAD
     void (*MK_NONNULL layer_norm_forward)(mk_pool *, int64_t rows, int64_t width, const void *x, const void *gamma, const void *beta,
-                                          double epsilon, void *y, void *mean, void *inverse_deviation);
+                                          double epsilon, void *y, void *mean, void *rstd);
     /* dx (+ addend, when not NULL; it may be dx itself), dgamma, dbeta (overwritten). */
     mk_scratch (*MK_NONNULL layer_norm_scratch)(int64_t rows, int64_t width);
     void (*MK_NONNULL layer_norm_backward)(mk_pool *, int64_t rows, int64_t width, const void *x, const void *gamma, const void *mean,
-                                           const void *inverse_deviation, const void *y_gradient, const void *addend, void *x_gradient,
+                                           const void *rstd, const void *y_gradient, const void *addend, void *x_gradient,
                                            void *gamma_gradient, void *beta_gradient);
-=======
-    void (*layer_norm_forward)(mk_pool *, int64_t rows, int64_t width, const void *x, const void *gamma, const void *beta, double epsilon,
-                               void *y, void *mean, void *rstd);
-    /* dx (+ addend, when not NULL; it may be dx itself), dgamma, dbeta (overwritten). */
-    mk_scratch (*layer_norm_scratch)(int64_t rows, int64_t width);
-    void (*layer_norm_backward)(mk_pool *, int64_t rows, int64_t width, const void *x, const void *gamma, const void *mean,
-                                const void *rstd, const void *y_gradient, const void *addend, void *x_gradient, void *gamma_gradient,
-                                void *beta_gradient);
->>>>>>> kernels
 
     /* out[column] = sum over rows. */
     mk_scratch (*MK_NONNULL column_sum_scratch)(int64_t rows, int64_t columns);

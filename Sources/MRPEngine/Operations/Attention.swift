@@ -41,14 +41,7 @@ public struct Attention: Operation {
         var problem = Self.problem(call, heads: heads)
         problem.out = call.outputs[0]
         problem.log_sum_exp = call.outputs[1]
-<<<<<<< HEAD
-        let (pool, run, prepared) = (call.pool, call.kernels.attention_forward, problem)
-        return Kernel(scratch: withUnsafePointer(to: prepared) { call.kernels.attention_scratch($0) }) {
-            withUnsafePointer(to: prepared) { run(pool, $0) }
-        }
-=======
         return problem.kernel(call, call.kernels.attention_forward)
->>>>>>> kernels
     }
 }
 
@@ -69,12 +62,6 @@ struct AttentionGradient: Operation {
         problem.out = call.input(1)
         problem.log_sum_exp = call.input(2)
         problem.out_gradient = call.input(3).map { UnsafeRawPointer($0) }
-<<<<<<< HEAD
-        problem.qkv_gradient = call.outputs[0]
-        let (pool, run, prepared) = (call.pool, call.kernels.attention_backward, problem)
-        return Kernel(scratch: withUnsafePointer(to: prepared) { call.kernels.attention_scratch($0) }) {
-            withUnsafePointer(to: prepared) { run(pool, $0) }
-=======
         problem.q_gradient = call.outputs[0]
         problem.k_gradient = call.outputs[0].map { $0 + part }
         problem.v_gradient = call.outputs[0].map { $0 + 2 * part }
@@ -113,10 +100,10 @@ public struct ScaledDotProductAttention: Operation {
     }
 
     public func inputGradients(_ node: DifferentiatedNode, _ outputGradients: [Value?], in graph: Graph) throws -> [Value?] {
-        guard let gradient = outputGradients[0] else { return [] }
+        guard let gradient = outputGradients[0] else { return node.noGradients }
         let lengths = node.inputs.dropFirst(Input.lengths).first ?? nil
         let inputs = node.inputs[..<Input.lengths] + [lengths, node.outputs[0], node.outputs[1], gradient]
-        return try graph.apply(ScaledDotProductAttentionGradient(heads: heads), Array(inputs)).map { $0 }
+        return try node.gradients(graph.apply(ScaledDotProductAttentionGradient(heads: heads), Array(inputs)))
     }
 
     /// The call without its outputs.
@@ -173,11 +160,10 @@ extension mk_attention {
         head_dim = Int64(width / heads)
     }
 
-    func kernel(_ call: KernelCall, _ run: ((OpaquePointer?, UnsafePointer<mk_attention>?) -> Void)?) -> Kernel {
+    func kernel(_ call: KernelCall, _ run: @escaping @convention(c) (OpaquePointer?, UnsafePointer<mk_attention>?) -> Void) -> Kernel {
         let (pool, problem) = (call.pool, self)
         return Kernel(scratch: withUnsafePointer(to: problem) { call.kernels.attention_scratch($0) }) {
-            withUnsafePointer(to: problem) { run?(pool, $0) }
->>>>>>> kernels
+            withUnsafePointer(to: problem) { run(pool, $0) }
         }
     }
 }
@@ -221,5 +207,56 @@ extension AttentionGradient {
             dz.dot(k, batch: 2, contracting: (3, 2)), dz.dot(q, batch: 2, contracting: (2, 2)), p.dot(dout, batch: 2, contracting: (2, 2)),
         ].map { try $0.transpose([0, 2, 1, 3]).reshape([batch, tokens, 1, heads, depth]) }
         return [try PrimitiveValue.concatenate(gradients, 2).reshape(qkv.shape)]
+    }
+}
+
+extension ScaledDotProductAttention {
+    /// x [B, T, heads d] as [B, heads, T, d].
+    static func byHead(_ x: PrimitiveValue, _ heads: Int) throws -> PrimitiveValue {
+        try x.reshape([x.shape[0], x.shape[1], heads, x.width / heads]).transpose([0, 2, 1, 3])
+    }
+
+    /// The reverse.
+    static func byToken(_ x: PrimitiveValue) throws -> PrimitiveValue {
+        try x.transpose([0, 2, 1, 3]).reshape([x.shape[0], x.shape[2], x.shape[1] * x.shape[3]])
+    }
+
+    /// exp(scores - shift) of the keys that are attended to, 0 of others.
+    static func powers(
+        _ scores: PrimitiveValue, _ shift: PrimitiveValue, lengths: PrimitiveValue?, in program: PrimitiveBuilder
+    ) throws -> PrimitiveValue {
+        let powers = try (scores - shift).exp()
+        guard let lengths else { return powers }
+        let keys = try program.iota(scores.width).reshape([1, 1, 1, scores.width])
+        return try (keys .< lengths.reshape([lengths.shape[0], 1, 1, 1])).choose(powers, 0)
+    }
+
+    public func lowered(_ inputs: [PrimitiveValue?], in program: PrimitiveBuilder) throws -> [PrimitiveValue] {
+        let (q, k, v) = try (
+            Self.byHead(inputs.at(Input.q), heads), Self.byHead(inputs.at(Input.k), heads), Self.byHead(inputs.at(Input.v), heads)
+        )
+        let scores = try Attention.scores(q, k)
+        let largest = try scores.max([3], keep: true)
+        let powers = try Self.powers(scores, largest, lengths: inputs.optional(Input.lengths), in: program)
+        let sum = try powers.sum([3], keep: true)
+        let isEmpty = try sum .== 0
+        let out = try powers.dot(v, batch: 2, contracting: (3, 2)) / isEmpty.choose(sum + 1, sum)
+        let logSumExp = try (largest + sum.log()).reshape([q.shape[0], heads, q.shape[2]])
+        return [try Self.byToken(out), logSumExp]
+    }
+}
+
+extension ScaledDotProductAttentionGradient {
+    func lowered(_ inputs: [PrimitiveValue?], in program: PrimitiveBuilder) throws -> [PrimitiveValue] {
+        func head(_ index: Int) throws -> PrimitiveValue { try ScaledDotProductAttention.byHead(inputs.at(index), heads) }
+        let (q, k, v, out, dout) = try (head(0), head(1), head(2), head(4), head(6))
+        let logSumExp = try inputs.at(5).reshape([q.shape[0], heads, q.shape[2], 1])
+        let p = try ScaledDotProductAttention.powers(Attention.scores(q, k), logSumExp, lengths: inputs.optional(3), in: program)
+        let dp = try dout.dot(v, batch: 2, contracting: (3, 3))
+        let dz = try p * (dp - (dout * out).sum([3], keep: true)) * (1 / Double(q.width).squareRoot())
+        let gradients = try [
+            dz.dot(k, batch: 2, contracting: (3, 2)), dz.dot(q, batch: 2, contracting: (2, 2)), p.dot(dout, batch: 2, contracting: (2, 2)),
+        ]
+        return try gradients.map(ScaledDotProductAttention.byToken)
     }
 }
