@@ -90,7 +90,7 @@ MK_INLINE void layer_norm_gradient_rows(const layer_norm_gradient_job *job, int6
         float *dx = job->dx + (r + i) * width;
         vf inverse = vf_splat(rstd[i]);
 #define MK_ROW_GRADIENT                                                                            \
-    vf h = (vf_load_part(x_row + c, n) - mean[i]) * inverse;                                     \
+    vf h = (vf_load_part(x_row + c, n) - mean[i]) * inverse;                                       \
     vf inner = vf_fma(vf_load_part(dy_row + c, n), vf_load_part(gamma + c, n), vf_splat(-g_mean)); \
     inner = vf_fma(h, vf_splat(-gh_mean), inner)
         if (addend) {

@@ -221,23 +221,22 @@ extension ScaledDotProductAttention {
         try x.transpose([0, 2, 1, 3]).reshape([x.shape[0], x.shape[2], x.shape[1] * x.shape[3]])
     }
 
-    /// exp(scores - shift) of the keys that are attended to, 0 of others.
-    static func powers(
-        _ scores: PrimitiveValue, _ shift: PrimitiveValue, lengths: PrimitiveValue?, in program: PrimitiveBuilder
+    /// Values [B, heads, Tq, Tk] at the keys that are attended to, another number elsewhere.
+    static func attended(
+        _ values: PrimitiveValue, else other: Double, lengths: PrimitiveValue?, in program: PrimitiveBuilder
     ) throws -> PrimitiveValue {
-        let powers = try (scores - shift).exp()
-        guard let lengths else { return powers }
-        let keys = try program.iota(scores.width).reshape([1, 1, 1, scores.width])
-        return try (keys .< lengths.reshape([lengths.shape[0], 1, 1, 1])).choose(powers, 0)
+        guard let lengths else { return values }
+        let keys = try program.iota(values.width).reshape([1, 1, 1, values.width])
+        return try (keys .< lengths.reshape([lengths.shape[0], 1, 1, 1])).choose(values, other)
     }
 
     public func lowered(_ inputs: [PrimitiveValue?], in program: PrimitiveBuilder) throws -> [PrimitiveValue] {
         let (q, k, v) = try (
             Self.byHead(inputs.at(Input.q), heads), Self.byHead(inputs.at(Input.k), heads), Self.byHead(inputs.at(Input.v), heads)
         )
-        let scores = try Attention.scores(q, k)
-        let largest = try scores.max([3], keep: true)
-        let powers = try Self.powers(scores, largest, lengths: inputs.optional(Input.lengths), in: program)
+        let (scores, lengths) = (try Attention.scores(q, k), inputs.optional(Input.lengths))
+        let largest = try Self.attended(scores, else: -1e30, lengths: lengths, in: program).max([3], keep: true)
+        let powers = try Self.attended((scores - largest).exp(), else: 0, lengths: lengths, in: program)
         let sum = try powers.sum([3], keep: true)
         let isEmpty = try sum .== 0
         let out = try powers.dot(v, batch: 2, contracting: (3, 2)) / isEmpty.choose(sum + 1, sum)
@@ -251,7 +250,8 @@ extension ScaledDotProductAttentionGradient {
         func head(_ index: Int) throws -> PrimitiveValue { try ScaledDotProductAttention.byHead(inputs.at(index), heads) }
         let (q, k, v, out, dout) = try (head(0), head(1), head(2), head(4), head(6))
         let logSumExp = try inputs.at(5).reshape([q.shape[0], heads, q.shape[2], 1])
-        let p = try ScaledDotProductAttention.powers(Attention.scores(q, k), logSumExp, lengths: inputs.optional(3), in: program)
+        let p = try ScaledDotProductAttention.attended(
+            (Attention.scores(q, k) - logSumExp).exp(), else: 0, lengths: inputs.optional(3), in: program)
         let dp = try dout.dot(v, batch: 2, contracting: (3, 3))
         let dz = try p * (dp - (dout * out).sum([3], keep: true)) * (1 / Double(q.width).squareRoot())
         let gradients = try [
