@@ -40,7 +40,8 @@ let package = Package(
         .target(name: "MRPModels", dependencies: ["MRPEngine", "MRPOptions"], swiftSettings: swiftFlags),
         .target(name: "MRPObjectives", dependencies: ["MRPModels", "MRPData", "MRPOptions"], swiftSettings: swiftFlags),
         .target(
-            name: "MRPData", dependencies: ["MRPEngine", "MRPOptions", "CMRPImage", "CMRPKernels"], swiftSettings: [.swiftLanguageMode(.v6)]),
+            name: "MRPData", dependencies: ["MRPEngine", "MRPOptions", "CMRPImage", "CMRPKernels"], swiftSettings: [.swiftLanguageMode(.v6)]
+        ),
         .target(
             name: "MRPTraining", dependencies: ["MRPOptions", "MRPObjectives", "MRPData", "CMRPImage", "CMRPKernels"],
             swiftSettings: swiftFlags),
@@ -62,8 +63,8 @@ let package = Package(
                     ], .when(platforms: [.linux], configuration: .release))
             ]),
         .testTarget(
-            name: "EngineTests", dependencies: ["MRPEngine", "CMRPKernels"], swiftSettings: swiftFlags),
-        .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: swiftFlags),
+            name: "EngineTests", dependencies: ["MRPEngine", "CMRPKernels", "TestSupport"], swiftSettings: swiftFlags),
+        .target(name: "TestSupport", dependencies: ["MRPEngine"], path: "Tests/TestSupport", swiftSettings: swiftFlags),
         .testTarget(
             name: "DataTests", dependencies: ["MRPData", "MRPEngine", "CMRPImage", "CMRPKernels", "TestSupport"], swiftSettings: swiftFlags),
         .testTarget(name: "LabTests", dependencies: ["MRPLab", "MRPEngine", "MRPOptions", "CMRPKernels"], swiftSettings: swiftFlags),

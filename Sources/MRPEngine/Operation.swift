@@ -18,6 +18,9 @@ public protocol Operation {
     /// The kernel call with resolved pointers, and the scratch memory it needs.
     func kernel(_ call: KernelCall) -> Kernel
 
+    /// The meaning in primitives: outputs in order, then the new values of `updatedInputs`. Optional inputs are nil when absent.
+    func lowered(_ inputs: [PrimitiveValue?], in program: PrimitiveBuilder) throws -> [PrimitiveValue]
+
     /// Inputs whose memory output 0 may take over when nobody needs them afterwards.
     var reusableInputs: [Int] { get }
 
@@ -87,7 +90,7 @@ public struct KernelCall {
     public func input(_ index: Int) -> UnsafeMutableRawPointer? { index < inputs.count ? inputs[index] : nil }
     public func inputType(_ index: Int) -> TensorType? { index < inputTypes.count ? inputTypes[index] : nil }
 
-/// An input that the shape rule made sure of.
+    /// An input that the shape rule made sure of.
     public func type(_ index: Int) -> TensorType { inputTypes[index] ?? TensorType([]) }
 
     public func indices(_ index: Int) -> UnsafePointer<Int32>? {

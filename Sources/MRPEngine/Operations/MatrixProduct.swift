@@ -1,6 +1,6 @@
 import CMRPKernels
 
-/// C = epilogue(op(A) op(B)), the general matrix product with what follows it fused: bias, exact GELU, residual.
+/// C = epilogue(op(A) op(B)), the general matrix product with a fused epilogue: bias, exact GELU, residual.
 ///
 /// Inputs: A (any leading dimensions are rows), B (a matrix), bias [n]?, residual (C's shape)?, pre-activation (C's shape)?.
 /// Outputs: C; with `.gelu` also the pre-activation v = op(A) op(B) + bias, which the gradient needs.
@@ -155,5 +155,32 @@ public struct ColumnSum: Operation {
         let (rows, columns) = (Int64(call.type(0).rows), Int64(call.type(0).width))
         let (pool, run, x, y) = (call.pool, call.kernels.column_sum, call.input(0), call.outputs[0])
         return Kernel(scratch: call.kernels.column_sum_scratch(rows, columns)) { run(pool, rows, columns, x, y) }
+    }
+}
+
+extension MatrixProduct {
+    public func lowered(_ inputs: [PrimitiveValue?], in program: PrimitiveBuilder) throws -> [PrimitiveValue] {
+        let a = try transposeA ? inputs.at(Input.a).matrix() : inputs.at(Input.a)
+        var c = try a.dot(inputs.at(Input.b).matrix(), contracting: (transposeA ? 0 : a.last, transposeB ? 1 : 0))
+        if let bias = inputs.optional(Input.bias) { c = try c + bias }
+        switch activation {
+        case .gelu: return try [c * c.normalDistribution(), c]
+        case .geluGradient: return try [c * inputs.at(Input.preactivation).reshape(c.shape).geluDerivative()]
+        case .none: return try [inputs.optional(Input.residual).map { try c + $0.reshape(c.shape) } ?? c]
+        }
+    }
+}
+
+extension GELUDerivative {
+    func lowered(_ inputs: [PrimitiveValue?], in program: PrimitiveBuilder) throws -> [PrimitiveValue] {
+        let x = try inputs.at(0)
+        return try [inputs.at(1).reshape(x.shape) * x.geluDerivative()]
+    }
+}
+
+extension ColumnSum {
+    public func lowered(_ inputs: [PrimitiveValue?], in program: PrimitiveBuilder) throws -> [PrimitiveValue] {
+        let x = try inputs.at(0)
+        return try [x.sum(x.leading)]
     }
 }
