@@ -62,8 +62,8 @@ let package = Package(
                     ], .when(platforms: [.linux], configuration: .release))
             ]),
         .testTarget(
-            name: "EngineTests", dependencies: ["MRPEngine", "CMRPKernels"], swiftSettings: swiftFlags),
-        .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: swiftFlags),
+            name: "EngineTests", dependencies: ["MRPEngine", "CMRPKernels", "TestSupport"], swiftSettings: swiftFlags),
+        .target(name: "TestSupport", dependencies: ["MRPEngine"], path: "Tests/TestSupport", swiftSettings: swiftFlags),
         .testTarget(
             name: "DataTests", dependencies: ["MRPData", "MRPEngine", "CMRPImage", "CMRPKernels", "TestSupport"], swiftSettings: swiftFlags),
         .testTarget(name: "LabTests", dependencies: ["MRPLab", "MRPEngine", "MRPOptions", "CMRPKernels"], swiftSettings: swiftFlags),

@@ -18,6 +18,9 @@ public protocol Operation {
     /// The kernel call with resolved pointers, and the scratch memory it needs.
     func kernel(_ call: KernelCall) -> Kernel
 
+    /// The meaning in primitives: outputs in order, then the new values of `updatedInputs`. Optional inputs are nil when absent.
+    func lowered(_ inputs: [PrimitiveValue?], in program: PrimitiveBuilder) throws -> [PrimitiveValue]
+
     /// Inputs whose memory output 0 may take over when nobody needs them afterwards.
     var reusableInputs: [Int] { get }
 

@@ -69,3 +69,45 @@ struct AttentionGradient: Operation {
         }
     }
 }
+
+extension Attention {
+    /// q, k and v of qkv [B, T, 3 D], each [B, heads, T, d].
+    static func split(_ qkv: PrimitiveValue, heads: Int) throws -> [PrimitiveValue] {
+        let (batch, tokens, depth) = (qkv.shape[0], qkv.shape[1], qkv.width / (3 * heads))
+        let parts = try qkv.reshape([batch, tokens, 3, heads, depth]).transpose([2, 0, 3, 1, 4])
+        return try (0..<3).map { try parts.slice(0, $0..<($0 + 1)).reshape([batch, heads, tokens, depth]) }
+    }
+
+    /// q k^T / sqrt(d): [B, heads, T, T].
+    static func scores(_ q: PrimitiveValue, _ k: PrimitiveValue) throws -> PrimitiveValue {
+        try q.dot(k, batch: 2, contracting: (3, 3)) * (1 / Double(q.width).squareRoot())
+    }
+
+    public func lowered(_ inputs: [PrimitiveValue?], in program: PrimitiveBuilder) throws -> [PrimitiveValue] {
+        let parts = try Self.split(inputs.at(0), heads: heads)
+        let (probabilities, logSumExp) = try Self.scores(parts[0], parts[1]).softmax()
+        let out = try probabilities.dot(parts[2], batch: 2, contracting: (3, 2)).transpose([0, 2, 1, 3])
+        let shape = out.shape
+        return try [out.reshape([shape[0], shape[1], shape[2] * shape[3]]), logSumExp.reshape([shape[0], shape[2], shape[1]])]
+    }
+}
+
+extension AttentionGradient {
+    func lowered(_ inputs: [PrimitiveValue?], in program: PrimitiveBuilder) throws -> [PrimitiveValue] {
+        let qkv = try inputs.at(0)
+        let parts = try Attention.split(qkv, heads: heads)
+        let (q, k, v) = (parts[0], parts[1], parts[2])
+        let (batch, tokens, depth) = (q.shape[0], q.shape[2], q.width)
+        func byHead(_ x: PrimitiveValue) throws -> PrimitiveValue {
+            try x.reshape([batch, tokens, heads, depth]).transpose([0, 2, 1, 3])
+        }
+        let (out, dout) = try (byHead(inputs.at(1)), byHead(inputs.at(3)))
+        let p = try (Attention.scores(q, k) - inputs.at(2).reshape([batch, heads, tokens, 1])).exp()
+        let dp = try dout.dot(v, batch: 2, contracting: (3, 3))
+        let dz = try p * (dp - (dout * out).sum([3], keep: true)) * (1 / Double(depth).squareRoot())
+        let gradients = try [
+            dz.dot(k, batch: 2, contracting: (3, 2)), dz.dot(q, batch: 2, contracting: (2, 2)), p.dot(dout, batch: 2, contracting: (2, 2)),
+        ].map { try $0.transpose([0, 2, 1, 3]).reshape([batch, tokens, 1, heads, depth]) }
+        return [try PrimitiveValue.concatenate(gradients, 2).reshape(qkv.shape)]
+    }
+}

@@ -161,3 +161,43 @@ public struct RunningStatistics: Operation {
         }
     }
 }
+
+extension BatchNorm {
+    public func lowered(_ inputs: [PrimitiveValue?], in program: PrimitiveBuilder) throws -> [PrimitiveValue] {
+        let x = try inputs.at(Input.x)
+        let (mean, variance): (PrimitiveValue, PrimitiveValue)
+        if frozen {
+            (mean, variance) = try (inputs.at(Input.mean), inputs.at(Input.variance))
+        } else {
+            let moments = try x.centered(x.leading)
+            (mean, variance) = try (moments.mean.reshape([x.width]), moments.variance.reshape([x.width]))
+        }
+        var y = try (x - mean) * (variance + epsilon).rsqrt() * inputs.at(Input.gamma) + inputs.at(Input.beta)
+        if let residual = inputs.optional(Input.residual) { y = try y + residual }
+        return try [y.activated(activation)] + (frozen ? [] : [mean, variance])
+    }
+}
+
+extension BatchNormGradient {
+    func lowered(_ inputs: [PrimitiveValue?], in program: PrimitiveBuilder) throws -> [PrimitiveValue] {
+        let (x, gamma) = try (inputs.at(0), inputs.at(1))
+        var dz = try inputs.at(5)
+        if norm.activation != .none {
+            let y = try inputs.at(4)
+            let isOpen = try norm.activation == .relu6 ? (y .> 0) .& (y .< 6) : y .> 0
+            dz = try isOpen.choose(dz, 0)
+        }
+        let inverse = try (inputs.at(3) + norm.epsilon).rsqrt()
+        let h = try (x - inputs.at(2)) * inverse
+        let (dgamma, dbeta) = try ((dz * h).sum(x.leading), dz.sum(x.leading))
+        let inner = try norm.frozen ? dz : dz - dbeta / Double(x.rows) - h * (dgamma / Double(x.rows))
+        return try [gamma * inverse * inner, dgamma, dbeta] + (wantsResidual ? [dz] : [])
+    }
+}
+
+extension RunningStatistics {
+    public func lowered(_ inputs: [PrimitiveValue?], in program: PrimitiveBuilder) throws -> [PrimitiveValue] {
+        let unbiased = try inputs.at(3) * (Double(rows) / Double(max(rows - 1, 1)))
+        return try [(inputs.at(0), inputs.at(2)), (inputs.at(1), unbiased)].map { try $0 * (1 - momentum) + $1 * momentum }
+    }
+}

@@ -71,3 +71,5 @@ extension VisiblePlaces {
         self.init(positions: outputs[0], rows: outputs[1], pixels: outputs[2], places: outputs[3])
     }
 }
+
+extension CellPlaces: HostOperation {}

@@ -28,3 +28,12 @@ public struct ClipScale: Operation {
         }
     }
 }
+
+extension ClipScale {
+    public func lowered(_ inputs: [PrimitiveValue?], in program: PrimitiveBuilder) throws -> [PrimitiveValue] {
+        var sum = try program.constant(0, [], .f64)
+        for norm in inputs.indices { sum = try sum + inputs.at(norm).reshape([]).converted(to: .f64).squared() }
+        let scale = try program.constant(limit, [], .f64) / (sum.sqrt() + 1e-6)
+        return [try PrimitiveValue.binary(.minimum, scale, program.constant(1, [], .f64))]
+    }
+}

@@ -64,7 +64,9 @@ public struct Convolution: Operation {
         guard activation == .none, node.inputs.count <= Input.scale || node.inputs[Input.scale] == nil else {
             throw MRPError(.unsupported, "a convolution that holds a frozen norm has no gradient")
         }
-        guard let gradient = outputGradients[0], let x = node.inputs[Input.x], let weight = node.inputs[Input.weight] else { return node.noGradients }
+        guard let gradient = outputGradients[0], let x = node.inputs[Input.x], let weight = node.inputs[Input.weight] else {
+            return node.noGradients
+        }
         let first = Input.places.first
         let places = (first..<(first + 4)).map { $0 < node.inputs.count ? node.inputs[$0] : nil }
         var result = [Value?](repeating: nil, count: node.inputs.count)
@@ -146,5 +148,85 @@ struct ConvolutionGradient: Operation {
         problem.weight = isInput ? call.input(1) : call.outputs[0]
         problem.y = call.input(0)
         return Convolution.kernel(call, problem, pass: isInput ? MK_CONV2D_INPUT_GRADIENT : MK_CONV2D_WEIGHT_GRADIENT)
+    }
+}
+
+extension PlaceInputs {
+    /// The rows of x as images [B, H, W, C], with `fill` where nothing is; `index` as in `places`.
+    func images(
+        _ x: PrimitiveValue, _ inputs: [PrimitiveValue?], at index: Int, _ height: Int, _ width: Int, fill: Double = 0
+    ) throws -> PrimitiveValue {
+        let shape = [x.shape[0], height, width, x.width]
+        guard let rows = inputs.optional(first + index + 1) else { return try x.reshape(shape) }
+        let filling = try x.program.constant(fill, [x.width], x.element)
+        return try x.reshape([1, x.rows, x.width]).gatheredRows(rows.reshape([rows.type.count]), else: filling).reshape(shape)
+    }
+
+    /// The positions of images that are there: [B, K, C].
+    func rows(_ images: PrimitiveValue, _ inputs: [PrimitiveValue?], at index: Int) throws -> PrimitiveValue {
+        guard let positions = inputs.optional(first + index) else {
+            return try images.reshape([images.shape[0], images.shape[1] * images.shape[2], images.width])
+        }
+        return try images.program.apply(.gather(dimension: 0), [images.matrix(), positions])
+    }
+}
+
+extension Window {
+    var primitive: PrimitiveWindow { PrimitiveWindow(kernel, stride: stride, low: padding, high: padding, windowDilation: dilation) }
+
+    /// The sums to which an element of the input contributes: a window over the output, spread by the stride.
+    var inputGradient: PrimitiveWindow {
+        let reach = dilation * (kernel - 1)
+        let spread = (outputSize - 1) * stride + 1
+        return PrimitiveWindow(
+            kernel, low: reach - padding, high: size - spread + padding, baseDilation: stride, windowDilation: dilation)
+    }
+
+    /// The gradient of the output as a kernel over the input, one position for each tap.
+    var weightGradient: PrimitiveWindow {
+        let spread = (outputSize - 1) * stride + 1
+        return PrimitiveWindow(
+            outputSize, stride: dilation, low: padding, high: dilation * (kernel - 1) + spread - size - padding, windowDilation: stride)
+    }
+}
+
+extension Convolution {
+    public func lowered(_ inputs: [PrimitiveValue?], in program: PrimitiveBuilder) throws -> [PrimitiveValue] {
+        let x = try Input.places.images(inputs.at(Input.x), inputs, at: 0, rows.size, columns.size)
+        let images = try x.convolve(inputs.at(Input.weight), rows.primitive, columns.primitive, groups: groups)
+        var y = try Input.places.rows(images, inputs, at: 2)
+        if let scale = inputs.optional(Input.scale) { y = try y * scale }
+        if let bias = inputs.optional(Input.bias) { y = try y + bias }
+        if let addend = inputs.optional(Input.addend) { y = try y + addend }
+        return [try y.activated(activation)]
+    }
+
+    /// From dy as images [B, H', W', O] to dx [B, H, W, C]: the convolution with the weights turned round and exchanged.
+    func inputGradient(_ dy: PrimitiveValue, _ weight: PrimitiveValue) throws -> PrimitiveValue {
+        let shape = weight.shape
+        let turned = try weight.reshape([groups, shape[0] / groups] + shape[1...]).transpose([0, 2, 1, 3, 4])
+            .reshape([groups * shape[1], shape[0] / groups, shape[2], shape[3]]).reverse([2, 3])
+        return try dy.convolve(turned, rows.inputGradient, columns.inputGradient, groups: groups)
+    }
+
+    /// From images x and dy to dweight [O, C / groups, h, w]: a convolution over the batch, channels in the place of images.
+    func weightGradient(_ x: PrimitiveValue, _ dy: PrimitiveValue) throws -> PrimitiveValue {
+        let (batch, height, width, depth) = (x.shape[0], x.shape[1], x.shape[2], x.width / groups)
+        let channels = try x.reshape([batch, height, width, groups, depth]).transpose([4, 1, 2, 3, 0])
+            .reshape([depth, height, width, groups * batch])
+        return try channels.convolve(dy.transpose([3, 0, 1, 2]), rows.weightGradient, columns.weightGradient, groups: groups)
+            .transpose([3, 0, 1, 2])
+    }
+}
+
+extension ConvolutionGradient {
+    func lowered(_ inputs: [PrimitiveValue?], in program: PrimitiveBuilder) throws -> [PrimitiveValue] {
+        let (places, rows, columns) = (Convolution.Input.places, convolution.rows, convolution.columns)
+        let dy = try places.images(inputs.at(0), inputs, at: 2, rows.outputSize, columns.outputSize)
+        guard isInput else {
+            return [try convolution.weightGradient(places.images(inputs.at(1), inputs, at: 0, rows.size, columns.size), dy)]
+        }
+        let dx = try places.rows(convolution.inputGradient(dy, inputs.at(1)), inputs, at: 0)
+        return [try inputs.optional(Convolution.Input.addend).map { try dx + $0 } ?? dx]
     }
 }

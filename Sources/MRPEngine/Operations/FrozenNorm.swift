@@ -63,3 +63,10 @@ struct FrozenNorm: Operation {
         return Kernel { withUnsafePointer(to: prepared) { run(pool, $0, scale, shift) } }
     }
 }
+
+extension FrozenNorm {
+    func lowered(_ inputs: [PrimitiveValue?], in program: PrimitiveBuilder) throws -> [PrimitiveValue] {
+        let scale = try inputs.at(0) * (inputs.at(3) + epsilon).rsqrt()
+        return try [scale, inputs.at(1) - inputs.at(2) * scale]
+    }
+}

@@ -46,3 +46,5 @@ public struct HistogramsOfGradients: Operation {
         return Kernel { withUnsafePointer(to: problem) { run(pool, $0) } }
     }
 }
+
+extension HistogramsOfGradients: HostOperation {}

@@ -18,3 +18,11 @@ public struct LargestOfRow: Operation {
         return Kernel { run(pool, rows, width, x, out) }
     }
 }
+
+extension LargestOfRow {
+    public func lowered(_ inputs: [PrimitiveValue?], in program: PrimitiveBuilder) throws -> [PrimitiveValue] {
+        let x = try inputs.at(0).matrix()
+        let isLargest = try x .== x.max([1], keep: true)
+        return [try isLargest.choose(program.iota(x.width), Double(x.width - 1)).reduce(.minimum, [1])]
+    }
+}

@@ -55,3 +55,24 @@ struct LayerNormGradient: Operation {
         }
     }
 }
+
+extension LayerNorm {
+    public func lowered(_ inputs: [PrimitiveValue?], in program: PrimitiveBuilder) throws -> [PrimitiveValue] {
+        let x = try inputs.at(0)
+        let (mean, difference, variance) = try x.centered([x.last])
+        let inverse = try (variance + epsilon).rsqrt()
+        return try [difference * inverse * inputs.at(1) + inputs.at(2), mean.reshape([x.rows]), inverse.reshape([x.rows])]
+    }
+}
+
+extension LayerNormGradient {
+    func lowered(_ inputs: [PrimitiveValue?], in program: PrimitiveBuilder) throws -> [PrimitiveValue] {
+        let (x, dy) = try (inputs.at(0), inputs.at(4))
+        let column = Array(x.shape.dropLast()) + [1]
+        let (mean, inverse) = try (inputs.at(2).reshape(column), inputs.at(3).reshape(column))
+        let h = try (x - mean) * inverse
+        let g = try dy * inputs.at(1)
+        let dx = try inverse * (g - g.mean([x.last], keep: true) - h * (g * h).mean([x.last], keep: true))
+        return try [inputs.optional(Self.addend).map { try dx + $0 } ?? dx, (dy * h).sum(x.leading), dy.sum(x.leading)]
+    }
+}

@@ -140,3 +140,54 @@ struct SoftTargetCrossEntropyGradient: Operation {
         return Kernel { run(pool, rows, classes, logits, targets, logSumExp, gradient, output) }
     }
 }
+
+extension MeanSquaredError {
+    public func lowered(_ inputs: [PrimitiveValue?], in program: PrimitiveBuilder) throws -> [PrimitiveValue] {
+        let prediction = try inputs.at(0)
+        return try [(prediction - inputs.at(1).reshape(prediction.shape)).squared().mean(Array(prediction.shape.indices))]
+    }
+}
+
+extension MeanSquaredErrorGradient {
+    func lowered(_ inputs: [PrimitiveValue?], in program: PrimitiveBuilder) throws -> [PrimitiveValue] {
+        let prediction = try inputs.at(0)
+        let factor = try inputs.at(2) * (2 / Double(prediction.type.count))
+        return try [(prediction - inputs.at(1).reshape(prediction.shape)) * factor]
+    }
+}
+
+extension SoftmaxCrossEntropy {
+    public func lowered(_ inputs: [PrimitiveValue?], in program: PrimitiveBuilder) throws -> [PrimitiveValue] {
+        let logits = try inputs.at(0).matrix()
+        let logSumExp = try logits.softmax().logSumExp.reshape([logits.rows])
+        var expected = try inputs.at(1).isOne(of: logits.width).choose(logits, 0).sum([1]) * (1 - smoothing)
+        if smoothing > 0 { expected = try expected + logits.mean([1]) * smoothing }
+        return try [(logSumExp - expected).mean([0]), logSumExp]
+    }
+}
+
+extension SoftmaxCrossEntropyGradient {
+    func lowered(_ inputs: [PrimitiveValue?], in program: PrimitiveBuilder) throws -> [PrimitiveValue] {
+        let logits = try inputs.at(0).matrix()
+        let isLabel = try inputs.at(1).isOne(of: logits.width).converted(to: logits.element)
+        let target = try isLabel * (1 - smoothing) + smoothing / Double(logits.width)
+        let probabilities = try (logits - inputs.at(2).reshape([logits.rows, 1])).exp()
+        return try [((probabilities - target) * (inputs.at(3) / Double(logits.rows))).reshape(inputs.at(0).shape)]
+    }
+}
+
+extension SoftTargetCrossEntropy {
+    public func lowered(_ inputs: [PrimitiveValue?], in program: PrimitiveBuilder) throws -> [PrimitiveValue] {
+        let logits = try inputs.at(0)
+        let logSumExp = try logits.softmax().logSumExp.reshape([logits.rows])
+        return try [(logSumExp - (inputs.at(1) * logits).sum([1])).mean([0]), logSumExp]
+    }
+}
+
+extension SoftTargetCrossEntropyGradient {
+    func lowered(_ inputs: [PrimitiveValue?], in program: PrimitiveBuilder) throws -> [PrimitiveValue] {
+        let logits = try inputs.at(0)
+        let probabilities = try (logits - inputs.at(2).reshape([logits.rows, 1])).exp()
+        return try [(probabilities - inputs.at(1)) * (inputs.at(3) / Double(logits.rows))]
+    }
+}

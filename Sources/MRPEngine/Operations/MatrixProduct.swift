@@ -157,3 +157,30 @@ public struct ColumnSum: Operation {
         return Kernel(scratch: call.kernels.column_sum_scratch(rows, columns)) { run(pool, rows, columns, x, y) }
     }
 }
+
+extension MatrixProduct {
+    public func lowered(_ inputs: [PrimitiveValue?], in program: PrimitiveBuilder) throws -> [PrimitiveValue] {
+        let a = try transposeA ? inputs.at(Input.a).matrix() : inputs.at(Input.a)
+        var c = try a.dot(inputs.at(Input.b).matrix(), contracting: (transposeA ? 0 : a.last, transposeB ? 1 : 0))
+        if let bias = inputs.optional(Input.bias) { c = try c + bias }
+        switch activation {
+        case .gelu: return try [c * c.normalDistribution(), c]
+        case .geluGradient: return try [c * inputs.at(Input.preactivation).reshape(c.shape).geluDerivative()]
+        case .none: return try [inputs.optional(Input.residual).map { try c + $0.reshape(c.shape) } ?? c]
+        }
+    }
+}
+
+extension GELUDerivative {
+    func lowered(_ inputs: [PrimitiveValue?], in program: PrimitiveBuilder) throws -> [PrimitiveValue] {
+        let x = try inputs.at(0)
+        return try [inputs.at(1).reshape(x.shape) * x.geluDerivative()]
+    }
+}
+
+extension ColumnSum {
+    public func lowered(_ inputs: [PrimitiveValue?], in program: PrimitiveBuilder) throws -> [PrimitiveValue] {
+        let x = try inputs.at(0)
+        return try [x.sum(x.leading)]
+    }
+}

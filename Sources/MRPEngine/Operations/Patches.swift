@@ -80,3 +80,33 @@ private func patchKernel(
     let pool = call.pool
     return Kernel { withUnsafePointer(to: problem) { run(pool, $0) } }
 }
+
+extension PatchGeometry {
+    /// The images cut along their axes: [B, C, grid height, patch height, grid width, patch width]; and the order of these in patches.
+    fileprivate func cut(batch: Int, _ order: ExtractPatches.Order) -> (shape: [Int], order: [Int]) {
+        (
+            [batch, channels, gridHeight, patchHeight, gridWidth, patchWidth],
+            order == .channelsFirst ? [0, 2, 4, 1, 3, 5] : [0, 2, 4, 3, 5, 1]
+        )
+    }
+}
+
+extension ExtractPatches {
+    public func lowered(_ inputs: [PrimitiveValue?], in program: PrimitiveBuilder) throws -> [PrimitiveValue] {
+        let images = try inputs.at(0)
+        let (shape, axes) = geometry.cut(batch: images.shape[0], order)
+        let patches = try images.reshape(shape).transpose(axes).reshape([shape[0], geometry.count, geometry.patchValues])
+        return [try inputs.optional(1).map { try patches.gatheredRows($0) } ?? patches]
+    }
+}
+
+extension ScatterPatches {
+    public func lowered(_ inputs: [PrimitiveValue?], in program: PrimitiveBuilder) throws -> [PrimitiveValue] {
+        let patches = try inputs.at(0)
+        let (shape, axes) = geometry.cut(batch: patches.shape[0], order)
+        let ids = try GatherTokens.ids(inputs.optional(1), program, count: patches.shape[1], of: geometry.count)
+        let all = try ids.map { try patches.scatteredRows($0, count: geometry.count) } ?? patches
+        let back = shape.indices.map { axis in axes.firstIndex(of: axis) ?? axis }
+        return try [all.reshape(axes.map { shape[$0] }).transpose(back).reshape([shape[0]] + geometry.imageShape)]
+    }
+}

@@ -163,3 +163,53 @@ public struct ScaleImages: Operation {
         return Kernel { run(pool, count, values, factors, x, residual, y) }
     }
 }
+
+extension StandardizeRows {
+    public func lowered(_ inputs: [PrimitiveValue?], in program: PrimitiveBuilder) throws -> [PrimitiveValue] {
+        let x = try inputs.at(0)
+        let (_, difference, variance) = try x.centered([x.last])
+        let unbiased = try variance * (Double(x.width) / Double(x.width - 1))
+        return try [difference / (unbiased + epsilon).sqrt()]
+    }
+}
+
+extension SoftmaxRows {
+    public func lowered(_ inputs: [PrimitiveValue?], in program: PrimitiveBuilder) throws -> [PrimitiveValue] {
+        [try inputs.at(0).softmax().probabilities]
+    }
+}
+
+extension MeanTokens {
+    public func lowered(_ inputs: [PrimitiveValue?], in program: PrimitiveBuilder) throws -> [PrimitiveValue] {
+        let x = try inputs.at(0)
+        return try [x.slice(1, first..<x.shape[1]).mean([1])]
+    }
+}
+
+extension MeanTokensGradient {
+    func lowered(_ inputs: [PrimitiveValue?], in program: PrimitiveBuilder) throws -> [PrimitiveValue] {
+        let (tokens, width) = (x.shape[1] - first, x.width)
+        let dy = try inputs.at(0).reshape([x.shape[0], 1, width]) / Double(tokens)
+        return try [dy.broadcast(to: [x.shape[0], tokens, width]).pad([1: PrimitivePadding(low: first)])]
+    }
+}
+
+extension Add {
+    public func lowered(_ inputs: [PrimitiveValue?], in program: PrimitiveBuilder) throws -> [PrimitiveValue] {
+        try [inputs.at(0) + inputs.at(1)]
+    }
+}
+
+extension Scale {
+    public func lowered(_ inputs: [PrimitiveValue?], in program: PrimitiveBuilder) throws -> [PrimitiveValue] {
+        try [inputs.at(0) * factor]
+    }
+}
+
+extension ScaleImages {
+    public func lowered(_ inputs: [PrimitiveValue?], in program: PrimitiveBuilder) throws -> [PrimitiveValue] {
+        let x = try inputs.at(0)
+        let scaled = try x * inputs.at(1).reshape([x.shape[0]] + x.shape.dropFirst().map { _ in 1 })
+        return try [inputs.optional(2).map { try $0 + scaled } ?? scaled]
+    }
+}

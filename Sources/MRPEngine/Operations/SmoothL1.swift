@@ -47,3 +47,22 @@ struct SmoothL1Gradient: Operation {
         return Kernel { run(pool, count, beta, prediction, target, gradient, output) }
     }
 }
+
+extension SmoothL1 {
+    public func lowered(_ inputs: [PrimitiveValue?], in program: PrimitiveBuilder) throws -> [PrimitiveValue] {
+        let prediction = try inputs.at(0)
+        let distance = try (prediction - inputs.at(1).reshape(prediction.shape)).abs()
+        let far = try distance - beta / 2
+        let loss = try beta > 0 ? (distance .< beta).choose(distance.squared() / (2 * beta), far) : far
+        return [try loss.mean(Array(loss.shape.indices))]
+    }
+}
+
+extension SmoothL1Gradient {
+    func lowered(_ inputs: [PrimitiveValue?], in program: PrimitiveBuilder) throws -> [PrimitiveValue] {
+        let prediction = try inputs.at(0)
+        let d = try prediction - inputs.at(1).reshape(prediction.shape)
+        let slope = try beta > 0 ? (d.abs() .< beta).choose(d / beta, d.sign()) : d.sign()
+        return try [slope * (inputs.at(2) / Double(d.type.count))]
+    }
+}

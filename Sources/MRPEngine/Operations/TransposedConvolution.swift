@@ -41,7 +41,9 @@ public struct TransposedConvolution: Operation {
     }
 
     public func inputGradients(_ node: DifferentiatedNode, _ outputGradients: [Value?], in graph: Graph) throws -> [Value?] {
-        guard let gradient = outputGradients[0], let x = node.inputs[Input.x], let weight = node.inputs[Input.weight] else { return node.noGradients }
+        guard let gradient = outputGradients[0], let x = node.inputs[Input.x], let weight = node.inputs[Input.weight] else {
+            return node.noGradients
+        }
         var result = [Value?](repeating: nil, count: node.inputs.count)
         if node.wanted[Input.x] { result[Input.x] = try graph.apply(convolution, [gradient, weight])[0] }
         if node.wanted[Input.weight] {
@@ -61,5 +63,16 @@ public struct TransposedConvolution: Operation {
         problem.y = call.input(Input.x)
         problem.bias = call.input(Input.bias).map { UnsafeRawPointer($0) }
         return Convolution.kernel(call, problem, pass: MK_CONV2D_INPUT_GRADIENT)
+    }
+}
+
+extension TransposedConvolution {
+    public func lowered(_ inputs: [PrimitiveValue?], in program: PrimitiveBuilder) throws -> [PrimitiveValue] {
+        let (x, rows, columns) = (try inputs.at(Input.x), convolution.rows, convolution.columns)
+        let images = try x.reshape([x.shape[0], rows.outputSize, columns.outputSize, x.width])
+        var y = try convolution.inputGradient(images, inputs.at(Input.weight))
+        y = try y.reshape([x.shape[0], rows.size * columns.size, y.width])
+        if let bias = inputs.optional(Input.bias) { y = try y + bias }
+        return [try inputs.optional(Input.addend).map { try y + $0 } ?? y]
     }
 }

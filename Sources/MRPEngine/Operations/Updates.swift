@@ -188,3 +188,71 @@ public struct Norm: Operation {
         return Kernel(scratch: call.kernels.update_scratch(count)) { run(pool, count, x, out) }
     }
 }
+
+extension AdamW {
+    public func lowered(_ inputs: [PrimitiveValue?], in program: PrimitiveBuilder) throws -> [PrimitiveValue] {
+        let (p, rate, step) = try (inputs.at(0), inputs.at(4) * hyperparameters.rateScale, inputs.at(6))
+        let (beta1, beta2) = (hyperparameters.beta1, hyperparameters.beta2)
+        let decay = try program.factor(inputs.optional(5)) * hyperparameters.weightDecay
+        let g = try inputs.at(1).reshape(p.shape) * program.factor(inputs.optional(7))
+        let m = try inputs.at(2) * beta1 + g * (1 - beta1)
+        let v = try inputs.at(3) * beta2 + g.squared() * (1 - beta2)
+        let (correction1, correction2) = try (1 - step.exponent(of: beta1), 1 - step.exponent(of: beta2))
+        let u = try m / correction1 / (v.sqrt() / correction2.sqrt() + hyperparameters.epsilon)
+        guard hyperparameters.layerWise else { return try [p * (1 - rate * decay) - u * rate, m, v] }
+        let whole = try u + p * decay
+        return try [p - whole * (rate * p.relativeNorm(to: whole)), m, v]
+    }
+}
+
+extension SGD {
+    public func lowered(_ inputs: [PrimitiveValue?], in program: PrimitiveBuilder) throws -> [PrimitiveValue] {
+        let (p, rate) = try (inputs.at(0), inputs.at(3) * hyperparameters.rateScale)
+        let decay = try program.factor(inputs.optional(4)) * hyperparameters.weightDecay
+        var g = try inputs.at(1).reshape(p.shape) * program.factor(inputs.optional(5)) + p * decay
+        if hyperparameters.trust > 0 { g = try g * p.relativeNorm(to: g, hyperparameters.trust) }
+        let buffer = try inputs.at(2) * hyperparameters.momentum + g
+        return try [p - (hyperparameters.nesterov ? g + buffer * hyperparameters.momentum : buffer) * rate, buffer]
+    }
+}
+
+extension MovingAverage {
+    public func lowered(_ inputs: [PrimitiveValue?], in program: PrimitiveBuilder) throws -> [PrimitiveValue] {
+        [try inputs.at(0).blended(keep: inputs.at(2), inputs.at(1), share: 1 - inputs.at(2))]
+    }
+}
+
+extension SumGradient {
+    public func lowered(_ inputs: [PrimitiveValue?], in program: PrimitiveBuilder) throws -> [PrimitiveValue] {
+        [try inputs.at(0).blended(keep: inputs.at(2), inputs.at(1), share: inputs.at(3))]
+    }
+}
+
+extension Norm {
+    public func lowered(_ inputs: [PrimitiveValue?], in program: PrimitiveBuilder) throws -> [PrimitiveValue] {
+        [try inputs.at(0).squared().total().sqrt()]
+    }
+}
+
+extension PrimitiveBuilder {
+    /// A scalar that is 1 when it is absent.
+    fileprivate func factor(_ scalar: PrimitiveValue?) throws -> PrimitiveValue { try scalar ?? constant(1, [], .f64) }
+}
+
+extension PrimitiveValue {
+    fileprivate func exponent(of base: Double) throws -> PrimitiveValue {
+        try Self.binary(.power, program.constant(base, [], element), self)
+    }
+
+    /// keep self + share x; with keep 0 self is not read, and may be anything.
+    fileprivate func blended(keep: PrimitiveValue, _ x: PrimitiveValue, share: PrimitiveValue) throws -> PrimitiveValue {
+        try (keep .== 0).broadcast(to: shape)
+            .choose(program.constant(0, shape, element), self * keep) + x.reshape(shape) * share
+    }
+
+    /// factor |self| / |other|, or 1 where one of them is 0.
+    fileprivate func relativeNorm(to other: PrimitiveValue, _ factor: Double = 1) throws -> PrimitiveValue {
+        let (a, b) = try (squared().total(), other.squared().total())
+        return try ((a .> 0) .& (b .> 0)).choose(a.sqrt() / b.sqrt() * factor, 1)
+    }
+}
