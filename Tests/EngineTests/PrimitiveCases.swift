@@ -70,7 +70,7 @@ struct PrimitiveCase: @unchecked Sendable, CustomTestStringConvertible {
         return try outputs + (differentiated ? outputs.first.map(graph.gradients) ?? [] : [])
     }
 
-    static let all = products + norms + attention + tokens + losses + rows + convolutions + pools + updates
+    static let all = products + norms + attention + attentionScores + tokens + losses + rows + convolutions + pools + updates
 
     // MARK: Products and norms
 
@@ -140,6 +140,12 @@ struct PrimitiveCase: @unchecked Sendable, CustomTestStringConvertible {
     static let attention: [PrimitiveCase] = [(1, 1, 1, 2), (2, 5, 3, 4), (1, 9, 2, 3)].map { batch, tokens, heads, width in
         PrimitiveCase(name: "attention \(batch) \(tokens) \(heads) \(width)") { g in
             try g.graph.apply(Attention(heads: heads), [g.real("qkv", [batch, tokens, 3 * heads * width])])
+        }
+    }
+
+    static let attentionScores: [PrimitiveCase] = [(1, 1, 1, 2), (2, 5, 3, 4)].map { batch, tokens, heads, width in
+        PrimitiveCase(name: "attention scores \(batch) \(tokens) \(heads) \(width)", differentiated: false) { g in
+            try g.graph.apply(AttentionScores(heads: heads), [g.real("qkv", [batch, tokens, 3 * heads * width])])
         }
     }
 
