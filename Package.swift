@@ -40,7 +40,8 @@ let package = Package(
         .target(name: "MRPModels", dependencies: ["MRPEngine", "MRPOptions"], swiftSettings: swiftFlags),
         .target(name: "MRPObjectives", dependencies: ["MRPModels", "MRPData", "MRPOptions"], swiftSettings: swiftFlags),
         .target(
-            name: "MRPData", dependencies: ["MRPEngine", "MRPOptions", "CMRPImage", "CMRPKernels"], swiftSettings: [.swiftLanguageMode(.v6)]),
+            name: "MRPData", dependencies: ["MRPEngine", "MRPOptions", "CMRPImage", "CMRPKernels"], swiftSettings: [.swiftLanguageMode(.v6)]
+        ),
         .target(
             name: "MRPTraining", dependencies: ["MRPOptions", "MRPObjectives", "MRPData", "CMRPImage", "CMRPKernels"],
             swiftSettings: swiftFlags),

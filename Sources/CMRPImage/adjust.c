@@ -124,7 +124,7 @@ static inline void to_hsv(const uint8_t *rgb, uint8_t *hsv) {
     hsv[1] = (uint8_t)(saturation * 255.0);
 }
 
-/* The other way; values are rounded, halves up. */
+/* From HSV back to RGB; values are rounded, halves up. */
 static inline void from_hsv(const uint8_t *hsv, uint8_t *rgb) {
     const double turn = hsv[0] * 6.0 / 255.0, value = hsv[2];
     const int sector = (int)turn;

@@ -32,7 +32,8 @@ public final class ArrayDataset: ImageDataset {
             throw MRPError(.argument, "channels \(channels) is outside 1 ... \(MI_MAX_CHANNELS)")
         }
         try size.check("image")
-        bytesPerImage = try checkedProduct([channels, size.height, size.width, type.bytes], "an image of \(channels) x \(size)", code: .argument)
+        bytesPerImage = try checkedProduct(
+            [channels, size.height, size.width, type.bytes], "an image of \(channels) x \(size)", code: .argument)
         let total = try checkedProduct([count, bytesPerImage], "an array of \(count) x \(channels) x \(size)", code: .argument)
         guard Int(bitPattern: pixels) % type.bytes == 0 else {
             throw MRPError(.argument, "the array is not aligned to its \(type.bytes)-byte elements")

@@ -37,7 +37,8 @@ public final class MaskedDataset: ImageDataset {
         guard Int(bitPattern: masks) % type.bytes == 0 else {
             throw MRPError(.argument, "the array of masks is not aligned to its \(type.bytes)-byte elements")
         }
-        let total = try checkedProduct([count, size.height, size.width, type.bytes], "an array of \(count) masks of \(size)", code: .argument)
+        let total = try checkedProduct(
+            [count, size.height, size.width, type.bytes], "an array of \(count) masks of \(size)", code: .argument)
         (self.base, maskSize, self.type, self.fill, self.release) = (base, size, type, fill, release)
         if release == nil {
             let memory = try Memory(bytes: total, for: "\(count) masks of \(size)")

@@ -21,7 +21,7 @@ public protocol Program: AnyObject {
     /// Bytes that the program holds beside the state tensors of its owner.
     var bytes: Int { get }
 
-    /// Gives the body the host memory of an input, row-major; what is there is kept from run to run. Nil when the graph does not use such an
+    /// Gives the body the host memory of an input, row-major, with its contents of the run before. Nil when the graph does not use such an
     /// input.
     func withInput<Result>(_ name: String, _ body: (UnsafeMutableRawBufferPointer) throws -> Result) throws -> Result?
 

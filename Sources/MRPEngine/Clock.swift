@@ -7,7 +7,7 @@ public func monotonicSeconds() -> Double {
     return Double(time.tv_sec) + Double(time.tv_nsec) * 1e-9
 }
 
-/// Calls back at most every `interval` seconds, however often it is asked.
+/// A callback at most every `interval` seconds, however often `beat` is called.
 public final class Heartbeat {
     private let interval: Double
     private let action: () -> Void

@@ -24,7 +24,7 @@ public final class Compute {
 
     public let precision: Precision
     public let threads: Int
-    /// Whether 3 x 3 convolutions never use Winograd's method, whose rounding errors are some ten times larger.
+    /// Only direct sums for 3 x 3 convolutions, never Winograd's method, whose rounding errors are some ten times larger.
     public let convolvesDirectly: Bool
     let kernels: mk_kernels
     let pool: OpaquePointer

@@ -1,6 +1,6 @@
-/// Compares the gradient that `Graph.gradients` makes with central differences, in float64.
+/// Comparison of the gradients of `Graph.gradients` with central differences, in float64.
 ///
-/// It is part of the library so that any build can test itself; an operation that silently cuts the gradient is found here.
+/// Part of the library, so that any build can test itself.
 public enum GradientCheck {
     public struct Result {
         /// The largest |analytic - numeric| / max(1, |analytic|, |numeric|) over all checked elements.

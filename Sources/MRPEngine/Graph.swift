@@ -33,15 +33,15 @@ public final class Graph {
     /// Nodes whose values may be computed again for the gradients instead of being kept.
     private(set) var segments: [Range<Int>] = []
 
-    /// Values that reports are made of, by name.
+    /// Values for reports, by name.
     public private(set) var marks: [String: Value] = [:]
 
     public init() {}
 
-    /// Gives a value a name under which reports find it, for example the features whose collapse a trainer watches for.
+    /// Names a value for reports, for example the features that a trainer watches for collapse.
     public func mark(_ value: Value, as name: String) { marks[name] = value }
 
-    /// What `body` appends is a segment: differentiation may keep its inputs only and compute the rest again.
+    /// Makes the nodes that `body` appends a segment: differentiation may keep its inputs only and compute the rest again.
     public func segment<Result>(_ body: () throws -> Result) rethrows -> Result {
         let first = nodes.count
         let result = try body()

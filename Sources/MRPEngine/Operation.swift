@@ -90,7 +90,7 @@ public struct KernelCall {
     public func input(_ index: Int) -> UnsafeMutableRawPointer? { index < inputs.count ? inputs[index] : nil }
     public func inputType(_ index: Int) -> TensorType? { index < inputTypes.count ? inputTypes[index] : nil }
 
-/// An input that the shape rule made sure of.
+    /// An input that the shape rule made sure of.
     public func type(_ index: Int) -> TensorType { inputTypes[index] ?? TensorType([]) }
 
     public func indices(_ index: Int) -> UnsafePointer<Int32>? {

@@ -1,4 +1,4 @@
-/// How images are cut: [C, H, W] into a grid of patches of `height` x `width` pixels, row by row.
+/// Images [C, H, W] as a grid of patches of `patchHeight` x `patchWidth` pixels, row by row.
 public struct PatchGeometry: Equatable, Sendable {
     public let channels: Int
     public let height: Int

@@ -3,7 +3,7 @@ import CMRPKernels
 /// Counter-based random numbers (Philox-4x32-10): a number is a function of (seed, stream, step, index) and of nothing else, so
 /// resuming, thread counts and the order of calls cannot disturb it.
 public struct RandomStream: Sendable {
-    /// What a stream is for; the raw values are part of the reproducibility promise and never change.
+    /// Purpose of a stream; the raw values are part of the reproducibility promise and never change.
     public enum Purpose: UInt32, Sendable {
         case initialization = 1
         case masking = 2

@@ -78,7 +78,6 @@ public final class Tensor {
         return UnsafeMutableBufferPointer(start: memory.assumingMemoryBound(to: Float.self), count: count)
     }
 
-    /// Whether the elements are doubles.
     private var holdsDoubles: Bool { type.element == .float64 || (type.element == .real && precision == .float64) }
 
     /// One floating-point element as a double, whatever the precision.

@@ -1,16 +1,18 @@
 import CMRPKernels
 
-/// The visible positions of a batch of images at one resolution, for tensors that hold no others: `positions` [B, K] int32, ascending
-/// ((image * height + y) * width + x), and `rows` [B, H W] int32, the inverse: the row of each position, or -1. `pixels` and `places` are
-/// the same, counted within each image, for gathering.
+/// Visible positions of a batch of images at one resolution, for tensors that hold these positions only. All values are int32.
 public struct VisiblePlaces {
+    /// [B, K], ascending: (image * height + y) * width + x.
     public let positions: Value
+    /// [B, H W], the inverse of `positions`: the row of each position, or -1.
     public let rows: Value
+    /// `positions` counted within each image, [B, K], for gathering.
     public let pixels: Value
+    /// `rows` counted within each image, [B, H W], for gathering.
     public let places: Value
 }
 
-/// Where the places of a window operation's two tensors stand among a node's inputs: positions and rows of in, then of out.
+/// Four inputs of a window operation: positions and rows of its input tensor, then of its output tensor.
 struct PlaceInputs {
     let first: Int
 
@@ -24,7 +26,7 @@ struct PlaceInputs {
             rows: call.indices(first + index + 1))
     }
 
-    /// Rows of one image of the tensor whose places begin at `index`, having checked their shapes.
+    /// Checks the shapes of the places that begin at `index`; rows of one image of that tensor.
     func rows(_ inputs: [TensorType?], at index: Int, height: Int, width: Int, batch: Int, _ name: String) throws -> Int {
         guard inputs.count > first + index + 1, let positions = inputs[first + index], let rows = inputs[first + index + 1] else {
             return height * width

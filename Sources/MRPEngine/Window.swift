@@ -1,6 +1,6 @@
 import CMRPKernels
 
-/// The windows of a convolution or a pooling along one axis.
+/// Windows of a convolution or a pooling along one axis.
 public struct Window: Equatable, Sendable {
     public let size: Int
     public let kernel: Int

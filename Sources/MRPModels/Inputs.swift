@@ -11,5 +11,7 @@ public enum Inputs {
     }
 
     /// Class of each image, [B] int32.
-    public static func labels(_ graph: Graph, batch: Int) -> Value { graph.input(labelsName, TensorType([batch], .int32), filledBy: .loader) }
+    public static func labels(_ graph: Graph, batch: Int) -> Value {
+        graph.input(labelsName, TensorType([batch], .int32), filledBy: .loader)
+    }
 }

@@ -17,8 +17,7 @@ public final class Model {
     public var notes: [String] = []
 
     /// A model with fresh weights, or with zeros where there is no seed.
-    public init(encoder: any ImageEncoder, objective: (any PretrainingObjective)? = nil, head: (any Head)? = nil, seed: UInt64?) throws
-    {
+    public init(encoder: any ImageEncoder, objective: (any PretrainingObjective)? = nil, head: (any Head)? = nil, seed: UInt64?) throws {
         self.encoder = encoder
         parameters = Parameters()
         try parameters.add(encoder.parameters(), seed: seed)

@@ -53,7 +53,8 @@ public struct Data2Vec: TaughtObjective {
 extension Data2Vec {
     /// Blocks of the teacher whose mean is the target.
     public static let teacherLayers = Option(
-        "teacher_layers", .integer(1...TransformerConfiguration.maximumDepth), auto: "half of them. Of a convolutional network 1, its last stage",
+        "teacher_layers", .integer(1...TransformerConfiguration.maximumDepth),
+        auto: "half of them. Of a convolutional network 1, its last stage",
         section: .objective, "Blocks of the teacher, from the last, whose mean is data2vec's target")
 
     public static let descriptor = ObjectiveDescriptor(

@@ -46,7 +46,8 @@ public struct IJEPA: TaughtObjective {
         let table = Initializer.sinCosPositions(gridHeight: encoder.geometry.gridHeight, gridWidth: encoder.geometry.gridWidth)
         var list = [
             ParameterSpecification(Self.name + ".mask_token", [inner], .normal(std: 0.02), role: .token, storedShape: [1, 1, inner]),
-            ParameterSpecification(Self.name + ".pos_embed", [rows, inner], table, role: .position, storedShape: [1, rows, inner], isTrainable: false),
+            ParameterSpecification(
+                Self.name + ".pos_embed", [rows, inner], table, role: .position, storedShape: [1, rows, inner], isTrainable: false),
         ]
         list += linearParameters(Self.name + ".embed", from: width, to: inner)
         for index in 0..<predictor.depth {

@@ -38,7 +38,8 @@ public struct Teacher: Sendable {
     /// The encoder's weights as they are at that moment, under the names `teacher....`.
     var parameters: [ParameterSpecification] {
         encoder.parameters().map {
-            ParameterSpecification(Self.prefix + $0.name, $0.shape, .copy(of: $0.name), role: $0.role, storedShape: $0.storedShape, isTrainable: false)
+            ParameterSpecification(
+                Self.prefix + $0.name, $0.shape, .copy(of: $0.name), role: $0.role, storedShape: $0.storedShape, isTrainable: false)
         }
     }
 

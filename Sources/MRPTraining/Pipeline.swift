@@ -53,7 +53,8 @@ enum Pipeline {
     ) throws -> BatchLoader {
         let normalization = normalization(model)
         var settings = LoaderOptions(
-            batchSize: slice.total, seed: options.seed, sampler: try Samplers.registry.entry(options[DataOptions.sampler]).make(dataset, options),
+            batchSize: slice.total, seed: options.seed,
+            sampler: try Samplers.registry.entry(options[DataOptions.sampler]).make(dataset, options),
             threads: options[DataOptions.loaderThreads])
         settings.slice = slice
         settings.skipsUnreadable = skipsUnreadable(options)

@@ -23,7 +23,8 @@ struct Recipe {
         stepsPerEpoch = batches / accumulationSteps
         guard stepsPerEpoch > 0 else {
             throw MRPError(
-                .argument, "accumulation_steps \(accumulationSteps) x batch_size \(batch) is above the images: an epoch has \(batches) batches")
+                .argument,
+                "accumulation_steps \(accumulationSteps) x batch_size \(batch) is above the images: an epoch has \(batches) batches")
         }
         let epochs = options[TrainingOptions.epochs, phase]
         steps = Int((epochs * Double(stepsPerEpoch)).rounded())

@@ -1,5 +1,6 @@
 import MRPData
 import MRPEngine
+import MRPOptions
 import Testing
 
 /// Image `epoch` over and over, three times as many examples as images.
@@ -34,7 +35,7 @@ private struct Labelled: Named { let name: String }
         let dataset = try patterned(9)
         for descriptor in [ShuffledSampler.descriptor, SequentialSampler.descriptor] {
             let found = try #require(Samplers.registry.find(descriptor.name))
-            let sampler = try found.make(dataset)
+            let sampler = try found.make(dataset, Options(OptionTable([], presets: [])))
             #expect(sampler.name == descriptor.name && !found.summary.isEmpty)
             let batches = try take(loader(9, LoaderOptions(batchSize: 9, seed: 3, sampler: sampler)), 3)
             for batch in batches { #expect(batch.indices.sorted() == (0..<9).map(Int64.init)) }

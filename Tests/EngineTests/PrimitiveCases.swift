@@ -70,7 +70,7 @@ struct PrimitiveCase: @unchecked Sendable, CustomTestStringConvertible {
         return try outputs + (differentiated ? outputs.first.map(graph.gradients) ?? [] : [])
     }
 
-    static let all = products + norms + attention + attentionScores + tokens + losses + rows + convolutions + pools + updates
+    static let all = products + norms + attention + attentionScores + separateAttention + tokens + losses + rows + convolutions + pools + updates
 
     // MARK: Products and norms
 
@@ -140,6 +140,15 @@ struct PrimitiveCase: @unchecked Sendable, CustomTestStringConvertible {
     static let attention: [PrimitiveCase] = [(1, 1, 1, 2), (2, 5, 3, 4), (1, 9, 2, 3)].map { batch, tokens, heads, width in
         PrimitiveCase(name: "attention \(batch) \(tokens) \(heads) \(width)") { g in
             try g.graph.apply(Attention(heads: heads), [g.real("qkv", [batch, tokens, 3 * heads * width])])
+        }
+    }
+
+    /// Queries [2, 3, 4], keys and values [2, 5, 4]; of all keys, or of some, one and none.
+    static let separateAttention: [PrimitiveCase] = [nil, [3, 5], [1, 0]].map { (lengths: [Int32]?) in
+        PrimitiveCase(name: "scaled dot product attention \(lengths ?? [])") { g in
+            let (q, k, v) = try (g.real("q", [2, 3, 4]), g.real("k", [2, 5, 4]), g.real("v", [2, 5, 4]))
+            let limits = try lengths.map { try g.graph.constant(indices: $0) }
+            return Array(try g.graph.apply(ScaledDotProductAttention(heads: 2), [q, k, v, limits]).prefix(1))
         }
     }
 

@@ -5,7 +5,7 @@ import Testing
 /// What a program promises: declared inputs and updates, scalars of a step, errors of kernels, complete kernel tables.
 @Suite struct ProgramTests {
     /// Fails when it runs.
-    struct Failing: Operation {
+    struct Failing: HostOperation {
         var name: String { "failing" }
         func outputTypes(_ inputs: [TensorType?]) throws -> [TensorType] { [TensorType([])] }
         func kernel(_ call: KernelCall) -> Kernel { Kernel { throw MRPError(.io, "the device is gone") } }
@@ -109,7 +109,8 @@ import Testing
         let size = MemoryLayout<mk_kernels>.size
         let copy = try Memory(bytes: size, for: "a table")
         for (name, place) in [
-            ("gemm_scratch", MemoryLayout<mk_kernels>.offset(of: \.gemm_scratch)), ("conv2d", MemoryLayout<mk_kernels>.offset(of: \.conv2d)),
+            ("gemm_scratch", MemoryLayout<mk_kernels>.offset(of: \.gemm_scratch)),
+            ("conv2d", MemoryLayout<mk_kernels>.offset(of: \.conv2d)),
             ("sgd", MemoryLayout<mk_kernels>.offset(of: \.sgd)),
         ] {
             copy.base.copyMemory(from: try #require(mk_kernels_reference_float32()), byteCount: size)

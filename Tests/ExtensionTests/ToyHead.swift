@@ -8,7 +8,7 @@ struct ClassNumber: Head {
     static let name = "class_number"
 
     static let descriptor = HeadDescriptor(
-        name, "the number of the class as a real number", make: { _ in ClassNumber() },
+        name, "the number of the class as a real number", names: [NameRow("class_number")], make: { _ in ClassNumber() },
         objective: { head, request in ClassNumberTraining(head: head, encoder: request.encoder) }, read: { _ in ClassNumber() })
 
     var classes: Int { 1 }

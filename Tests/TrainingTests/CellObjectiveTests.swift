@@ -50,7 +50,7 @@ import Testing
     }
 
     func fill(_ program: any Program, _ fixture: Fixture) throws {
-        for (key, input) in [("images", MaskedAutoencoder.imagesInput), ("targets", "targets")] where fixture.file.entries[key] != nil {
+        for (key, input) in [("images", Inputs.imagesName), ("targets", "targets")] where fixture.file.entries[key] != nil {
             #expect(try program.write(reals: fixture.values(key), to: input))
         }
         for (key, input) in [("visible", PatchMask.visibleInput), ("hidden", PatchMask.hiddenInput)] {

@@ -52,8 +52,8 @@ import Testing
         try program.write(1, to: .decayScale)
         for step in losses.indices {
             let chosen = order[step * batch..<(step + 1) * batch]
-            try program.write(reals: chosen.flatMap { images[$0 * size..<($0 + 1) * size] }, to: MaskedAutoencoder.imagesInput)
-            try program.write(chosen.map { Int32(labels[$0]) }, to: Classification.labelsInput)
+            try program.write(reals: chosen.flatMap { images[$0 * size..<($0 + 1) * size] }, to: Inputs.imagesName)
+            try program.write(chosen.map { Int32(labels[$0]) }, to: Inputs.labelsName)
             try program.write(rates[step], to: .learningRate)
             try program.write(Double(step + 1), to: .step)
             try program.run()

@@ -103,3 +103,27 @@ func deviation(_ actual: [Double], _ expected: [Float]) -> Double {
     let scale = expected.reduce(1e-30) { max($0, abs(Double($1))) }
     return zip(actual, expected).reduce(0) { ($1.0.isNaN ? .infinity : max($0, abs($1.0 - Double($1.1)))) } / scale
 }
+
+extension Classification {
+    /// Cross entropy of the model's classifier.
+    init(_ model: Model, smoothing: Double = 0) throws {
+        self.init(model.encoder, try #require(model.head), loss: try CrossEntropy(smoothing: smoothing))
+    }
+
+    func logits(_ builder: NetworkBuilder, batch: Int) throws -> Value {
+        try head.outputs(Inputs.images(builder.graph, encoder.geometry, batch: batch), of: encoder, builder)
+    }
+
+    func loss(_ builder: NetworkBuilder, batch: Int) throws -> (loss: Value, logits: Value) {
+        let logits = try logits(builder, batch: batch)
+        return (try loss.loss(logits, labels: Inputs.labels(builder.graph, batch: batch), in: builder.graph), logits)
+    }
+}
+
+extension TrainingStep {
+    /// A step without labels.
+    init(_ slice: BatchSlice, seed: UInt64, step: Int, indices: UnsafeBufferPointer<Int64>) {
+        self.init(
+            slice: slice, seed: seed, step: step, indices: indices, labels: UnsafeBufferPointer(start: nil, count: 0))
+    }
+}

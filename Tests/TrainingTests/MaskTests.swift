@@ -10,7 +10,7 @@ import Testing
     }
 
     static func masks(_ pattern: MaskPattern, _ geometry: PatchGeometry, visible: Int, step: Int = 0, seed: UInt64 = 1) throws -> [[Bool]] {
-        let mask = try pattern.mask(geometry, visibleCount: visible, batch: 16, seed: seed, step: step)
+        let mask = try pattern.mask(geometry, visibleCount: visible, slice: BatchSlice(whole: 16), seed: seed, step: step)
         return (0..<16).map { mask.hidden(image: $0) }
     }
 
@@ -82,7 +82,7 @@ import Testing
         let program = try CPUProgram(graph, outputs: [loss], state: model.parameters.tensors, compute: Compute())
         let indices: [Int64] = [0, 1, 2, 3]
         let isReady = try indices.withUnsafeBufferPointer {
-            try objective.prepare(ObjectiveStep(batch: 4, seed: 3, step: 5, indices: $0), program)
+            try objective.prepare(TrainingStep(BatchSlice(whole: 4), seed: 3, step: 5, indices: $0), program)
         }
         #expect(isReady)
         func input(_ name: String) throws -> [Int32] {

@@ -83,7 +83,7 @@ import Testing
 
     /// Images, masks and whatever else a step's inputs hold.
     static func fill(_ program: any Program, _ name: String, _ stored: Stored) throws {
-        #expect(try program.write(reals: stored.values("images"), to: MaskedAutoencoder.imagesInput))
+        #expect(try program.write(reals: stored.values("images"), to: Inputs.imagesName))
         if name == "given" { #expect(try program.write(reals: stored.values("targets"), to: "targets")) }
         guard let jepa = try objective(name) as? IJEPA else {
             let bits = try stored.values("masks").map { UInt8($0) }
@@ -136,12 +136,12 @@ import Testing
         let loss = try objective.loss(model.builder(graph, training: true), batch: Self.batch)
         var settings = Optimizer.Settings()
         (settings.method, settings.momentum, settings.weightDecay) = (.sgd, 0, 0)
-        let optimizer = try Optimizer(graph, loss: loss, model: model, settings: settings, teacher: objective.averages)
+        let optimizer = try Optimizer(graph, loss: loss, model: model, objective: objective, settings: settings)
         let program = try CPUProgram(
             graph, outputs: [loss], state: model.parameters.tensors.merging(optimizer.moments) { first, _ in first }, compute: Compute())
         try Self.fill(program, name, stored)
         try program.write(0.1, to: .learningRate)
-        try program.write(objective.averageDecay(fraction: 0.3), to: .teacherDecay)
+        try program.write(objective.emaDecay(fraction: 0.3), to: .teacherDecay)
         try program.run()
         for key in stored.keys("averaged/") {
             let tensor = try #require(model.parameters[key])

@@ -126,16 +126,16 @@ import Testing
             #expect(Options(table)[option] == option.defaultValue)
         }
         try check(NetworkOptions.layerNormEps, [1e-6: "1e-6", 0.01: "0.01", 1: "1", 1e-12: "1e-12"])
-        try check(NetworkOptions.headDeviation, [nil: "auto", 0.02: "0.02", 1e20: "1e+20", 1e7: "10000000"])
+        try check(NetworkOptions.headStd, [nil: "auto", 0.02: "0.02", 1e20: "1e+20", 1e7: "10000000"])
         try check(NetworkOptions.pooling, [.mean: "mean", .cls: "cls"])
         try check(NetworkOptions.stem, [nil: "auto", .cifar: "cifar"])
         try check(ObjectiveOptions.normPixLoss, [true: "true", false: "false"])
-        try check(ObjectiveOptions.codebookSize, [2: "2", 65_536: "65536"])
+        try check(BEiT.codebookSize, [2: "2", 65_536: "65536"])
         try check(DataOptions.std, [nil: "auto", []: "", [0.5, 1e-5]: "0.5,1e-5"])
     }
 
     @Test func limitsInWords() {
-        #expect(NetworkOptions.headDeviation.definition.limits == ">= 0.0")
+        #expect(NetworkOptions.headStd.definition.limits == ">= 0.0")
         #expect(ObjectiveOptions.maskRatio.definition.limits == "[0.0, 1.0)")
         #expect(NetworkOptions.layerNormEps.definition.limits == "[1e-12, 1.0]")
         #expect(OptionType.number(.above(0, upTo: 1)).limits == "(0.0, 1.0]")

@@ -14,9 +14,9 @@ import Testing
 
     /// Fills images, masks and labels of a case.
     func fill(_ program: any Program, _ fixture: Fixture) throws {
-        #expect(try program.write(reals: fixture.values("images"), to: MaskedAutoencoder.imagesInput))
+        #expect(try program.write(reals: fixture.values("images"), to: Inputs.imagesName))
         if fixture.isClassifier {
-            #expect(try program.write(fixture.values("labels").map { Int32($0) }, to: Classification.labelsInput))
+            #expect(try program.write(fixture.values("labels").map { Int32($0) }, to: Inputs.labelsName))
         } else {
             try mask(fixture).fill(program)
         }

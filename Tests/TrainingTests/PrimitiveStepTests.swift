@@ -53,7 +53,7 @@ import Testing
             try objective.loss($0, batch: batch)
         } fill: { program in
             try indices.withUnsafeBufferPointer {
-                _ = try objective.prepare(ObjectiveStep(batch: batch, seed: 7, step: 0, indices: $0), program)
+                _ = try objective.prepare(TrainingStep(BatchSlice(whole: batch), seed: 7, step: 0, indices: $0), program)
             }
         }
     }
@@ -65,14 +65,15 @@ import Testing
         let encoder = try VisionTransformer(
             geometry: geometry, transformer: TransformerConfiguration(width: 16, depth: 2, heads: 2), epsilon: 1e-6)
         let decoder = try MaskedDecoder(TransformerConfiguration(width: 12, depth: 1, heads: 3))
-        let objective = MaskedAutoencoder(encoder, decoder: decoder, maskRatio: 0.75, normalizesTargets: true)
+        let objective = MaskedAutoencoder(encoder, decoder: decoder, normalizesTargets: true)
         try pretraining(Model(encoder: encoder, objective: objective, seed: 1), batch: 3, precision: precision, tolerance: tolerance)
     }
 
     @Test(arguments: precisions) func sparseMaskedModeling(_ precision: Precision, _ tolerance: Double) throws {
         let encoder = try ResidualNetwork(ResidualNetwork.sizes[0], stem: .imagenet, baseWidth: 4, channels: 3, height: 64, width: 64)
         let objective = try SparseMaskedModeling(
-            encoder, decoder: ConvolutionalDecoder(width: 32), maskRatio: 0.5, normalizesTargets: true)
+            encoder, decoder: ConvolutionalDecoder(width: 32), masks: MaskChoice(.random, ratio: 0.5, roundsToNearest: true),
+            normalizesTargets: true)
         try pretraining(Model(encoder: encoder, objective: objective, seed: 1), batch: 2, precision: precision, tolerance: tolerance)
     }
 
@@ -85,7 +86,7 @@ import Testing
         try check(model, settings: settings, precision: precision, tolerance: tolerance, batch: 2) {
             try classification.loss($0, batch: 2).loss
         } fill: { program in
-            try program.write([3, 1], to: Classification.labelsInput)
+            try program.write([3, 1], to: Inputs.labelsName)
         }
     }
 }

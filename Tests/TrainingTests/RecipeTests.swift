@@ -86,12 +86,12 @@ import Testing
         let graph = Graph()
         let batch = 2_000
         let options = try options([])
-        let model = try Model(encoder: options.encoder(), head: options.head(classes: 3), seed: 1)
+        let model = try Model(encoder: options.encoder(), head: ClassifierHead(classes: 3, pooling: .mean), seed: 1)
         let builder = model.builder(graph, training: true, dropPath: path)
         let images = graph.input("images", TensorType([batch, 3, 16, 16]))
-        let logits = try model.encoder.logits(images, #require(model.head), builder)
+        let logits = try #require(model.head).outputs(images, of: model.encoder, builder)
         let program = try CPUProgram(graph, outputs: [logits], state: model.parameters.tensors, compute: Compute())
-        try path.fill(program, seed: 1, step: 0)
+        try path.fill(program, slice: BatchSlice(whole: batch), seed: 1, step: 0)
         func factors(_ name: String) throws -> [Float]? { try program.withInput(name, as: Float.self) { Array($0) } }
         #expect(try factors("drop_path.0.0") == nil, "a rate of 0 costs nothing")
         for (block, kept) in [(1, 0.8), (2, 0.6)] {
@@ -102,7 +102,7 @@ import Testing
             }
         }
         let first = try #require(try factors("drop_path.2.0"))
-        try path.fill(program, seed: 1, step: 1)
+        try path.fill(program, slice: BatchSlice(whole: batch), seed: 1, step: 1)
         #expect(try factors("drop_path.2.0") != first, "each step draws anew")
         let dropped = try trainer(.pretrain, [("drop_path", "0.5")])
         let whole = try trainer(.pretrain, [])

@@ -29,8 +29,8 @@ import Testing
     }
 
     func fill(_ program: any Program, _ fixture: Fixture) throws {
-        #expect(try program.write(reals: fixture.values("images"), to: MaskedAutoencoder.imagesInput))
-        try program.write(fixture.values("labels").map { Int32($0) }, to: Classification.labelsInput)
+        #expect(try program.write(reals: fixture.values("images"), to: Inputs.imagesName))
+        try program.write(fixture.values("labels").map { Int32($0) }, to: Inputs.labelsName)
     }
 
     func check(_ name: String, precision: Precision, tolerance: Double) throws {
@@ -42,8 +42,8 @@ import Testing
         let inference = Graph()
         let builder = model.builder(inference)
         let scores = try Classification(model).logits(builder, batch: batch)
-        let images = MaskedAutoencoder.images(inference, model.encoder.geometry, batch: batch)
-        let stage = try model.encoder.features(images, layer: 2, head: model.head, builder)
+        let images = Inputs.images(inference, model.encoder.geometry, batch: batch)
+        let stage = try model.encoder.features(images, layer: 2, pooling: model.head?.featurePooling, builder)
         let shape = model.encoder.featureShape(layer: 2)
         #expect(inference.shape(of: stage) == [batch, shape.tokens, shape.width])
         let weights = try model.parameters.copies(precision: precision)
@@ -137,7 +137,7 @@ import Testing
     @Test func layersAndLimits() throws {
         let encoder = try ResidualNetwork(size("resnet50"), stem: .imagenet, channels: 3, height: 224, width: 224)
         #expect(encoder.featureWidth == 2048)
-        #expect(encoder.featureShape(layer: 0) == (49, 2048))
+        #expect(encoder.featureShape(layer: nil) == (49, 2048))
         #expect(encoder.featureShape(layer: 1) == (3136, 256))
         #expect(["conv1.weight", "layer1.0.bn1.bias", "layer4.2.conv3.weight", "fc.bias"].map(encoder.layer(of:)) == [0, 1, 4, 5])
         let width = #expect(throws: MRPError.self) {

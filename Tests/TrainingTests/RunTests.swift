@@ -66,23 +66,26 @@ import Testing
 
     @Test func aMeasurementThatWasCancelledIsMadeUpFor() throws {
         let run = try start(.finetune, options([("validate_epochs", "0.25")]))
-        var flag: Int32 = 0
+        // Memory, not a variable: the flag is set while the call that reads it runs.
+        let memory = try Memory(bytes: 4, zeroed: true, for: "a flag")
+        defer { withExtendedLifetime(memory) {} }
+        let flag = memory.typed(Int32.self)
         var calls = 0
         // The flag is set while the held-out images are measured: the step counts, the measurement does not.
         while calls < 10_000 {
             calls += 1
             let before = run.progress.step
-            let outcome = try run.step(cancel: &flag) {
-                if run.progress.step > before { flag = 1 }
+            let outcome = try run.step(cancel: flag.baseAddress) {
+                if run.progress.step > before { flag[0] = 1 }
             }
             if run.progress.step > before, outcome == .cancelled { break }
-            flag = 0
+            flag[0] = 0
             if outcome == .finished { break }
         }
-        flag = 0
+        flag[0] = 0
         let step = run.progress.step
         if run.progress.value("top1") == nil {
-            #expect(try run.step(cancel: &flag) == .stepped)
+            #expect(try run.step(cancel: flag.baseAddress) == .stepped)
             #expect(run.progress.step == step)
         }
         #expect(run.progress.value("top1") != nil)

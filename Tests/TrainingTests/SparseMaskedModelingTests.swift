@@ -19,7 +19,8 @@ import Testing
         let count = Double(encoder.geometry.count)
         let objective = try SparseMaskedModeling(
             encoder, decoder: ConvolutionalDecoder(width: fixture.integer("decoder_width")),
-            maskRatio: (count - fixture.number("visible")) / count, normalizesTargets: fixture.flag("norm_pix_loss"),
+            masks: MaskChoice(.random, ratio: (count - fixture.number("visible")) / count, roundsToNearest: true),
+            normalizesTargets: fixture.flag("norm_pix_loss"),
             hiddenCells: #require(HiddenCells(rawValue: fixture.text("hidden_cells"))))
         #expect(try objective.visibleCount() == fixture.integer("visible"))
         let model = try Model(encoder: encoder, objective: objective, seed: 1)
@@ -34,7 +35,7 @@ import Testing
     }
 
     func fill(_ program: any Program, _ fixture: Fixture) throws {
-        #expect(try program.write(reals: fixture.values("images"), to: MaskedAutoencoder.imagesInput))
+        #expect(try program.write(reals: fixture.values("images"), to: Inputs.imagesName))
         for (key, input) in [("visible", PatchMask.visibleInput), ("hidden", PatchMask.hiddenInput)] {
             try program.write(fixture.values(key).map { Int32($0) }, to: input)
         }

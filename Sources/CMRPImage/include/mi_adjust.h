@@ -17,7 +17,7 @@ void mi_table_equalize(const int64_t *counts, uint8_t *table);     /* ImageOps.e
 /* Image.blend of a constant and the value: constant + factor (v - constant), cut off to 0 ... 255. */
 void mi_table_blend(int32_t constant, float factor, uint8_t *table);
 
-/* The mean luma (the value itself with one channel), rounded: what ImageEnhance.Contrast moves away from. 1 or 3 channels. */
+/* The mean luma (the value itself with one channel), rounded: the gray of ImageEnhance.Contrast. 1 or 3 channels. */
 int32_t mi_mean_gray(const mi_image *in);
 
 /* ImageEnhance.Color: 3 channels; factor 0 gray, 1 unchanged. In place is allowed. */

@@ -1,7 +1,7 @@
 /* The numeric kernels behind one table of function pointers, so that a caller chooses precision and instruction set once.
  *
  * mk_kernels_float32(isa): the fast float32 kernels.   mk_kernels_reference_float32 / _float64(): the same functions as plain
- * loops (reference/reference_kernels.inc), which the fast ones are tested against and which gradient checks run in float64.
+ * loops (reference/reference_kernels.h), which the fast ones are tested against and which gradient checks run in float64.
  *
  * Conventions: matrices are row-major; `real` pointers are float or double by table; every result is the same bit for bit
  * whatever the number of threads (tasks are cut by shape, reductions add in a fixed order); NaN and Inf pass through; sizes are
@@ -53,16 +53,23 @@ typedef struct mk_gemm {
     int32_t relu;
 } mk_gemm;
 
-/* Multi-head self-attention on a fused qkv: rows of qkv are (3, heads, head_dim), as a linear layer with rows q, k, v makes them.
- * out[b,t,h,:] = sum_s softmax_s(scale q[b,t,h] . k[b,s,h]) v[b,s,h],  scale = 1/sqrt(head_dim).
- * The full score matrix of the batch is never stored; log_sum_exp (of the scaled scores) is what the backward pass needs. */
+/* Multi-head attention (Vaswani et al. 2017): with scale = 1 / sqrt(head_dim),
+ *   out[b,t,h,:] = sum_s p[b,h,t,s] v[b,s,h,:],   p[b,h,t,:] = softmax over s of scale q[b,t,h,:] . k[b,s,h,:].
+ * A stride is the distance from a token to the next, in elements; an image follows the one before it after all its tokens. So a linear
+ * layer's fused rows (q, k, v), each of D = heads x head_dim, are q = qkv, k = qkv + D, v = qkv + 2 D with three strides of 3 D.
+ * The full score matrix of the batch is never stored; log_sum_exp (of the scaled scores) is what the backward pass needs.
+ * With lengths, image b attends to its first lengths[b] keys only (limited to 0 ... keys): the others are not read, cost nothing and get
+ * gradients of 0. Where no key is left, out is 0 and log_sum_exp is -infinity. */
 typedef struct mk_attention {
-    int64_t batch, tokens, heads, head_dim;
-    const void *qkv;          /* batch x tokens x 3 x heads x head_dim */
-    void *out;                /* batch x tokens x heads x head_dim; read by the backward pass */
-    void *log_sum_exp;        /* batch x heads x tokens; NULL in inference */
-    const void *out_gradient; /* backward only: like out */
-    void *qkv_gradient;       /* backward only: like qkv, overwritten */
+    int64_t batch, queries, keys, heads, head_dim;
+    const void *q;     /* batch x queries x heads x head_dim */
+    const void *k, *v; /* batch x keys x heads x head_dim */
+    int64_t q_stride, k_stride, v_stride;
+    const int32_t *lengths;                     /* batch, or NULL */
+    void *out;                                  /* batch x queries x heads x head_dim, without gaps; read by the backward pass */
+    void *log_sum_exp;                          /* batch x heads x queries; NULL in inference */
+    const void *out_gradient;                   /* backward only: like out */
+    void *q_gradient, *k_gradient, *v_gradient; /* backward only: like q, k, v with the same strides; overwritten */
 } mk_attention;
 
 /* y[b,i,:] = A + P:  A = x[b, ids[b,i], :] when 0 <= ids[b,i] < rows_in, else fill[:] (zeros when fill is NULL);
@@ -104,9 +111,9 @@ typedef struct mk_patches {
     void *patches; /* batch x rows_out x (patch_height patch_width channels); written by extract, read by scatter */
 } mk_patches;
 
-/* Which positions of an image tensor are there. Images are channels last: batch x height x width positions, one row of channels each.
+/* The visible positions of an image tensor. Images are channels last: batch x height x width positions, one row of channels each.
  * A whole tensor has count = batch height width rows in the order of positions, and NULL twice. A tensor of visible positions only
- * has `count` rows; positions[row] = (image height + y) width + x, ascending, and rows[position] = row, or -1 where nothing is: such
+ * has `count` rows; positions[row] = (image height + y) width + x, ascending, and rows[position] = row, or -1 where it is masked: such
  * positions count as zeros in a convolution and not at all in a maximum. */
 typedef struct mk_places {
     int64_t count;
@@ -173,9 +180,9 @@ typedef struct mk_image_norm {
     int64_t batch, rows, width, groups; /* groups: group norm only */
     const void *x, *gamma, *beta;
     double epsilon;
-    void *y;                        /* may be x */
-    void *mean, *inverse_deviation; /* group norm: batch x groups, written by forward and read by backward */
-    void *norms;                    /* response norm: G, batch x width, likewise */
+    void *y;           /* may be x */
+    void *mean, *rstd; /* group norm: batch x groups, written by forward and read by backward */
+    void *norms;       /* response norm: G, batch x width, likewise */
     const void *y_gradient;
     void *x_gradient; /* may be y_gradient */
     void *gamma_gradient, *beta_gradient;
@@ -238,14 +245,14 @@ typedef struct mk_kernels {
     void (*MK_NONNULL attention_forward)(mk_pool *, const mk_attention *);
     void (*MK_NONNULL attention_backward)(mk_pool *, const mk_attention *);
 
-    /* y = (x - mean) / sqrt(var + epsilon) * gamma + beta per row, biased variance; saves mean and 1/sqrt(var + epsilon) unless
+    /* y = (x - mean) / sqrt(var + epsilon) * gamma + beta per row, biased variance; saves mean and rstd = 1/sqrt(var + epsilon) unless
      * NULL (inference). */
     void (*MK_NONNULL layer_norm_forward)(mk_pool *, int64_t rows, int64_t width, const void *x, const void *gamma, const void *beta,
-                                          double epsilon, void *y, void *mean, void *inverse_deviation);
+                                          double epsilon, void *y, void *mean, void *rstd);
     /* dx (+ addend, when not NULL; it may be dx itself), dgamma, dbeta (overwritten). */
     mk_scratch (*MK_NONNULL layer_norm_scratch)(int64_t rows, int64_t width);
     void (*MK_NONNULL layer_norm_backward)(mk_pool *, int64_t rows, int64_t width, const void *x, const void *gamma, const void *mean,
-                                           const void *inverse_deviation, const void *y_gradient, const void *addend, void *x_gradient,
+                                           const void *rstd, const void *y_gradient, const void *addend, void *x_gradient,
                                            void *gamma_gradient, void *beta_gradient);
 
     /* out[column] = sum over rows. */

@@ -3,7 +3,7 @@ import CMRPKernels
 /// y = activation((x - mean) / sqrt(variance + epsilon) gamma + beta + residual) per channel (Ioffe & Szegedy 2015), the biased variance.
 ///
 /// Inputs: x [..., C], gamma [C], beta [C], residual (x's shape)?, and, when the statistics are frozen, mean [C] and variance [C].
-/// Outputs: y, mean [C], variance [C]: those of this batch, over all rows of x; with frozen statistics y only.
+/// Outputs: y; unless frozen also mean [C] and variance [C] of this batch, over all rows of x.
 public struct BatchNorm: Operation {
     let epsilon: Double
     let activation: Activation

@@ -2,16 +2,16 @@ import CMRPKernels
 
 /// Convolution in two dimensions (cross-correlation, as in torch.nn.Conv2d) on channels-last images.
 ///
-/// Inputs: x [B, H W, C], weight [O, C / groups, kernel height, kernel width], bias [O]?, addend (the output's shape)?, when only some
-/// positions are there, the places of input and output (`VisiblePlaces`), and scale [O]?, which multiplies the sum before bias and addend
-/// join it. Output: [B, H' W', O], or [B, K', O] of visible positions. What is not there counts as zero and costs no time.
+/// Inputs: x [B, H W, C], weight [O, C / groups, kernel height, kernel width], bias [O]?, addend (the output's shape)?, the places of input
+/// and output (`VisiblePlaces`)? for tensors of visible positions, and scale [O]?, a factor of the sum before bias and addend.
+/// Output: [B, H' W', O], or [B, K', O] of visible positions. Hidden positions count as zero and cost no time.
 ///
-/// Scale and activation are what a frozen norm becomes (`Graph.frozenBatchNorm`); with either it has no gradient.
+/// Scale and activation come from a frozen norm (`Graph.frozenBatchNorm`); with either it has no gradient.
 public struct Convolution: Operation {
     public let rows: Window
     public let columns: Window
     public let groups: Int
-    /// Of the sum of all.
+    /// Applied last, after bias and addend.
     public let activation: BatchNorm.Activation
 
     enum Input {
@@ -118,7 +118,7 @@ public struct Convolution: Operation {
     }
 }
 
-/// Inputs: dy, then weight (for dx) or x (for dweight), nothing, addend of dx?, places. Output: dx (+ addend) or dweight.
+/// Inputs: dy, then weight (for dx) or x (for dweight), nil, addend of dx?, places. Output: dx (+ addend) or dweight.
 struct ConvolutionGradient: Operation {
     enum Wanted {
         case input(TensorType)

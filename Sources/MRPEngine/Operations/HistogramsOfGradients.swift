@@ -4,7 +4,7 @@ import CMRPKernels
 /// blocks of one cell and `block_norm="L2"`: the target of MaskFeat. Images [B, C, H, W] -> [B, L, cells C bins]. No gradient.
 public struct HistogramsOfGradients: Operation {
     public let geometry: PatchGeometry
-    /// Cells of a patch: as many as leave cells of at most 8 x 8 pixels.
+    /// Rows of cells of a patch; the fewest whose cells have at most 8 pixels a side.
     public let cellRows: Int
     public let cellColumns: Int
     public let bins: Int

@@ -1,7 +1,9 @@
 import CMRPKernels
 
-/// Normalisation of each image by itself, channels last: inputs x [B, T, C], gamma [C], beta [C]; output y and what the gradient needs.
-/// The rows of an image may be visible positions only.
+/// Normalisation of each image by itself, channels last. The rows of an image may be visible positions only.
+///
+/// Inputs: x [B, T, C], gamma [C], beta [C]. Outputs: y; for the gradient mean and rstd = 1 / sqrt(variance + epsilon) [B, groups], or the
+/// norms G [B, C].
 public struct ImageNorm: Operation {
     public enum Kind: Equatable, Sendable {
         /// y = (x - mean) / sqrt(variance + epsilon) gamma + beta over the rows and the channels of a group (Wu & He 2018).
@@ -51,13 +53,13 @@ public struct ImageNorm: Operation {
         return problem
     }
 
-    /// `first`, `second`: what the forward pass keeps.
+    /// `first`, `second`: outputs of the forward pass beside y.
     func keep(_ problem: inout mk_image_norm, _ first: UnsafeMutableRawPointer?, _ second: UnsafeMutableRawPointer?) {
         if kind == .response {
             problem.norms = first
         } else {
             problem.mean = first
-            problem.inverse_deviation = second
+            problem.rstd = second
         }
     }
 
@@ -80,7 +82,7 @@ public struct ImageNorm: Operation {
     }
 }
 
-/// Inputs: x, gamma, dy, what the forward pass kept. Outputs: dx, dgamma, dbeta.
+/// Inputs: x, gamma, dy, the outputs of the forward pass beside y. Outputs: dx, dgamma, dbeta.
 struct ImageNormGradient: Operation {
     let norm: ImageNorm
 

@@ -2,7 +2,7 @@ import CMRPKernels
 
 /// y = (x - mean) / sqrt(variance + epsilon) * gamma + beta over the last dimension, biased variance (Ba, Kiros & Hinton 2016).
 ///
-/// Inputs: x [..., D], gamma [D], beta [D]. Outputs: y, mean [rows], 1/sqrt(variance + epsilon) [rows].
+/// Inputs: x [..., D], gamma [D], beta [D]. Outputs: y, mean [rows], rstd = 1 / sqrt(variance + epsilon) [rows].
 public struct LayerNorm: Operation {
     let epsilon: Double
 
@@ -27,12 +27,12 @@ public struct LayerNorm: Operation {
         let (rows, width) = (Int64(call.type(0).rows), Int64(call.type(0).width))
         let (pool, run, epsilon) = (call.pool, call.kernels.layer_norm_forward, self.epsilon)
         let (x, gamma, beta) = (call.input(0), call.input(1), call.input(2))
-        let (y, mean, deviation) = (call.outputs[0], call.outputs[1], call.outputs[2])
-        return Kernel { run(pool, rows, width, x, gamma, beta, epsilon, y, mean, deviation) }
+        let (y, mean, rstd) = (call.outputs[0], call.outputs[1], call.outputs[2])
+        return Kernel { run(pool, rows, width, x, gamma, beta, epsilon, y, mean, rstd) }
     }
 }
 
-/// Inputs: x, gamma, mean, 1/deviation, dy, addend?. Outputs: dx (+ addend), dgamma, dbeta.
+/// Inputs: x, gamma, mean, rstd, dy, addend?. Outputs: dx (+ addend), dgamma, dbeta.
 struct LayerNormGradient: Operation {
     static let addend = 5
 
@@ -48,10 +48,10 @@ struct LayerNormGradient: Operation {
     func kernel(_ call: KernelCall) -> Kernel {
         let (rows, width) = (Int64(call.type(0).rows), Int64(call.type(0).width))
         let (pool, run, inputs, outputs) = (call.pool, call.kernels.layer_norm_backward, call.inputs, call.outputs)
-        let (x, gamma, mean, deviation, dy) = (inputs[0], inputs[1], inputs[2], inputs[3], inputs[4])
+        let (x, gamma, mean, rstd, dy) = (inputs[0], inputs[1], inputs[2], inputs[3], inputs[4])
         let (addend, dx, dgamma, dbeta) = (call.input(Self.addend), outputs[0], outputs[1], outputs[2])
         return Kernel(scratch: call.kernels.layer_norm_scratch(rows, width)) {
-            run(pool, rows, width, x, gamma, mean, deviation, dy, addend, dx, dgamma, dbeta)
+            run(pool, rows, width, x, gamma, mean, rstd, dy, addend, dx, dgamma, dbeta)
         }
     }
 }

@@ -1,6 +1,6 @@
 import CMRPKernels
 
-/// C = epilogue(op(A) op(B)), the general matrix product with what follows it fused: bias, exact GELU, residual.
+/// C = epilogue(op(A) op(B)), the general matrix product with a fused epilogue: bias, exact GELU, residual.
 ///
 /// Inputs: A (any leading dimensions are rows), B (a matrix), bias [n]?, residual (C's shape)?, pre-activation (C's shape)?.
 /// Outputs: C; with `.gelu` also the pre-activation v = op(A) op(B) + bias, which the gradient needs.

@@ -3,8 +3,8 @@ import CMRPKernels
 /// The maximum or the average over windows of channels-last images (torch.nn.MaxPool2d, AvgPool2d; an average divides by the window's
 /// whole area). The mean over an image is `MeanTokens`.
 ///
-/// Inputs: x [B, H W, C], then the places of input and output when only some positions are there: a maximum skips what is not.
-/// Outputs: y [B, H' W', C], or [B, K', C]; of a maximum also the rows that it came from (int32, y's shape).
+/// Inputs: x [B, H W, C], then the places of input and output (`VisiblePlaces`) for tensors of visible positions: a maximum skips hidden ones.
+/// Outputs: y [B, H' W', C], or [B, K', C]; of a maximum also the row of x of each (int32, y's shape).
 public struct Pool: Operation {
     public enum Kind: Sendable { case maximum, average }
 

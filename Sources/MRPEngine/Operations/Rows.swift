@@ -1,7 +1,7 @@
 import CMRPKernels
 
 /// y = (x - mean) / sqrt(variance + epsilon) per row, unbiased variance: the target of `norm_pix_loss` (He et al. 2021, which
-/// uses epsilon 1e-6). It is a target, so it has no gradient.
+/// uses epsilon 1e-6). No gradient: it makes targets.
 public struct StandardizeRows: Operation {
     let epsilon: Double
 

@@ -1,8 +1,9 @@
 import CMRPKernels
 
-/// Transposed convolution in two dimensions (torch.nn.ConvTranspose2d) on channels-last images: the map that the gradient of a
-/// convolution to its input is. `rows` and `columns` are the windows of that convolution, which leads from the large image (this one's
-/// output) to the small one (its input): a kernel of 4 with stride 2 and padding 1 doubles the size.
+/// Transposed convolution in two dimensions (torch.nn.ConvTranspose2d) on channels-last images: the input gradient of a convolution.
+///
+/// `rows` and `columns` are the windows of that convolution, from the large image (the output here) to the small one (the input here): a
+/// kernel of 4 with stride 2 and padding 1 doubles the size.
 ///
 /// Inputs: x [B, H' W', C], weight [C, O / groups, kernel height, kernel width], bias [O]?, addend (the output's shape)?.
 /// Output: [B, H W, O].

@@ -13,7 +13,7 @@ public struct AdamW: Operation {
         public var weightDecay = 0.05
         /// Multiplies the learning rate (layer-wise decay).
         public var rateScale = 1.0
-        /// Scales the whole step by |parameter| / |update|.
+        /// LAMB: scales the whole step by |parameter| / |update|.
         public var layerWise = false
 
         public init(

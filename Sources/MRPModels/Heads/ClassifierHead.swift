@@ -20,8 +20,6 @@ public struct ClassifierHead: Head, Equatable {
         self.std = std
     }
 
-    public var classifier: ClassifierHead? { self }
-
     public var featurePooling: Pooling? { pooling }
 
     public var settings: [(key: String, value: JSON)] {

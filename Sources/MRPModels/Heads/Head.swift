@@ -14,9 +14,6 @@ public protocol Head: Sendable {
     /// Everything about it that a file has to say, beside `name`.
     var settings: [(key: String, value: JSON)] { get }
 
-    /// Itself, where it is a linear classifier on pooled features.
-    var classifier: ClassifierHead? { get }
-
     /// Parameters beside the encoder's; throws when the encoder does not give what the head reads.
     func parameters(on encoder: any ImageEncoder) throws -> [ParameterSpecification]
 
@@ -27,7 +24,6 @@ public protocol Head: Sendable {
 extension Head {
     public var name: String { Self.name }
     public var featurePooling: Pooling? { nil }
-    public var classifier: ClassifierHead? { nil }
 
     /// Whether both have the same parameters and outputs.
     public func isSame(as other: any Head) -> Bool {

@@ -9,7 +9,7 @@ extension VisionTransformer {
         var members: [(key: String, value: JSON)] = [("model_type", .string(isPlain ? "vit" : "vit_mae"))]
         if let architectures = described.first(where: { $0.key == "architectures" }) {
             members.append(architectures)
-        } else if head?.classifier?.pooling == .cls {
+        } else if head?.featurePooling == .cls {
             // The only pooling of transformers' classifier.
             members.append(("architectures", .array([.string("ViTForImageClassification")])))
         }

@@ -65,7 +65,7 @@ extension VisionTransformer {
             contains: { ["norm.weight", "norm.bias"].contains($0) })
         let bias = OptionalWeights(
             note: "the file has no bias of query, key and value: it is zero", contains: { $0.hasSuffix("attn.qkv.bias") })
-        return head?.classifier?.pooling == .mean ? [norm, bias] : [bias]
+        return head?.featurePooling == .mean ? [norm, bias] : [bias]
     }
 
     public func remarks(on parameters: Parameters) -> [String] {

@@ -11,9 +11,12 @@ public struct CrossEntropy: ClassificationLoss {
     }
 
     public static let labelSmoothing = Option(
-        "label_smoothing", .number(0..<1), default: 0.1, section: .objective, "Weight of the uniform distribution in the classification target.")
+        "label_smoothing", .number(0..<1), default: 0.1, section: .objective,
+        "Weight of the uniform distribution in the classification target.")
 
-    public static let descriptor = LossDescriptor("cross_entropy", source: "label_smoothing: Szegedy et al. 2016", options: [labelSmoothing]) {
+    public static let descriptor = LossDescriptor(
+        "cross_entropy", source: "label_smoothing: Szegedy et al. 2016", options: [labelSmoothing]
+    ) {
         try CrossEntropy(smoothing: $0.options[labelSmoothing])
     }
 

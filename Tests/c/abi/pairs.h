@@ -1,4 +1,4 @@
-/* What the programs share that provoke each status which the header documents for a function: a folder, images, models, and the functions
+/* Shared by the programs that provoke each status which the header documents for a function: a folder, images, models, and the functions
  * that take a model, images and options. */
 #ifndef PAIRS_H
 #define PAIRS_H

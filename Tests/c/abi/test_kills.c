@@ -17,7 +17,7 @@ enum { STEPS = 24 };
 static char root[] = "/tmp/mrp-kills-XXXXXX";
 static char folder[64], saved[64];
 
-/* What the processes share. */
+/* Memory that the processes share. */
 static struct {
     uint64_t digests[STEPS + 1]; /* of the weights after each step of the undisturbed run */
     int32_t on_disk;             /* the last step whose checkpoint is known to be on the disk */
