@@ -30,7 +30,7 @@ public enum OnnxExport {
             return (graph, [("features", try inference.features(builder, batch: batch))])
         }
         let outputs = try inference.outputs(of: head, builder, batch: batch)
-        guard head.classifier != nil else { return (graph, [("outputs", outputs)]) }
+        guard head.isClassifier else { return (graph, [("outputs", outputs)]) }
         return (graph, [("logits", outputs), ("probabilities", try graph.apply(SoftmaxRows(), [outputs])[0])])
     }
 

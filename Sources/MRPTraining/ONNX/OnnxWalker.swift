@@ -25,7 +25,9 @@ struct OnnxWalker {
     private var sources: [String: (name: String, shape: [Int])] = [:]
     private var images = ""
 
-    init(_ program: PrimitiveProgram, shapes: [[Int]], _ model: Model) { (self.program, self.shapes, self.model) = (program, shapes, model) }
+    init(_ program: PrimitiveProgram, shapes: [[Int]], _ model: Model) {
+        (self.program, self.shapes, self.model) = (program, shapes, model)
+    }
 
     mutating func walk() throws {
         for argument in program.arguments { forms[argument.value] = Form(rows: (try input(argument), shapes[argument.value])) }
@@ -110,7 +112,7 @@ struct OnnxWalker {
 
     /// An elementwise node, channels-first if an operand is and the others can be.
     mutating func elementwise(_ operation: String, _ operands: [Int], _ attributes: [(String, OnnxGraph.Attribute)] = []) throws -> Form {
-        if let shape = operands.lazy.compactMap({ forms[$0]?.image?.shape }).first {
+        if let shape = operands.compactMap({ forms[$0]?.image?.shape }).first {
             let names = try operands.compactMap { try channelsFirst($0, shape) }
             if names.count == operands.count { return Form(image: (graph.apply(operation, names, attributes), shape)) }
         }
