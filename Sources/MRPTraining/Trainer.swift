@@ -88,7 +88,7 @@ public final class Trainer {
     /// Throws when the run has no use for targets of the caller's.
     public func checkTakesTargets() throws {
         guard objective.takesTargets else {
-            throw MRPError(.state, "targets belong to objective given, this run is made for \(objective.objectiveName)")
+            throw MRPError(.state, "targets belong to objective given, this run has \(objective.objectiveName)")
         }
     }
 

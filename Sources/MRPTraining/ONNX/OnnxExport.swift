@@ -27,7 +27,10 @@ public enum OnnxExport {
         let (graph, inference) = (Graph(), Inference(model, options))
         let builder = model.builder(graph)
         guard let head = model.head, options[FileOptions.classifier] != .new else {
-            return (graph, [("features", try inference.features(builder, batch: batch))])
+            let features = try inference.features(builder, batch: batch)
+            guard options[FeatureOptions.features] == .cls else { return (graph, [("features", features)]) }
+            // One row for each image: its dimension goes.
+            return (graph, [("features", try graph.apply(MeanTokens(first: 0), [features])[0])])
         }
         let outputs = try inference.outputs(of: head, builder, batch: batch)
         guard head.isClassifier else { return (graph, [("outputs", outputs)]) }
