@@ -29,6 +29,8 @@ public final class Graph {
     /// Declarations of the inputs, in the order of making.
     public private(set) var inputs: [GraphInput] = []
     private var boundByName: [String: Value] = [:]
+    /// Names that were declared with two types.
+    private var conflicts: [String] = []
     private var inputByName: [String: Value] = [:]
     /// Nodes whose values may be computed again for the gradients instead of being kept.
     private(set) var segments: [Range<Int>] = []

@@ -88,6 +88,7 @@ private let registered: Bool = {
         try ModelFile.save(model, to: folder.file("model.safetensors"), options)
         let loaded = try ModelFile.load(folder.file("model.safetensors"))
         #expect(weights(loaded) == weights(model) && loaded.head?.classes == 3)
+        try OnnxExport.write(loaded, to: folder.file("model.onnx"), options)
         #expect(throws: MRPError.self) { try train(model, self.options(("loss", "double_cross_entropy"), ("mixup", "1")), .finetune) }
     }
 
@@ -100,6 +101,7 @@ private let registered: Bool = {
         try ModelFile.save(model, to: folder.file("model.safetensors"), options)
         let loaded = try ModelFile.load(folder.file("model.safetensors"))
         #expect(loaded.head?.name == "class_number" && weights(loaded) == weights(model))
+        try OnnxExport.write(loaded, to: folder.file("model.onnx"), options)
     }
 
     @Test func samplerDecidesTheOrder() throws {
