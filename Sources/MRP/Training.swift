@@ -12,7 +12,7 @@ import MRPModels
 import MRPOptions
 import MRPTraining
 
-/// What a run tells of itself.
+/// Progress of a run, of training or of the laboratory.
 protocol ReadableProgress {
     var phase: String { get }
     var fraction: Double { get }
@@ -21,7 +21,7 @@ protocol ReadableProgress {
 
 extension TrainingProgress: ReadableProgress {}
 
-/// What a callback or a caller reads of a run.
+/// Handle by which a callback or a caller reads the progress.
 final class ProgressHandle: Handle {
     override class var kind: String { "progress" }
     var progress: any ReadableProgress

@@ -47,6 +47,32 @@ public func mrp_encode(
     }
 }
 
+/// Computes attention maps: softmax(q k^T / sqrt(d)) of a block of a vision transformer (Vaswani et al. 2017), for each image and head how
+/// much each token (row) looks at each token (column).
+///
+/// - Parameters:
+///   - dataset: the images.
+///   - options: "layer" (0: the last block; 1, 2, ...: that one); NULL for the defaults.
+///   - attention: receives count x heads x tokens x tokens numbers, the class token first; each row adds up to 1. mrp_model_describe lists
+///     heads and tokens of each layer under "attention".
+///   - capacity: elements in `attention`.
+/// - Returns: MRP_CANCELLED when mrp_cancel stopped it.
+/// - Errors: MRP_ERR_ARGUMENT (NULL, capacity, images that do not fit the model, no such layer, an encoder without attention), MRP_ERR_IO,
+///   MRP_ERR_FORMAT, MRP_ERR_MEMORY, MRP_ERR_UNSUPPORTED, MRP_ERR_HANDLE, MRP_ERR_BUSY.
+///
+/// Since 0.1.
+@_cdecl("mrp_attention")
+public func mrp_attention(
+    _ model: UnsafeMutablePointer<mrp_model>?, _ dataset: UnsafePointer<mrp_dataset>?, _ options: UnsafePointer<mrp_config>?,
+    _ attention: UnsafeMutablePointer<Float>?, _ capacity: Int64
+) -> mrp_status {
+    infer(model, dataset, options) { inference, handle in
+        let (heads, tokens) = try inference.attentionShape()
+        let needed = try checkedProduct([handle.dataset.count, heads, tokens, tokens], bytesEach: 4)
+        return try inference.attention(handle.dataset, into: output(attention, capacity: capacity, needed: needed, "attention"))
+    }
+}
+
 /// Computes class probabilities of a fine-tuned model.
 ///
 /// - Parameters:

@@ -44,6 +44,12 @@ public protocol ImageEncoder: StoredEncoder {
     /// Outputs of the layers 1 ... depth, [B, tokens, width] each, before a norm that follows the last.
     func layers(_ images: Value, _ builder: NetworkBuilder) throws -> [Value]
 
+    /// Heads and tokens of a layer's self-attention, 1 ... depth; nil: it has none.
+    func attentionShape(layer: Int) -> (heads: Int, tokens: Int)?
+
+    /// A layer's self-attention, softmax(q k^T / sqrt(d)), [B, heads, tokens, tokens].
+    func attention(_ images: Value, layer: Int, _ builder: NetworkBuilder) throws -> Value
+
     /// A layer's output with one token for each patch of the masks, after the class token where there is one.
     func patchTokens(_ features: Value, _ builder: NetworkBuilder) throws -> Value
 
@@ -56,8 +62,13 @@ extension ImageEncoder {
     public var droppableBlocks: Int { 0 }
     public var tokenEncoder: (any TokenEncoder)? { nil }
     public var convolutionalEncoder: (any ConvolutionalEncoder)? { nil }
+    public func attentionShape(layer: Int) -> (heads: Int, tokens: Int)? { nil }
     public func patchTokens(_ features: Value, _ builder: NetworkBuilder) throws -> Value { features }
     public func checkMaskable() throws {}
+
+    public func attention(_ images: Value, layer: Int, _ builder: NetworkBuilder) throws -> Value {
+        throw MRPError(.unsupported, "a \(family.name) has no attention")
+    }
 
     /// Mean over the tokens of a layer's output without the class token, [B, width].
     public func pooled(_ features: Value, _ builder: NetworkBuilder) throws -> Value {

@@ -23,7 +23,7 @@ enum Checkpoint {
         var epochLosses = (sum: 0.0, count: 0)
         /// What the step showed: loss, learning rate, spread of the features.
         var values: [String: Double] = [:]
-        /// What belongs to the run beyond its steps: measurements, a lowered learning rate.
+        /// State of the run beyond its steps: measurements, a lowered learning rate.
         var run: JSON?
     }
 

@@ -55,7 +55,7 @@ public enum FileSystem {
         try synchronizeFolder(of: path)
     }
 
-    /// How the temporary files end that a killed process may leave behind.
+    /// Suffix of the temporary files that a killed process may leave behind.
     static let temporarySuffix = ".tmp"
 
     /// A new file beside `path`, under a name that no other thread or process uses.

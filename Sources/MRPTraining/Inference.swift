@@ -48,20 +48,50 @@ public struct Inference {
     ///
     /// `view`: the images as fine-tuning augments them in this epoch; nil: as evaluation takes them.
     public func encode(_ dataset: ImageDataset, view: Int? = nil, into output: UnsafeMutableBufferPointer<Float>) throws -> Bool {
-        let layer = options[FeatureOptions.layer]
-        let kind = options[FeatureOptions.features]
         let count = try featureCount()
-        return try run(dataset, view: view) { builder, batch in
-            let images = Inputs.images(builder.graph, model.encoder.geometry, batch: batch)
-            let tokens = try model.encoder.features(
-                images, layer: layer == 0 ? nil : layer, pooling: model.head?.featurePooling, builder)
-            switch kind {
-            case .mean: return try model.encoder.pooled(tokens, builder)
-            case .cls: return try builder.gather(tokens, ids: builder.graph.constant(indices: [0]))
-            case .tokens: return tokens
-            }
+        return try run(dataset, view: view) {
+            try features($0, batch: $1)
         } collect: { features, batch, first in
             guard let source = features.baseAddress else { return }
+            output.baseAddress.map { ($0 + first * count).update(from: source, count: batch.count * count) }
+        }
+    }
+
+    /// The features that the options ask for, appended to the graph. Errors: `.argument` when the encoder has none such.
+    func features(_ builder: NetworkBuilder, batch: Int) throws -> Value {
+        _ = try featureCount()
+        let layer = options[FeatureOptions.layer]
+        let images = Inputs.images(builder.graph, model.encoder.geometry, batch: batch)
+        let tokens = try model.encoder.features(images, layer: layer == 0 ? nil : layer, pooling: model.head?.featurePooling, builder)
+        switch options[FeatureOptions.features] {
+        case .mean: return try model.encoder.pooled(tokens, builder)
+        case .cls: return try builder.gather(tokens, ids: builder.graph.constant(indices: [0]))
+        case .tokens: return tokens
+        }
+    }
+
+    // MARK: Attention
+
+    /// Heads and tokens of the attention that the option `layer` names (0: the last). Errors: `.argument` when there is none.
+    public func attentionShape() throws -> (heads: Int, tokens: Int) {
+        let (layer, encoder) = (options[FeatureOptions.layer], model.encoder)
+        guard layer <= encoder.depth else { throw MRPError(.argument, "layer \(layer) is outside 0 ... \(encoder.depth)") }
+        guard let shape = encoder.attentionShape(layer: layer == 0 ? encoder.depth : layer) else {
+            throw MRPError(.argument, "the encoder, a \(encoder.family.name), has no attention")
+        }
+        return shape
+    }
+
+    /// Writes the attention of a block, [heads, tokens, tokens] per image: softmax(q k^T / sqrt(d)), each row adds up to 1. Returns false when
+    /// it was cancelled. Errors as `attentionShape`.
+    public func attention(_ dataset: ImageDataset, into output: UnsafeMutableBufferPointer<Float>) throws -> Bool {
+        let (heads, tokens) = try attentionShape()
+        let (layer, count) = (options[FeatureOptions.layer], heads * tokens * tokens)
+        return try run(dataset, largestBatch: 8) { builder, batch in
+            let images = Inputs.images(builder.graph, model.encoder.geometry, batch: batch)
+            return try model.encoder.attention(images, layer: layer == 0 ? model.encoder.depth : layer, builder)
+        } collect: { attention, batch, first in
+            guard let source = attention.baseAddress else { return }
             output.baseAddress.map { ($0 + first * count).update(from: source, count: batch.count * count) }
         }
     }
@@ -74,7 +104,7 @@ public struct Inference {
         return head
     }
 
-    private func outputs(of head: any Head, _ builder: NetworkBuilder, batch: Int) throws -> Value {
+    func outputs(of head: any Head, _ builder: NetworkBuilder, batch: Int) throws -> Value {
         try head.outputs(Inputs.images(builder.graph, model.encoder.geometry, batch: batch), of: model.encoder, builder)
     }
 
@@ -97,7 +127,7 @@ public struct Inference {
         /// Mean cross entropy without smoothing.
         public var loss = 0.0
         public let classes: Int
-        /// How many images of class t were taken for class p: confusion[t classes + p].
+        /// Number of images of class t that were taken for class p: confusion[t classes + p].
         public var confusion: [Int64]
 
         init(classes: Int) {
@@ -162,12 +192,12 @@ public struct Inference {
 
     /// Runs a graph over a dataset in order. The last batch may be smaller; its unused rows are computed and ignored.
     func run(
-        _ dataset: ImageDataset, view: Int? = nil,
+        _ dataset: ImageDataset, view: Int? = nil, largestBatch: Int = Self.largestBatch,
         build: (NetworkBuilder, Int) throws -> Value, prepare: ((any Program, Batch, Int) throws -> Void)? = nil,
         collect: (UnsafeBufferPointer<Float>, Batch, Int) throws -> Void
     ) throws -> Bool {
         try Pipeline.check(dataset, fits: model)
-        let batch = min(Self.largestBatch, dataset.count)
+        let batch = min(largestBatch, dataset.count)
         let loader = try Pipeline.evaluationLoader(dataset, model, options, batch: batch, view: view)
         let size = model.encoder.geometry.imageShape.reduce(1, *)
         let graph = Graph()

@@ -70,7 +70,8 @@ struct PrimitiveCase: @unchecked Sendable, CustomTestStringConvertible {
         return try outputs + (differentiated ? outputs.first.map(graph.gradients) ?? [] : [])
     }
 
-    static let all = products + norms + attention + separateAttention + tokens + losses + rows + convolutions + pools + updates
+    static let all =
+        products + norms + attention + attentionScores + separateAttention + tokens + losses + rows + convolutions + pools + updates
 
     // MARK: Products and norms
 
@@ -149,6 +150,12 @@ struct PrimitiveCase: @unchecked Sendable, CustomTestStringConvertible {
             let (q, k, v) = try (g.real("q", [2, 3, 4]), g.real("k", [2, 5, 4]), g.real("v", [2, 5, 4]))
             let limits = try lengths.map { try g.graph.constant(indices: $0) }
             return Array(try g.graph.apply(ScaledDotProductAttention(heads: 2), [q, k, v, limits]).prefix(1))
+        }
+    }
+
+    static let attentionScores: [PrimitiveCase] = [(1, 1, 1, 2), (2, 5, 3, 4)].map { batch, tokens, heads, width in
+        PrimitiveCase(name: "attention scores \(batch) \(tokens) \(heads) \(width)", differentiated: false) { g in
+            try g.graph.apply(AttentionScores(heads: heads), [g.real("qkv", [batch, tokens, 3 * heads * width])])
         }
     }
 

@@ -1009,6 +1009,10 @@ static mrp_status call_encode(void *arguments) {
     use_arguments *use = arguments;
     return mrp_encode(use->model, use->dataset, use->options, use->out.buf, elements_in(&use->out));
 }
+static mrp_status call_attention(void *arguments) {
+    use_arguments *use = arguments;
+    return mrp_attention(use->model, use->dataset, use->options, use->out.buf, elements_in(&use->out));
+}
 static mrp_status call_predict(void *arguments) {
     use_arguments *use = arguments;
     return mrp_predict(use->model, use->dataset, use->options, use->out.buf, elements_in(&use->out));
@@ -1071,6 +1075,7 @@ static PyObject *fill(PyObject *module, PyObject *args, const char *what, const 
 }
 
 static PyObject *py_encode(PyObject *module, PyObject *args) { return fill(module, args, "features", "f", call_encode); }
+static PyObject *py_attention(PyObject *module, PyObject *args) { return fill(module, args, "attention", "f", call_attention); }
 static PyObject *py_predict(PyObject *module, PyObject *args) { return fill(module, args, "probabilities", "f", call_predict); }
 static PyObject *py_confusion(PyObject *module, PyObject *args) { return fill(module, args, "counts", "lq", call_confusion); }
 
@@ -1372,6 +1377,8 @@ static PyMethodDef functions[] = {
              "Accuracy on held-out images by frozen features: 'knn' or 'linear'."),
     FUNCTION(confusion, METH_VARARGS, "($module, model, dataset, config, out, /)", "Write counts [class, taken for] into an int64 array."),
     FUNCTION(encode, METH_VARARGS, "($module, model, dataset, config, out, /)", "Write features into a float32 array."),
+    FUNCTION(attention, METH_VARARGS, "($module, model, dataset, config, out, /)",
+             "Write attention [count, heads, tokens, tokens] of a block into a float32 array."),
     FUNCTION(predict, METH_VARARGS, "($module, model, dataset, config, out, /)",
              "Write class probabilities [count, classes] into a float32 array."),
     FUNCTION(reconstruct, METH_VARARGS, "($module, model, dataset, config, mask, images, reconstructions, masks, /)",

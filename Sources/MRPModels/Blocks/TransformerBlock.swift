@@ -5,13 +5,19 @@ extension NetworkBuilder {
     /// left out; nil: it never is.
     public func transformerBlock(_ name: String, _ x: Value, heads: Int, index: Int? = nil) throws -> Value {
         try graph.segment {
-            let qkv = try linear(name + ".attn.qkv", layerNorm(name + ".norm1", x))
-            let attended = try graph.apply(Attention(heads: heads), [qkv])[0]
+            let attended = try graph.apply(Attention(heads: heads), [qkv(name, x)])[0]
             let middle = try branch(block: index, 0, residual: x) { try linear(name + ".attn.proj", attended, residual: $0) }
             let hidden = try linear(name + ".mlp.fc1", layerNorm(name + ".norm2", middle), gelu: true)
             return try branch(block: index, 1, residual: middle) { try linear(name + ".mlp.fc2", hidden, residual: $0) }
         }
     }
+
+    /// The attention of such a block, softmax(q k^T / sqrt(d)), [B, heads, T, T]; x [B, T, D] is what the block reads.
+    public func attentionWeights(_ name: String, _ x: Value, heads: Int) throws -> Value {
+        try graph.apply(SoftmaxRows(), graph.apply(AttentionScores(heads: heads), [qkv(name, x)]))[0]
+    }
+
+    private func qkv(_ name: String, _ x: Value) throws -> Value { try linear(name + ".attn.qkv", layerNorm(name + ".norm1", x)) }
 }
 
 /// The weights of a transformer block.

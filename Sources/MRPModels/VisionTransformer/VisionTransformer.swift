@@ -48,10 +48,10 @@ public struct VisionTransformer: Equatable, Sendable {
         return list + layerNormParameters("norm", width: width)
     }
 
-    public func encode(
-        _ images: Value, visible: (patches: Value, positions: Value)?, hidden: (kept: Value, token: Value)?,
-        depth: Int?, _ builder: NetworkBuilder
-    ) throws -> [Value] {
+    /// What the first block reads: class token and patches, embedded, with positions.
+    private func embed(
+        _ images: Value, visible: (patches: Value, positions: Value)?, hidden: (kept: Value, token: Value)?, _ builder: NetworkBuilder
+    ) throws -> Value {
         let graph = builder.graph
         let patches = try graph.apply(ExtractPatches(geometry, order: .channelsFirst), [images, visible?.patches])[0]
         let count = graph.shape(of: patches)[1]
@@ -59,9 +59,16 @@ public struct VisionTransformer: Equatable, Sendable {
         if let hidden { embedded = try builder.gather(embedded, ids: hidden.kept, fill: hidden.token) }
         // Row 0 has no patch: the class token fills it.
         let withClassToken = try graph.constant(indices: [-1] + (0..<Int32(count)))
-        var x = try builder.gather(
+        return try builder.gather(
             embedded, ids: withClassToken, fill: builder.weight("cls_token"), table: builder.weight("pos_embed"),
             tableIds: visible?.positions)
+    }
+
+    public func encode(
+        _ images: Value, visible: (patches: Value, positions: Value)?, hidden: (kept: Value, token: Value)?,
+        depth: Int?, _ builder: NetworkBuilder
+    ) throws -> [Value] {
+        var x = try embed(images, visible: visible, hidden: hidden, builder)
         var outputs: [Value] = []
         for index in 0..<min(depth ?? transformer.depth, transformer.depth) {
             x = try builder.transformerBlock("blocks.\(index)", x, heads: transformer.heads, index: index)
@@ -123,5 +130,13 @@ extension VisionTransformer: TokenEncoder {
 
     public func layers(_ images: Value, _ builder: NetworkBuilder) throws -> [Value] {
         try encode(images, visible: nil, hidden: nil, depth: nil, builder)
+    }
+
+    public func attentionShape(layer: Int) -> (heads: Int, tokens: Int)? { (transformer.heads, 1 + geometry.count) }
+
+    public func attention(_ images: Value, layer: Int, _ builder: NetworkBuilder) throws -> Value {
+        var x = try embed(images, visible: nil, hidden: nil, builder)
+        for index in 0..<(layer - 1) { x = try builder.transformerBlock("blocks.\(index)", x, heads: transformer.heads, index: index) }
+        return try builder.attentionWeights("blocks.\(layer - 1)", x, heads: transformer.heads)
     }
 }

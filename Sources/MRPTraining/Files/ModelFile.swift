@@ -49,7 +49,7 @@ public enum ModelFile {
     }
 
     /// The configuration and, under `weights`, every weight's name, shape and count; under `features` the tokens and the width that each
-    /// layer gives; under `notes` what was assumed when it was read.
+    /// layer gives; under `attention` heads and tokens of each layer, or null; under `notes` what was assumed when it was read.
     public static func describe(_ model: Model) -> JSON {
         let weights = model.parameters.specifications.map { specification -> JSON in
             .object([
@@ -62,6 +62,8 @@ public enum ModelFile {
         members.append(("weights", .array(weights)))
         let shapes = (1...model.encoder.depth).map { model.encoder.featureShape(layer: $0) }
         members.append(("features", .array(shapes.map { .array([.integer($0.tokens), .integer($0.width)]) })))
+        let attention = (1...model.encoder.depth).map { model.encoder.attentionShape(layer: $0) }
+        members.append(("attention", .array(attention.map { $0.map { .array([.integer($0.heads), .integer($0.tokens)]) } ?? .null })))
         if !model.notes.isEmpty { members.append(("notes", .array(model.notes.map { .string($0) }))) }
         return .object(members)
     }

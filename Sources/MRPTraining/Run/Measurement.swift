@@ -67,7 +67,7 @@ struct Measurement {
     }
 }
 
-/// What the measurements of a run have shown so far; part of its checkpoints.
+/// Record of the measurements of a run; part of its checkpoints.
 struct MeasurementRecord {
     /// The last values by name.
     var values: [String: Double] = [:]

@@ -49,7 +49,10 @@ public final class TrainingRun {
         self.store = store
         best = KeptState("state of the best measurement", path: store?.bestPath)
         rollback = KeptState("state to roll back to", path: store?.rollbackPath)
-        guard let store else { return try keepRollback(always: true) }
+        guard let store else {
+            try keepRollback(always: true)
+            return
+        }
         let found = try Self.resume(trainer, from: store, continues: options[RunOptions.continueRun])
         notes += found.notes
         try takeUp()
@@ -92,7 +95,7 @@ public final class TrainingRun {
         if end != nil { try restoreBest() }
     }
 
-    /// What is worth a line in the log since the last call: where the run went on, images left out, measurements, ways back.
+    /// Lines for the log since the last call: resumed steps, images left out, measurements, rollbacks.
     public func takeNotes() -> [String] {
         defer { notes = [] }
         return notes

@@ -246,6 +246,31 @@ static void test_training(void) {
     mrp_config_destroy(other);
 }
 
+/* `missing` names a layer that is not there. */
+static void test_attention(const mrp_config *missing) {
+    enum { MAPS = COUNT * 2 * (1 + PATCHES) * (1 + PATCHES) };
+    static float maps[MAPS];
+    mrp_config *convolutional = small_options();
+    mrp_model *resnet = NULL;
+    REFUSES(mrp_attention(NULL, plain, options, maps, MAPS), "NULL");
+    REFUSES(mrp_attention(model, NULL, options, maps, MAPS), "NULL");
+    REFUSES(mrp_attention(model, plain, options, NULL, MAPS), "NULL");
+    REFUSES(mrp_attention(model, plain, options, maps, MAPS - 1), "799");
+    REFUSES(mrp_attention(model, plain, missing, maps, MAPS), "layer 2");
+    WORKS(mrp_attention(model, plain, options, maps, MAPS));
+    for (int row = 0; row < MAPS; row += 1 + PATCHES) {
+        float sum = 0;
+        for (int i = 0; i <= PATCHES; i++) sum += maps[row + i];
+        EXPECT(sum > 0.9999f && sum < 1.0001f);
+    }
+    WORKS(mrp_config_set(convolutional, "encoder", "resnet18"));
+    WORKS(mrp_config_set(convolutional, "width", "2"));
+    WORKS(mrp_model_create(convolutional, &resnet));
+    REFUSES(mrp_attention(resnet, plain, options, maps, MAPS), "has no attention");
+    mrp_model_destroy(resnet);
+    mrp_config_destroy(convolutional);
+}
+
 static void test_use(void) {
     static float features[COUNT * WIDTH];
     static float images[VALUES];
@@ -262,6 +287,7 @@ static void test_use(void) {
     WORKS(mrp_config_set(other, "features", "mean"));
     WORKS(mrp_config_set(other, "layer", "2"));
     REFUSES(mrp_encode(model, plain, other, features, COUNT * WIDTH), "layer 2");
+    test_attention(other);
     REFUSES(mrp_predict(NULL, plain, options, features, COUNT * WIDTH), "NULL");
     REFUSES(mrp_predict(model, NULL, options, features, COUNT * WIDTH), "NULL");
     FAILS(mrp_predict(model, plain, options, features, COUNT * WIDTH), MRP_ERR_STATE, "fine-tune");

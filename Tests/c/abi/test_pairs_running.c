@@ -204,6 +204,8 @@ static void test_cancelled(void) {
                 status = mrp_trainer_step(trainer);
             } else if (o->call == encode) {
                 status = mrp_encode(c.model, many, endless, features, 2000 * 64);
+            } else if (o->call == attention) {
+                status = mrp_attention(c.model, many, endless, features, 2000 * 64);
             } else if (o->call == predict) {
                 status = mrp_predict(c.model, many, endless, features, 2000 * 64);
             } else if (o->call == reconstruct) {
