@@ -8,25 +8,6 @@ import MRPOptions
 ///
 /// With a `run_folder` the run goes on where the newest complete checkpoint there left off, with the same bits as if it had not been stopped.
 public final class TrainingRun {
-    /// Why a run has ended: the words of the C interface.
-    public enum End: String, Sendable {
-        case finished
-        case timeBudget = "time_budget"
-        case earlyStopping = "early_stopping"
-        /// By `suspend`; its next step goes on.
-        case suspended
-
-        /// The same for people.
-        public var text: String {
-            switch self {
-            case .finished: "all steps are done"
-            case .timeBudget: "the time budget is used up"
-            case .earlyStopping: "the measurements have not become better"
-            case .suspended: "it was suspended"
-            }
-        }
-    }
-
     public let trainer: Trainer
     public private(set) var end: End?
     /// Whether the run keeps its state in a folder, so that it can be suspended.
@@ -328,7 +309,8 @@ public final class TrainingRun {
     public func suspend() throws {
         guard let store else { throw MRPError(.state, "the run has no run_folder to be suspended in") }
         try trainer.loader.checkProcess()
-        try save()
+        // After an end there is nothing to go on with, and the model may have its best weights instead of the last.
+        if end != .finished, end != .earlyStopping { try save() }
         try store.finish()
         if end == nil { end = .suspended }
     }
