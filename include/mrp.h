@@ -666,7 +666,7 @@ mrp_status mrp_model_save(mrp_model *model, const char *path, const mrp_config *
  *   options  "features" and "layer" as in mrp_encode; "classifier" = "new" leaves the classifier
  *            out and writes features. NULL for the defaults.
  * Errors: MRP_ERR_IO (cannot be written), MRP_ERR_ARGUMENT (NULL, no such layer, "features" = "cls"
- *     of a residual network, a model larger than the 2 GiB that such a file can hold),
+ *     of a network without class token, a model larger than the 2 GiB that such a file can hold),
  *     MRP_ERR_MEMORY, MRP_ERR_HANDLE, MRP_ERR_BUSY.
  * Since 0.1.
  */
@@ -684,7 +684,9 @@ mrp_status mrp_model_clone(mrp_model *model, mrp_model **out);
 /**
  * Describes a model as JSON: its configuration with the keys of a Hugging Face config.json, under
  * "libmrp" what only this library keeps, under "weights" every weight's name, shape and number of
- * elements, and under "notes" what was assumed, left out or changed when it was read.
+ * elements, under "features" tokens and width of each layer's output, under "attention" heads and
+ * tokens of each layer (null: the layer has none), and under "notes" what was assumed, left out or
+ * changed when it was read.
  *
  *   buffer    receives the text; NULL with a capacity of 0 asks for the size only.
  *   capacity  bytes in buffer.
@@ -964,6 +966,25 @@ double mrp_progress_value(const mrp_progress *progress, const char *name);
  */
 mrp_status mrp_encode(mrp_model *model, const mrp_dataset *dataset, const mrp_config *options,
                       float *features, int64_t capacity);
+
+/**
+ * Computes attention maps: softmax(q k^T / sqrt(d)) of a block of a vision transformer (Vaswani et
+ * al. 2017), for each image and head how much each token (row) looks at each token (column).
+ *
+ *   dataset    the images.
+ *   options    "layer" (0: the last block; 1, 2, ...: that one); NULL for the defaults.
+ *   attention  receives count x heads x tokens x tokens numbers, the class token first; each row
+ *              adds up to 1. mrp_model_describe lists heads and tokens of each layer under
+ *              "attention".
+ *   capacity   elements in attention.
+ * Returns: MRP_CANCELLED when mrp_cancel stopped it.
+ * Errors: MRP_ERR_ARGUMENT (NULL, capacity, images that do not fit the model, no such layer, an
+ *     encoder without attention), MRP_ERR_IO, MRP_ERR_FORMAT, MRP_ERR_MEMORY, MRP_ERR_UNSUPPORTED,
+ *     MRP_ERR_HANDLE, MRP_ERR_BUSY.
+ * Since 0.1.
+ */
+mrp_status mrp_attention(mrp_model *model, const mrp_dataset *dataset, const mrp_config *options,
+                         float *attention, int64_t capacity);
 
 /**
  * Computes class probabilities of a fine-tuned model.

@@ -31,7 +31,7 @@ struct OnnxWalker {
         for argument in program.arguments { forms[argument.value] = Form(rows: (try input(argument), shapes[argument.value])) }
         for instruction in program.instructions {
             if case .constant(let number, _) = instruction.primitive { numbers[instruction.result] = number }
-            guard let form = try form(of: instruction) else {
+            guard let form = try composite(instruction.result) ?? form(of: instruction) else {
                 throw MRPError(.unsupported, "export to ONNX: the operation '\(instruction.operation)' has no form in ONNX")
             }
             forms[instruction.result] = form
@@ -110,7 +110,7 @@ struct OnnxWalker {
 
     /// An elementwise node, channels-first if an operand is and the others can be.
     mutating func elementwise(_ operation: String, _ operands: [Int], _ attributes: [(String, OnnxGraph.Attribute)] = []) throws -> Form {
-        if let shape = operands.lazy.compactMap({ forms[$0]?.image?.shape }).first {
+        if let shape = operands.compactMap({ forms[$0]?.image?.shape }).first {
             let names = try operands.compactMap { try channelsFirst($0, shape) }
             if names.count == operands.count { return Form(image: (graph.apply(operation, names, attributes), shape)) }
         }
