@@ -109,6 +109,10 @@ OPERATIONS = {
     "ReduceMean": lambda x, axes: x.mean(tuple(axes), keepdims=True),
     "ReduceMax": lambda x, axes: x.max(tuple(axes), keepdims=True),
     "MatMul": np.matmul,
+    "Softmax": lambda x, axis: np.exp(x - x.max(axis, keepdims=True)) / np.exp(x - x.max(axis, keepdims=True)).sum(axis, keepdims=True),
+    "LayerNormalization": lambda x, scale, shift, axis, epsilon: (
+        (x - x.mean(axis, keepdims=True)) / np.sqrt(x.var(axis, keepdims=True) + np.float32(epsilon)) * scale + shift
+    ),
     "Conv": convolve,
     "MaxPool": lambda x, **window: windows(x, fill=-np.inf, **window).max((4, 5)),
     "AveragePool": lambda x, count_include_pad, **window: windows(x, **window).mean((4, 5)),
@@ -138,7 +142,7 @@ class OnnxFile:
             attributes = {}
             for attribute in all_of(node, 5):
                 ((kind,), (name,)) = all_of(attribute, 20), texts_of(attribute, 1)
-                attributes[name] = all_of(attribute, 3)[0] if kind == 2 else all_of(attribute, 8)
+                attributes[name] = all_of(attribute, 8) if kind == 7 else all_of(attribute, 2 if kind == 1 else 3)[0]
             inputs = [values[name] for name in texts_of(node, 1)]
             values[texts_of(node, 2)[0]] = OPERATIONS[texts_of(node, 4)[0]](*inputs, **attributes)
         return {name: values[name] for name in self.outputs}

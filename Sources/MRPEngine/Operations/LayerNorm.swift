@@ -61,7 +61,9 @@ extension LayerNorm {
         let x = try inputs.at(0)
         let (mean, difference, variance) = try x.centered([x.last])
         let inverse = try (variance + epsilon).rsqrt()
-        return try [difference * inverse * inputs.at(1) + inputs.at(2), mean.reshape([x.rows]), inverse.reshape([x.rows])]
+        let (scale, shift) = try (inputs.at(1), inputs.at(2))
+        let y = try program.value(difference * inverse * scale + shift, is: .layerNorm(epsilon: epsilon), of: [x, scale, shift])
+        return try [y, mean.reshape([x.rows]), inverse.reshape([x.rows])]
     }
 }
 

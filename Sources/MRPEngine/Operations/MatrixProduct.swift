@@ -164,7 +164,7 @@ extension MatrixProduct {
         var c = try a.dot(inputs.at(Input.b).matrix(), contracting: (transposeA ? 0 : a.last, transposeB ? 1 : 0))
         if let bias = inputs.optional(Input.bias) { c = try c + bias }
         switch activation {
-        case .gelu: return try [c * c.normalDistribution(), c]
+        case .gelu: return try [c.gelu(), c]
         case .geluGradient: return try [c * inputs.at(Input.preactivation).reshape(c.shape).geluDerivative()]
         case .none: return try [inputs.optional(Input.residual).map { try c + $0.reshape(c.shape) } ?? c]
         }

@@ -18,11 +18,13 @@ extension PrimitiveValue {
         let largest = try max([last], keep: true)
         let powers = try (self - largest).exp()
         let sum = try powers.sum([last], keep: true)
-        return (try powers / sum, try largest + sum.log())
+        return (try program.value(powers / sum, is: .softmax, of: [self]), try largest + sum.log())
     }
 
     /// Phi, the standard normal distribution function.
     func normalDistribution() throws -> PrimitiveValue { try 0.5 * ((self * 0.5.squareRoot()).erf() + 1) }
+
+    func gelu() throws -> PrimitiveValue { try program.value(self * normalDistribution(), is: .gelu, of: [self]) }
 
     /// d gelu / dx = Phi(x) + x phi(x).
     func geluDerivative() throws -> PrimitiveValue {

@@ -115,7 +115,7 @@ private struct GraphLowering {
         let used = arguments.filter { needed.contains($0.value.value.id) || updated.contains($0.key) }.sorted { $0.key.id < $1.key.id }
         return PrimitiveProgram(
             types: builder.types, arguments: used.map { .init(source: $0.value.source, value: $0.value.value.id) },
-            instructions: instructions.reversed(),
+            instructions: instructions.reversed(), composites: builder.composites.filter { needed.contains($0.key) },
             results: results.map { result in
                 .init(value: result.value, updates: result.target.flatMap { target in used.firstIndex { $0.key == target } })
             })

@@ -120,6 +120,16 @@ public struct PrimitiveWindow: Equatable, Sendable {
     }
 }
 
+/// A function that several instructions compute together, for targets that have one instruction for it (StableHLO: `composite`).
+public enum PrimitiveComposite: Sendable {
+    /// Of x, over the last dimension.
+    case softmax
+    /// Of x, scale and shift, over the last dimension.
+    case layerNorm(epsilon: Double)
+    /// x Phi(x), of x.
+    case gelu
+}
+
 /// A straight list of instructions on typed values, made by `Graph.lowered`: what exporters read.
 public struct PrimitiveProgram {
     public struct Instruction {
@@ -156,6 +166,8 @@ public struct PrimitiveProgram {
     public let arguments: [Argument]
     /// In an order in which they can run; all of them are needed.
     public let instructions: [Instruction]
+    /// Values that are functions of others as a whole, by number. The instructions that define them are there too.
+    public let composites: [Int: (function: PrimitiveComposite, operands: [Int])]
     /// The outputs that were asked for, in order, then the new values of bound tensors.
     public let results: [Result]
 }

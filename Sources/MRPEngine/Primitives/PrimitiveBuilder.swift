@@ -2,6 +2,7 @@
 public final class PrimitiveBuilder {
     private(set) var types: [PrimitiveType] = []
     private(set) var instructions: [PrimitiveProgram.Instruction] = []
+    private(set) var composites: [Int: (function: PrimitiveComposite, operands: [Int])] = [:]
     /// The operation whose rule is at work.
     var operation = ""
 
@@ -25,6 +26,12 @@ public final class PrimitiveBuilder {
 
     public func constant(_ number: Double, _ shape: [Int], _ element: PrimitiveElement) throws -> PrimitiveValue {
         try apply(.constant(number, PrimitiveType(shape, element)), [])
+    }
+
+    /// A value, said to be a function of others.
+    func value(_ value: PrimitiveValue, is function: PrimitiveComposite, of operands: [PrimitiveValue]) -> PrimitiveValue {
+        composites[value.id] = (function, operands.map(\.id))
+        return value
     }
 
     /// 0, 1 ... `count` - 1.

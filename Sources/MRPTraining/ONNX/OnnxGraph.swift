@@ -8,6 +8,7 @@ struct OnnxGraph {
     enum Attribute {
         case integer(Int)
         case integers([Int])
+        case float(Float)
     }
 
     /// Numbers of element types.
@@ -108,7 +109,7 @@ struct OnnxGraph {
         return output
     }
 
-    /// NodeProto: input 1, output 2, name 3, op_type 4, attribute 5. AttributeProto: name 1, i 3, ints 8, type 20.
+    /// NodeProto: input 1, output 2, name 3, op_type 4, attribute 5. AttributeProto: name 1, f 2, i 3, ints 8, type 20.
     private mutating func append(_ operation: String, _ inputs: [String], _ output: String, _ attributes: [(String, Attribute)]) {
         let node = Protobuf { node in
             for input in inputs { node.text(1, input) }
@@ -118,10 +119,16 @@ struct OnnxGraph {
             for (name, value) in attributes {
                 var attribute = Protobuf { $0.text(1, name) }
                 switch value {
-                case .integer(let number): attribute.integer(3, number)
-                case .integers(let numbers): for number in numbers { attribute.integer(8, number) }
+                case .float(let number):
+                    attribute.float(2, number)
+                    attribute.integer(20, 1)
+                case .integer(let number):
+                    attribute.integer(3, number)
+                    attribute.integer(20, 2)
+                case .integers(let numbers):
+                    for number in numbers { attribute.integer(8, number) }
+                    attribute.integer(20, 7)
                 }
-                if case .integer = value { attribute.integer(20, 2) } else { attribute.integer(20, 7) }
                 node.message(5, attribute)
             }
         }

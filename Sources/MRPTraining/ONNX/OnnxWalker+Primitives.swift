@@ -9,6 +9,24 @@ extension OnnxWalker {
         "power": "Pow", "and": "And", "or": "Or", "EQ": "Equal", "NE": "Equal Not", "LT": "Less", "GT": "Greater", "GE": "GreaterOrEqual",
     ]
 
+    /// The node of a value that is a function of others as a whole; nil: it is not. What defines it is then left out.
+    mutating func composite(_ value: Int) throws -> Form? {
+        guard let (function, operands) = program.composites[value] else { return nil }
+        let inputs = try operands.map { try full($0) }
+        switch function {
+        case .softmax: return Form(rows: (graph.apply("Softmax", inputs, [("axis", .integer(-1))]), shapes[value]))
+        case .layerNorm(let epsilon):
+            let attributes = [("axis", OnnxGraph.Attribute.integer(-1)), ("epsilon", .float(Float(epsilon)))]
+            return Form(rows: (graph.apply("LayerNormalization", inputs, attributes), shapes[value]))
+        case .gelu:
+            // Opset 17 has no node for it; runtimes know these five.
+            let numbers = try [2.squareRoot(), 1, 0.5 as Float].map { try graph.constant("number", .float, [], [$0]) }
+            let erf = graph.apply("Erf", [graph.apply("Div", [inputs[0], numbers[0]])])
+            let product = graph.apply("Mul", [inputs[0], graph.apply("Add", [erf, numbers[1]])])
+            return Form(rows: (graph.apply("Mul", [product, numbers[2]]), shapes[value]))
+        }
+    }
+
     /// The nodes of an instruction; nil: ONNX has none for it.
     mutating func form(of instruction: PrimitiveProgram.Instruction) throws -> Form? {
         let (operands, shape) = (instruction.operands, shapes[instruction.result])

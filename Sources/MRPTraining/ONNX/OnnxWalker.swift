@@ -33,7 +33,7 @@ struct OnnxWalker {
         for argument in program.arguments { forms[argument.value] = Form(rows: (try input(argument), shapes[argument.value])) }
         for instruction in program.instructions {
             if case .constant(let number, _) = instruction.primitive { numbers[instruction.result] = number }
-            guard let form = try form(of: instruction) else {
+            guard let form = try composite(instruction.result) ?? form(of: instruction) else {
                 throw MRPError(.unsupported, "export to ONNX: the operation '\(instruction.operation)' has no form in ONNX")
             }
             forms[instruction.result] = form
