@@ -15,9 +15,9 @@ let imageFlags: [CSetting] = [
 
 // The compiler sees the handle types as complete, so that the header generator prints `mrp_model *`, not `void *`.
 let boundaryFlags: [SwiftSetting] = [
-    .swiftLanguageMode(.v5), .unsafeFlags(["-Xcc", "-DMRP_SWIFT_IMPORT"]),
+    .swiftLanguageMode(.v6), .unsafeFlags(["-Xcc", "-DMRP_SWIFT_IMPORT"]),
 ]
-let swiftFlags: [SwiftSetting] = [.swiftLanguageMode(.v5)]
+let swiftFlags: [SwiftSetting] = [.swiftLanguageMode(.v6)]
 // For @testable in a release build. `make test` leaves it out elsewhere, so that the tests run the library's own optimised modules.
 let testableFlags = swiftFlags + [.unsafeFlags(["-enable-testing"])]
 
@@ -26,7 +26,8 @@ let package = Package(
     products: [
         .library(name: "mrp", type: .dynamic, targets: ["MRP", "MRPLink"]),
         // The modules for Swift programs; examples/swift uses them.
-        .library(name: "MRPModules", targets: ["MRPEngine", "MRPModels", "MRPObjectives", "MRPData", "MRPTraining", "MRPLab"]),
+        .library(
+            name: "MRPModules", targets: ["MRPEngine", "MRPOptions", "MRPModels", "MRPObjectives", "MRPData", "MRPTraining", "MRPLab"]),
     ],
     targets: [
         .target(name: "CMRPKernels", cSettings: kernelFlags, linkerSettings: [.linkedLibrary("m")]),
@@ -34,15 +35,19 @@ let package = Package(
             name: "CMRPImage", dependencies: ["CMRPKernels"], cSettings: imageFlags,
             linkerSettings: [.linkedLibrary("jpeg"), .linkedLibrary("png16")]),
         .target(name: "CMRPTypes"),
-        .target(name: "MRPEngine", dependencies: ["CMRPKernels"], swiftSettings: swiftFlags),
-        .target(name: "MRPModels", dependencies: ["MRPEngine"], swiftSettings: swiftFlags),
-        .target(name: "MRPObjectives", dependencies: ["MRPModels"], swiftSettings: swiftFlags),
-        .target(name: "MRPData", dependencies: ["MRPEngine", "CMRPImage", "CMRPKernels"], swiftSettings: swiftFlags),
+        .target(name: "MRPEngine", dependencies: ["CMRPKernels"], swiftSettings: [.swiftLanguageMode(.v6)]),
+        .target(name: "MRPOptions", dependencies: ["MRPEngine"], swiftSettings: swiftFlags),
+        .target(name: "MRPModels", dependencies: ["MRPEngine", "MRPOptions"], swiftSettings: swiftFlags),
+        .target(name: "MRPObjectives", dependencies: ["MRPModels", "MRPData", "MRPOptions"], swiftSettings: swiftFlags),
         .target(
-            name: "MRPTraining", dependencies: ["MRPObjectives", "MRPData", "CMRPImage", "CMRPKernels"], swiftSettings: swiftFlags),
-        .target(name: "MRPLab", dependencies: ["MRPEngine", "CMRPKernels"], swiftSettings: testableFlags),
+            name: "MRPData", dependencies: ["MRPEngine", "MRPOptions", "CMRPImage", "CMRPKernels"], swiftSettings: [.swiftLanguageMode(.v6)]
+        ),
         .target(
-            name: "MRP", dependencies: ["MRPTraining", "MRPLab", "CMRPKernels", "CMRPTypes"], swiftSettings: boundaryFlags),
+            name: "MRPTraining", dependencies: ["MRPOptions", "MRPObjectives", "MRPData", "CMRPImage", "CMRPKernels"],
+            swiftSettings: swiftFlags),
+        .target(name: "MRPLab", dependencies: ["MRPEngine", "MRPOptions", "CMRPKernels"], swiftSettings: testableFlags),
+        .target(
+            name: "MRP", dependencies: ["MRPOptions", "MRPTraining", "MRPLab", "CMRPKernels", "CMRPTypes"], swiftSettings: boundaryFlags),
         // Holds the flags of the shared library's link step. No test depends on it, so tests link as usual.
         .target(
             name: "MRPLink",
@@ -58,11 +63,13 @@ let package = Package(
                     ], .when(platforms: [.linux], configuration: .release))
             ]),
         .testTarget(
-            name: "EngineTests", dependencies: ["MRPEngine", "CMRPKernels"], swiftSettings: swiftFlags),
-        .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: swiftFlags),
+            name: "EngineTests", dependencies: ["MRPEngine", "CMRPKernels", "TestSupport"], swiftSettings: swiftFlags),
+        .target(name: "TestSupport", dependencies: ["MRPEngine"], path: "Tests/TestSupport", swiftSettings: swiftFlags),
         .testTarget(
             name: "DataTests", dependencies: ["MRPData", "MRPEngine", "CMRPImage", "CMRPKernels", "TestSupport"], swiftSettings: swiftFlags),
-        .testTarget(name: "LabTests", dependencies: ["MRPLab", "MRPEngine", "CMRPKernels"], swiftSettings: swiftFlags),
-        .testTarget(name: "TrainingTests", dependencies: ["MRPTraining", "TestSupport"], swiftSettings: swiftFlags),
+        .testTarget(name: "LabTests", dependencies: ["MRPLab", "MRPEngine", "MRPOptions", "CMRPKernels"], swiftSettings: swiftFlags),
+        // Adds an objective, an encoder, a head, a loss and a sampler from outside, through public declarations.
+        .testTarget(name: "ExtensionTests", dependencies: ["MRPTraining", "TestSupport"], swiftSettings: swiftFlags),
+        .testTarget(name: "TrainingTests", dependencies: ["MRPTraining", "MRPOptions", "TestSupport"], swiftSettings: swiftFlags),
     ]
 )

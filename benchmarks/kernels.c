@@ -72,7 +72,11 @@ static void report(const char *name, const char *size, double seconds, double by
 static void attention(int64_t batch, int64_t tokens, int64_t heads, int64_t head_dim) {
     int64_t out = batch * tokens * heads * head_dim;
     float *qkv = numbers(3 * out), *o = numbers(out), *lse = numbers(batch * heads * tokens), *d = numbers(out), *dqkv = numbers(3 * out);
-    mk_attention a = {batch, tokens, heads, head_dim, qkv, o, lse, d, dqkv};
+    int64_t width = heads * head_dim, stride = 3 * width;
+    mk_attention a = {.batch = batch, .queries = tokens, .keys = tokens, .heads = heads, .head_dim = head_dim};
+    a.q = qkv, a.k = qkv + width, a.v = qkv + 2 * width, a.q_stride = a.k_stride = a.v_stride = stride;
+    a.out = o, a.log_sum_exp = lse, a.out_gradient = d;
+    a.q_gradient = dqkv, a.k_gradient = dqkv + width, a.v_gradient = dqkv + 2 * width;
     char size[64];
     snprintf(size, sizeof size, "%ldx%ldx%ldx%ld", (long)batch, (long)tokens, (long)heads, (long)head_dim);
     need(k->attention_scratch(&a));
@@ -85,13 +89,13 @@ static void attention(int64_t batch, int64_t tokens, int64_t heads, int64_t head
 static void rows_of(int64_t rows, int64_t width) {
     int64_t n = rows * width;
     float *x = numbers(n), *y = numbers(n), *dx = numbers(n), *addend = numbers(n), *gamma = numbers(width), *beta = numbers(width);
-    float *mean = numbers(rows), *deviation = numbers(rows), *dgamma = numbers(width), *dbeta = numbers(width), loss[1], dloss[1] = {1};
+    float *mean = numbers(rows), *rstd = numbers(rows), *dgamma = numbers(width), *dbeta = numbers(width), loss[1], dloss[1] = {1};
     char size[64];
     snprintf(size, sizeof size, "%ldx%ld", (long)rows, (long)width);
     need(k->layer_norm_scratch(rows, width)), need(k->column_sum_scratch(rows, width)), need(k->squared_error_scratch(n));
-    TIME("layer_norm_forward", size, 8 * n, 0, k->layer_norm_forward(pool, rows, width, x, gamma, beta, 1e-6, y, mean, deviation))
+    TIME("layer_norm_forward", size, 8 * n, 0, k->layer_norm_forward(pool, rows, width, x, gamma, beta, 1e-6, y, mean, rstd))
     TIME("layer_norm_backward", size, 16 * n, 0,
-         k->layer_norm_backward(pool, rows, width, x, gamma, mean, deviation, y, addend, dx, dgamma, dbeta))
+         k->layer_norm_backward(pool, rows, width, x, gamma, mean, rstd, y, addend, dx, dgamma, dbeta))
     TIME("column_sum", size, 4 * n, 0, k->column_sum(pool, rows, width, x, dgamma))
     TIME("standardize_rows", size, 8 * n, 0, k->standardize_rows(pool, rows, width, x, 1e-6, y))
     TIME("softmax_rows", size, 8 * n, 0, k->softmax_rows(pool, rows, width, x, y))
@@ -100,7 +104,7 @@ static void rows_of(int64_t rows, int64_t width) {
     TIME("add", size, 12 * n, 0, k->add(pool, n, x, addend, y))
     TIME("scale", size, 8 * n, 0, k->scale(pool, n, 0.5, x, y))
     mk_release(x), mk_release(y), mk_release(dx), mk_release(addend), mk_release(gamma), mk_release(beta);
-    mk_release(mean), mk_release(deviation), mk_release(dgamma), mk_release(dbeta);
+    mk_release(mean), mk_release(rstd), mk_release(dgamma), mk_release(dbeta);
 }
 
 /* MAE's two uses: keep a quarter of the patches; restore the order with mask tokens and positions. */

@@ -46,7 +46,7 @@ def markdown(table):
     lines = [
         "# Options",
         "",
-        "Made by `make header` from the library's table (`Sources/MRPTraining/OptionTable.swift`): change it there. In C",
+        "Made by `make header` from the library's table (`Sources/MRPTraining/OptionTable.swift` lists the declarations). In C",
         '`mrp_config_set(config, "mask_ratio", "0.75")`, in Python `mask_ratio=0.75`, on the command line `--mask-ratio 0.75`.',
         "Options of training marked \\* can be set for one phase: `pretrain.epochs`, `finetune.epochs`.",
     ]

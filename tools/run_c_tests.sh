@@ -2,7 +2,7 @@
 # Compiles and runs the C tests; each program is one test, which passes when it exits with 0.
 #   Tests/c/test_*.c      the internals: linked with the objects of CMRPKernels and CMRPImage
 #   Tests/c/abi/test_*.c  the library as its users have it: build/include/mrp.h and build/lib/libmrp.so
-#   Tests/c/abi/*.sh      builds an example as the program to be run
+#   examples/c/lab.c      compiled like those; Tests/c/abi/check_example_lab.sh runs it
 # Usage: run_c_tests.sh [--sanitize] [NAME...]    --sanitize: the internals only, compiled anew with ASan and UBSan
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -31,16 +31,18 @@ if [ $sanitize -eq 1 ]; then
         objects+=("$object")
     done
 else
-    mapfile -t objects < <(find "$release/CMRPKernels.build/" "$release/CMRPImage.build/" -name '*.o' | sort)
+    for source in Sources/CMRPKernels/*.c Sources/CMRPImage/*.c; do # not all objects there: a build folder keeps those of deleted sources
+        objects+=("$release/$(basename "$(dirname "$source")").build/$(basename "$source").o")
+    done
 fi
 
 passed=0
 failed=()
-run() { # run NAME COMMAND...: compiles with COMMAND, then runs what came out
-    local name=$1 start=$SECONDS
-    shift
+run() { # run NAME CHECKER COMMAND...: compiles with COMMAND; CHECKER gets the program as its argument, '' runs the program itself
+    local name=$1 checker=$2 start=$SECONDS
+    shift 2
     case "$wanted" in "  " | *" $name "*) ;; *) return 0 ;; esac
-    if "$@" -o "$out/$name" && "$out/$name" >"$out/$name.log" 2>&1; then
+    if "$@" -o "$out/$name" && $checker "$out/$name" >"$out/$name.log" 2>&1; then
         passed=$((passed + 1))
         printf 'ok      %-28s %3d s  %s\n' "$name" $((SECONDS - start)) "$(tail -n 1 "$out/$name.log")"
     else
@@ -52,14 +54,14 @@ run() { # run NAME COMMAND...: compiles with COMMAND, then runs what came out
 
 shopt -s nullglob
 for source in Tests/c/test_*.c; do
-    run "$(basename "$source" .c)" "$clang" "${flags[@]}" "${includes[@]}" "$source" "${objects[@]}" "${libraries[@]}"
+    run "$(basename "$source" .c)" '' "$clang" "${flags[@]}" "${includes[@]}" "$source" "${objects[@]}" "${libraries[@]}"
 done
 if [ $sanitize -eq 0 ]; then
+    user=(cc -std=c99 -O1 -g -Wall -Wextra -Wpedantic -Werror -Ibuild/include -Lbuild/lib -Wl,-rpath,"$PWD/build/lib")
     for source in Tests/c/abi/test_*.c; do
-        run "abi_$(basename "$source" .c)" cc -std=c99 -O1 -g -Wall -Wextra -Wpedantic -Werror -D_XOPEN_SOURCE=700 -Ibuild/include \
-            -ITests/c "$source" -Lbuild/lib -lmrp -lm -lpthread -Wl,-rpath,"$PWD/build/lib"
+        run "abi_$(basename "$source" .c)" '' "${user[@]}" -D_XOPEN_SOURCE=700 -ITests/c "$source" -lmrp -lm -lpthread
     done
-    run example_lab Tests/c/abi/example_lab.sh
+    run example_lab Tests/c/abi/check_example_lab.sh "${user[@]}" examples/c/lab.c -lmrp
 fi
 echo "$passed passed, ${#failed[@]} failed"
 [ ${#failed[@]} -eq 0 ] && [ $passed -gt 0 ]

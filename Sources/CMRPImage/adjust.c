@@ -124,7 +124,7 @@ static inline void to_hsv(const uint8_t *rgb, uint8_t *hsv) {
     hsv[1] = (uint8_t)(saturation * 255.0);
 }
 
-/* The other way; values are rounded, halves up. */
+/* From HSV back to RGB; values are rounded, halves up. */
 static inline void from_hsv(const uint8_t *hsv, uint8_t *rgb) {
     const double turn = hsv[0] * 6.0 / 255.0, value = hsv[2];
     const int sector = (int)turn;
@@ -217,6 +217,22 @@ void mi_affine(const mi_image *in, const double m[6], const uint8_t *fill, const
                 const double value = cubic(v[0], v[1], v[2], v[3], dy);
                 to[c] = value <= 0 ? 0 : value >= 255 ? 255 : (uint8_t)value;
             }
+        }
+    }
+}
+
+void mi_affine_nearest(const mi_image *in, const double m[6], int32_t fill, const mi_image *out) {
+    const int64_t pixel = mi_element_bytes(in->type);
+    const uint8_t small = (uint8_t)fill;
+    const uint16_t medium = (uint16_t)fill;
+    const void *outside = in->type == MI_UINT8 ? (const void *)&small : in->type == MI_UINT16 ? (const void *)&medium : &fill;
+    for (int64_t y = 0; y < out->height; y++) {
+        uint8_t *to = row_mutable(out, y);
+        for (int64_t x = 0; x < out->width; x++, to += pixel) {
+            const double px = (double)x + 0.5, py = (double)y + 0.5;
+            const double sx = m[0] * px + m[1] * py + m[2], sy = m[3] * px + m[4] * py + m[5];
+            const int inside = sx >= 0 && sx < (double)in->width && sy >= 0 && sy < (double)in->height;
+            memcpy(to, inside ? row(in, (int64_t)sy) + (int64_t)sx * pixel : outside, (size_t)pixel);
         }
     }
 }

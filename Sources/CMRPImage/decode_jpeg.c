@@ -56,7 +56,7 @@ static void begin(j_decompress_ptr jpeg, reader *r, mi_error *error) {
     r->progress = (struct jpeg_progress_mgr){.progress_monitor = count_scans};
 }
 
-/* Header, colour space and scale: what probing and decoding share. */
+/* Reads the header and sets colour space and scale, for probing and decoding. */
 static int32_t read_header(j_decompress_ptr jpeg, reader *r, const uint8_t *bytes, int64_t count, int32_t draft) {
     jpeg_create_decompress(jpeg);
     jpeg->progress = &r->progress;
@@ -137,6 +137,6 @@ int32_t mi_jpeg_decode(const uint8_t *bytes, int64_t count, const mi_info *info,
             }
         }
     }
-    jpeg_destroy_decompress(&jpeg); /* what follows the last row is not read: every pixel is there */
+    jpeg_destroy_decompress(&jpeg); /* the file behind the last row is not read: all pixels are decoded */
     return status;
 }

@@ -39,7 +39,7 @@ int32_t mi_png_probe(const uint8_t *bytes, int64_t count, mi_info *info, mi_erro
 
 int32_t mi_png_decode(const uint8_t *bytes, int64_t count, const mi_info *info, const mi_image *out, mi_error *error) {
     source s = {bytes, count, 0, error};
-    mi_fail(error, MI_ERR_MEMORY, "PNG: memory is short"); /* what it is when libpng returns NULL */
+    mi_fail(error, MI_ERR_MEMORY, "PNG: memory is short"); /* libpng returned NULL */
     png_structp png = png_create_read_struct(PNG_LIBPNG_VER_STRING, &s, leave, ignore);
     if (!png) return error->code;
     png_infop header = png_create_info_struct(png);

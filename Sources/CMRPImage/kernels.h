@@ -1,4 +1,4 @@
-/* The inner loops that gain from wide vectors: kernels.inc is compiled once per instruction set, and the best that this CPU runs is
+/* The inner loops that gain from wide vectors: kernels_template.h is compiled once per instruction set, and the best that this CPU runs is
  * chosen at the first call. All give the same bits. */
 #ifndef MI_KERNELS_H
 #define MI_KERNELS_H

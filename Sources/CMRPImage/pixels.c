@@ -150,6 +150,21 @@ void mi_channel_sums(const mi_image *in, double *sums, double *squares) {
     }
 }
 
+#define WIDEN(type) \
+    for (int64_t x = 0; x < in->width; x++) out[y * in->width + x] = (int32_t)((const type *)row(in, y))[x];
+
+void mi_ids_to_int32(const mi_image *in, int32_t *out) {
+    for (int64_t y = 0; y < in->height; y++) {
+        if (in->type == MI_UINT8) {
+            WIDEN(uint8_t)
+        } else if (in->type == MI_UINT16) {
+            WIDEN(uint16_t)
+        } else {
+            WIDEN(int32_t)
+        }
+    }
+}
+
 int64_t mi_first_nonfinite(const float *values, int64_t count) {
     enum { BLOCK = 4096 };
     const uint32_t mask = 0x7f800000u;

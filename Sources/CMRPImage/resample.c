@@ -87,7 +87,7 @@ typedef struct workspace {
     axis x, y;
     int vertical_first;
     double *weights;
-    uint8_t *between;                      /* what the first pass made: rows of bytes or floats */
+    uint8_t *between;                      /* result of the first pass: rows of bytes or floats */
     uint8_t *source, *result;              /* floats only */
     uint8_t *block_in, *block_out, *spare; /* the rows that are taken together, transposed */
 } workspace;

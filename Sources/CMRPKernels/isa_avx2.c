@@ -12,7 +12,7 @@
 
 #define MK_WIDTH 8
 #define MK_FMA 1
-#define MK_NAME(x) mk_avx2_##x
+#define MK_TABLE mk_avx2_table
 #define MK_TABLE_NAME "avx2"
 
 #pragma clang attribute push(__attribute__((target("avx2,fma"))), apply_to = function)

@@ -12,7 +12,7 @@
 
 #define MK_WIDTH 16
 #define MK_FMA 1
-#define MK_NAME(x) mk_avx512_##x
+#define MK_TABLE mk_avx512_table
 #define MK_TABLE_NAME "avx512"
 
 #pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,fma,avx2"))), apply_to = function)

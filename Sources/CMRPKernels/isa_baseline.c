@@ -9,7 +9,7 @@
 
 #define MK_WIDTH 4
 #define MK_FMA 0
-#define MK_NAME(x) mk_baseline_##x
+#define MK_TABLE mk_baseline_table
 #define MK_TABLE_NAME "baseline"
 
 #include "templates/simd.h"

@@ -10,7 +10,7 @@
 
 #define MK_WIDTH 4
 #define MK_FMA 1
-#define MK_NAME(x) mk_neon_##x
+#define MK_TABLE mk_neon_table
 #define MK_TABLE_NAME "neon"
 
 #include "templates/simd.h"

@@ -45,7 +45,7 @@ static double draw(draws *d) {
 
 static double draw_between(draws *d, double low, double high) { return low + (high - low) * draw(d); }
 
-/* Where a worker keeps one sample's random choices. */
+/* A worker's memory for one sample's random choices. */
 typedef struct {
     int32_t *order;   /* P: patches in random order */
     int32_t *carried; /* P: feature or -1 */

@@ -32,7 +32,7 @@ func boundary(_ body: () throws -> Void) -> mrp_status {
     }
 }
 
-/// What `mrp_set_log` asked for.
+/// Function and level of `mrp_set_log`.
 enum Log {
     private struct Target {
         let level: Int32
@@ -52,23 +52,20 @@ enum Log {
     }
 }
 
-/// What every object behind a handle is: it can be in use by one call at a time.
+/// Object behind a handle: it can be in use by one call at a time.
 class Handle {
     /// Guarded by the registry's lock.
     fileprivate var isBusy = false
     class var kind: String { "handle" }
 }
 
-/// What stops a call: set by the caller's function or by another thread, read by the kernels.
+/// Flag that stops a call: set by the caller's function or by another thread, read by the kernels.
 final class CancelFlag {
-    let pointer: UnsafeMutablePointer<Int32>
+    private let memory: Memory
 
-    init() throws {
-        guard let flag = mk_allocate_zeroed(4) else { throw MRPError(.memory, "cannot allocate the cancel flag") }
-        pointer = flag.assumingMemoryBound(to: Int32.self)
-    }
+    init() throws { memory = try Memory(bytes: 4, zeroed: true, for: "the cancel flag") }
 
-    deinit { mk_release(pointer) }
+    var pointer: UnsafeMutablePointer<Int32> { memory.base.assumingMemoryBound(to: Int32.self) }
 }
 
 /// A handle whose calls can be stopped.

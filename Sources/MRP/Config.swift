@@ -6,6 +6,7 @@
 
 import CMRPTypes
 import MRPEngine
+import MRPOptions
 import MRPTraining
 
 final class ConfigHandle: Handle {
@@ -97,7 +98,7 @@ public func mrp_config_get(
 public func mrp_config_describe(
     _ buffer: UnsafeMutablePointer<CChar>?, _ capacity: Int64, _ needed: UnsafeMutablePointer<Int64>?
 ) -> mrp_status {
-    boundary { try write(Options.describe().text(), buffer, capacity, needed) }
+    boundary { try write(OptionTable.training.describe().text(), buffer, capacity, needed) }
 }
 
 /// Destroys a set of options. NULL is allowed.

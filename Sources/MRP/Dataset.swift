@@ -299,7 +299,7 @@ public func mrp_dataset_images(
             let width = width == 0 ? own?.width : try size(width, "width")
         else { throw MRPError(.argument, "the images differ in size: height and width must be given") }
         let target = ImageSize(height: height, width: width)
-        let needed = try checkedCount([count, dataset.channels, height, width], bytesEach: 4)
+        let needed = try checkedProduct([count, dataset.channels, height, width], bytesEach: 4)
         try Datasets.copy(
             dataset, first: first, count: count, size: target, into: output(images, capacity: capacity, needed: needed, "images"))
     }

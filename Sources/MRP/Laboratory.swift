@@ -9,6 +9,7 @@ import CMRPKernels
 import CMRPTypes
 import MRPEngine
 import MRPLab
+import MRPOptions
 
 final class LabHandle: Handle, CancellableHandle {
     override class var kind: String { "lab" }
@@ -136,7 +137,7 @@ public func mrp_lab_get(
 public func mrp_lab_describe(_ buffer: UnsafeMutablePointer<CChar>?, _ capacity: Int64, _ needed: UnsafeMutablePointer<Int64>?)
     -> mrp_status
 {
-    boundary { try write(LabOptions.describe().text(), buffer, capacity, needed) }
+    boundary { try write(OptionTable.laboratory.describe().text(), buffer, capacity, needed) }
 }
 
 /// Runs the experiment: for every seed pretraining, fine-tuning, the supervised baseline and the controls; then judges the claims. A run
@@ -244,8 +245,8 @@ public func mrp_lab_samples(
         let distribution = try distribution(lab, seed)
         let (first, count) = (try size(first, "first"), try size(count, "count"))
         try MultiViewSamples.check(first: first, count: count)
-        let numbers = try checkedCount([count, distribution.options.patches])
-        let values = try checkedCount([numbers, distribution.options.dimension], bytesEach: 4)
+        let numbers = try checkedProduct([count, distribution.options.patches])
+        let values = try checkedProduct([numbers, distribution.options.dimension], bytesEach: 4)
         if patches != nil { _ = try output(patches, capacity: capacity, needed: values, "patches") }
         if origins != nil { _ = try output(origins, capacity: origins_capacity, needed: numbers, "origins") }
         try MultiViewSamples.write(

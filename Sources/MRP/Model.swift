@@ -7,6 +7,7 @@ import CMRPKernels
 import CMRPTypes
 import MRPEngine
 import MRPModels
+import MRPOptions
 import MRPTraining
 
 final class ModelHandle: Handle, CancellableHandle {
@@ -110,13 +111,13 @@ public func mrp_model_save(
 
 /// Writes a model as an ONNX file (opset 17) for any number of images at once. Input "images" [batch, channels, height, width]: floats in
 /// 0 ... 1, or in the units of the float images that the model was trained on; they are standardised inside. Output of a classifier:
-/// "logits" and "probabilities" [batch, classes]; of any other model "features", as mrp_encode gives them.
+/// "logits" and "probabilities" [batch, classes], of another head "outputs"; of any other model "features", as mrp_encode gives them.
 ///
 /// - Parameters:
 ///   - path: the file; it is replaced as a whole.
 ///   - options: "features" and "layer" as in mrp_encode; "classifier" = "new" leaves the classifier out and writes features. NULL for the
 ///     defaults.
-/// - Errors: MRP_ERR_IO (cannot be written), MRP_ERR_ARGUMENT (NULL, no such layer, "features" = "cls" of a residual network,
+/// - Errors: MRP_ERR_IO (cannot be written), MRP_ERR_ARGUMENT (NULL, no such layer, "features" = "cls" of a network without class token,
 ///   a model larger than the 2 GiB that such a file can hold), MRP_ERR_MEMORY, MRP_ERR_HANDLE, MRP_ERR_BUSY.
 ///
 /// Since 0.1.
@@ -145,8 +146,9 @@ public func mrp_model_clone(
 }
 
 /// Describes a model as JSON: its configuration with the keys of a Hugging Face config.json, under "libmrp" what only this library
-/// keeps, under "weights" every weight's name, shape and number of elements, and under "notes" what was assumed, left out or changed when
-/// it was read.
+/// keeps, under "weights" every weight's name, shape and number of elements, under "features" tokens and width of each layer's output, under
+/// "attention" heads and tokens of each layer (null: the layer has none), and under "notes" what was assumed, left out or changed when it was
+/// read.
 ///
 /// - Parameters:
 ///   - buffer: receives the text; NULL with a capacity of 0 asks for the size only.

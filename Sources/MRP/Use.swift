@@ -42,8 +42,34 @@ public func mrp_encode(
     _ features: UnsafeMutablePointer<Float>?, _ capacity: Int64
 ) -> mrp_status {
     infer(model, dataset, options) { inference, handle in
-        let needed = try checkedCount([handle.dataset.count, inference.featureCount()], bytesEach: 4)
+        let needed = try checkedProduct([handle.dataset.count, inference.featureCount()], bytesEach: 4)
         return try inference.encode(handle.dataset, into: output(features, capacity: capacity, needed: needed, "features"))
+    }
+}
+
+/// Computes attention maps: softmax(q k^T / sqrt(d)) of a block of a vision transformer (Vaswani et al. 2017), for each image and head how
+/// much each token (row) looks at each token (column).
+///
+/// - Parameters:
+///   - dataset: the images.
+///   - options: "layer" (0: the last block; 1, 2, ...: that one); NULL for the defaults.
+///   - attention: receives count x heads x tokens x tokens numbers, the class token first; each row adds up to 1. mrp_model_describe lists
+///     heads and tokens of each layer under "attention".
+///   - capacity: elements in `attention`.
+/// - Returns: MRP_CANCELLED when mrp_cancel stopped it.
+/// - Errors: MRP_ERR_ARGUMENT (NULL, capacity, images that do not fit the model, no such layer, an encoder without attention), MRP_ERR_IO,
+///   MRP_ERR_FORMAT, MRP_ERR_MEMORY, MRP_ERR_UNSUPPORTED, MRP_ERR_HANDLE, MRP_ERR_BUSY.
+///
+/// Since 0.1.
+@_cdecl("mrp_attention")
+public func mrp_attention(
+    _ model: UnsafeMutablePointer<mrp_model>?, _ dataset: UnsafePointer<mrp_dataset>?, _ options: UnsafePointer<mrp_config>?,
+    _ attention: UnsafeMutablePointer<Float>?, _ capacity: Int64
+) -> mrp_status {
+    infer(model, dataset, options) { inference, handle in
+        let (heads, tokens) = try inference.attentionShape()
+        let needed = try checkedProduct([handle.dataset.count, heads, tokens, tokens], bytesEach: 4)
+        return try inference.attention(handle.dataset, into: output(attention, capacity: capacity, needed: needed, "attention"))
     }
 }
 
@@ -66,7 +92,7 @@ public func mrp_predict(
 ) -> mrp_status {
     infer(model, dataset, options) { inference, handle in
         guard let head = inference.model.head else { throw MRPError(.state, "the model has no classifier head: fine-tune it first") }
-        let needed = try checkedCount([handle.dataset.count, head.classes], bytesEach: 4)
+        let needed = try checkedProduct([handle.dataset.count, head.classes], bytesEach: 4)
         return try inference.predict(handle.dataset, into: output(probabilities, capacity: capacity, needed: needed, "probabilities"))
     }
 }
@@ -105,8 +131,8 @@ public func mrp_reconstruct(
 ) -> mrp_status {
     infer(model, dataset, options) { inference, handle in
         let geometry = inference.model.encoder.geometry
-        let count = try checkedCount([handle.dataset.count, geometry.count], bytesEach: 1)
-        let pixels = try checkedCount([handle.dataset.count, geometry.channels, geometry.height, geometry.width], bytesEach: 4)
+        let count = try checkedProduct([handle.dataset.count, geometry.count], bytesEach: 1)
+        let pixels = try checkedProduct([handle.dataset.count, geometry.channels, geometry.height, geometry.width], bytesEach: 4)
         if mask != nil || masks != nil { try require(mask_capacity, count, "mask_capacity") }
         if images != nil || reconstructions != nil { try require(capacity, pixels, "capacity") }
         let result = try inference.reconstruct(

@@ -12,7 +12,7 @@ public final class ArrayDataset: ImageDataset {
     public var labels: UnsafeBufferPointer<Int32>? { store?.buffer }
 
     private let store: LabelStore?
-    private let owned: PixelMemory?
+    private let owned: Memory?
     private let pixels: UnsafeRawPointer
     private let layout: PixelLayout
     private let release: (() -> Void)?
@@ -32,8 +32,9 @@ public final class ArrayDataset: ImageDataset {
             throw MRPError(.argument, "channels \(channels) is outside 1 ... \(MI_MAX_CHANNELS)")
         }
         try size.check("image")
-        bytesPerImage = try checkedProduct([channels, size.height, size.width, type.bytes], "an image of \(channels) x \(size)")
-        let total = try checkedProduct([count, bytesPerImage], "an array of \(count) x \(channels) x \(size)")
+        bytesPerImage = try checkedProduct(
+            [channels, size.height, size.width, type.bytes], "an image of \(channels) x \(size)", code: .argument)
+        let total = try checkedProduct([count, bytesPerImage], "an array of \(count) x \(channels) x \(size)", code: .argument)
         guard Int(bitPattern: pixels) % type.bytes == 0 else {
             throw MRPError(.argument, "the array is not aligned to its \(type.bytes)-byte elements")
         }
@@ -58,7 +59,7 @@ public final class ArrayDataset: ImageDataset {
             self.release = release
             return
         }
-        let memory = try PixelMemory(bytes: total, for: "\(count) images of \(channels) x \(size)")
+        let memory = try Memory(bytes: total, for: "\(count) images of \(channels) x \(size)")
         if layout == .channelsLast || channels == 1 {
             memory.base.copyMemory(from: pixels, byteCount: total)
         } else {  // interleaved once, so that loading an image costs nothing

@@ -2,6 +2,9 @@ import CMRPImage
 import MRPEngine
 
 /// One step between a stored image and a network's input. A new step is one file in Augmentations/.
+///
+/// A step that moves pixels does so by the workspace's `crop`, `cropReflected`, `flipHorizontally`, `resize` or `transform`: they move the
+/// pixel mask of a dataset with targets along.
 public protocol AugmentationStep: Sendable {
     /// As it appears in options and errors: `random_resized_crop`.
     var name: String { get }
@@ -17,14 +20,15 @@ public protocol NormalizedStep: Sendable {
     var name: String { get }
     /// Changes channels x height x width values in place.
     func apply(
-        _ planes: UnsafeMutablePointer<Float>, channels: Int, size: ImageSize, seed: UInt64, epoch: Int, sample: Int,
+        _ planes: UnsafeMutablePointer<Float>, channels: Int, size: ImageSize, seed: UInt64, epoch: Int, sample: Int, view: Int,
         _ random: inout SampleRandom)
 }
 
-/// What is done to each image, in order. The random numbers of a step depend on seed, epoch, image and the step's position alone.
+/// The steps that each image goes through, in order. The random numbers of a step depend on seed, epoch, image, view and the step's position
+/// alone.
 public struct Augmentation: Sendable {
     public var steps: [any AugmentationStep]
-    /// What follows the normalisation.
+    /// Steps after the normalisation.
     public var finishing: [any NormalizedStep]
 
     public init(_ steps: [any AugmentationStep] = [], finishing: [any NormalizedStep] = []) {
@@ -62,21 +66,21 @@ public struct Augmentation: Sendable {
         return try steps.reduce(input) { try $1.outputSize(for: $0, channels: channels) }
     }
 
-    /// Applies every step to the workspace's image.
-    public func apply(_ workspace: ImageWorkspace, seed: UInt64, epoch: Int, sample: Int) throws {
+    /// Applies every step to the workspace's image and its target.
+    public func apply(_ workspace: ImageWorkspace, seed: UInt64, epoch: Int, sample: Int, view: Int = 0) throws {
         for (position, step) in steps.enumerated() {
-            var random = SampleRandom(seed: seed, epoch: epoch, sample: sample, position: position)
+            var random = SampleRandom(seed: seed, epoch: epoch, sample: sample, position: position, view: view)
             try step.apply(workspace, &random)
         }
     }
 
-    /// Applies what follows the normalisation.
+    /// Applies the steps after the normalisation.
     func finish(
-        _ planes: UnsafeMutablePointer<Float>, channels: Int, size: ImageSize, seed: UInt64, epoch: Int, sample: Int
+        _ planes: UnsafeMutablePointer<Float>, channels: Int, size: ImageSize, seed: UInt64, epoch: Int, sample: Int, view: Int
     ) {
         for (position, step) in finishing.enumerated() {
-            var random = SampleRandom(seed: seed, epoch: epoch, sample: sample, position: 255 - position)
-            step.apply(planes, channels: channels, size: size, seed: seed, epoch: epoch, sample: sample, &random)
+            var random = SampleRandom(seed: seed, epoch: epoch, sample: sample, position: 255 - position, view: view)
+            step.apply(planes, channels: channels, size: size, seed: seed, epoch: epoch, sample: sample, view: view, &random)
         }
     }
 }

@@ -2,58 +2,10 @@ import CMRPImage
 import Glibc
 import MRPEngine
 
-/// How batches are made.
-public struct LoaderOptions: Sendable {
-    public var batchSize: Int
-    /// Fixes the order of the images and their augmentation.
-    public var seed: UInt64
-    /// A new order in each epoch; otherwise the dataset's own.
-    public var shuffle: Bool
-    /// Leaves out the images that do not fill a batch (others each epoch when shuffled); otherwise the last batch is smaller.
-    public var dropLast: Bool
-    /// Background threads; 0 prepares each batch in `next`. The batches are the same for every number.
-    public var threads: Int
-    /// Batches in memory, the one that the caller holds included.
-    public var queueDepth: Int
-    /// Whether an image that cannot be read or decoded is replaced by the next one in the dataset, and noted.
-    public var skipsUnreadable = false
-    /// Epochs after which `next` answers `.end`; nil goes on for ever.
-    public var epochs: Int?
-
-    public init(
-        batchSize: Int, seed: UInt64 = 0, shuffle: Bool = true, dropLast: Bool = true, threads: Int = 1, queueDepth: Int = 3,
-        epochs: Int? = nil
-    ) {
-        self.batchSize = batchSize
-        self.seed = seed
-        self.shuffle = shuffle
-        self.dropLast = dropLast
-        self.threads = threads
-        self.queueDepth = queueDepth
-        self.epochs = epochs
-    }
-
-    /// Every image once, in order.
-    public static func evaluation(batchSize: Int, threads: Int = 1) -> LoaderOptions {
-        LoaderOptions(batchSize: batchSize, shuffle: false, dropLast: false, threads: threads, epochs: 1)
-    }
-}
-
-/// Images ready for a network. The memory is the loader's and stays valid until its next `next`, `seek` or end.
-public struct Batch {
-    public let epoch: Int
-    public let step: Int
-    public let count: Int
-    /// count x channels x height x width, normalised.
-    public let images: UnsafeMutablePointer<Float>
-    /// count labels; -1 when the dataset has none.
-    public let labels: UnsafeMutablePointer<Int32>
-    /// count numbers of the images in the dataset.
-    public let indices: UnsafeMutablePointer<Int64>
-}
-
 /// Batches of a dataset, decoded and augmented on background threads ahead of time. Order and content depend on the seed alone, not on
 /// threads, timing or where reading began: the loader can start at any (epoch, step). Used by one thread at a time.
+///
+/// Its threads share the queue, whose variables are guarded by a monitor; each has its own workspace.
 public final class BatchLoader {
     public enum Next {
         case batch(Batch)
@@ -69,12 +21,12 @@ public final class BatchLoader {
     public var stepsPerEpoch: Int { queue.stepsPerEpoch }
     /// Memory that the loader holds for batches and the order of images; decoding takes what its largest image needs, per thread.
     public var bytes: Int { queue.bytes }
-    /// Where the next batch lies.
+    /// The place of the next batch.
     public var position: (epoch: Int, step: Int) {
         (upcoming / stepsPerEpoch, upcoming % stepsPerEpoch)
     }
 
-    /// The images that could not be read so far, by their numbers: what was wrong, with their names.
+    /// The images that could not be read so far, by their numbers: their errors, with their names.
     public var unreadable: [Int: String] { queue.unreadable }
 
     private let queue: LoaderQueue
@@ -84,29 +36,36 @@ public final class BatchLoader {
     private var holding = false
     private var upcoming: Int { queue.head + (holding ? 1 : 0) }
 
-    /// Threads start at the first `next`. Errors: `.argument` when an option is out of range or the augmentation does not turn the
-    /// dataset's images into one size; `.memory`.
+    /// Threads start at the first `next`. There is one augmentation for all views of a sample, or one for each. Errors: `.argument` when
+    /// an option is out of range or the augmentations do not turn the dataset's images into one size; `.memory`.
     public init(
-        _ dataset: ImageDataset, augmentation: Augmentation = .none, statistics: ChannelStatistics, options: LoaderOptions
+        _ dataset: ImageDataset, augmentations: [Augmentation], normalization: Normalization, options: LoaderOptions
     ) throws {
-        func check(_ name: String, _ value: Int, _ range: ClosedRange<Int>) throws {
-            guard range.contains(value) else {
-                throw MRPError(.argument, "\(name) \(value) is outside \(range.lowerBound) ... \(range.upperBound)")
+        try options.check()
+        try normalization.check(channels: dataset.channels)
+        guard augmentations.count == 1 || augmentations.count == options.views else {
+            throw MRPError(.argument, "\(augmentations.count) augmentations were given for \(options.views) views: one, or one for each")
+        }
+        let sizes = try augmentations.map { augmentation in
+            guard let size = try augmentation.outputSize(for: dataset.imageSize, channels: dataset.channels) else {
+                throw MRPError(.argument, "the images differ in size: add a resize or a random resized crop")
             }
+            return size
         }
-        try check("batch_size", options.batchSize, 1...(1 << 24))
-        try check("loader_threads", options.threads, 0...256)
-        try check("queue_depth", options.queueDepth, 2...64)
-        guard statistics.mean.count == dataset.channels else {
-            throw MRPError(.argument, "statistics have \(statistics.mean.count) channels, the images \(dataset.channels)")
+        imageSize = sizes[0]
+        if let view = sizes.firstIndex(where: { $0 != sizes[0] }) {
+            throw MRPError(.argument, "view \(view) is \(sizes[view]) after augmentation, view 0 is \(sizes[0])")
         }
-        guard let size = try augmentation.outputSize(for: dataset.imageSize, channels: dataset.channels) else {
-            throw MRPError(.argument, "the images differ in size: add a resize or a random resized crop")
-        }
-        imageSize = size
         channels = dataset.channels
         self.options = options
-        queue = try LoaderQueue(dataset: dataset, augmentation: augmentation, statistics: statistics, options: options, size: size)
+        queue = try LoaderQueue(SamplePreparation(dataset, augmentations, normalization, options, size: imageSize), options)
+    }
+
+    /// A loader with one augmentation for all views.
+    public convenience init(
+        _ dataset: ImageDataset, augmentation: Augmentation = .none, normalization: Normalization, options: LoaderOptions
+    ) throws {
+        try self.init(dataset, augmentations: [augmentation], normalization: normalization, options: options)
     }
 
     deinit {
@@ -132,8 +91,8 @@ public final class BatchLoader {
 
     /// The next batch, as soon as it is ready. `cancel` is polled at least every 10 ms and between images.
     ///
-    /// Errors: what went wrong with an image of this batch (`.io`, `.format`, ..., with its name), after which the next call goes on with
-    /// the next batch; `.forked` in a child of the process that started the threads.
+    /// Errors: the failure of an image of this batch (`.io`, `.format`, ..., with its name) or of the sampler, after which the next call goes
+    /// on with the next batch; `.forked` in a child of the process that started the threads.
     public func next(cancel: UnsafePointer<Int32>? = nil) throws -> Next {
         try checkProcess()
         if holding {
@@ -149,20 +108,23 @@ public final class BatchLoader {
                 throw MRPError(.internalError, "an empty batch")
             }
             return .batch(
-                Batch(epoch: slot.epoch, step: slot.step, count: slot.count, images: images, labels: labels, indices: indices))
+                Batch(
+                    epoch: slot.epoch, step: slot.step, slice: slot.slice, views: options.views, images: images, labels: labels,
+                    indices: indices, targets: slot.targets.isEmpty ? nil : slot.targets.baseAddress))
         } catch {
             holding = true
             throw error
         }
     }
 
-    private func checkProcess() throws {
+    /// Errors: `.forked` in a child of the process that started the threads.
+    public func checkProcess() throws {
         if !threads.isEmpty, owner != getpid() {
             throw MRPError(.forked, "this loader's threads belong to process \(owner): make a new loader in process \(getpid())")
         }
     }
 
-    /// When no thread can be had, the caller does the work.
+    /// Without any thread to be had, the caller does the work.
     private func startThreads() throws {
         guard threads.isEmpty else { return }
         owner = getpid()

@@ -1,15 +1,19 @@
 import CMRPImage
 import MRPEngine
+import MRPOptions
 
 /// Mixup (Zhang et al. 2018) and cutmix (Yun et al. 2019) of a batch, as timm's Mixup in its mode "batch": one draw for the whole batch, each
 /// image is mixed with its mirror place in the batch. For any number of channels.
+///
+/// All slices of a global batch (`BatchSlice`) share the draw, a function of (seed, step). The mirror place is that within the slice, so that
+/// no image travels between processes: a batch in several slices has other pairs than the same batch in one.
 public struct BatchMixing: Sendable {
     /// Parameter of Beta(alpha, alpha); 0: none.
     public var mixup: Double
     public var cutmix: Double
-    /// How often a batch is mixed.
+    /// Share of the batches that are mixed.
     public var probability: Double
-    /// How often a mixed batch is cut where both are on.
+    /// Share of the mixed batches that are cut, if both are on.
     public var switchProbability: Double
 
     public init(mixup: Double, cutmix: Double, probability: Double = 1, switchProbability: Double = 0.5) {
@@ -19,7 +23,15 @@ public struct BatchMixing: Sendable {
         self.switchProbability = switchProbability
     }
 
-    /// What happens to one batch.
+    /// Mixing that the options ask for; nil when they ask for none.
+    public init?(_ options: Options) {
+        guard options[DataOptions.mixup] > 0 || options[DataOptions.cutmix] > 0 else { return nil }
+        self.init(
+            mixup: options[DataOptions.mixup], cutmix: options[DataOptions.cutmix], probability: options[DataOptions.mixProbability],
+            switchProbability: options[DataOptions.mixSwitchProbability])
+    }
+
+    /// The operation on one batch.
     public enum Draw: Equatable, Sendable {
         case none
         /// The share of the image itself.
@@ -28,7 +40,7 @@ public struct BatchMixing: Sendable {
         case cut(top: Int, left: Int, size: ImageSize)
     }
 
-    /// A function of (seed, step).
+    /// The draw of global batch number `step`, the same in all its slices: a function of (seed, step).
     public func draw(seed: UInt64, step: Int, size: ImageSize) -> Draw {
         var random = SampleRandom(seed: seed, purpose: .mixing, epoch: 0, sample: step, position: 0)
         guard mixup > 0 || cutmix > 0, Double(random.uniform()) < probability else { return .none }
@@ -44,7 +56,7 @@ public struct BatchMixing: Sendable {
         return .cut(top: top, left: left, size: ImageSize(height: bottom - top, width: right - left))
     }
 
-    /// Mixes count x channels x height x width values in place. Returns the share of each image that is its own.
+    /// Mixes count x channels x height x width values, the images of a slice, in place: place i with place count - 1 - i. Returns the share of each image that is its own.
     public static func apply(
         _ draw: Draw, _ images: UnsafeMutablePointer<Float>, count: Int, channels: Int, size: ImageSize
     ) -> Double {
@@ -67,7 +79,7 @@ public struct BatchMixing: Sendable {
         }
     }
 
-    /// Writes targets, count x classes: share for the image's label and the rest for its partner's, both smoothed.
+    /// Writes targets of a slice, count x classes: share for the image's label and the rest for its partner's, both smoothed.
     public static func targets(
         _ labels: UnsafePointer<Int32>, count: Int, classes: Int, share: Double, smoothing: Double,
         into targets: UnsafeMutablePointer<Float>

@@ -6,12 +6,12 @@ import MRPEngine
 final class ImageCache {
     private static let headerBytes = 64
     private let places: UnsafeMutableBufferPointer<UnsafeMutableRawPointer?>
-    private let memory: PixelMemory
+    private let memory: Memory
     private let counter = UnsafeMutablePointer<Int64>.allocate(capacity: 1)
     private let limit: Int
 
     init(count: Int, limit: Int) throws {
-        memory = try PixelMemory(bytes: count * MemoryLayout<UnsafeMutableRawPointer?>.stride, for: "an index of \(count) images")
+        memory = try Memory(bytes: count * MemoryLayout<UnsafeMutableRawPointer?>.stride, for: "an index of \(count) images")
         places = memory.typed(UnsafeMutableRawPointer?.self)
         places.initialize(repeating: nil)
         counter.initialize(to: 0)

@@ -13,18 +13,25 @@ public protocol ImageDataset: AnyObject {
     var labels: UnsafeBufferPointer<Int32>? { get }
     /// Makes image `index` (in 0 ..< count) the workspace's current image. Errors: `.io`, `.format`, `.memory`, `.unsupported`.
     func load(_ index: Int, into workspace: ImageWorkspace) throws
-    /// What to call image `index` in an error: its file, or its number.
+    /// The name of image `index` in an error: its file, or its number.
     func name(of index: Int) -> String
+    /// True when every image has a pixel mask, which `loadTarget` gives.
+    var hasTargets: Bool { get }
+    /// Makes the pixel mask of image `index`, which is the workspace's current image, the workspace's target: `showTarget`, or `makeTarget`
+    /// and `replaceTarget`. It has one id (class or instance) per pixel of the image. Errors: as `load`.
+    func loadTarget(_ index: Int, into workspace: ImageWorkspace) throws
 }
 
 extension ImageDataset {
     public var classCount: Int { classNames.count }
     public func name(of index: Int) -> String { "image \(index)" }
+    public var hasTargets: Bool { false }
+    public func loadTarget(_ index: Int, into workspace: ImageWorkspace) throws {}
 }
 
 /// Labels in memory of their own, checked.
 final class LabelStore {
-    private let memory: PixelMemory
+    private let memory: Memory
     let classNames: [String]
     var buffer: UnsafeBufferPointer<Int32> { UnsafeBufferPointer(memory.typed(Int32.self)) }
 
@@ -47,7 +54,7 @@ final class LabelStore {
             }
             classes = max(classes, Int(label) + 1)
         }
-        memory = try PixelMemory(bytes: labels.count * 4, for: "\(labels.count) labels")
+        memory = try Memory(bytes: labels.count * 4, for: "\(labels.count) labels")
         _ = memory.typed(Int32.self).initialize(from: labels)
         self.classNames = classNames ?? (0..<classes).map(String.init)
     }

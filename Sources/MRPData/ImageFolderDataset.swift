@@ -23,7 +23,7 @@ public final class ImageFolderDataset: ImageDataset {
     public var cachedBytes: Int { cache?.used ?? 0 }
 
     private let folders: [FolderListing]
-    private let labelMemory: PixelMemory
+    private let labelMemory: Memory
     private let draftSide: Int
     private let cache: ImageCache?
 
@@ -46,7 +46,7 @@ public final class ImageFolderDataset: ImageDataset {
         (folders, classNames) = try Self.scan(path, layout)
         let total = folders.last.map { $0.first + $0.count } ?? 0
         count = total
-        labelMemory = try PixelMemory(bytes: total * 4, for: "\(total) labels")
+        labelMemory = try Memory(bytes: total * 4, for: "\(total) labels")
         let labels = labelMemory.typed(Int32.self)
         for (label, folder) in folders.enumerated() {
             for i in folder.first..<folder.first + folder.count { labels[i] = Int32(label) }

@@ -1,33 +1,66 @@
 import CMRPImage
 import MRPEngine
 
-/// The scratch memory of one thread that prepares images. `image` is the current image; each augmentation step either narrows the view or
-/// writes into `makeImage` and then calls `replace`. The memory is reused from image to image.
+/// The scratch memory of one thread that prepares images: the current image, and beside it the pixel mask of a dataset with targets.
+///
+/// A step that moves pixels does so by `crop`, `cropReflected`, `flipHorizontally`, `resize` or `transform`, which move both. A step that
+/// changes values writes into `makeImage` and then calls `replace`.
 public final class ImageWorkspace {
-    /// The current image; read-only, since it may lie in the dataset's own memory.
-    public private(set) var image = PixelView()
-    private let buffers = (GrowingMemory(), GrowingMemory())
-    private var usesFirst = false
+    /// Read-only, since it may lie in the dataset's own memory.
+    public var image: PixelView { pixels.image }
+    /// The ids of the image's pixels; nil when the dataset has none.
+    public var target: PixelView? { hasTarget ? ids.image : nil }
+    /// The id of pixels that come from outside of the image.
+    public private(set) var targetFill: Int32 = 0
+
+    let pixels = ImageBuffers()
+    let ids = ImageBuffers()
+    private(set) var hasTarget = false
     private let resampling = GrowingMemory()
     let file = GrowingMemory()
 
     public init() {}
 
     /// Makes `view` the current image without copying; it must stay valid until the next image is loaded.
-    public func show(_ view: PixelView) { image = view }
+    public func show(_ view: PixelView) { pixels.show(view) }
 
     /// Packed memory for an image, apart from the current one. Errors: `.memory`.
     public func makeImage(_ size: ImageSize, channels: Int, type: PixelType) throws -> PixelView {
-        let buffer = usesFirst ? buffers.1 : buffers.0
-        let bytes = try checkedProduct([size.height, size.width, channels, type.bytes], "an image of \(size) x \(channels)")
-        return PixelView(
-            try buffer.reserve(bytes, for: "an image of \(size) x \(channels)"), size, channels: channels, type: type)
+        try pixels.make(size, channels: channels, type: type.rawValue)
     }
 
     /// Makes the image that `makeImage` returned last the current one.
-    public func replace(_ made: PixelView) {
-        image = made
-        usesFirst.toggle()
+    public func replace(_ made: PixelView) { pixels.replace(made) }
+
+    /// Makes `view` the target of the current image without copying; it must stay valid until the next image is loaded. Pixels that come
+    /// from outside of the image get the id `fill`.
+    public func showTarget(_ view: PixelView, fill: Int32 = 0) {
+        ids.show(view)
+        (hasTarget, targetFill) = (true, fill)
+    }
+
+    /// Packed memory for a target, apart from the current one. Errors: `.memory`.
+    public func makeTarget(_ size: ImageSize, type: TargetType) throws -> PixelView {
+        try ids.make(size, channels: 1, type: type.rawValue)
+    }
+
+    /// Makes what `makeTarget` returned last the target of the current image.
+    public func replaceTarget(_ made: PixelView, fill: Int32 = 0) {
+        ids.replace(made)
+        (hasTarget, targetFill) = (true, fill)
+    }
+
+    func removeTarget() { hasTarget = false }
+
+    /// Remembers image and target as they are, so that each view of a sample begins with them.
+    func keep() {
+        pixels.keep()
+        ids.keep()
+    }
+
+    func restore() {
+        pixels.restore()
+        ids.restore()
     }
 
     func resamplingScratch(_ bytes: Int) throws -> UnsafeMutableRawPointer { try resampling.reserve(bytes, for: "resizing an image") }

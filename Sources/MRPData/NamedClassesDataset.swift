@@ -22,5 +22,9 @@ public final class NamedClassesDataset: ImageDataset {
 
     public func load(_ index: Int, into workspace: ImageWorkspace) throws { try base.load(index, into: workspace) }
 
+    public var hasTargets: Bool { base.hasTargets }
+
+    public func loadTarget(_ index: Int, into workspace: ImageWorkspace) throws { try base.loadTarget(index, into: workspace) }
+
     public func name(of index: Int) -> String { base.name(of: index) }
 }

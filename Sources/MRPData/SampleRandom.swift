@@ -1,14 +1,10 @@
 import CMRPKernels
+import Glibc
 import MRPEngine
 
-#if canImport(Glibc)
-    import Glibc
-#else
-    import Darwin
-#endif
-
-/// The random numbers of one augmentation step for one image in one epoch: a function of (seed, epoch, image, position of the step), so
-/// that neither threads nor batch order nor the numbers that other steps draw can disturb them.
+/// The random numbers of one augmentation step for one view of an image in one epoch: a function of (seed, epoch, image, view, position
+/// of the step), so that neither threads nor batch order nor the numbers that other steps draw can disturb them. Each view has a stream of
+/// its own: substream `view` of the purpose.
 public struct SampleRandom {
     private let seed: UInt64
     private let stream: UInt32
@@ -17,10 +13,10 @@ public struct SampleRandom {
     private var words: (UInt32, UInt32, UInt32, UInt32) = (0, 0, 0, 0)
     private var used = 4
 
-    /// `sample` below 2^48, `position` below 256; up to 1024 numbers are independent.
-    public init(seed: UInt64, purpose: RandomStream.Purpose = .augmentation, epoch: Int, sample: Int, position: Int) {
+    /// `sample` below 2^48, `position` below 256, `view` below 2^24; up to 1024 numbers are independent.
+    public init(seed: UInt64, purpose: RandomStream.Purpose = .augmentation, epoch: Int, sample: Int, position: Int, view: Int = 0) {
         self.seed = seed
-        stream = purpose.rawValue
+        stream = RandomStream(seed: seed, purpose, substream: UInt32(truncatingIfNeeded: view)).stream
         self.epoch = UInt32(truncatingIfNeeded: epoch)
         counter = UInt64(truncatingIfNeeded: sample) << 16 | UInt64(truncatingIfNeeded: position & 255) << 8
     }

@@ -11,8 +11,8 @@ public final class SubsetDataset: ImageDataset {
     /// The images' numbers in `base`.
     public var indices: UnsafeBufferPointer<Int64> { UnsafeBufferPointer(indexMemory.typed(Int64.self)) }
 
-    private let indexMemory: PixelMemory
-    private let labelMemory: PixelMemory?
+    private let indexMemory: Memory
+    private let labelMemory: Memory?
 
     /// Copies `indices`; an index may appear more than once. Errors: `.argument` for an index out of range or none at all, `.memory`.
     public init(_ base: ImageDataset, indices: UnsafeBufferPointer<Int64>) throws {
@@ -22,10 +22,10 @@ public final class SubsetDataset: ImageDataset {
         }
         self.base = base
         count = indices.count
-        indexMemory = try PixelMemory(bytes: count * 8, for: "\(count) indices")
+        indexMemory = try Memory(bytes: count * 8, for: "\(count) indices")
         _ = indexMemory.typed(Int64.self).initialize(from: indices)
         if let all = base.labels {
-            let memory = try PixelMemory(bytes: count * 4, for: "\(count) labels")
+            let memory = try Memory(bytes: count * 4, for: "\(count) labels")
             let labels = memory.typed(Int32.self)
             for i in 0..<count { labels[i] = all[Int(indices[i])] }
             labelMemory = memory
@@ -39,13 +39,19 @@ public final class SubsetDataset: ImageDataset {
     }
 
     public convenience init(_ base: ImageDataset, indices: [Int64]) throws {
-        let memory = try PixelMemory(bytes: indices.count * 8, for: "\(indices.count) indices")
+        let memory = try Memory(bytes: indices.count * 8, for: "\(indices.count) indices")
         _ = memory.typed(Int64.self).initialize(from: indices)
         try self.init(base, indices: UnsafeBufferPointer(memory.typed(Int64.self)))
     }
 
     public func load(_ index: Int, into workspace: ImageWorkspace) throws {
         try base.load(Int(indices[index]), into: workspace)
+    }
+
+    public var hasTargets: Bool { base.hasTargets }
+
+    public func loadTarget(_ index: Int, into workspace: ImageWorkspace) throws {
+        try base.loadTarget(Int(indices[index]), into: workspace)
     }
 
     public func name(of index: Int) -> String { base.name(of: Int(indices[index])) }
@@ -72,11 +78,11 @@ extension SubsetDataset {
         let limit = wantRest ? total - 1 : total
         guard count >= 1, count <= limit else { throw MRPError(.argument, "subset count \(count) is outside 1 ... \(limit)") }
         let quota = quotas(base, count: count)
-        let order = try PixelMemory(bytes: total * 8, for: "\(total) indices")
-        let taken = try PixelMemory(bytes: total, for: "\(total) marks")
+        let order = try Memory(bytes: total * 8, for: "\(total) indices")
+        let taken = try Memory(bytes: total, for: "\(total) marks")
         let shuffled = order.typed(Int64.self), mark = taken.typed(UInt8.self)
         mark.initialize(repeating: 0)
-        shuffle(shuffled, seed: seed, purpose: .subset, round: 0)
+        writeShuffled(shuffled, seed: seed, purpose: .subset, round: 0)
         var left = quota
         for index in shuffled {
             let label = Int(base.labels?[Int(index)] ?? 0)
@@ -86,7 +92,7 @@ extension SubsetDataset {
             }
         }
         func collect(_ value: UInt8, _ size: Int) throws -> SubsetDataset {
-            let memory = try PixelMemory(bytes: size * 8, for: "\(size) indices")
+            let memory = try Memory(bytes: size * 8, for: "\(size) indices")
             let indices = memory.typed(Int64.self)
             var next = 0
             for i in 0..<total where mark[i] == value && next < size {
@@ -98,7 +104,7 @@ extension SubsetDataset {
         return (try collect(1, count), wantRest ? try collect(0, total - count) : nil)
     }
 
-    /// How many images of each class; they add up to `count`.
+    /// Number of images of each class; they add up to `count`.
     private static func quotas(_ base: ImageDataset, count: Int) -> [Int] {
         guard let labels = base.labels else { return [count] }
         var sizes = [Int](repeating: 0, count: base.classCount)

@@ -8,7 +8,7 @@ import MRPEngine
 /// The images are the numbers `firstImage ..< firstImage + count` of one endless sequence that the seed fixes, so that training and test
 /// sets with the same seed and apart in `firstImage` share their classes and no image. Image i has label i % classes.
 public final class SyntheticDataset: ImageDataset {
-    /// Which parts an image shows, and where (pixels; row and column of the centre).
+    /// The parts that an image shows, with their places in pixels (row and column of the centre).
     public struct Scene: Sendable {
         public struct Part: Sendable {
             public let row: Float
@@ -30,8 +30,8 @@ public final class SyntheticDataset: ImageDataset {
     public var labels: UnsafeBufferPointer<Int32>? { store.buffer }
 
     private let store: LabelStore
-    private let pixels: PixelMemory
-    private let records: PixelMemory
+    private let pixels: Memory
+    private let records: Memory
     private let bytesPerImage: Int
 
     /// Draws all images now, as uint8. Errors: `.argument` when a number is out of range, `.memory`.
@@ -58,11 +58,11 @@ public final class SyntheticDataset: ImageDataset {
         self.size = size
         self.firstImage = firstImage
         bytesPerImage = size.height * size.width * channels
-        let total = try checkedProduct([count, bytesPerImage], "\(count) images of \(channels) x \(size)")
-        pixels = try PixelMemory(bytes: total, for: "\(count) images of \(channels) x \(size)")
+        let total = try checkedProduct([count, bytesPerImage], "\(count) images of \(channels) x \(size)", code: .argument)
+        pixels = try Memory(bytes: total, for: "\(count) images of \(channels) x \(size)")
         let recordBytes = MemoryLayout<mi_synthetic_record>.stride
-        records = try PixelMemory(bytes: count * recordBytes, for: "\(count) records")
-        let definition = try PixelMemory(bytes: MemoryLayout<mi_synthetic>.stride, for: "the classes")
+        records = try Memory(bytes: count * recordBytes, for: "\(count) records")
+        let definition = try Memory(bytes: MemoryLayout<mi_synthetic>.stride, for: "the classes")
         let set = definition.base.bindMemory(to: mi_synthetic.self, capacity: 1)
         definition.base.initializeMemory(as: UInt8.self, repeating: 0, count: definition.bytes)
         set.pointee.seed = seed
@@ -72,8 +72,8 @@ public final class SyntheticDataset: ImageDataset {
         set.pointee.width = Int32(size.width)
         set.pointee.single_view_fraction = singleViewFraction
         mi_synthetic_define(set)
-        let scratch = try PixelMemory(bytes: Int(mi_synthetic_scratch(set)), for: "drawing an image")
-        let labels = try PixelMemory(bytes: count * 4, for: "\(count) labels")
+        let scratch = try Memory(bytes: Int(mi_synthetic_scratch(set)), for: "drawing an image")
+        let labels = try Memory(bytes: count * 4, for: "\(count) labels")
         let record = records.typed(mi_synthetic_record.self)
         for i in 0..<count {
             let target = (pixels.base + i * bytesPerImage).assumingMemoryBound(to: UInt8.self)
@@ -92,7 +92,7 @@ public final class SyntheticDataset: ImageDataset {
     /// The images themselves: count x height x width x channels.
     public var bytes: UnsafeRawBufferPointer { UnsafeRawBufferPointer(start: pixels.base, count: pixels.bytes) }
 
-    /// What image `index` shows; nil when there is no such image.
+    /// The parts of image `index`; nil without such an image.
     public func scene(of index: Int) -> Scene? {
         guard index >= 0, index < count else { return nil }
         let r = records.typed(mi_synthetic_record.self)[index]

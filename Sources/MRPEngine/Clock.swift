@@ -1,8 +1,4 @@
-#if canImport(Glibc)
-    import Glibc
-#else
-    import Darwin
-#endif
+import Glibc
 
 /// Seconds of the monotonic clock.
 public func monotonicSeconds() -> Double {
@@ -11,7 +7,7 @@ public func monotonicSeconds() -> Double {
     return Double(time.tv_sec) + Double(time.tv_nsec) * 1e-9
 }
 
-/// Calls back at most every `interval` seconds, however often it is asked.
+/// A callback at most every `interval` seconds, however often `beat` is called.
 public final class Heartbeat {
     private let interval: Double
     private let action: () -> Void

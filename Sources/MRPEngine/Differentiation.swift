@@ -1,8 +1,8 @@
 extension Graph {
     /// Reverse-mode differentiation: appends the nodes that compute d loss / d value for each of `values`.
     ///
-    /// The loss is a scalar (shape []). A value that the loss does not depend on is left out of the result. With `recomputing` what lies
-    /// inside the graph's segments is not kept until its gradients are due but computed again (Chen et al. 2016): the same numbers
+    /// The loss is a scalar (shape []). A value that the loss does not depend on is left out of the result. With `recomputing` the values
+    /// inside the graph's segments are not kept until their gradients are due but computed again (Chen et al. 2016): the same numbers
     /// from less memory.
     public func gradients(of loss: Value, withRespectTo values: [Value], recomputing: Bool = false) throws -> [Value: Value] {
         guard types[loss.id].count == 1 else {
@@ -24,6 +24,10 @@ extension Graph {
                 inputs: node.inputs.map { value in value.map { again[$0] ?? $0 } }, outputs: node.outputs.map { again[$0] ?? $0 },
                 wanted: wanted)
             let contributions = try node.operation.inputGradients(view, outputGradients, in: self)
+            guard contributions.count == node.inputs.count else {
+                throw MRPError(
+                    .internalError, "'\(node.operation.name)' has \(node.inputs.count) inputs and gradients of \(contributions.count)")
+            }
             for (input, contribution) in zip(node.inputs, contributions) {
                 guard let input, let contribution, influenced.contains(input) else { continue }
                 if let sum = adjoints[input] {
@@ -37,11 +41,11 @@ extension Graph {
         return Dictionary(uniqueKeysWithValues: values.compactMap { value in adjoints[value].map { (value, $0) } })
     }
 
-    /// Appends a segment's nodes once more and returns what each of its values is now. Its result is not among them: what follows the
-    /// segment keeps that anyway.
+    /// Appends a segment's nodes once more and returns the new value for each old one. The segment's result is not computed again: the
+    /// nodes behind the segment keep it anyway.
     private func recompute(_ segment: Range<Int>) throws -> [Value: Value] {
         var again: [Value: Value] = [:]
-        for index in segment.filter({ !nodes[$0].operation.hasSideEffects }).dropLast() {
+        for index in segment.filter({ nodes[$0].operation.updatedInputs.isEmpty }).dropLast() {
             let node = nodes[index]
             let outputs = try apply(node.operation, node.inputs.map { value in value.map { again[$0] ?? $0 } })
             for (old, new) in zip(node.outputs, outputs) { again[old] = new }

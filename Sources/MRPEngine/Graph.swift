@@ -1,43 +1,49 @@
-/// A value of a graph: an input, a bound tensor, or the output of a node. Meaningful only in the graph that made it.
-public struct Value: Hashable {
-    let id: Int
+/// A value of a graph: an input, a bound tensor, a constant, or an output of a node. Meaningful only in the graph that made it.
+public struct Value: Hashable, Sendable {
+    /// Its place in the order of making.
+    public let id: Int
 }
 
 /// A static graph of typed values and operations, for one batch size. Nodes are stored in an order in which they can run.
 ///
-/// Model and objective build it once; `gradients` adds the backward pass; `Executor` plans its memory and runs it.
+/// Model and objective build it once; `gradients` adds the backward pass; a `Backend` compiles it.
 public final class Graph {
-    /// Where a value comes from.
-    enum Origin {
+    /// Source of a value.
+    public enum Origin {
         case input(String)
         case bound(String)
         case constant(Tensor)
         case node(Int, output: Int)
     }
 
-    struct Node {
-        var operation: Operation
-        var inputs: [Value?]
-        var outputs: [Value]
+    public struct Node {
+        public internal(set) var operation: Operation
+        public internal(set) var inputs: [Value?]
+        public internal(set) var outputs: [Value]
     }
 
-    private(set) var types: [TensorType] = []
-    private(set) var origins: [Origin] = []
-    private(set) var nodes: [Node] = []
+    /// Types and origins by the id of a value.
+    public private(set) var types: [TensorType] = []
+    public private(set) var origins: [Origin] = []
+    public private(set) var nodes: [Node] = []
+    /// Declarations of the inputs, in the order of making.
+    public private(set) var inputs: [GraphInput] = []
     private var boundByName: [String: Value] = [:]
+    /// Names that were declared with two types.
+    private var conflicts: [String] = []
     private var inputByName: [String: Value] = [:]
     /// Nodes whose values may be computed again for the gradients instead of being kept.
     private(set) var segments: [Range<Int>] = []
 
-    /// Values that reports are made of, by name.
+    /// Values for reports, by name.
     public private(set) var marks: [String: Value] = [:]
 
     public init() {}
 
-    /// Gives a value a name under which reports find it, for example the features whose collapse a trainer watches for.
+    /// Names a value for reports, for example the features that a trainer watches for collapse.
     public func mark(_ value: Value, as name: String) { marks[name] = value }
 
-    /// What `body` appends is a segment: differentiation may keep its inputs only and compute the rest again.
+    /// Makes the nodes that `body` appends a segment: differentiation may keep its inputs only and compute the rest again.
     public func segment<Result>(_ body: () throws -> Result) rethrows -> Result {
         let first = nodes.count
         let result = try body()
@@ -48,17 +54,18 @@ public final class Graph {
     public func type(of value: Value) -> TensorType { types[value.id] }
     public func shape(of value: Value) -> [Int] { types[value.id].shape }
 
-    /// A tensor that the host fills before each step.
-    public func input(_ name: String, _ type: TensorType) -> Value {
-        if let known = inputByName[name] { return known }
+    /// A tensor that is filled before each run. The same name gives the same value.
+    public func input(_ name: String, _ type: TensorType, filledBy source: GraphInput.Source = .host) -> Value {
+        if let known = inputByName[name] { return same(known, name, type) }
         let value = newValue(type, .input(name))
         inputByName[name] = value
+        inputs.append(GraphInput(name: name, type: type, source: source))
         return value
     }
 
     /// A tensor that lives outside the graph (a weight, an optimiser moment), found by name when the graph is compiled.
     public func bound(_ name: String, _ type: TensorType) -> Value {
-        if let known = boundByName[name] { return known }
+        if let known = boundByName[name] { return same(known, name, type) }
         let value = newValue(type, .bound(name))
         boundByName[name] = value
         return value
@@ -88,6 +95,27 @@ public final class Graph {
     }
 
     public func boundValue(_ name: String) -> Value? { boundByName[name] }
+
+    public func inputValue(_ name: String) -> Value? { inputByName[name] }
+
+    /// A value that was declared before under this name.
+    private func same(_ known: Value, _ name: String, _ type: TensorType) -> Value {
+        if self.type(of: known) != type { conflicts.append("'\(name)' has shape \(shape(of: known)) and shape \(type.shape)") }
+        return known
+    }
+
+    /// Refuses an operation that updates something else than a bound tensor, and a name that was declared with two types: `.internalError`.
+    /// Backends call it when they compile.
+    public func checkUpdates() throws {
+        if let conflict = conflicts.first { throw MRPError(.internalError, conflict) }
+        for node in nodes {
+            for index in node.operation.updatedInputs {
+                guard index < node.inputs.count, let value = node.inputs[index], case .bound = origins[value.id] else {
+                    throw MRPError(.internalError, "the operation '\(node.operation.name)' updates its input \(index), which is not bound")
+                }
+            }
+        }
+    }
 
     func producer(of value: Value) -> Int? {
         if case .node(let index, _) = origins[value.id] { return index }

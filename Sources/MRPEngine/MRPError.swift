@@ -1,6 +1,6 @@
-/// What went wrong, in one line for a person, and the status code that the C ABI returns for it.
+/// An error: one line for a person, and the status code that the C interface returns for it.
 public struct MRPError: Error {
-    public enum Code: Int32 {
+    public enum Code: Int32, Sendable {
         case argument = -1
         case handle = -2
         case busy = -3

@@ -1,7 +1,7 @@
-/// Where every intermediate value of a graph lies in one arena: lifetimes are known, so offsets are chosen once, before step 1.
+/// Places of all intermediate values of a graph in one arena: lifetimes are known, so offsets are chosen once, before step 1.
 ///
 /// Values whose lifetimes do not overlap share memory; an operation may take over the memory of an input that nobody reads
-/// afterwards (`Operation.reusableInputs`), which removes a copy and its bytes for residual sums.
+/// afterwards (`Operation.reusableInputs`), which saves memory and a pass over it for residual sums.
 public struct MemoryPlan {
     static let alignment = 64
 
@@ -9,17 +9,18 @@ public struct MemoryPlan {
     public private(set) var arenaBytes = 0
     /// Bytes of the inputs that the host fills.
     public private(set) var inputBytes = 0
-    /// Nodes that contribute to the outputs or have side effects, in order; updates of bound tensors come last.
+    /// Nodes that contribute to the outputs or update bound tensors, in order; the update stage comes last.
     let schedule: [Int]
-    /// Where the updates begin in `schedule`: what comes before may be cancelled, what follows runs to its end.
+    /// First place of the update stage in `schedule`.
     let firstUpdate: Int
     private(set) var offsets: [Value: Int] = [:]
     let inputs: [Value]
 
     init(_ graph: Graph, outputs: [Value], precision: Precision) throws {
+        try graph.checkUpdates()
         let needed = Self.neededNodes(graph, outputs: outputs)
-        let updates = needed.filter { graph.nodes[$0].operation.isUpdate }
-        let work = needed.filter { !graph.nodes[$0].operation.isUpdate }
+        let work = needed.filter { graph.nodes[$0].operation.phase == .work }
+        let updates = needed.filter { graph.nodes[$0].operation.phase == .update }
         schedule = work + updates
         firstUpdate = work.count
         inputs = Self.usedInputs(graph, schedule: schedule, outputs: outputs)
@@ -34,7 +35,7 @@ public struct MemoryPlan {
     private static func neededNodes(_ graph: Graph, outputs: [Value]) -> [Int] {
         var needed = Set<Int>()
         var pending = outputs.compactMap { graph.producer(of: $0) }
-        pending += graph.nodes.indices.filter { graph.nodes[$0].operation.hasSideEffects }
+        pending += graph.nodes.indices.filter { !graph.nodes[$0].operation.updatedInputs.isEmpty }
         while let index = pending.popLast() {
             guard needed.insert(index).inserted else { continue }
             pending += graph.nodes[index].inputs.compactMap { $0.flatMap { graph.producer(of: $0) } }

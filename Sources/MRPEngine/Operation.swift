@@ -2,8 +2,8 @@ import CMRPKernels
 
 /// One kind of node: its shape rule, its gradient rule and its kernel, side by side in one file under `Operations/`.
 ///
-/// An operation holds no tensors and no state: all that it reads are its inputs, all that it writes are its outputs (and, when
-/// `hasSideEffects`, the bound tensors among its inputs). So a graph can be planned, printed, or run by another backend.
+/// An operation holds no tensors and no state: it reads its inputs, writes its outputs and, where it declares so, updates bound inputs.
+/// So a graph can be planned, printed, or run by another backend.
 public protocol Operation {
     /// For errors and plans, lower case: `layer norm`.
     var name: String { get }
@@ -12,11 +12,14 @@ public protocol Operation {
     func outputTypes(_ inputs: [TensorType?]) throws -> [TensorType]
 
     /// The gradient rule: emits nodes that compute the gradient of each input from `outputGradients` (nil: that output does not
-    /// influence the loss). Results are per input; nil where none is wanted or none exists.
+    /// influence the loss). One result for each input; nil where none is wanted or none exists.
     func inputGradients(_ node: DifferentiatedNode, _ outputGradients: [Value?], in graph: Graph) throws -> [Value?]
 
     /// The kernel call with resolved pointers, and the scratch memory it needs.
     func kernel(_ call: KernelCall) -> Kernel
+
+    /// The meaning in primitives: outputs in order, then the new values of `updatedInputs`. Optional inputs are nil when absent.
+    func lowered(_ inputs: [PrimitiveValue?], in program: PrimitiveBuilder) throws -> [PrimitiveValue]
 
     /// Inputs whose memory output 0 may take over when nobody needs them afterwards.
     var reusableInputs: [Int] { get }
@@ -25,41 +28,64 @@ public protocol Operation {
     /// Differentiation uses it to sum gradients without a separate pass over memory.
     var addendForm: (operation: Operation, index: Int)? { get }
 
-    /// True for what writes to bound tensors.
-    var hasSideEffects: Bool { get }
+    /// Inputs that the operation overwrites; each must be a bound tensor.
+    var updatedInputs: [Int] { get }
 
-    /// Whether a side effect is an update: those run after all others and are never interrupted.
-    var isUpdate: Bool { get }
+    /// The part of a run that an operation belongs to.
+    var phase: RunPhase { get }
+}
+
+/// The two parts of a run.
+public enum RunPhase: Sendable {
+    /// May be cancelled, fail or be refused.
+    case work
+    /// Follows all work that was accepted and runs to its end: updates of weights, moments, running statistics.
+    case update
 }
 
 extension Operation {
     public var reusableInputs: [Int] { [] }
     public var addendForm: (operation: Operation, index: Int)? { nil }
-    public var hasSideEffects: Bool { false }
-    public var isUpdate: Bool { hasSideEffects }
+    public var updatedInputs: [Int] { [] }
+    public var phase: RunPhase { updatedInputs.isEmpty ? .work : .update }
 
     public func inputGradients(_ node: DifferentiatedNode, _ outputGradients: [Value?], in graph: Graph) throws -> [Value?] {
         throw MRPError(.unsupported, "the operation '\(name)' has no gradient")
     }
 }
 
-/// What a gradient rule sees of the node that it differentiates.
+/// A node as its gradient rule sees it.
 public struct DifferentiatedNode {
     public let inputs: [Value?]
     public let outputs: [Value]
-    /// Per input: whether its gradient is wanted.
+    /// Inputs whose gradient is wanted.
     public let wanted: [Bool]
+
+    public init(inputs: [Value?], outputs: [Value], wanted: [Bool]) {
+        self.inputs = inputs
+        self.outputs = outputs
+        self.wanted = wanted
+    }
+
+    /// The result of a rule that has no gradient for any input.
+    public var noGradients: [Value?] { gradients([]) }
+
+    /// The result of a rule with gradients for the first inputs only.
+    public func gradients(_ first: [Value?]) -> [Value?] {
+        first + [Value?](repeating: nil, count: max(0, inputs.count - first.count))
+    }
 }
 
-/// Everything a kernel needs at preparation: the chosen kernel table, the pool, pointers and types.
+/// Pointers, types and the device of a kernel at preparation.
 public struct KernelCall {
-    public let kernels: mk_kernels
-    public let pool: OpaquePointer
-    public let convolvesDirectly: Bool
+    public let compute: Compute
     public let inputs: [UnsafeMutableRawPointer?]
     public let outputs: [UnsafeMutableRawPointer?]
     public let inputTypes: [TensorType?]
     public let outputTypes: [TensorType]
+
+    public var kernels: mk_kernels { compute.kernels }
+    public var pool: OpaquePointer { compute.pool }
 
     public func input(_ index: Int) -> UnsafeMutableRawPointer? { index < inputs.count ? inputs[index] : nil }
     public func inputType(_ index: Int) -> TensorType? { index < inputTypes.count ? inputTypes[index] : nil }
@@ -71,6 +97,11 @@ public struct KernelCall {
         input(index).map { UnsafePointer($0.assumingMemoryBound(to: Int32.self)) }
     }
 
+    /// A float64 scalar, to be read when the kernel runs; absent: `usual`.
+    public func scalar(_ index: Int, usual: Double = 1) -> ScalarInput {
+        ScalarInput(pointer: input(index).map { UnsafePointer($0.assumingMemoryBound(to: Double.self)) }, usual: usual)
+    }
+
     /// The stride from image to image of an index input: its row length, or 0 when it is shared ([K] instead of [B, K]).
     public func indexStride(_ index: Int) -> Int64 {
         guard let type = inputType(index) else { return 0 }
@@ -78,12 +109,21 @@ public struct KernelCall {
     }
 }
 
-/// A prepared kernel call: no look-up and no allocation happens in `run`.
+/// A float64 scalar input of a kernel.
+public struct ScalarInput {
+    let pointer: UnsafePointer<Double>?
+    let usual: Double
+
+    /// The number at this moment.
+    public var value: Double { pointer?.pointee ?? usual }
+}
+
+/// A prepared kernel call: `run` looks up and allocates nothing. An error of `run` ends the run of the program.
 public struct Kernel {
     public let scratch: mk_scratch
-    public let run: () -> Void
+    public let run: () throws -> Void
 
-    public init(scratch: mk_scratch = mk_scratch(per_worker: 0, shared: 0), run: @escaping () -> Void) {
+    public init(scratch: mk_scratch = mk_scratch(per_worker: 0, shared: 0), run: @escaping () throws -> Void) {
         self.scratch = scratch
         self.run = run
     }

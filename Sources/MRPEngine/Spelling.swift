@@ -1,7 +1,7 @@
-/// What a misspelt name was meant to be.
+/// Suggestions for misspelt names.
 public enum Spelling {
-    /// The candidate nearest to `word`; among equals the first in alphabetical order. "" when there is none. Bytes beyond the 64th are
-    /// not looked at.
+    /// The candidate nearest to `word`; among equals the first in alphabetical order. "" when there is none. Only the first 64
+    /// bytes count.
     public static func nearest(to word: String, among candidates: some Sequence<String>) -> String {
         candidates.map { (distance($0, word), $0) }.min { $0 < $1 }?.1 ?? ""
     }

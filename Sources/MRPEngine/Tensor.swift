@@ -1,19 +1,27 @@
-import CMRPKernels
-
 /// The width of `real` numbers in a compiled graph: float32 for work, float64 for checking gradients.
-public enum Precision: Sendable {
+public enum Precision: String, CaseIterable, Sendable {
     case float32
     case float64
 
     public var bytes: Int { self == .float32 ? 4 : 8 }
 }
 
-/// What a value holds: numbers of the compiled precision, or 32-bit indices and labels.
+/// Element type of a value.
 public enum ElementType: Sendable {
+    /// Numbers of the compiled precision.
     case real
+    /// Indices and labels.
     case int32
+    /// Doubles whatever the precision: scalars of a step that the host computes, for example the learning rate.
+    case float64
 
-    public func bytes(_ precision: Precision) -> Int { self == .int32 ? 4 : precision.bytes }
+    public func bytes(_ precision: Precision) -> Int {
+        switch self {
+        case .real: precision.bytes
+        case .int32: 4
+        case .float64: 8
+        }
+    }
 }
 
 /// Shape and element type of a value; row-major, the last dimension is contiguous.
@@ -35,43 +43,26 @@ public struct TensorType: Equatable, Sendable {
     public func bytes(_ precision: Precision) -> Int { count * element.bytes(precision) }
 }
 
-/// The product of sizes that come from outside, or an error that shows them when it does not fit a 62-bit number of bytes.
-public func checkedCount(_ sizes: [Int], bytesEach: Int = 8) throws -> Int {
-    var total = 1
-    for size in sizes {
-        let (product, overflow) = total.multipliedReportingOverflow(by: size)
-        guard size >= 0, !overflow, product <= (1 << 62) / max(bytesEach, 1) else {
-            throw MRPError(.memory, "a tensor of shape \(sizes) is too large")
-        }
-        total = product
-    }
-    return total
-}
-
-/// Memory for one tensor, from the library's allocator; fails with `MRP_ERR_MEMORY` instead of ending the process.
+/// A tensor in host memory.
 public final class Tensor {
     public let type: TensorType
     public let precision: Precision
-    public let bytes: Int
-    public let memory: UnsafeMutableRawPointer
+    private let storage: Memory
 
-    /// A zeroed tensor.
+    /// A zeroed tensor. Errors: `.memory`.
     public init(_ type: TensorType, precision: Precision = .float32) throws {
-        bytes = try checkedCount(type.shape) * type.element.bytes(precision)
-        guard let memory = mk_allocate_zeroed(Int64(max(bytes, 1))) else {
-            throw MRPError(.memory, "cannot allocate \(bytes) bytes for a tensor of shape \(type.shape)")
-        }
+        let bytes = try checkedProduct(type.shape) * type.element.bytes(precision)
+        storage = try Memory(bytes: bytes, zeroed: true, for: "a tensor of shape \(type.shape)")
         self.type = type
         self.precision = precision
-        self.memory = memory
     }
 
     public convenience init(_ shape: [Int], precision: Precision = .float32) throws {
         try self.init(TensorType(shape), precision: precision)
     }
 
-    deinit { mk_release(memory) }
-
+    public var bytes: Int { storage.bytes }
+    public var memory: UnsafeMutableRawPointer { storage.base }
     public var shape: [Int] { type.shape }
     public var count: Int { type.count }
 
@@ -87,20 +78,21 @@ public final class Tensor {
         return UnsafeMutableBufferPointer(start: memory.assumingMemoryBound(to: Float.self), count: count)
     }
 
-    /// One real element as a double, whatever the precision.
+    private var holdsDoubles: Bool { type.element == .float64 || (type.element == .real && precision == .float64) }
+
+    /// One floating-point element as a double, whatever the precision.
     public subscript(index: Int) -> Double {
         get {
-            precondition(type.element == .real && index >= 0 && index < count)
-            return precision == .float32
-                ? Double(memory.assumingMemoryBound(to: Float.self)[index])
-                : memory.assumingMemoryBound(to: Double.self)[index]
+            precondition(type.element != .int32 && index >= 0 && index < count)
+            return holdsDoubles
+                ? memory.assumingMemoryBound(to: Double.self)[index] : Double(memory.assumingMemoryBound(to: Float.self)[index])
         }
         set {
-            precondition(type.element == .real && index >= 0 && index < count)
-            if precision == .float32 {
-                memory.assumingMemoryBound(to: Float.self)[index] = Float(newValue)
-            } else {
+            precondition(type.element != .int32 && index >= 0 && index < count)
+            if holdsDoubles {
                 memory.assumingMemoryBound(to: Double.self)[index] = newValue
+            } else {
+                memory.assumingMemoryBound(to: Float.self)[index] = Float(newValue)
             }
         }
     }
@@ -108,7 +100,7 @@ public final class Tensor {
     /// Copies the elements of `other`, which has the same count and element type; real numbers are converted.
     public func copyElements(of other: Tensor) {
         precondition(other.count == count && other.type.element == type.element)
-        if other.precision == precision || type.element == .int32 {
+        if other.precision == precision || type.element != .real {
             memory.copyMemory(from: other.memory, byteCount: bytes)
         } else {
             for index in 0..<count { self[index] = other[index] }

@@ -23,7 +23,7 @@ final class ClassifierTraining {
     private let rates: Rates
     private let batchSize: Int
     private let order: BatchOrder?
-    private let weightGradient, headGradient: LabMemory
+    private let weightGradient, headGradient: Memory
 
     var bytes: Int { weightGradient.bytes + headGradient.bytes + network.weights.bytes + head.weights.bytes }
 
@@ -36,8 +36,8 @@ final class ClassifierTraining {
         self.rates = rates
         batchSize = batch
         let bytes = network.compute.elementBytes
-        weightGradient = try LabMemory(network.weightCount, elementBytes: bytes, for: "gradients")
-        headGradient = try LabMemory(head.classes * network.kernels, elementBytes: bytes, for: "gradients")
+        weightGradient = try Memory(network.weightCount, elementBytes: bytes, for: "gradients")
+        headGradient = try Memory(head.classes * network.kernels, elementBytes: bytes, for: "gradients")
         order = batch > 0 ? try BatchOrder(count: source.count, size: batch, seed: seed, stream: .trainOrder) : nil
         try network.compute.reserve(network.shape, samples: batch > 0 ? batch : source.blockCount, classes: head.classes)
     }

@@ -23,8 +23,8 @@ public struct TestResult: Sendable {
 /// The test sets of a seed: fresh samples of each kind.
 final class Evaluation {
     private let multiView, singleView: SampleSource
-    private let logits: LabMemory
-    private let margins: LabMemory
+    private let logits: Memory
+    private let margins: Memory
 
     var bytes: Int { multiView.bytes + singleView.bytes + logits.bytes + margins.bytes }
 
@@ -32,9 +32,9 @@ final class Evaluation {
         let options = distribution.options
         multiView = try SampleSource(distribution, .multiView, .multiViewTest, count: options.testSamples, compute: compute)
         singleView = try SampleSource(distribution, .singleView, .singleViewTest, count: options.testSamples, compute: compute)
-        logits = try LabMemory(
-            checkedCount([multiView.blockCount, options.classes]), elementBytes: compute.elementBytes, for: "logits")
-        margins = try LabMemory(options.testSamples, elementBytes: 8, for: "margins")
+        logits = try Memory(
+            checkedProduct([multiView.blockCount, options.classes]), elementBytes: compute.elementBytes, for: "logits")
+        margins = try Memory(options.testSamples, elementBytes: 8, for: "margins")
     }
 
     func run(_ network: PatchNetwork, _ head: LinearHead, captured: [Bool]) throws -> TestResult {

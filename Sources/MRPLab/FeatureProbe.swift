@@ -1,7 +1,7 @@
 import CMRPKernels
 import MRPEngine
 
-/// What the kernels know of the features at one moment.
+/// Correlations of the kernels with the features at one moment.
 public struct FeatureState: Sendable {
     /// Lambda_{i,l} = max_r max(<w_r, v_{i,l}>, 0), 2 k values, feature 2 class + view. With class blocks the maximum is over the
     /// class's own kernels.
@@ -18,7 +18,7 @@ public struct FeatureState: Sendable {
 final class FeatureProbe {
     let featureCount: Int
     let kernels: Int
-    private let correlationMemory: LabMemory
+    private let correlationMemory: Memory
     private let distribution: MultiViewDistribution
     private let radius: Double
 
@@ -30,8 +30,8 @@ final class FeatureProbe {
         self.kernels = kernels
         self.radius = radius
         featureCount = distribution.featureCount
-        correlationMemory = try LabMemory(
-            checkedCount([kernels, featureCount]), elementBytes: 8, for: "the correlations of kernels and features")
+        correlationMemory = try Memory(
+            checkedProduct([kernels, featureCount]), elementBytes: 8, for: "the correlations of kernels and features")
     }
 
     /// `byBlocks`: class i is judged by its own block of kernels.

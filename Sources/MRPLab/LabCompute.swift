@@ -1,11 +1,6 @@
 import CMRPKernels
+import Glibc
 import MRPEngine
-
-#if canImport(Glibc)
-    import Glibc
-#else
-    import Darwin
-#endif
 
 /// Thrown when the progress callback or the cancel flag ended a run: not an error of the run.
 public struct LabCancelled: Error {}
@@ -25,7 +20,7 @@ final class LabCompute {
 
     init(_ options: LabOptions, cancel: UnsafePointer<Int32>? = nil) throws {
         let instructions = options.instructions ?? .best
-        guard let table = mk_patch_kernels_for(instructions.rawValue, Int32(options.precision.bytes)) else {
+        guard let table = mk_patch_kernels_for(instructions.code, Int32(options.precision.bytes)) else {
             throw MRPError(.unsupported, "this machine cannot run \(instructions) instructions")
         }
         let wanted = options.threads > 0 ? options.threads : Int(sysconf(Int32(_SC_NPROCESSORS_ONLN)))
@@ -34,7 +29,7 @@ final class LabCompute {
         mk_pool_set_cancel_flag(pool, cancel)
         self.pool = pool
         kernels = table.pointee
-        let engine = options.precision == .float64 ? mk_kernels_reference_float64() : mk_kernels_float32(instructions.rawValue)
+        let engine = options.precision == .float64 ? mk_kernels_reference_float64() : mk_kernels_float32(instructions.code)
         blend = engine?.pointee.blend
         precision = options.precision
     }

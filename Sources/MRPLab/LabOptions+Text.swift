@@ -1,27 +1,26 @@
 import MRPEngine
+import MRPOptions
 
 /// Options by key and text, as other languages set them.
 extension LabOptions {
     /// Sets one option by its key or by the paper's symbol. Errors (`argument`) name the option, its symbol, the value and the
     /// limits; an unknown key, the nearest one.
-    public mutating func set(_ key: String, _ text: String) throws {
-        let option = try Self.definition(key)
-        try option.validate(text)
-        option.put(&self, text)
-    }
+    public mutating func set(_ key: String, _ text: String) throws { try Self.option(key).set(&self, text) }
 
     /// The value of an option as text that `set` accepts.
-    public func text(_ key: String) throws -> String { try Self.definition(key).read(self) }
+    public func text(_ key: String) throws -> String { try Self.option(key).text(self) }
 
-    static func definition(_ key: String) throws -> LabOptionDefinition {
-        if let option = LabOptionTable.byName[key] { return option }
-        let nearest = Spelling.nearest(to: key, among: LabOptionTable.byName.keys)
-        throw MRPError(.argument, "unknown laboratory option '\(key)': the nearest is '\(nearest)'")
+    private static func option(_ key: String) throws -> LabOption {
+        let definition = try OptionTable.laboratory.definition(key)
+        guard let option = LabOption.all.first(where: { $0.definition.key == definition.key }) else {
+            throw MRPError(.internalError, "option '\(key)' has no value")
+        }
+        return option
     }
 
     /// Checks every value, and those that must fit each other.
     public func validate() throws {
-        for option in LabOptionTable.all { try option.validate(option.read(self)) }
+        for option in LabOption.all { try option.definition.validate(option.text(self)) }
         func require(_ holds: Bool, _ message: @autoclosure () -> String) throws {
             if !holds { throw MRPError(.argument, message()) }
         }
@@ -40,59 +39,21 @@ extension LabOptions {
     }
 
     /// All options with their values.
-    public var json: JSON {
-        .object(
-            LabOptionTable.all.map { option in
-                let text = option.read(self)
-                switch option.kind {
-                case .integer: return (option.key, Int(text).map(JSON.integer) ?? .null)
-                case .number: return (option.key, Double(text).map(JSON.number) ?? .null)
-                case .flag: return (option.key, .bool(text == "true"))
-                case .choice: return (option.key, .string(text))
-                }
-            })
-    }
-
-    /// The table of options and the presets, for other languages and manuals.
-    public static func describe() -> JSON {
-        let options = LabOptionTable.all.map { option -> JSON in
-            .object([
-                ("key", .string(option.key)), ("symbol", .string(option.symbol)), ("type", .string(option.typeName)),
-                ("default", .string(option.defaultValue)), ("limits", .string(option.limits)),
-                ("section", .string(option.section)), ("summary", .string(option.summary)),
-            ])
-        }
-        let presets = LabPreset.all.map { preset -> JSON in
-            .object([
-                ("name", .string(preset.name)), ("summary", .string(preset.summary)),
-                ("values", .object(preset.values.map { ($0.key, .string($0.value)) })),
-            ])
-        }
-        return .object([("options", .array(options)), ("presets", .array(presets))])
-    }
+    public var json: JSON { .object(LabOption.all.map { ($0.definition.key, $0.json(self)) }) }
 
     /// The values of a preset. An unknown name is an error that lists all.
     public init(preset name: String) throws {
         self.init()
-        guard let preset = LabPreset.all.first(where: { $0.name == name }) else {
-            let names = LabPreset.all.map(\.name).joined(separator: ", ")
-            throw MRPError(.argument, "unknown laboratory preset '\(name)': there are \(names)")
-        }
-        for (key, value) in preset.values { try set(key, value) }
+        for (key, value) in try OptionTable.laboratory.preset(name).values { try set(key, value) }
     }
 }
 
-/// Named sets of values.
-public struct LabPreset: Sendable {
-    public let name: String
-    public let summary: String
-    public let values: [(key: String, value: String)]
-
-    public static let all = [
-        LabPreset(
+extension Preset {
+    static let laboratory = [
+        Preset(
             name: "multiview", summary: "The default regime: k 10, d 64, P 24, 200 kernels; five seeds with controls, a minute.", values: []
         ),
-        LabPreset(
+        Preset(
             name: "quick", summary: "One seed of the default regime, without controls and frozen probe; a few seconds.",
             values: [("seeds", "1"), ("controls", "false"), ("frozen_probe", "false")]),
     ]

@@ -1,7 +1,7 @@
 import MRPEngine
 
 /// Every quantity of the paper's definition and of the finite experiment, with the paper's symbol (arXiv 2206.03826; data as in
-/// Allen-Zhu & Li 2020). The defaults are a regime in which the mechanism shows within seconds: see `LabOptionTable` for ranges.
+/// Allen-Zhu & Li 2020). The defaults are a regime in which the mechanism shows within seconds: see `LabOption.all` for ranges.
 public struct LabOptions: Sendable, Equatable {
     public enum Masks: String, CaseIterable, Sendable { case averaged, sampled }
     public enum TeacherKind: String, CaseIterable, Sendable { case scaled, ema, fixed }

@@ -1,11 +1,6 @@
 import CMRPKernels
+import Glibc
 import MRPEngine
-
-#if canImport(Glibc)
-    import Glibc
-#else
-    import Darwin
-#endif
 
 func logarithm(_ count: Int) -> Double { log(Double(count)) }
 

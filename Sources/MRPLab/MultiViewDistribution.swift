@@ -8,14 +8,14 @@ import MRPEngine
 /// alpha in [0, gamma] and xi ~ N(0, sigma_p^2 I). Multi-view samples show both views of y; single-view samples (a share of mu)
 /// show one and hold the other only weakly. Feature j = 2 i + l counts classes and views from 0.
 public final class MultiViewDistribution {
-    /// How the kind of a sample is drawn.
+    /// Draw of the kind of a sample.
     public enum Kind: Int32, Sendable { case mixed = 0, multiView = 1, singleView = 2 }
 
     public let options: LabOptions
     public let seed: Int
     /// 2 k x d, orthonormal rows.
     public var features: UnsafeBufferPointer<Double> { UnsafeBufferPointer(featureMemory.typed(Double.self)) }
-    private let featureMemory: LabMemory
+    private let featureMemory: Memory
 
     public var featureCount: Int { 2 * options.classes }
 
@@ -24,8 +24,8 @@ public final class MultiViewDistribution {
         try options.validate()
         self.options = options
         self.seed = seed
-        featureMemory = try LabMemory(2 * options.classes * options.dimension, elementBytes: 8, for: "the features")
-        let scratch = try LabMemory(options.dimension + 4, elementBytes: 4, for: "the features")
+        featureMemory = try Memory(2 * options.classes * options.dimension, elementBytes: 8, for: "the features")
+        let scratch = try Memory(options.dimension + 4, elementBytes: 4, for: "the features")
         let made = mk_orthonormal(
             Int64(2 * options.classes), Int64(options.dimension), UInt64(seed), LabStream.features.value,
             featureMemory.typed(Double.self).baseAddress, scratch.typed(Float.self).baseAddress)
@@ -49,7 +49,7 @@ public final class MultiViewSamples {
     public let count: Int
     public let patches: Int
     public let dimension: Int
-    private let memory: [LabMemory]
+    private let memory: [Memory]
 
     /// count x P x d.
     public var x: UnsafeBufferPointer<Float> { UnsafeBufferPointer(memory[0].typed(Float.self)) }
@@ -70,11 +70,11 @@ public final class MultiViewSamples {
         self.count = count
         patches = options.patches
         dimension = options.dimension
-        let each = try checkedCount([count, patches, dimension], bytesEach: 4)
+        let each = try checkedProduct([count, patches, dimension], bytesEach: 4)
         memory = try [
-            LabMemory(each, elementBytes: 4, for: "\(count) samples"), LabMemory(count, elementBytes: 4, for: "labels"),
-            LabMemory(count, elementBytes: 4, for: "view kinds"), LabMemory(count, elementBytes: 4, for: "shown views"),
-            LabMemory(count * patches, elementBytes: 4, for: "origins"),
+            Memory(each, elementBytes: 4, for: "\(count) samples"), Memory(count, elementBytes: 4, for: "labels"),
+            Memory(count, elementBytes: 4, for: "view kinds"), Memory(count, elementBytes: 4, for: "shown views"),
+            Memory(count * patches, elementBytes: 4, for: "origins"),
         ]
         let pointers = memory.dropFirst().map { $0.typed(Int32.self).baseAddress }
         try Self.write(

@@ -5,7 +5,7 @@ import MRPEngine
 /// f(z) = 0 (z <= 0), z^q / (q rho^(q-1)) (0 <= z <= rho), z - (1 - 1/q) rho (z >= rho). Weights are K x d, row-major.
 final class PatchNetwork {
     var shape: mk_patch_network
-    let weights: LabMemory
+    let weights: Memory
     let compute: LabCompute
 
     var kernels: Int { Int(shape.kernels) }
@@ -17,7 +17,7 @@ final class PatchNetwork {
             kernels: Int64(options.kernels), dimension: Int64(options.dimension), patches: Int64(options.patches),
             power: Int32(options.power), radius: options.radius)
         self.compute = compute
-        weights = try LabMemory(options.kernels * options.dimension, elementBytes: compute.elementBytes, for: "weights")
+        weights = try Memory(options.kernels * options.dimension, elementBytes: compute.elementBytes, for: "weights")
         mk_patch_initialize(
             Int32(compute.elementBytes), Int64(weightCount), options.initialDeviation, UInt64(seed), stream.value, weights.base)
     }
@@ -26,17 +26,17 @@ final class PatchNetwork {
     init(copying other: PatchNetwork) throws {
         shape = other.shape
         compute = other.compute
-        weights = try LabMemory(other.weights.bytes, elementBytes: 1, for: "weights")
+        weights = try Memory(other.weights.bytes, elementBytes: 1, for: "weights")
         weights.base.copyMemory(from: other.weights.base, byteCount: other.weights.bytes)
     }
 
     /// w -= rate gradient.
-    func descend(_ gradient: LabMemory, rate: Double) {
+    func descend(_ gradient: Memory, rate: Double) {
         mk_patch_descend(Int32(compute.elementBytes), Int64(weightCount), rate, gradient.base, weights.base)
     }
 
     /// features[n,r] = sum_p f(factor <w_r, x_{n,p}>) of a block, samples x K.
-    func features(_ block: SampleSource.Block, factor: Double = 1, into output: LabMemory) throws {
+    func features(_ block: SampleSource.Block, factor: Double = 1, into output: Memory) throws {
         var call = mk_patch_features(
             network: shape, batch: block.batch, weights: UnsafeRawPointer(weights.base), factor: factor, features: output.base)
         compute.kernels.features(compute.pool, &call)
@@ -47,13 +47,13 @@ final class PatchNetwork {
 /// A linear head on the encoder's features: F_i = sum_r u_{i,r} h_r, classes x K.
 final class LinearHead {
     let classes: Int
-    let weights: LabMemory
+    let weights: Memory
 
     /// All zero.
     init(classes: Int, network: PatchNetwork) throws {
         self.classes = classes
-        weights = try LabMemory(
-            classes * network.kernels, elementBytes: network.compute.elementBytes, for: "the head", zeroed: true)
+        weights = try Memory(
+            classes * network.kernels, elementBytes: network.compute.elementBytes, zeroed: true, for: "the head")
     }
 
     /// The fixed head of Allen-Zhu & Li's supervised learning: class i sums the i-th block of m kernels.

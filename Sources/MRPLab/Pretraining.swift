@@ -20,7 +20,7 @@ final class Pretraining {
     private let source: SampleSource
     private let order: BatchOrder?
     private let seed: Int
-    private let gradient, largest: LabMemory
+    private let gradient, largest: Memory
     private let teacher: Teacher
 
     var bytes: Int { gradient.bytes + largest.bytes + teacher.bytes + network.weights.bytes }
@@ -31,8 +31,8 @@ final class Pretraining {
         self.options = options
         self.seed = seed
         let bytes = network.compute.elementBytes
-        gradient = try LabMemory(network.weightCount, elementBytes: bytes, for: "gradients")
-        largest = try LabMemory(network.kernels, elementBytes: bytes, for: "gradients")
+        gradient = try Memory(network.weightCount, elementBytes: bytes, for: "gradients")
+        largest = try Memory(network.kernels, elementBytes: bytes, for: "gradients")
         let batch = options.pretrainBatch
         order = batch > 0 ? try BatchOrder(count: source.count, size: batch, seed: seed, stream: .pretrainOrder) : nil
         let perCall = batch > 0 ? batch : source.blockCount

@@ -24,7 +24,7 @@ final class SampleSource {
     private let distribution: MultiViewDistribution
     private var description: mk_multi_view
     private let isResident: Bool
-    private let x, labelMemory, shownMemory, batchLabels: LabMemory
+    private let x, labelMemory, shownMemory, batchLabels: Memory
 
     init(
         _ distribution: MultiViewDistribution, _ kind: MultiViewDistribution.Kind, _ stream: LabStream, count: Int,
@@ -35,17 +35,17 @@ final class SampleSource {
         self.distribution = distribution
         self.count = count
         description = distribution.description(kind, stream)
-        let each = try checkedCount([options.patches, options.dimension], bytesEach: 8) * compute.elementBytes
+        let each = try checkedProduct([options.patches, options.dimension], bytesEach: 8) * compute.elementBytes
         isResident = count <= options.dataBytes / each
         let block = max(1, min(count, options.dataBytes / each))
         guard isResident || batch <= block else {
             throw MRPError(.argument, "data_bytes \(options.dataBytes) does not hold a batch of \(batch) samples of \(each) bytes")
         }
         blockCount = block
-        x = try LabMemory(block, elementBytes: each, for: "\(block) samples")
-        labelMemory = try LabMemory(count, elementBytes: 4, for: "labels")
-        shownMemory = try LabMemory(count, elementBytes: 4, for: "shown views")
-        batchLabels = try LabMemory(max(batch, 1), elementBytes: 4, for: "labels")
+        x = try Memory(block, elementBytes: each, for: "\(block) samples")
+        labelMemory = try Memory(count, elementBytes: 4, for: "labels")
+        shownMemory = try Memory(count, elementBytes: 4, for: "shown views")
+        batchLabels = try Memory(max(batch, 1), elementBytes: 4, for: "labels")
         labels = labelMemory.typed(Int32.self)
         shown = shownMemory.typed(Int32.self)
         bytes = x.bytes + labelMemory.bytes + shownMemory.bytes + batchLabels.bytes
@@ -88,14 +88,14 @@ final class SampleSource {
 
 /// The order in which stochastic gradient descent visits samples: a new permutation (Fisher-Yates) in every epoch.
 final class BatchOrder {
-    private let ids: LabMemory
+    private let ids: Memory
     private let count, size, stream: Int
     private let seed: UInt64
     private var position: Int
     private var epoch: UInt32 = 0
 
     init(count: Int, size: Int, seed: Int, stream: LabStream) throws {
-        ids = try LabMemory(count, elementBytes: 4, for: "the order of the samples")
+        ids = try Memory(count, elementBytes: 4, for: "the order of the samples")
         self.count = count
         self.size = size
         self.seed = UInt64(seed)

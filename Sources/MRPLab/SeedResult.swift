@@ -11,7 +11,7 @@ public struct ProbePoint: Sendable {
     public let test: TestResult?
 }
 
-/// How pretraining of one seed went.
+/// Result of pretraining one seed.
 public struct PretrainingResult: Sendable {
     public var initial: FeatureState
     public var final: FeatureState
@@ -26,7 +26,7 @@ public struct PretrainingResult: Sendable {
     public var seconds: Double
 }
 
-/// How training with labels went: fine-tuning, supervised learning or the frozen probe.
+/// Result of training with labels: fine-tuning, supervised learning or the frozen probe.
 public struct ClassifierResult: Sendable {
     public var features: FeatureState
     /// On all training samples, with the final weights.
@@ -61,7 +61,7 @@ public struct SeedResult: Sendable {
 public final class CorrelationMap: @unchecked Sendable {
     public let kernels: Int
     public let features: Int
-    private let memory: LabMemory
+    private let memory: Memory
 
     /// K x 2 k; never changes.
     public var values: UnsafeBufferPointer<Double> { UnsafeBufferPointer(memory.typed(Double.self)) }
@@ -69,7 +69,7 @@ public final class CorrelationMap: @unchecked Sendable {
     init(_ probe: FeatureProbe) throws {
         kernels = probe.kernels
         features = probe.featureCount
-        memory = try LabMemory(probe.correlations.count, elementBytes: 8, for: "the correlations of kernels and features")
+        memory = try Memory(probe.correlations.count, elementBytes: 8, for: "the correlations of kernels and features")
         _ = memory.typed(Double.self).update(from: probe.correlations)
     }
 }

@@ -1,5 +1,6 @@
 import CMRPKernels
 import MRPEngine
+import MRPOptions
 
 /// A sweep over one or two options with several seeds. Cells run in parallel, one thread each; rows are appended to a CSV file in
 /// the order of the grid, so a study that was stopped goes on where it was, and ends with the same file.
@@ -43,16 +44,16 @@ public struct Study: Sendable {
         }
         var cells = options.seeds
         for axis in axes {
-            let definition = try LabOptions.definition(axis.key)
+            let definition = try OptionTable.laboratory.definition(axis.key)
             guard !["seeds", "first_seed", "threads", "controls"].contains(definition.key) else {
                 throw MRPError(.argument, "option '\(definition.key)' cannot be swept")
             }
             guard !axis.values.isEmpty else { throw MRPError(.argument, "the values of '\(axis.key)' to sweep are missing") }
             for value in axis.values { try definition.validate(value) }
-            cells = try checkedCount([cells, axis.values.count])
+            cells = try checkedProduct([cells, axis.values.count])
         }
         guard cells <= 1_000_000 else { throw MRPError(.argument, "a study of \(cells) cells is above 1000000") }
-        if axes.count == 2, try LabOptions.definition(axes[0].key).key == LabOptions.definition(axes[1].key).key {
+        if axes.count == 2, try OptionTable.laboratory.definition(axes[0].key).key == OptionTable.laboratory.definition(axes[1].key).key {
             throw MRPError(.argument, "option '\(axes[0].key)' is swept twice")
         }
         self.axes = axes
@@ -82,9 +83,10 @@ public struct Study: Sendable {
     var fingerprint: String {
         var hash: UInt64 = 0xcbf2_9ce4_8422_2325
         let own = ["seeds", "first_seed", "threads"]
-        for option in LabOptionTable.all
-        where !own.contains(option.key) && !axes.contains(where: { $0.key == option.key || $0.key == option.symbol }) {
-            for byte in "\(option.key)=\(option.read(options));".utf8 { hash = (hash ^ UInt64(byte)) &* 0x100_0000_01b3 }
+        for option in LabOption.all {
+            let (key, symbol) = (option.definition.key, option.definition.symbol)
+            if own.contains(key) || axes.contains(where: { $0.key == key || $0.key == symbol }) { continue }
+            for byte in "\(key)=\(option.text(options));".utf8 { hash = (hash ^ UInt64(byte)) &* 0x100_0000_01b3 }
         }
         return String(hash, radix: 16)
     }

@@ -1,10 +1,5 @@
+import Glibc
 import MRPEngine
-
-#if canImport(Glibc)
-    import Glibc
-#else
-    import Darwin
-#endif
 
 /// A CSV file that grows row by row. A last line that was cut off while it was written is dropped.
 final class StudyFile {

@@ -11,7 +11,7 @@ final class Teacher {
     private let tau, decay: Double
     /// Weights tau w-hat and features of the current block; nil for the scaled teacher.
     private let network: PatchNetwork?
-    private let output: LabMemory?
+    private let output: Memory?
 
     var bytes: Int { (network?.weights.bytes ?? 0) + (output?.bytes ?? 0) }
 
@@ -25,7 +25,7 @@ final class Teacher {
             return
         }
         let copy = try PatchNetwork(copying: student)
-        output = try LabMemory(samples * student.kernels, elementBytes: student.compute.elementBytes, for: "the teacher's features")
+        output = try Memory(samples * student.kernels, elementBytes: student.compute.elementBytes, for: "the teacher's features")
         network = copy
         blend(student, keeping: 0)
     }

@@ -1,27 +1,11 @@
 import MRPEngine
 
-/// How pixels become network inputs: (x / scale - mean) / deviation per channel, scale 255 for uint8, 65535 for uint16, 1 for
-/// float images.
-public struct Normalization: Equatable, Sendable {
-    public var mean: [Double]
-    public var deviation: [Double]
-
-    public init(mean: [Double], deviation: [Double]) {
-        self.mean = mean
-        self.deviation = deviation
-    }
-
-    public static func identity(channels: Int) -> Normalization {
-        Normalization(mean: Array(repeating: 0, count: channels), deviation: Array(repeating: 1, count: channels))
-    }
-}
-
 /// A vision encoder with its weights, and the objective or classifier that it has at the moment.
 public final class Model {
     public let encoder: any ImageEncoder
-    /// What the encoder was pretrained by, or is being; its weights are among the parameters.
+    /// Objective that the encoder was pretrained by, or is being; its weights are among the parameters.
     public private(set) var objective: (any PretrainingObjective)?
-    public private(set) var head: ClassifierHead?
+    public private(set) var head: (any Head)?
     public let parameters: Parameters
     /// Measured or given at the first training, then part of the model.
     public var normalization: Normalization?
@@ -29,12 +13,11 @@ public final class Model {
     public var classNames: [String] = []
     /// Whether the encoder has been pretrained: fine-tuning then lowers the learning rate of the lower layers.
     public var isPretrained = false
-    /// What was assumed, left out or changed when the model was read from a file, line by line.
+    /// Remarks on a model that was read from a file, line by line: parts that were assumed, left out or changed.
     public var notes: [String] = []
 
     /// A model with fresh weights, or with zeros where there is no seed.
-    public init(encoder: any ImageEncoder, objective: (any PretrainingObjective)? = nil, head: ClassifierHead? = nil, seed: UInt64?) throws
-    {
+    public init(encoder: any ImageEncoder, objective: (any PretrainingObjective)? = nil, head: (any Head)? = nil, seed: UInt64?) throws {
         self.encoder = encoder
         parameters = Parameters()
         try parameters.add(encoder.parameters(), seed: seed)
@@ -53,9 +36,9 @@ public final class Model {
         self.objective = objective
     }
 
-    /// Gives the model a fresh head, its matrix of this deviation.
-    public func attach(_ head: ClassifierHead, deviation: Double? = nil, seed: UInt64?) throws {
-        let additions = try encoder.headParameters(head, deviation: deviation)
+    /// Gives the model a fresh head.
+    public func attach(_ head: any Head, seed: UInt64?) throws {
+        let additions = try head.parameters(on: encoder)
         detachHead()
         try parameters.add(additions, seed: seed)
         self.head = head
@@ -79,7 +62,7 @@ public final class Model {
     /// The names of the head's weights; none without a head.
     public var headNames: Set<String> {
         // A head that is attached fits its encoder.
-        let specifications = head.flatMap { try? encoder.headParameters($0) } ?? []
+        let specifications = head.flatMap { try? $0.parameters(on: encoder) } ?? []
         return Set(specifications.map(\.name))
     }
 

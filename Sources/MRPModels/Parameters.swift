@@ -1,6 +1,6 @@
 import MRPEngine
 
-/// How a parameter begins.
+/// Initial values of a parameter.
 public enum Initializer: Equatable, Sendable {
     case zeros
     case ones
@@ -8,12 +8,29 @@ public enum Initializer: Equatable, Sendable {
     case xavierUniform
     /// U(-bound, bound).
     case uniform(bound: Double)
-    /// N(0, deviation^2).
-    case normal(deviation: Double)
+    /// N(0, std^2).
+    case normal(std: Double)
     /// Fixed 2-D sine-cosine positions with a zero row for the class token.
     case sinCosPositions(gridHeight: Int, gridWidth: Int)
     /// The numbers that another weight of the same shape has at that moment (a teacher).
     case copy(of: String)
+}
+
+/// The part that a parameter plays: weight decay, moving averages, spelling and adaptation go by it, never by the name.
+public enum ParameterRole: Equatable, Sendable {
+    /// Matrix or kernel.
+    case weight
+    case bias
+    /// Scale or shift of a norm.
+    case norm
+    /// Learned token: class token, mask token.
+    case token
+    /// Table of positions, learned or fixed.
+    case position
+    /// Running statistic of a batch norm, updated but not trained.
+    case statistic
+    /// Measured on the data before the first step, not trained: a codebook.
+    case measured
 }
 
 /// A named weight of a network: its shape in our graphs and the shape under which the field stores it.
@@ -24,20 +41,29 @@ public struct ParameterSpecification: Equatable, Sendable {
     /// For example [D, C, p, p] for a patch weight that our graph uses as [D, p^2 C]; same elements in the same order.
     public let storedShape: [Int]
     public let initializer: Initializer
+    public let role: ParameterRole
     public let isTrainable: Bool
 
+    /// `isTrainable` nil: statistics and measured parameters are not trained, others are.
     public init(
-        _ name: String, _ shape: [Int], _ initializer: Initializer, storedShape: [Int]? = nil, isTrainable: Bool = true
+        _ name: String, _ shape: [Int], _ initializer: Initializer, role: ParameterRole = .weight, storedShape: [Int]? = nil,
+        isTrainable: Bool? = nil
     ) {
         self.name = name
         self.shape = shape
         self.storedShape = storedShape ?? shape
         self.initializer = initializer
-        self.isTrainable = isTrainable
+        self.role = role
+        self.isTrainable = isTrainable ?? (role != .statistic && role != .measured)
     }
 
-    /// The exemption of facebookresearch/mae: 1-D tensors (as stored) and biases are not decayed.
-    public var isDecayed: Bool { storedShape.count > 1 && !name.hasSuffix(".bias") }
+    /// The exemption of facebookresearch/mae: biases and norms are not decayed.
+    public var isDecayed: Bool { role != .bias && role != .norm }
+
+    /// The same parameter under another initializer.
+    public func initialized(by initializer: Initializer) -> ParameterSpecification {
+        ParameterSpecification(name, shape, initializer, role: role, storedShape: storedShape, isTrainable: isTrainable)
+    }
 }
 
 /// The weights of one network, in a fixed order.
@@ -102,9 +128,9 @@ public final class Parameters {
             let (fanOut, fanIn) = (tensor.shape[0], tensor.count / max(tensor.shape[0], 1))
             Self.fillUniform(values, bound: (6 / Double(fanIn + fanOut)).squareRoot(), stream)
         case .uniform(let bound): Self.fillUniform(values, bound: bound, stream)
-        case .normal(let deviation):
+        case .normal(let std):
             stream.fillNormal(values)
-            for index in values.indices { values[index] *= Float(deviation) }
+            for index in values.indices { values[index] *= Float(std) }
         case .sinCosPositions(let gridHeight, let gridWidth):
             let table = sinCosPositions(width: tensor.shape[1], gridHeight: gridHeight, gridWidth: gridWidth)
             for (index, value) in table.enumerated() { values[index] = value }

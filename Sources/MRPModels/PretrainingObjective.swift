@@ -1,58 +1,63 @@
 import MRPEngine
 
-/// How an encoder is pretrained without labels: what the student sees, what it has to predict, and what the loss is.
-///
-/// An objective is attached to a model while it pretrains. Its weights beside the encoder's (a decoder, mask tokens, a teacher) are
-/// among the model's, so checkpoints and files hold them; fine-tuning drops them.
-public protocol PretrainingObjective: Sendable {
+/// Objective of pretraining without labels. Its weights beside the encoder's (a decoder, mask tokens, a teacher) are the model's while
+/// it pretrains, so checkpoints and files hold them; fine-tuning drops them.
+public protocol PretrainingObjective: TrainingObjective {
     /// As in option `objective` and in files.
     static var name: String { get }
-
-    /// What a file has to say of it so that it can be made again for the same encoder.
-    var settings: [(key: String, value: JSON)] { get }
 
     /// The weights that it has beside the encoder's.
     func parameters() -> [ParameterSpecification]
 
-    /// Appends the loss of a batch to the graph, a scalar; the images are its input `images`.
+    /// Loss of a batch, a scalar.
     func loss(_ builder: NetworkBuilder, batch: Int) throws -> Value
 
-    /// Fills the inputs of one step but the images, for example the masks. False when a function of the caller stops the run.
-    func prepare(_ step: ObjectiveStep, _ executor: Executor) throws -> Bool
+    /// Whether model files keep its weights. Mask tokens, predictors and teachers are of no use without the run that made them: they are
+    /// made anew when pretraining begins again.
+    var isKeptInFiles: Bool { get }
 
-    /// Weights that follow others as exponential moving averages after each step (a teacher).
-    var averages: [MovingAverage.Pair] { get }
+    /// Members of a model's configuration that describe a kept objective, with the keys of transformers where it has some.
+    var configuration: [(key: String, value: JSON)] { get }
 
-    /// What an average keeps of itself in the step after `fraction` (0 ... 1) of the run.
-    func averageDecay(fraction: Double) -> Double
+    /// Description of a kept objective without a `configuration`, beside its name, under `libmrp.objective`.
+    var settings: [(key: String, value: JSON)] { get }
+
+    /// The objective with the same weights where a file's encoder was made fit for other images; `former` is what the file had. nil, with a
+    /// note: its weights do not fit.
+    func adapted(to encoder: any ImageEncoder, from former: PatchGeometry, _ notes: inout [String]) throws -> (any PretrainingObjective)?
+
+    /// Itself, where its prediction can be shown as an image.
+    var reconstruction: (any PixelReconstruction)? { get }
 }
 
 extension PretrainingObjective {
     public var name: String { Self.name }
+    public var objectiveName: String { Self.name }
+    public var isKeptInFiles: Bool { false }
+    public var configuration: [(key: String, value: JSON)] { [] }
     public var settings: [(key: String, value: JSON)] { [] }
-    public var averages: [MovingAverage.Pair] { [] }
-    public func averageDecay(fraction: Double) -> Double { 1 }
-}
+    public var reconstruction: (any PixelReconstruction)? { nil }
+    public var takesMasks: Bool { true }
 
-/// An objective with weights that are measured on the data before the first step, such as a codebook.
-public protocol MeasuredObjective: PretrainingObjective {
-    /// Images that it wants to see, at most.
-    var sampleSize: Int { get }
+    public func losses(_ builder: NetworkBuilder, batch: Int) throws -> [Loss] { [Loss(name, try loss(builder, batch: batch))] }
 
-    /// Whether these weights still have to be measured.
-    func needsMeasurement(_ parameters: Parameters) -> Bool
-
-    /// Writes the weights; `sample` [N, C, H, W] are images as the network sees them, without augmentation.
-    func measure(_ sample: Tensor, into parameters: Parameters, compute: Compute, seed: UInt64) throws
+    public func adapted(
+        to encoder: any ImageEncoder, from former: PatchGeometry, _ notes: inout [String]
+    ) throws -> (any PretrainingObjective)? {
+        if encoder.geometry == former { return self }
+        notes.append("the decoder is left out: it was made for other images or cells")
+        return nil
+    }
 }
 
 /// An objective whose prediction can be shown as an image.
 public protocol PixelReconstruction: PretrainingObjective {
-    /// Whether patches are predicted standardised: a picture then needs the true mean and deviation of each.
+    /// Whether patches are predicted standardised: a picture then needs the true mean and standard deviation of each.
     var normalizesTargets: Bool { get }
 
-    /// Patches of each image that the encoder sees; throws when a mask leaves none, or hides none.
-    func visibleCount() throws -> Int
+    /// Patches of each image that the encoder sees with this share of them hidden, by the objective's own rounding; throws when a mask leaves
+    /// none, or hides none. nil: with its own share.
+    func visibleCount(ratio: Double?) throws -> Int
 
     /// The same objective for masks that leave this many patches visible.
     func withVisibleCount(_ count: Int) -> Self
@@ -61,38 +66,7 @@ public protocol PixelReconstruction: PretrainingObjective {
     func prediction(_ builder: NetworkBuilder, batch: Int) throws -> Value
 }
 
-/// Fills noise [B, L] for the images with these numbers in the dataset: the patches with the smallest values stay visible. False stops
-/// the run.
-public typealias Masking = (_ indices: UnsafeBufferPointer<Int64>, _ noise: UnsafeMutableBufferPointer<Float>) -> Bool
-
-/// Fills targets [B, L, width] for the images with these numbers in the dataset, which the network sees as `images` [B, C, H, W] after
-/// augmentation and standardisation; `patches` is L. False stops the run.
-public typealias Targets = (
-    _ indices: UnsafeBufferPointer<Int64>, _ images: UnsafeBufferPointer<Float>, _ patches: Int,
-    _ targets: UnsafeMutableBufferPointer<Float>
-) -> Bool
-
-/// What an objective may know of a step when it fills its inputs. Random numbers are functions of seed and step alone.
-public struct ObjectiveStep {
-    public let batch: Int
-    public let seed: UInt64
-    /// Steps done before.
-    public let step: Int
-    /// Numbers of the images in the dataset.
-    public let indices: UnsafeBufferPointer<Int64>
-    /// The caller's masks; nil: the objective's own.
-    public let masking: Masking?
-    /// The caller's targets, where the objective takes some.
-    public let targets: Targets?
-
-    public init(
-        batch: Int, seed: UInt64, step: Int, indices: UnsafeBufferPointer<Int64>, masking: Masking? = nil, targets: Targets? = nil
-    ) {
-        self.batch = batch
-        self.seed = seed
-        self.step = step
-        self.indices = indices
-        self.masking = masking
-        self.targets = targets
-    }
+extension PixelReconstruction {
+    public var isKeptInFiles: Bool { true }
+    public var reconstruction: (any PixelReconstruction)? { self }
 }

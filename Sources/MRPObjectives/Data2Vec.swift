@@ -1,5 +1,6 @@
 import MRPEngine
 import MRPModels
+import MRPOptions
 
 /// data2vec (Baevski et al. 2022, "data2vec: A General Framework for Self-supervised Learning in Speech, Vision and Language", arXiv
 /// 2202.03555).
@@ -16,13 +17,12 @@ public struct Data2Vec: TaughtObjective {
     public let layers: Int
     public let beta: Double
 
-    /// `layers` nil: the upper half of a transformer's blocks; of a convolutional network the last stage, the only one of its size.
+    /// `layers` nil: the upper half of the encoder's layers that are alike; of a convolutional network the last stage, the only one of its size.
     public init(_ encoder: any ImageEncoder, _ settings: StudentSettings, layers: Int?, beta: Double, teacher: Teacher) throws {
-        let isConvolutional = encoder is any ConvolutionalEncoder
-        let (most, reason) = isConvolutional ? (1, "the stages of the same size") : (encoder.depth, "the encoder's depth")
-        let layers = layers ?? (isConvolutional ? 1 : max(encoder.depth / 2, 1))
+        let most = encoder.alikeLayers
+        let layers = layers ?? max(most / 2, 1)
         guard layers >= 1, layers <= most else {
-            throw MRPError(.argument, "teacher_layers \(layers) is outside 1 ... \(most), \(reason)")
+            throw MRPError(.argument, "teacher_layers \(layers) is outside 1 ... \(most), the encoder's layers of the same size")
         }
         student = try settings.student(encoder, Self.name, outputs: encoder.featureWidth)
         self.teacher = teacher
@@ -34,7 +34,7 @@ public struct Data2Vec: TaughtObjective {
 
     public func loss(_ builder: NetworkBuilder, batch: Int) throws -> Value {
         let graph = builder.graph
-        let images = MaskedAutoencoder.images(graph, student.geometry, batch: batch)
+        let images = Inputs.images(graph, student.geometry, batch: batch)
         let prediction = try student.prediction(images, builder, batch: batch)
         var sum: Value?
         for layer in try teacher.layers(images, last: layers, builder) {
@@ -47,5 +47,22 @@ public struct Data2Vec: TaughtObjective {
         return try graph.apply(SmoothL1(beta: beta), [prediction, hidden])[0]
     }
 
-    public func prepare(_ step: ObjectiveStep, _ executor: Executor) throws -> Bool { try student.prepare(step, executor) }
+    public func prepare(_ step: TrainingStep, _ program: any Program) throws -> Bool { try student.prepare(step, program) }
+}
+
+extension Data2Vec {
+    /// Blocks of the teacher whose mean is the target.
+    public static let teacherLayers = Option(
+        "teacher_layers", .integer(1...TransformerConfiguration.maximumDepth),
+        auto: "half of them. Of a convolutional network 1, its last stage",
+        section: .objective, "Blocks of the teacher, from the last, whose mean is data2vec's target")
+
+    public static let descriptor = ObjectiveDescriptor(
+        name, source: "Baevski et al. 2022", usualMasks: MaskChoice(.block, ratio: 0.6), usualTeacherDecay: Teacher.Decay(0.99, 0.9999),
+        options: [teacherLayers],
+        make: { request in
+            try Data2Vec(
+                request.encoder, request.student(), layers: request.options[teacherLayers],
+                beta: request.options[ObjectiveOptions.smoothL1Beta] ?? 2, teacher: request.teacher())
+        })
 }

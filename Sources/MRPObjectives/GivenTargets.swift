@@ -1,5 +1,6 @@
 import MRPEngine
 import MRPModels
+import MRPOptions
 
 /// Targets of the caller's: a function fills them for the images of each batch, for example with features of another model (Wei et al. 2022
 /// compare many such targets).
@@ -24,26 +25,47 @@ public struct GivenTargets: PretrainingObjective {
 
     public func loss(_ builder: NetworkBuilder, batch: Int) throws -> Value {
         let (graph, geometry) = (builder.graph, student.geometry)
-        let images = MaskedAutoencoder.images(graph, geometry, batch: batch)
+        let images = Inputs.images(graph, geometry, batch: batch)
         let prediction = try student.prediction(images, builder, batch: batch)
-        let all = graph.input(Self.targetsInput, TensorType([batch, geometry.count, student.outputs]))
+        let all = graph.input(Self.targetsInput, TensorType([batch, geometry.count, student.outputs]), filledBy: .host)
         let target = try builder.gather(all, ids: student.hidden(graph, batch: batch))
         return try graph.apply(beta.map { SmoothL1(beta: $0) } ?? MeanSquaredError(), [prediction, target])[0]
     }
 
-    public func prepare(_ step: ObjectiveStep, _ executor: Executor) throws -> Bool {
+    public func prepare(_ step: TrainingStep, _ program: any Program) throws -> Bool {
         guard let fill = step.targets else {
             throw MRPError(.state, "objective given needs a function that fills the targets: set one before the first step")
         }
-        guard let images = executor.input(MaskedAutoencoder.imagesInput), let targets = executor.input(Self.targetsInput),
-            try student.prepare(step, executor)
-        else { return false }
-        let pixels = UnsafeBufferPointer(images.float32)
-        guard fill(step.indices, pixels, student.geometry.count, targets.float32) else { return false }
-        if let bad = targets.float32.firstIndex(where: { !$0.isFinite }) {
-            let each = targets.count / step.batch
-            throw MRPError(.argument, "the targets of image \(step.indices[bad / each]) hold \(targets.float32[bad])")
+        guard try student.prepare(step, program) else { return false }
+        let isFilled = try program.withInput(Inputs.imagesName, as: Float.self) { images in
+            try program.withInput(Self.targetsInput, as: Float.self) { targets in
+                guard fill(step.indices, UnsafeBufferPointer(images), student.geometry.count, targets) else { return false }
+                if let bad = targets.firstIndex(where: { !$0.isFinite }) {
+                    let each = targets.count / step.batch
+                    throw MRPError(.argument, "the targets of image \(step.indices[bad / each]) hold \(targets[bad])")
+                }
+                return true
+            }
         }
-        return true
+        return isFilled == .some(true)
     }
+}
+
+extension GivenTargets {
+    /// Numbers of a patch's target.
+    public static let targetWidth = Option(
+        "target_width", .integer(1...65_536), auto: "none, objective given needs it set", section: .objective,
+        "Numbers of a patch's target in objective given.")
+
+    public static let descriptor = ObjectiveDescriptor(
+        name, source: "the caller's targets", usualMasks: MaskChoice(.random, ratio: 0.6), options: [targetWidth],
+        make: { request in
+            guard let width = request.options[targetWidth] else {
+                throw MRPError(.argument, "objective given needs target_width, the numbers of a target")
+            }
+            return try GivenTargets(
+                request.encoder, request.student(), width: width, beta: request.options[ObjectiveOptions.smoothL1Beta])
+        })
+
+    public var takesTargets: Bool { true }
 }

@@ -20,12 +20,18 @@ public struct MaskFeat: PretrainingObjective {
 
     public func loss(_ builder: NetworkBuilder, batch: Int) throws -> Value {
         let graph = builder.graph
-        let images = MaskedAutoencoder.images(graph, student.geometry, batch: batch)
+        let images = Inputs.images(graph, student.geometry, batch: batch)
         let prediction = try student.prediction(images, builder, batch: batch)
         let all = try graph.apply(histograms, [images])[0]
         let target = try builder.gather(all, ids: student.hidden(graph, batch: batch))
         return try graph.apply(MeanSquaredError(), [prediction, target])[0]
     }
 
-    public func prepare(_ step: ObjectiveStep, _ executor: Executor) throws -> Bool { try student.prepare(step, executor) }
+    public func prepare(_ step: TrainingStep, _ program: any Program) throws -> Bool { try student.prepare(step, program) }
+}
+
+extension MaskFeat {
+    public static let descriptor = ObjectiveDescriptor(
+        name, source: "Wei et al. 2022", usualMasks: MaskChoice(.block, ratio: 0.4),
+        make: { try MaskFeat($0.encoder, $0.student()) })
 }

@@ -10,41 +10,40 @@ enum PatchClusters {
     private static let chunk = 64
 
     /// Some patches of each image, [N, p^2 C].
-    static func sample(_ images: Tensor, _ tokenizer: PatchTokenizer, compute: Compute, seed: UInt64) throws -> Tensor {
+    static func sample(_ images: Tensor, _ tokenizer: PatchTokenizer, backend: any Backend, seed: UInt64) throws -> Tensor {
         let geometry = tokenizer.geometry
         let (count, values) = (images.shape[0], geometry.patchValues)
         let perImage = min(patchesPerImage, geometry.count)
         let graph = Graph()
         let batch = min(chunk, count)
-        let input = graph.input("images", TensorType([batch] + geometry.imageShape))
+        let input = graph.input("images", TensorType([batch] + geometry.imageShape), filledBy: .host)
         let patches = try tokenizer.patches(input, ids: nil, graph)
-        let executor = try Executor(graph, outputs: [patches], bound: [:], compute: compute)
-        guard let buffer = executor.input("images") else { throw MRPError(.internalError, "patches need images") }
+        let program = try backend.compile(graph, outputs: [patches], state: [:])
         let result = try Tensor([count * perImage, values])
         let size = images.count / count
         for first in stride(from: 0, to: count, by: batch) {
             let present = min(batch, count - first)
-            buffer.memory.copyMemory(from: images.memory + 4 * size * first, byteCount: 4 * size * present)
-            executor.run()
-            guard let cut = executor.pointer(to: patches)?.assumingMemoryBound(to: Float.self) else { continue }
-            for image in 0..<present {
-                var numbers = UniformNumbers(seed: seed, pattern: .grid, step: -1, image: first + image)
-                for (place, patch) in numbers.shuffled(Array(0..<geometry.count)).prefix(perImage).enumerated() {
-                    let row = (first + image) * perImage + place
-                    (result.memory + 4 * row * values).copyMemory(
-                        from: cut + (image * geometry.count + patch) * values, byteCount: 4 * values)
+            try program.write(UnsafeBufferPointer(rebasing: images.float32[size * first..<size * (first + present)]), to: "images")
+            try program.run()
+            try program.withOutput(patches, as: Float.self) { cut in
+                for image in 0..<present {
+                    var numbers = UniformNumbers(seed: seed, .clusters, step: -1, place: first + image)
+                    for (place, patch) in numbers.shuffled(Array(0..<geometry.count)).prefix(perImage).enumerated() {
+                        let (row, source) = ((first + image) * perImage + place, (image * geometry.count + patch) * values)
+                        for value in 0..<values { result.float32[row * values + value] = cut[source + value] }
+                    }
                 }
             }
         }
         return result
     }
 
-    static func fit(_ patches: Tensor, into codebook: Tensor, _ bias: Tensor, compute: Compute, seed: UInt64) throws {
+    static func fit(_ patches: Tensor, into codebook: Tensor, _ bias: Tensor, backend: any Backend, seed: UInt64) throws {
         let (rows, entries, values) = (patches.shape[0], codebook.shape[0], codebook.shape[1])
         guard rows >= entries else {
             throw MRPError(.argument, "codebook_size \(entries) is over the \(rows) patches that the images give to choose from")
         }
-        var numbers = UniformNumbers(seed: seed, pattern: .grid, step: -2, image: 0)
+        var numbers = UniformNumbers(seed: seed, .clusters, step: -2, place: 0)
         let (sample, centres) = (patches.float32, codebook.float32)
         func copy(_ row: Int, to entry: Int) {
             for value in 0..<values { centres[entry * values + value] = sample[row * values + value] }
@@ -57,19 +56,21 @@ enum PatchClusters {
             bias: graph.bound("bias", bias.type), graph)
         let shaped = try Tensor([1, rows, values])
         shaped.copyElements(of: patches)
-        let executor = try Executor(
-            graph, outputs: [tokens], bound: ["patches": shaped, "codebook": codebook, "bias": bias], compute: compute)
+        let program = try backend.compile(
+            graph, outputs: [tokens], state: ["patches": shaped, "codebook": codebook, "bias": bias])
         var (sums, counts) = ([Double](), [Int]())
         for _ in 0..<iterations {
             updateBias(codebook, bias)
-            executor.run()
-            guard let nearest = executor.pointer(to: tokens)?.assumingMemoryBound(to: Int32.self) else { return }
+            try program.uploadState()
+            try program.run()
             sums = [Double](repeating: 0, count: entries * values)
             counts = [Int](repeating: 0, count: entries)
-            for row in 0..<rows {
-                let entry = Int(nearest[row])
-                counts[entry] += 1
-                for value in 0..<values { sums[entry * values + value] += Double(sample[row * values + value]) }
+            try program.withOutput(tokens, as: Int32.self) { nearest in
+                for row in 0..<rows {
+                    let entry = Int(nearest[row])
+                    counts[entry] += 1
+                    for value in 0..<values { sums[entry * values + value] += Double(sample[row * values + value]) }
+                }
             }
             for entry in 0..<entries {
                 guard counts[entry] > 0 else {

@@ -11,7 +11,7 @@ public struct PatchMask {
     public static let hiddenInput = "hidden_patches"
     /// Each patch's index, or -1 where it is hidden.
     public static let keptInput = "kept_patches"
-    public static let predictedInput = "hidden_rows"
+    public static let hiddenRowsInput = "hidden_rows"
 
     /// Patches per image, L, and those the encoder sees, K.
     public let count: Int
@@ -100,19 +100,17 @@ public struct PatchMask {
         self.visibleCount = visibleCount
     }
 
-    /// A random mask for the batch that starts at sample counter `first` of the run.
-    public static func random(
-        batch: Int, count: Int, visibleCount: Int, seed: UInt64, step: Int
-    ) throws -> PatchMask {
-        let noise = try Tensor([batch * count])
-        RandomStream(seed: seed, .masking).fillUniform(noise.float32, step: step)
-        return PatchMask(noise: UnsafeBufferPointer(noise.float32), batch: batch, count: count, visibleCount: visibleCount)
+    /// Random masks for the places of a slice.
+    public static func random(_ slice: BatchSlice, count: Int, visibleCount: Int, seed: UInt64, step: Int) throws -> PatchMask {
+        let noise = try Tensor([slice.count * count])
+        RandomStream(seed: seed, .masking).fillUniform(noise.float32, step: step, from: slice.first * count)
+        return PatchMask(noise: UnsafeBufferPointer(noise.float32), batch: slice.count, count: count, visibleCount: visibleCount)
     }
 
     /// The caller's masks of a training step; nil when the caller stops the run. `rule` says what asks for `visibleCount`, as in
     /// "mask_ratio 0.75".
     static func given(
-        _ masking: Masking, _ step: ObjectiveStep, count: Int, visibleCount: Int, rule: String
+        _ masking: Masking, _ step: TrainingStep, count: Int, visibleCount: Int, rule: String
     ) throws -> PatchMask? {
         let noise = try Tensor([step.batch, count])
         guard masking(step.indices, noise.float32) else { return nil }
@@ -140,27 +138,39 @@ public struct PatchMask {
         return result
     }
 
-    /// Writes the index lists into the inputs of a compiled graph.
-    public func fill(_ executor: Executor) {
-        let (visible, positions) = (executor.input(Self.visibleInput)?.int32, executor.input(Self.positionsInput)?.int32)
-        let (restore, hidden) = (executor.input(Self.restoreInput)?.int32, executor.input(Self.hiddenInput)?.int32)
-        let (predicted, kept) = (executor.input(Self.predictedInput)?.int32, executor.input(Self.keptInput)?.int32)
-        for image in 0..<batch {
-            restore?[image * (count + 1)] = 0
-            positions?[image * (visibleCount + 1)] = 0
-            for place in 0..<count {
-                let patch = order[image * count + place]
-                let row = image * (count + 1) + 1 + Int(patch)
-                kept?[image * count + Int(patch)] = place < visibleCount ? patch : -1
-                if place < visibleCount {
-                    visible?[image * visibleCount + place] = patch
-                    positions?[image * (visibleCount + 1) + 1 + place] = patch + 1
-                    restore?[row] = Int32(place) + 1
-                } else {
-                    hidden?[image * hiddenCount + place - visibleCount] = patch
-                    predicted?[image * hiddenCount + place - visibleCount] = patch + 1
-                    restore?[row] = -1
-                }
+    /// Writes the index lists into those inputs that the program has.
+    public func fill(_ program: any Program) throws {
+        let (count, visible, hidden) = (count, visibleCount, hiddenCount)
+        try write(program, Self.visibleInput) { list, image, place, patch in
+            if place < visible { list[image * visible + place] = patch }
+        }
+        try write(program, Self.hiddenInput) { list, image, place, patch in
+            if place >= visible { list[image * hidden + place - visible] = patch }
+        }
+        try write(program, Self.keptInput) { list, image, place, patch in
+            list[image * count + Int(patch)] = place < visible ? patch : -1
+        }
+        // Rows of tokens: the class token comes first.
+        try write(program, Self.hiddenRowsInput) { list, image, place, patch in
+            if place >= visible { list[image * hidden + place - visible] = patch + 1 }
+        }
+        try write(program, Self.positionsInput) { list, image, place, patch in
+            if place == 0 { list[image * (visible + 1)] = 0 }
+            if place < visible { list[image * (visible + 1) + 1 + place] = patch + 1 }
+        }
+        try write(program, Self.restoreInput) { list, image, place, patch in
+            if place == 0 { list[image * (count + 1)] = 0 }
+            list[image * (count + 1) + 1 + Int(patch)] = place < visible ? Int32(place) + 1 : -1
+        }
+    }
+
+    private func write(
+        _ program: any Program, _ name: String,
+        _ body: (_ list: UnsafeMutableBufferPointer<Int32>, _ image: Int, _ place: Int, _ patch: Int32) -> Void
+    ) throws {
+        try program.withInput(name, as: Int32.self) { list in
+            for image in 0..<batch {
+                for place in 0..<count { body(list, image, place, order[image * count + place]) }
             }
         }
     }

@@ -14,8 +14,8 @@ public struct PatchTokenizer: Equatable, Sendable {
 
     var parameters: [ParameterSpecification] {
         [
-            ParameterSpecification(Self.codebook, [tokens, geometry.patchValues], .zeros, isTrainable: false),
-            ParameterSpecification(Self.bias, [tokens], .zeros, isTrainable: false),
+            ParameterSpecification(Self.codebook, [tokens, geometry.patchValues], .zeros, role: .measured),
+            ParameterSpecification(Self.bias, [tokens], .zeros, role: .measured),
         ]
     }
 
@@ -34,21 +34,5 @@ public struct PatchTokenizer: Equatable, Sendable {
     static func nearest(_ patches: Value, codebook: Value, bias: Value, _ graph: Graph) throws -> Value {
         let scores = try graph.apply(MatrixProduct(transposeB: true), [patches, codebook, bias])[0]
         return try graph.apply(LargestOfRow(), [scores])[0]
-    }
-}
-
-extension BEiT: MeasuredObjective {
-    /// Images that the codebook is made from.
-    public var sampleSize: Int { 4_096 }
-
-    /// A fresh codebook is zero.
-    public func needsMeasurement(_ parameters: Parameters) -> Bool {
-        parameters[PatchTokenizer.codebook]?.float32.allSatisfy { $0 == 0 } ?? false
-    }
-
-    public func measure(_ sample: Tensor, into parameters: Parameters, compute: Compute, seed: UInt64) throws {
-        guard let codebook = parameters[PatchTokenizer.codebook], let bias = parameters[PatchTokenizer.bias] else { return }
-        let patches = try PatchClusters.sample(sample, tokenizer, compute: compute, seed: seed)
-        try PatchClusters.fit(patches, into: codebook, bias, compute: compute, seed: seed)
     }
 }

@@ -1,5 +1,6 @@
 import MRPEngine
 import MRPModels
+import MRPOptions
 
 /// SimMIM (Xie et al. 2022, "A Simple Framework for Masked Image Modeling", arXiv 2111.09886).
 ///
@@ -21,7 +22,7 @@ public struct SimMIM: PretrainingObjective {
 
     public func loss(_ builder: NetworkBuilder, batch: Int) throws -> Value {
         let graph = builder.graph
-        let images = MaskedAutoencoder.images(graph, student.geometry, batch: batch)
+        let images = Inputs.images(graph, student.geometry, batch: batch)
         let prediction = try student.prediction(images, builder, batch: batch)
         // Pixels in the order of a 1 x 1 convolution with pixel shuffle: channel, row, column.
         let patches = ExtractPatches(student.geometry, order: .channelsFirst)
@@ -30,5 +31,16 @@ public struct SimMIM: PretrainingObjective {
         return try graph.apply(SmoothL1(beta: 0), [prediction, target])[0]
     }
 
-    public func prepare(_ step: ObjectiveStep, _ executor: Executor) throws -> Bool { try student.prepare(step, executor) }
+    public func prepare(_ step: TrainingStep, _ program: any Program) throws -> Bool { try student.prepare(step, program) }
+}
+
+extension SimMIM {
+    public static let descriptor = ObjectiveDescriptor(
+        name, source: "Xie et al. 2022", usualMasks: MaskChoice(.random, ratio: 0.6),
+        make: { request in
+            // Raw pixels are what SimMIM is; standardised ones have to be asked for.
+            let isAsked = request.options.isSet(ObjectiveOptions.normPixLoss)
+            return try SimMIM(
+                request.encoder, request.student(), normalizesTargets: isAsked && request.options[ObjectiveOptions.normPixLoss])
+        })
 }

@@ -1,5 +1,6 @@
 import MRPEngine
 import MRPModels
+import MRPOptions
 
 /// SparK (Tian et al. 2023, "Designing BERT for Convolutional Networks: Sparse and Hierarchical Masked Modeling"): cells of the size of
 /// the network's downsampling are hidden, the encoder computes the visible ones only, a light decoder predicts the image from the
@@ -8,7 +9,6 @@ import MRPModels
 /// With `HiddenCells.zero` the same is done by the dense network on images whose hidden cells are zero: what SparK is compared with.
 public struct SparseMaskedModeling: PixelReconstruction {
     public static let name = "spark"
-    public static let usualMaskRatio = 0.6
 
     public let encoder: any ConvolutionalEncoder
     public let decoder: ConvolutionalDecoder
@@ -19,20 +19,21 @@ public struct SparseMaskedModeling: PixelReconstruction {
 
     /// Throws when the decoder does not fit or when the image is not made of cells.
     public init(
-        _ encoder: any ConvolutionalEncoder, decoder: ConvolutionalDecoder, maskRatio: Double, normalizesTargets: Bool,
-        hiddenCells: HiddenCells = .skip, pattern: MaskPattern = .random
+        _ encoder: any ConvolutionalEncoder, decoder: ConvolutionalDecoder, masks: MaskChoice = usualMasks, normalizesTargets: Bool,
+        hiddenCells: HiddenCells = .skip
     ) throws {
-        try encoder.checkCells()
+        try encoder.checkMaskable()
         try decoder.check(encoder)
         self.encoder = encoder
         self.decoder = decoder
-        masks = MaskChoice(pattern, ratio: maskRatio, roundsToNearest: true)
+        self.masks = masks
         self.normalizesTargets = normalizesTargets
         self.hiddenCells = hiddenCells
     }
 
-    public func visibleCount() throws -> Int {
-        try givenVisibleCount ?? masks.visibleCount(encoder.geometry)
+    public func visibleCount(ratio: Double? = nil) throws -> Int {
+        if ratio == nil, let givenVisibleCount { return givenVisibleCount }
+        return try masks.visibleCount(encoder.geometry, ratio: ratio)
     }
 
     public func withVisibleCount(_ count: Int) -> SparseMaskedModeling {
@@ -41,22 +42,15 @@ public struct SparseMaskedModeling: PixelReconstruction {
         return result
     }
 
-    public var settings: [(key: String, value: JSON)] {
-        [
-            ("decoder_width", .integer(decoder.width)), ("mask_ratio", .number(masks.ratio)), ("norm_pix_loss", .bool(normalizesTargets)),
-            ("hidden_cells", .string(hiddenCells.rawValue)),
-        ]
-    }
-
     public func parameters() -> [ParameterSpecification] { decoder.parameters(for: encoder, fillsHidden: hiddenCells == .skip) }
 
-    public func prepare(_ step: ObjectiveStep, _ executor: Executor) throws -> Bool {
-        try masks.prepare(step, encoder.geometry, visibleCount: visibleCount(), executor)
+    public func prepare(_ step: TrainingStep, _ program: any Program) throws -> Bool {
+        try masks.prepare(step, encoder.geometry, visibleCount: visibleCount(), program)
     }
 
     /// The batch's images, and those that the network predicts, both [B, C, H, W].
     private func images(_ builder: NetworkBuilder, batch: Int) throws -> (given: Value, predicted: Value) {
-        let images = MaskedAutoencoder.images(builder.graph, encoder.geometry, batch: batch)
+        let images = Inputs.images(builder.graph, encoder.geometry, batch: batch)
         let (maps, visible) = try hiddenCells.stages(images, visibleCount: visibleCount(), encoder, builder)
         try builder.watchFeatures(maps[maps.count - 1].value, of: encoder)
         return (images, try decoder.decode(maps, visible: visible, for: encoder, builder))
@@ -66,7 +60,7 @@ public struct SparseMaskedModeling: PixelReconstruction {
     public func loss(_ builder: NetworkBuilder, batch: Int) throws -> Value {
         let (graph, hiddenCount) = (builder.graph, try encoder.geometry.count - visibleCount())
         let (given, predicted) = try images(builder, batch: batch)
-        let hidden = graph.input(PatchMask.hiddenInput, TensorType([batch, hiddenCount], .int32))
+        let hidden = graph.input(PatchMask.hiddenInput, TensorType([batch, hiddenCount], .int32), filledBy: .masks)
         let extraction = ExtractPatches(encoder.geometry, order: .channelsLast)
         let prediction = try graph.apply(extraction, [predicted, hidden])[0]
         var target = try graph.apply(extraction, [given, hidden])[0]
@@ -79,4 +73,22 @@ public struct SparseMaskedModeling: PixelReconstruction {
         let predicted = try images(builder, batch: batch).predicted
         return try builder.graph.apply(ExtractPatches(encoder.geometry, order: .channelsLast), [predicted, nil])[0]
     }
+}
+
+extension SparseMaskedModeling {
+    public static let usualMasks = MaskChoice(.random, ratio: 0.6, roundsToNearest: true)
+
+    public static let descriptor = ObjectiveDescriptor(
+        name, source: "Tian et al. 2023", remark: "convolutional networks", usualMasks: usualMasks,
+        misfit: {
+            $0.convolutionalEncoder == nil ? "needs a convolutional network as encoder: a vision transformer takes mae" : nil
+        },
+        names: names, checkpoint: checkpoint, read: { file, _ in try read(file) },
+        make: { request in
+            let former = (request.former as? SparseMaskedModeling)?.decoder
+            return try SparseMaskedModeling(
+                request.convolutionalEncoder(),
+                decoder: former ?? ConvolutionalDecoder(width: request.options[NetworkOptions.decoderWidth]), masks: request.masks,
+                normalizesTargets: request.options[ObjectiveOptions.normPixLoss], hiddenCells: request.hiddenCells ?? .skip)
+        })
 }

@@ -1,13 +1,13 @@
 import MRPEngine
 import MRPModels
 
-/// A copy of the encoder that follows it as an exponential moving average and sees what the student does not (Tarvainen & Valpola 2017;
+/// A copy of the encoder that follows it as an exponential moving average (EMA) and sees whole images (Tarvainen & Valpola 2017;
 /// Grill et al. 2020). No gradient reaches it: its weights are not trained, and nothing that is trained comes before it.
 public struct Teacher: Sendable {
     public let encoder: any ImageEncoder
-    /// What it keeps of itself at a step: from `decay.start` at the first to `decay.end` at the last, in a straight line.
+    /// EMA decay: from `decay.start` in the first step to `decay.end` in the last, on a straight line.
     public let decay: Decay
-    /// How its features become targets.
+    /// Norm by which its features become targets.
     public let norm: Norm
 
     public init(_ encoder: any ImageEncoder, decay: Decay, norm: Norm = .layer) {
@@ -38,7 +38,8 @@ public struct Teacher: Sendable {
     /// The encoder's weights as they are at that moment, under the names `teacher....`.
     var parameters: [ParameterSpecification] {
         encoder.parameters().map {
-            ParameterSpecification(Self.prefix + $0.name, $0.shape, .copy(of: $0.name), storedShape: $0.storedShape, isTrainable: false)
+            ParameterSpecification(
+                Self.prefix + $0.name, $0.shape, .copy(of: $0.name), role: $0.role, storedShape: $0.storedShape, isTrainable: false)
         }
     }
 
@@ -49,14 +50,7 @@ public struct Teacher: Sendable {
     /// The outputs of the last `count` layers for whole images, [B, tokens, D] each; a token is a patch of the masks (of a convolutional
     /// network the mean over its positions), the class token comes first where there is one.
     func layers(_ images: Value, last count: Int, _ builder: NetworkBuilder) throws -> [Value] {
-        try encoder.layers(images, builder.teacher(Self.prefix)).suffix(count).map { layer in
-            guard let encoder = encoder as? any ConvolutionalEncoder else { return layer }
-            let (side, geometry) = (encoder.geometry.patchHeight / encoder.downsampling, encoder.geometry)
-            guard side > 1 else { return layer }
-            let rows = try Window(geometry.gridHeight * side, kernel: side, stride: side)
-            let columns = try Window(geometry.gridWidth * side, kernel: side, stride: side)
-            return try builder.graph.apply(Pool(.average, rows: rows, columns: columns), Pool.inputs(layer))[0]
-        }
+        try encoder.layers(images, builder.teacher(Self.prefix)).suffix(count).map { try encoder.patchTokens($0, builder) }
     }
 
     /// Features [B, tokens, D] as a target: normed without scale and shift, epsilon 1e-5.
@@ -74,7 +68,7 @@ public struct Teacher: Sendable {
 
     /// The output of the last layer, normed where the encoder ends in a norm, [B, tokens, D].
     func tokens(_ images: Value, _ builder: NetworkBuilder) throws -> Value {
-        try encoder.features(images, layer: 0, head: nil, builder.teacher(Self.prefix))
+        try encoder.features(images, layer: nil, pooling: nil, builder.teacher(Self.prefix))
     }
 }
 
@@ -85,7 +79,7 @@ public protocol TaughtObjective: PretrainingObjective {
 
 extension TaughtObjective {
     public var averages: [MovingAverage.Pair] { teacher.averages }
-    public func averageDecay(fraction: Double) -> Double { teacher.decay.value(fraction: fraction) }
+    public func emaDecay(fraction: Double) -> Double { teacher.decay.value(fraction: fraction) }
 }
 
 extension NetworkBuilder {
@@ -93,6 +87,6 @@ extension NetworkBuilder {
 
     /// Lets the trainer watch these tokens [B, T, D] of the encoder for collapse: their mean over patches, [B, D], is marked.
     func watchFeatures(_ tokens: Value, of encoder: any ImageEncoder) throws {
-        graph.mark(try graph.apply(MeanTokens(first: encoder.hasClassToken ? 1 : 0), [tokens])[0], as: Self.featuresMark)
+        graph.mark(try encoder.pooled(tokens, self), as: Self.featuresMark)
     }
 }

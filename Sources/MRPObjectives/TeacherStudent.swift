@@ -17,7 +17,7 @@ public struct TeacherStudent: TaughtObjective {
 
     /// Throws when the images of a convolutional network are not made of cells.
     public init(_ encoder: any ImageEncoder, masks: MaskChoice, teacher: Teacher) throws {
-        try (encoder as? any ConvolutionalEncoder)?.checkCells()
+        try encoder.checkMaskable()
         self.encoder = encoder
         self.masks = masks
         self.teacher = teacher
@@ -29,9 +29,9 @@ public struct TeacherStudent: TaughtObjective {
 
     public func loss(_ builder: NetworkBuilder, batch: Int) throws -> Value {
         let (graph, geometry) = (builder.graph, encoder.geometry)
-        let images = MaskedAutoencoder.images(graph, geometry, batch: batch)
+        let images = Inputs.images(graph, geometry, batch: batch)
         let masked = try PatchMask.zeroed(images, geometry, visibleCount: masks.visibleCount(geometry), graph)
-        let tokens = try encoder.features(masked, layer: 0, head: nil, builder)
+        let tokens = try encoder.features(masked, layer: nil, pooling: nil, builder)
         try builder.watchFeatures(tokens, of: encoder)
         let prediction = try builder.linear(Self.name + ".head", places(tokens, builder))
         let target = try teacher.target(places(teacher.tokens(images, builder), builder), builder)
@@ -45,5 +45,11 @@ public struct TeacherStudent: TaughtObjective {
         return try builder.gather(tokens, ids: builder.graph.constant(indices: Array(rows)))
     }
 
-    public func prepare(_ step: ObjectiveStep, _ executor: Executor) throws -> Bool { try masks.prepare(step, encoder.geometry, executor) }
+    public func prepare(_ step: TrainingStep, _ program: any Program) throws -> Bool { try masks.prepare(step, encoder.geometry, program) }
+}
+
+extension TeacherStudent {
+    public static let descriptor = ObjectiveDescriptor(
+        name, source: "arXiv 2206.03826", usualMasks: MaskChoice(.random, ratio: 0.5), usualTeacherDecay: Teacher.Decay(0.99, 0.9999),
+        make: { try TeacherStudent($0.encoder, masks: $0.masks, teacher: $0.teacher()) })
 }

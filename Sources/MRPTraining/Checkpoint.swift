@@ -1,5 +1,6 @@
 import MRPEngine
 import MRPModels
+import MRPOptions
 
 /// The state of a run in a safetensors file: weights, optimiser moments, how many steps are done, and a checksum. Everything else follows
 /// from the options and the counter-based random numbers, so a resumed run ends with the bytes of one that was never stopped.
@@ -15,12 +16,14 @@ enum Checkpoint {
         var steps: Int
         var batch: Int
         /// Batches per step.
-        var parts: Int
+        var accumulationSteps: Int
         var seed: UInt64
         var seconds: Double
         /// Sum of the losses of the present epoch, and of how many steps.
         var epochLosses = (sum: 0.0, count: 0)
-        /// What belongs to the run beyond its steps: measurements, a lowered learning rate.
+        /// What the step showed: loss, learning rate, spread of the features.
+        var values: [String: Double] = [:]
+        /// State of the run beyond its steps: measurements, a lowered learning rate.
         var run: JSON?
     }
 
@@ -39,10 +42,12 @@ enum Checkpoint {
         }
         var members: [(key: String, value: JSON)] = [
             ("phase", .string(state.phase.rawValue)), ("step", .integer(state.step)), ("steps", .integer(state.steps)),
-            ("batch", .integer(state.batch)), ("parts", .integer(state.parts)), ("seed", .integer(Int(state.seed))),
+            ("batch", .integer(state.batch)), ("parts", .integer(state.accumulationSteps)), ("seed", .integer(Int(state.seed))),
             ("seconds", .number(state.seconds)),
             ("epoch_loss", .number(state.epochLosses.sum)), ("epoch_steps", .integer(state.epochLosses.count)),
         ]
+        let values = state.values.filter(\.value.isFinite).sorted { $0.key < $1.key }
+        if !values.isEmpty { members.append(("values", .object(values.map { ($0.key, .number($0.value)) }))) }
         if let run = state.run { members.append(("run", run)) }
         let metadata = [
             (key: versionKey, value: String(version)), (stateKey, JSON.object(members).text()),
@@ -69,7 +74,7 @@ enum Checkpoint {
         let parts = json["parts"]?.integer ?? 1
         for (name, mine, theirs) in [
             ("phase", expected.phase.rawValue, phase.rawValue), ("number of steps", "\(expected.steps)", "\(steps)"),
-            ("batch size", "\(expected.batch)", "\(batch)"), ("accumulation_steps", "\(expected.parts)", "\(parts)"),
+            ("batch size", "\(expected.batch)", "\(batch)"), ("accumulation_steps", "\(expected.accumulationSteps)", "\(parts)"),
             ("seed", "\(expected.seed)", "\(seed)"),
         ] where mine != theirs {
             throw MRPError(.state, "'\(path)' was made with \(name) \(theirs), this run has \(mine)")
@@ -86,8 +91,9 @@ enum Checkpoint {
             guard let entry = file.entries[name] else { continue }
             try file.read(entry, into: tensor.float32)
         }
+        let values = (json["values"]?.members ?? []).compactMap { name, value in value.number.map { (name, $0) } }
         return State(
-            phase: phase, step: step, steps: steps, batch: batch, parts: parts, seed: UInt64(seed), seconds: seconds,
-            epochLosses: (sum, count), run: json["run"])
+            phase: phase, step: step, steps: steps, batch: batch, accumulationSteps: parts, seed: UInt64(seed), seconds: seconds,
+            epochLosses: (sum, count), values: Dictionary(values) { $1 }, run: json["run"])
     }
 }

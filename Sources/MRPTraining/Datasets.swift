@@ -1,18 +1,20 @@
 import MRPData
 import MRPEngine
+import MRPModels
+import MRPOptions
 
 /// Datasets as the options describe them.
 public enum Datasets {
     public static func synthetic(count: Int, seed: UInt64, _ options: Options) throws -> ImageDataset {
         try SyntheticDataset(
-            count: count, classes: options.integer("synthetic_classes"), channels: options.integer("channels"),
-            size: ImageSize(height: options.integer("image_height"), width: options.integer("image_width")),
-            singleViewFraction: options.number("synthetic_single_view"), seed: seed,
-            firstImage: options.integer("synthetic_first_image"))
+            count: count, classes: options[DataOptions.syntheticClasses], channels: options[NetworkOptions.channels],
+            size: ImageSize(height: options[NetworkOptions.imageHeight], width: options[NetworkOptions.imageWidth]),
+            singleViewFraction: options[DataOptions.syntheticSingleView], seed: seed,
+            firstImage: options[DataOptions.syntheticFirstImage])
     }
 
     public static func folder(_ path: String, _ options: Options) throws -> ImageDataset {
-        try ImageFolderDataset(path, channels: options.integer("channels"), cacheBytes: options.integer("cache_bytes"))
+        try ImageFolderDataset(path, channels: options[NetworkOptions.channels], cacheBytes: options[DataOptions.cacheBytes])
     }
 
     /// Copies images first ..< first + count as floats, [count, C, H, W].
@@ -23,7 +25,7 @@ public enum Datasets {
         let loader = try BatchLoader(
             SubsetDataset(dataset, indices: Array(first..<(first + count))),
             augmentation: dataset.imageSize == size ? .none : .centerCrop(size: size),
-            statistics: .identity(channels: dataset.channels), options: .evaluation(batchSize: min(count, 64), threads: 0))
+            normalization: .identity(channels: dataset.channels), options: .evaluation(batchSize: min(count, 64), threads: 0))
         let values = dataset.channels * size.height * size.width
         var position = 0
         while case .batch(let batch) = try loader.next() {

@@ -5,7 +5,7 @@ import MRPEngine
 struct FeatureMetrics {
     /// The mean over dimensions of the standard deviation over images.
     let deviation: Double
-    /// How many directions the features vary along: (sum of l)^2 / (sum of l^2) over the eigenvalues l of their covariance, the participation
+    /// Number of directions along which the features vary: (sum of l)^2 / (sum of l^2) over the eigenvalues l of their covariance, the participation
     /// ratio. At most the smaller of the width and the number of images less 1.
     let rank: Double
 
@@ -14,7 +14,7 @@ struct FeatureMetrics {
     private static let mostImages = 128
 
     /// features [count, width]
-    init(_ features: UnsafePointer<Float>, count: Int, width: Int) {
+    init(_ features: UnsafeBufferPointer<Float>, count: Int, width: Int) {
         let images = min(count, Self.mostImages)
         var centred = [Float](repeating: 0, count: images * width)
         var deviations = 0.0

@@ -1,17 +1,13 @@
+import Glibc
 import MRPData
 import MRPEngine
 import MRPModels
 import MRPObjectives
-
-#if canImport(Glibc)
-    import Glibc
-#else
-    import Darwin
-#endif
+import MRPOptions
 
 /// Features, class probabilities, evaluation and reconstructions of a trained model, over whole datasets.
 public struct Inference {
-    public enum Features: String, Sendable { case mean, cls, tokens }
+    public enum Features: String, CaseIterable, Sendable { case mean, cls, tokens }
 
     public let model: Model
     let options: Options
@@ -34,11 +30,11 @@ public struct Inference {
 
     /// Numbers per image that `encode` writes.
     public func featureCount() throws -> Int {
-        let layer = options.integer("layer")
+        let layer = options[FeatureOptions.layer]
         let depth = model.encoder.depth
         guard layer <= depth else { throw MRPError(.argument, "layer \(layer) is outside 0 ... \(depth)") }
-        let shape = model.encoder.featureShape(layer: layer)
-        switch Features(rawValue: options.choice("features")) ?? .mean {
+        let shape = model.encoder.featureShape(layer: layer == 0 ? nil : layer)
+        switch options[FeatureOptions.features] {
         case .mean: return shape.width
         case .cls:
             guard model.encoder.hasClassToken else { throw MRPError(.argument, "features cls: the encoder has no class token") }
@@ -52,33 +48,74 @@ public struct Inference {
     ///
     /// `view`: the images as fine-tuning augments them in this epoch; nil: as evaluation takes them.
     public func encode(_ dataset: ImageDataset, view: Int? = nil, into output: UnsafeMutableBufferPointer<Float>) throws -> Bool {
-        let layer = options.integer("layer")
-        let kind = Features(rawValue: options.choice("features")) ?? .mean
         let count = try featureCount()
-        return try run(dataset, view: view) { builder, batch in
-            let images = MaskedAutoencoder.images(builder.graph, model.encoder.geometry, batch: batch)
-            let tokens = try model.encoder.features(images, layer: layer, head: model.head, builder)
-            switch kind {
-            case .mean: return try builder.graph.apply(MeanTokens(first: model.encoder.hasClassToken ? 1 : 0), [tokens])[0]
-            case .cls: return try builder.gather(tokens, ids: builder.graph.constant(indices: [0]))
-            case .tokens: return tokens
-            }
-        } collect: { executor, value, batch, first in
-            guard let source = executor.pointer(to: value)?.assumingMemoryBound(to: Float.self) else { return }
+        return try run(dataset, view: view) {
+            try features($0, batch: $1)
+        } collect: { features, batch, first in
+            guard let source = features.baseAddress else { return }
+            output.baseAddress.map { ($0 + first * count).update(from: source, count: batch.count * count) }
+        }
+    }
+
+    /// The features that the options ask for, appended to the graph. Errors: `.argument` when the encoder has none such.
+    func features(_ builder: NetworkBuilder, batch: Int) throws -> Value {
+        _ = try featureCount()
+        let layer = options[FeatureOptions.layer]
+        let images = Inputs.images(builder.graph, model.encoder.geometry, batch: batch)
+        let tokens = try model.encoder.features(images, layer: layer == 0 ? nil : layer, pooling: model.head?.featurePooling, builder)
+        switch options[FeatureOptions.features] {
+        case .mean: return try model.encoder.pooled(tokens, builder)
+        case .cls: return try builder.gather(tokens, ids: builder.graph.constant(indices: [0]))
+        case .tokens: return tokens
+        }
+    }
+
+    // MARK: Attention
+
+    /// Heads and tokens of the attention that the option `layer` names (0: the last). Errors: `.argument` when there is none.
+    public func attentionShape() throws -> (heads: Int, tokens: Int) {
+        let (layer, encoder) = (options[FeatureOptions.layer], model.encoder)
+        guard layer <= encoder.depth else { throw MRPError(.argument, "layer \(layer) is outside 0 ... \(encoder.depth)") }
+        guard let shape = encoder.attentionShape(layer: layer == 0 ? encoder.depth : layer) else {
+            throw MRPError(.argument, "the encoder, a \(encoder.family.name), has no attention")
+        }
+        return shape
+    }
+
+    /// Writes the attention of a block, [heads, tokens, tokens] per image: softmax(q k^T / sqrt(d)), each row adds up to 1. Returns false when
+    /// it was cancelled. Errors as `attentionShape`.
+    public func attention(_ dataset: ImageDataset, into output: UnsafeMutableBufferPointer<Float>) throws -> Bool {
+        let (heads, tokens) = try attentionShape()
+        let (layer, count) = (options[FeatureOptions.layer], heads * tokens * tokens)
+        return try run(dataset, largestBatch: 8) { builder, batch in
+            let images = Inputs.images(builder.graph, model.encoder.geometry, batch: batch)
+            return try model.encoder.attention(images, layer: layer == 0 ? model.encoder.depth : layer, builder)
+        } collect: { attention, batch, first in
+            guard let source = attention.baseAddress else { return }
             output.baseAddress.map { ($0 + first * count).update(from: source, count: batch.count * count) }
         }
     }
 
     // MARK: Classification
 
+    /// The model's classifier. Errors: `.state` when it has none.
+    public func classifier() throws -> any Head {
+        guard let head = model.head else { throw MRPError(.state, "the model has no classifier head: fine-tune it first") }
+        return head
+    }
+
+    func outputs(of head: any Head, _ builder: NetworkBuilder, batch: Int) throws -> Value {
+        try head.outputs(Inputs.images(builder.graph, model.encoder.geometry, batch: batch), of: model.encoder, builder)
+    }
+
     /// Writes class probabilities, [count, classes]. Returns false when it was cancelled.
     public func predict(_ dataset: ImageDataset, into output: UnsafeMutableBufferPointer<Float>) throws -> Bool {
-        let objective = try Classification(model)
-        let classes = objective.head.classes
+        let head = try classifier()
+        let classes = head.classes
         return try run(dataset) { builder, batch in
-            try builder.graph.apply(SoftmaxRows(), [objective.logits(builder, batch: batch)])[0]
-        } collect: { executor, value, batch, first in
-            guard let source = executor.pointer(to: value)?.assumingMemoryBound(to: Float.self) else { return }
+            try builder.graph.apply(SoftmaxRows(), [outputs(of: head, builder, batch: batch)])[0]
+        } collect: { shares, batch, first in
+            guard let source = shares.baseAddress else { return }
             output.baseAddress.map { ($0 + first * classes).update(from: source, count: batch.count * classes) }
         }
     }
@@ -90,7 +127,7 @@ public struct Inference {
         /// Mean cross entropy without smoothing.
         public var loss = 0.0
         public let classes: Int
-        /// How many images of class t were taken for class p: confusion[t classes + p].
+        /// Number of images of class t that were taken for class p: confusion[t classes + p].
         public var confusion: [Int64]
 
         init(classes: Int) {
@@ -119,8 +156,8 @@ public struct Inference {
     /// Accuracy and loss on a labelled dataset; nil when it was cancelled.
     public func evaluate(_ dataset: ImageDataset) throws -> Evaluation? {
         guard dataset.labels != nil else { throw MRPError(.argument, "evaluation needs labels, the dataset has none") }
-        let objective = try Classification(model)
-        let classes = objective.head.classes
+        let head = try classifier()
+        let classes = head.classes
         guard dataset.classCount <= classes else {
             throw MRPError(.argument, "the dataset has \(dataset.classCount) classes, the model knows \(classes)")
         }
@@ -128,11 +165,10 @@ public struct Inference {
         var result = Evaluation(classes: classes <= Self.mostConfusedClasses ? classes : 0)
         var (correct, close, loss) = (0, 0, 0.0)
         let finished = try run(dataset) { builder, batch in
-            try objective.logits(builder, batch: batch)
-        } collect: { executor, value, batch, _ in
-            guard let logits = executor.pointer(to: value)?.assumingMemoryBound(to: Float.self) else { return }
+            try outputs(of: head, builder, batch: batch)
+        } collect: { logits, batch, _ in
             for image in 0..<batch.count {
-                let row = UnsafeBufferPointer(start: logits + image * classes, count: classes)
+                let row = UnsafeBufferPointer(rebasing: logits[image * classes..<(image + 1) * classes])
                 let label = Int(batch.labels[image])
                 let guess = row.largestPlace
                 let largest = row[guess]
@@ -156,16 +192,17 @@ public struct Inference {
 
     /// Runs a graph over a dataset in order. The last batch may be smaller; its unused rows are computed and ignored.
     func run(
-        _ dataset: ImageDataset, statistics: ChannelStatistics? = nil, view: Int? = nil,
-        build: (NetworkBuilder, Int) throws -> Value, prepare: ((Executor, Batch, Int) throws -> Void)? = nil,
-        collect: (Executor, Value, Batch, Int) throws -> Void
+        _ dataset: ImageDataset, view: Int? = nil, largestBatch: Int = Self.largestBatch,
+        build: (NetworkBuilder, Int) throws -> Value, prepare: ((any Program, Batch, Int) throws -> Void)? = nil,
+        collect: (UnsafeBufferPointer<Float>, Batch, Int) throws -> Void
     ) throws -> Bool {
         try Pipeline.check(dataset, fits: model)
-        let batch = min(Self.largestBatch, dataset.count)
-        let loader = try Pipeline.evaluationLoader(dataset, model, options, batch: batch, statistics: statistics, view: view)
+        let batch = min(largestBatch, dataset.count)
+        let loader = try Pipeline.evaluationLoader(dataset, model, options, batch: batch, view: view)
+        let size = model.encoder.geometry.imageShape.reduce(1, *)
         let graph = Graph()
         let output = try build(model.builder(graph), batch)
-        let executor = try Executor(graph, outputs: [output], bound: model.parameters.tensors, compute: options.compute())
+        let program = try options.backend().compile(graph, outputs: [output], state: model.parameters.tensors)
         let heartbeat = poll.map { Heartbeat($0) }
         var first = 0
         while true {
@@ -173,12 +210,10 @@ public struct Inference {
             case .end: return true
             case .cancelled: return false
             case .batch(let data):
-                if let images = executor.input(MaskedAutoencoder.imagesInput) {
-                    images.memory.copyMemory(from: data.images, byteCount: images.bytes / batch * data.count)
-                }
-                try prepare?(executor, data, first)
-                guard executor.run(cancel: cancel, poll: heartbeat?.beat) else { return false }
-                try collect(executor, output, data, first)
+                try program.write(UnsafeBufferPointer(start: data.images, count: data.count * size), to: Inputs.imagesName)
+                try prepare?(program, data, first)
+                guard try program.run(cancel: cancel, poll: heartbeat?.beat) else { return false }
+                try program.withOutput(output, as: Float.self) { try collect($0, data, first) }
                 first += data.count
             }
         }

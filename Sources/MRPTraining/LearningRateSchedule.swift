@@ -1,8 +1,4 @@
-#if canImport(Glibc)
-    import Glibc
-#else
-    import Darwin
-#endif
+import Glibc
 
 /// Linear warm-up from 0 to the peak, then a course, per step. With e = step / stepsPerEpoch and w the warm-up: e < w: peak e / w; else
 /// - cosine (He et al. 2021; `util/lr_sched.py` of the reference): minimum + (peak - minimum) (1 + cos(pi (e - w) / (epochs - w))) / 2;

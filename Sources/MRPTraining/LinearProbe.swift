@@ -9,80 +9,85 @@ extension Probe {
     func linear(_ reference: Tensor?, _ queries: Tensor, _ known: ImageDataset, _ heldOut: ImageDataset) throws -> Double? {
         guard let labels = known.labels, let truth = heldOut.labels else { return nil }
         let (width, classes) = (queries.shape[1], max(known.classCount, 2))
-        let epochs = options.integer("probe_epochs")
-        let views = options.integer("probe_views")
+        let epochs = options[MeasurementOptions.probeEpochs]
+        let views = options[MeasurementOptions.probeViews]
         let source = FeatureViews(max(views, 1), epochs: epochs) { view, memory in
             views == 0 ? reference : try features(known, width, view: view, into: memory)
         }
         guard try source.features(epoch: 0) != nil else { return nil }
         source.norm?.apply(to: queries)
-        let batch = min(options.optionalInteger("probe_batch_size") ?? min(max(known.count / 8, 64), 16_384), known.count)
+        let batch = min(options[MeasurementOptions.probeBatchSize] ?? min(max(known.count / 8, 64), 16_384), known.count)
         let weights = ["head.weight": try Tensor([classes, width]), "head.bias": try Tensor([classes])]
         RandomStream(seed: options.seed, .probing).fillNormal(weights["head.weight"]?.float32 ?? .init(start: nil, count: 0))
         if let values = weights["head.weight"]?.float32 { for i in values.indices { values[i] *= 0.01 } }
 
         let graph = Graph()
-        let input = graph.input("features", TensorType([batch, width]))
-        let target = graph.input("labels", TensorType([batch], .int32))
+        let input = graph.input("features", TensorType([batch, width]), filledBy: .host)
+        let target = graph.input("labels", TensorType([batch], .int32), filledBy: .host)
         let (weight, bias) = (graph.bound("head.weight", TensorType([classes, width])), graph.bound("head.bias", TensorType([classes])))
         let logits = try graph.apply(MatrixProduct(transposeB: true), [input, weight, bias])[0]
         let loss = try graph.apply(SoftmaxCrossEntropy(), [logits, target])[0]
         let gradients = try graph.gradients(of: loss, withRespectTo: [weight, bias])
-        let settings = StepSettings()
-        var bound = weights
+        let rate = graph.scalar(.learningRate)
+        var state = weights
         for (name, value) in [("head.weight", weight), ("head.bias", bias)] {
             guard let gradient = gradients[value] else { continue }
             let buffer = graph.bound("momentum/" + name, graph.type(of: value))
-            bound["momentum/" + name] = try Tensor(graph.shape(of: value))
+            state["momentum/" + name] = try Tensor(graph.shape(of: value))
             let hyperparameters = SGD.Hyperparameters(momentum: 0.9, trust: name == "head.weight" ? 1e-3 : 0)
-            try graph.apply(SGD(hyperparameters, settings: settings), [value, gradient, buffer])
+            try graph.apply(SGD(hyperparameters), [value, gradient, buffer, rate])
         }
-        let executor = try Executor(graph, outputs: [loss, logits], bound: bound, compute: options.compute())
-        guard let features = executor.input("features"), let numbers = executor.input("labels") else { return nil }
+        let program = try options.backend().compile(graph, outputs: [loss, logits], state: state)
         let stepsPerEpoch = known.count / batch
         let schedule = LearningRateSchedule(
-            peak: options.number("probe_learning_rate"), minimum: 0, warmupEpochs: Double(epochs) / 9, epochs: Double(epochs),
+            peak: options[MeasurementOptions.probeLearningRate], minimum: 0, warmupEpochs: Double(epochs) / 9, epochs: Double(epochs),
             stepsPerEpoch: stepsPerEpoch)
         let order = try Tensor(TensorType([known.count], .int32))
         for epoch in 0..<epochs {
             guard let seen = try source.features(epoch: epoch) else { return nil }
             shuffle(order, epoch: epoch)
             for step in 0..<stepsPerEpoch {
-                for row in 0..<batch {
-                    let image = Int(order.int32[step * batch + row])
-                    (features.memory + 4 * row * width).copyMemory(from: seen.memory + 4 * image * width, byteCount: 4 * width)
-                    numbers.int32[row] = labels[image]
+                let images = UnsafeBufferPointer(rebasing: order.int32[step * batch..<(step + 1) * batch])
+                try program.withInput("features") { features in
+                    for (row, image) in images.enumerated() {
+                        let source = UnsafeRawBufferPointer(start: seen.memory + 4 * Int(image) * width, count: 4 * width)
+                        UnsafeMutableRawBufferPointer(rebasing: features[(4 * row * width)...]).copyMemory(from: source)
+                    }
                 }
-                settings.learningRate = schedule.rate(step: epoch * stepsPerEpoch + step)
-                guard executor.run(cancel: inference.cancel) else { return nil }
+                try program.withInput("labels", as: Int32.self) { numbers in
+                    for (row, image) in images.enumerated() { numbers[row] = labels[Int(image)] }
+                }
+                try program.write(schedule.rate(step: epoch * stepsPerEpoch + step), to: .learningRate)
+                guard try program.run(cancel: inference.cancel) else { return nil }
             }
             if isCancelled() { return nil }
         }
-        return try Self.score(executor, logits, features, queries, truth, batch: batch, classes: classes)
+        return try Self.score(program, logits, queries, truth, batch: batch, classes: classes)
     }
 
     /// A random order of the images, a function of (seed, epoch).
     private func shuffle(_ order: Tensor, epoch: Int) {
         var random = SampleRandom(seed: options.seed, purpose: .probing, epoch: epoch, sample: 1, position: 0)
-        for i in order.int32.indices { order.int32[i] = Int32(i) }
-        for i in stride(from: order.int32.count - 1, to: 0, by: -1) { order.int32.swapAt(i, random.below(i + 1)) }
+        var images = order.int32
+        for i in images.indices { images[i] = Int32(i) }
+        images.shuffle { random.below($0) }
     }
 
-    /// Accuracy of the trained weights; the executor runs without its updates.
+    /// Accuracy of the trained weights; the program runs without its updates.
     private static func score(
-        _ executor: Executor, _ logits: Value, _ features: Tensor, _ queries: Tensor, _ truth: UnsafeBufferPointer<Int32>, batch: Int,
-        classes: Int
+        _ program: any Program, _ logits: Value, _ queries: Tensor, _ truth: UnsafeBufferPointer<Int32>, batch: Int, classes: Int
     ) throws -> Double {
         let width = queries.shape[1]
         var correct = 0
         for start in stride(from: 0, to: truth.count, by: batch) {
             let count = min(batch, truth.count - start)
-            features.memory.copyMemory(from: queries.memory + 4 * start * width, byteCount: 4 * count * width)
-            executor.run(cancel: nil, accept: { false })
-            guard let scores = executor.pointer(to: logits)?.assumingMemoryBound(to: Float.self) else { continue }
-            for row in 0..<count {
-                let values = UnsafeBufferPointer(start: scores + row * classes, count: classes)
-                if values.largestPlace == Int(truth[start + row]) { correct += 1 }
+            try program.write(UnsafeBufferPointer(rebasing: queries.float32[start * width..<(start + count) * width]), to: "features")
+            try program.run(updates: false)
+            try program.withOutput(logits, as: Float.self) { scores in
+                for row in 0..<count {
+                    let values = UnsafeBufferPointer(rebasing: scores[row * classes..<(row + 1) * classes])
+                    if values.largestPlace == Int(truth[start + row]) { correct += 1 }
+                }
             }
         }
         return Double(correct) / Double(truth.count)

@@ -1,14 +1,15 @@
 import MRPData
 import MRPEngine
 import MRPModels
+import MRPOptions
 
-extension Objectives {
-    /// Measures on the data what the objective wants measured, once. False when it was cancelled.
-    static func measure(
-        _ model: Model, _ dataset: ImageDataset, _ options: Options, cancel: UnsafePointer<Int32>?, poll: (() -> Void)?
+extension MeasuredWeights {
+    /// Measures on the data, once, the weights that are due. False when it was cancelled.
+    func measure(
+        _ model: Model, _ dataset: any ImageDataset, _ options: Options, cancel: UnsafePointer<Int32>?, poll: (() -> Void)?
     ) throws -> Bool {
-        guard let objective = model.objective as? any MeasuredObjective, objective.needsMeasurement(model.parameters) else { return true }
-        let chosen = try sample(dataset, count: min(objective.sampleSize, dataset.count))
+        guard isDue(model.parameters) else { return true }
+        let chosen = try Self.sample(dataset, count: min(sampleSize, dataset.count))
         let sample = try Tensor([chosen.count] + model.encoder.geometry.imageShape)
         let loader = try Pipeline.evaluationLoader(chosen, model, options, batch: min(64, chosen.count))
         let size = sample.count / chosen.count
@@ -19,12 +20,12 @@ extension Objectives {
             poll?()
         }
         guard first == chosen.count else { return false }
-        try objective.measure(sample, into: model.parameters, compute: options.compute(), seed: options.seed)
+        try measure(sample, model.parameters, options.backend(), options.seed)
         return true
     }
 
     /// Images evenly spread over the dataset, so that folders sorted by class give some of each.
-    private static func sample(_ dataset: ImageDataset, count: Int) throws -> ImageDataset {
+    private static func sample(_ dataset: any ImageDataset, count: Int) throws -> any ImageDataset {
         guard count < dataset.count else { return dataset }
         return try SubsetDataset(dataset, indices: (0..<count).map { $0 * dataset.count / count })
     }

@@ -24,12 +24,14 @@ public final class Optimizer {
         public var layerDecay = 1.0
         /// Whether the class and mask tokens, and learned positions, are decayed: yes in MAE's pretraining, no in its fine-tuning.
         public var decaysTokens = true
-        /// Whether only the classifier head learns: a linear probe of a frozen encoder.
-        public var trainsHeadOnly = false
-        /// Whether the norms of the gradients are computed, for clipping and to find those that are not finite.
+        /// Whether the norms of the gradients are computed, to find those that are not finite.
         public var measuresGradients = false
+        /// Largest common norm of the gradients of a step; 0: no limit.
+        public var clipLimit = 0.0
         /// Batches whose gradients are averaged for one step.
-        public var parts = 1
+        public var accumulationSteps = 1
+        /// Whether the inside of blocks is computed again for the gradients instead of being kept.
+        public var recomputes = false
         /// Whether exponential moving averages of the weights are kept.
         public var averagesWeights = false
 
@@ -40,40 +42,44 @@ public final class Optimizer {
     public private(set) var moments: [String: Tensor] = [:]
     /// Sums of gradients, which live for one step.
     private var sums: [String: Tensor] = [:]
-    /// What each step reads.
-    public let step = StepSettings()
     /// The gradients by weight name, for tests and reports; and their norms, where they are measured.
     public private(set) var gradients: [String: Value] = [:]
     public private(set) var norms: [(name: String, value: Value)] = []
 
     private let settings: Settings
 
-    /// Appends gradients and updates to the graph. Moments start at zero, averages at the weights. `teacher` names weights that follow
-    /// others; `recomputes` computes the inside of blocks again for their gradients instead of keeping it.
+    /// Appends gradients and updates to the graph. Moments start at zero, averages at the weights. The objective says what is trained and what
+    /// follows other weights; nil: all is trained.
     public init(
-        _ graph: Graph, loss: Value, model: Model, settings: Settings, teacher: [MovingAverage.Pair] = [], recomputes: Bool = false
+        _ graph: Graph, loss: Value, model: Model, objective: (any TrainingObjective)? = nil, settings: Settings
     ) throws {
         self.settings = settings
-        let head = model.headNames
         let trained = model.parameters.specifications.filter {
-            $0.isTrainable && graph.boundValue($0.name) != nil && (!settings.trainsHeadOnly || head.contains($0.name))
+            $0.isTrainable && graph.boundValue($0.name) != nil && objective?.trains($0, of: model) ?? true
         }
         let values = trained.compactMap { graph.boundValue($0.name) }
-        let byValue = try graph.gradients(of: loss, withRespectTo: values, recomputing: recomputes)
+        let byValue = try graph.gradients(of: loss, withRespectTo: values, recomputing: settings.recomputes)
         let depth = model.encoder.depth
         for (specification, value) in zip(trained, values) {
             guard var gradient = byValue[value] else { continue }
+            if settings.accumulationSteps > 1 { gradient = try sum(graph, specification, gradient) }
+            gradients[specification.name] = gradient
+            if settings.measuresGradients || settings.clipLimit > 0 {
+                norms.append((specification.name, try graph.apply(Norm(), [gradient])[0]))
+            }
+        }
+        let clipScale = settings.clipLimit > 0 ? try graph.apply(ClipScale(limit: settings.clipLimit), norms.map(\.value))[0] : nil
+        for (specification, value) in zip(trained, values) {
             let name = specification.name
-            if settings.parts > 1 { gradient = try sum(graph, specification, gradient) }
-            gradients[name] = gradient
-            if settings.measuresGradients { norms.append((name, try graph.apply(Norm(), [gradient])[0])) }
-            let isToken = name == "cls_token" || name == "mask_token" || name == "pos_embed"
+            guard let gradient = gradients[name] else { continue }
+            let isToken = specification.role == .token || specification.role == .position
             let isDecayed = specification.isDecayed && (settings.decaysTokens || !isToken)
             var rateScale = 1.0
             for _ in model.encoder.layer(of: name)..<(depth + 1) { rateScale *= settings.layerDecay }
-            try update(graph, specification, value, gradient, isDecayed: isDecayed, rateScale: rateScale)
+            try update(
+                graph, specification, value, gradient, clipScale: clipScale, isDecayed: isDecayed, rateScale: rateScale)
         }
-        try follow(teacher, graph, \.teacherDecay)
+        try follow(objective?.averages ?? [], graph, .teacherDecay)
         if settings.averagesWeights { try average(graph, model) }
     }
 
@@ -81,13 +87,14 @@ public final class Optimizer {
         let name = "sum/" + specification.name
         sums[name] = try Tensor(specification.shape)
         let sum = graph.bound(name, TensorType(specification.shape))
-        try graph.apply(SumGradient(settings: step), [sum, gradient])
+        try graph.apply(
+            SumGradient(), [sum, gradient, graph.scalar(.accumulationKeep), graph.scalar(.accumulationShare)])
         return sum
     }
 
     private func average(_ graph: Graph, _ model: Model) throws {
         let followed = model.parameters.specifications.filter {
-            graph.boundValue($0.name) != nil && ($0.isTrainable || $0.name.contains(".running_"))
+            graph.boundValue($0.name) != nil && ($0.isTrainable || $0.role == .statistic)
         }
         var pairs: [MovingAverage.Pair] = []
         for specification in followed {
@@ -99,7 +106,7 @@ public final class Optimizer {
             _ = graph.bound(name, TensorType(specification.shape))
             pairs.append(MovingAverage.Pair(average: name, source: specification.name))
         }
-        try follow(pairs, graph, \.averageDecay)
+        try follow(pairs, graph, .averageDecay)
     }
 
     private static let averagePrefix = "average/"
@@ -128,9 +135,11 @@ public final class Optimizer {
 
     /// Biases, norms and other exempt weights keep the plain rate in LARS and LAMB, as in the reference implementations.
     private func update(
-        _ graph: Graph, _ specification: ParameterSpecification, _ value: Value, _ gradient: Value, isDecayed: Bool, rateScale: Double
+        _ graph: Graph, _ specification: ParameterSpecification, _ value: Value, _ gradient: Value, clipScale: Value?, isDecayed: Bool,
+        rateScale: Double
     ) throws {
         let decay = isDecayed ? settings.weightDecay : 0
+        let (rate, decayScale) = (graph.scalar(.learningRate), graph.scalar(.decayScale))
         func moment(_ prefix: String) throws -> Value {
             let name = prefix + specification.name
             moments[name] = try Tensor(specification.shape)
@@ -140,31 +149,30 @@ public final class Optimizer {
             let hyperparameters = SGD.Hyperparameters(
                 momentum: settings.momentum, nesterov: settings.nesterov, weightDecay: decay, rateScale: rateScale,
                 trust: settings.method == .lars && isDecayed ? settings.trust : 0)
-            try graph.apply(SGD(hyperparameters, settings: step), [value, gradient, moment("momentum/")])
+            try graph.apply(SGD(hyperparameters), [value, gradient, moment("momentum/"), rate, decayScale, clipScale])
         } else {
             let hyperparameters = AdamW.Hyperparameters(
                 beta1: settings.beta1, beta2: settings.beta2, epsilon: settings.epsilon, weightDecay: decay, rateScale: rateScale,
                 layerWise: settings.method == .lamb && isDecayed)
             try graph.apply(
-                AdamW(hyperparameters, settings: step), [value, gradient, moment("first_moment/"), moment("second_moment/")])
+                AdamW(hyperparameters),
+                [
+                    value, gradient, moment("first_moment/"), moment("second_moment/"), rate, decayScale, graph.scalar(.step), clipScale,
+                ])
         }
     }
 
     /// Lets weights follow others after each step, as moving averages.
-    private func follow(_ pairs: [MovingAverage.Pair], _ graph: Graph, _ decay: KeyPath<StepSettings, Double>) throws {
+    private func follow(_ pairs: [MovingAverage.Pair], _ graph: Graph, _ decay: StepScalar) throws {
         for pair in pairs {
             guard let source = graph.boundValue(pair.source), let average = graph.boundValue(pair.average) else { continue }
-            try graph.apply(MovingAverage(settings: step, decay: decay), [average, source])
+            try graph.apply(MovingAverage(), [average, source, graph.scalar(decay)])
         }
     }
 
     /// The first weight whose gradient is not finite.
-    func firstBadGradient(_ executor: Executor) -> String? { norms.first { !executor.scalar($0.value).isFinite }?.name }
-
-    /// Scales the gradients of this step so that their common norm is at most `limit` (torch.nn.utils.clip_grad_norm_).
-    func clip(_ executor: Executor, to limit: Double) {
-        let sum = norms.reduce(0) { $0 + executor.scalar($1.value) * executor.scalar($1.value) }
-        step.gradientScale = min(1, limit / (sum.squareRoot() + 1e-6))
+    func firstBadGradient(_ program: any Program) throws -> String? {
+        try norms.first { try !program.scalar($0.value).isFinite }?.name
     }
 
     public var bytes: Int { tensors.values.reduce(0) { $0 + $1.bytes } }

@@ -1,8 +1,9 @@
 import MRPData
 import MRPEngine
 import MRPModels
+import MRPOptions
 
-/// How images of a dataset become batches for a model: checks that they fit, normalisation, augmentation, loader.
+/// Way from the images of a dataset to batches for a model: checks that they fit, normalisation, augmentation, loader.
 enum Pipeline {
     static func check(_ dataset: ImageDataset, fits model: Model) throws {
         guard dataset.count > 0 else { throw MRPError(.argument, "the dataset has no images") }
@@ -23,27 +24,24 @@ enum Pipeline {
     private static func normalization(
         _ dataset: ImageDataset, _ options: Options, cancel: UnsafePointer<Int32>?, poll: (() -> Void)?
     ) throws -> Normalization? {
-        let (mean, deviation) = (options.optionalNumbers("mean"), options.optionalNumbers("std"))
-        for (name, given) in [("mean", mean), ("std", deviation)] {
+        let (mean, std) = (options[DataOptions.mean], options[DataOptions.std])
+        for (name, given) in [("mean", mean), ("std", std)] {
             if let given, given.count != dataset.channels {
                 throw MRPError(.argument, "\(name) has \(given.count) numbers, the images have \(dataset.channels) channels")
             }
         }
-        if let bad = deviation?.first(where: { $0 <= 0 }) { throw MRPError(.argument, "std \(bad) must be positive") }
-        if let mean, let deviation { return Normalization(mean: mean, deviation: deviation) }
+        if let bad = std?.first(where: { $0 <= 0 }) { throw MRPError(.argument, "std \(bad) must be positive") }
+        if let mean, let std { return Normalization(mean: mean, std: std) }
         let heartbeat = poll.map { Heartbeat($0) }
         guard
-            let measured = try ChannelStatistics.measured(
+            let measured = try Normalization.measured(
                 on: dataset, skipsUnreadable: skipsUnreadable(options), cancel: cancel, poll: heartbeat?.beat)
         else { return nil }
-        return Normalization(mean: mean ?? measured.mean.map(Double.init), deviation: deviation ?? measured.std.map(Double.init))
+        return Normalization(mean: mean ?? measured.mean, std: std ?? measured.std)
     }
 
-    static func statistics(_ model: Model) throws -> ChannelStatistics {
-        let channels = model.encoder.geometry.channels
-        guard let normalization = model.normalization else { return try ChannelStatistics.identity(channels: channels) }
-        return try ChannelStatistics(
-            mean: normalization.mean.map { Float($0) }, std: normalization.deviation.map { Float($0) })
+    static func normalization(_ model: Model) -> Normalization {
+        model.normalization ?? .identity(channels: model.encoder.geometry.channels)
     }
 
     static func imageSize(_ model: Model) -> ImageSize {
@@ -51,89 +49,83 @@ enum Pipeline {
     }
 
     static func trainingLoader(
-        _ dataset: ImageDataset, _ model: Model, _ options: Options, _ phase: Phase, batch: Int
+        _ dataset: ImageDataset, _ model: Model, _ options: Options, _ phase: Phase, slice: BatchSlice
     ) throws -> BatchLoader {
-        let statistics = try statistics(model)
-        var settings = LoaderOptions(batchSize: batch, seed: options.seed, threads: options.integer("loader_threads"))
+        let normalization = normalization(model)
+        var settings = LoaderOptions(
+            batchSize: slice.total, seed: options.seed,
+            sampler: try Samplers.registry.entry(options[DataOptions.sampler]).make(dataset, options),
+            threads: options[DataOptions.loaderThreads])
+        settings.slice = slice
         settings.skipsUnreadable = skipsUnreadable(options)
         return try BatchLoader(
-            dataset, augmentation: trainingAugmentation(dataset, model, options, phase, statistics), statistics: statistics,
-            options: settings)
+            dataset, augmentation: trainingAugmentation(dataset, model, options, phase, normalization),
+            normalization: normalization, options: settings)
     }
 
-    /// What training does to an image.
+    /// Augmentation of training images.
     private static func trainingAugmentation(
-        _ dataset: ImageDataset, _ model: Model, _ options: Options, _ phase: Phase, _ statistics: ChannelStatistics
+        _ dataset: ImageDataset, _ model: Model, _ options: Options, _ phase: Phase, _ normalization: Normalization
     ) throws -> Augmentation {
         let size = imageSize(model)
         let sameSize = dataset.imageSize == size
-        var name = options.choice("augmentation", phase)
-        if name == "auto" { name = sameSize ? "pad_crop_flip" : "random_resized_crop_flip" }
+        let kind = options[DataOptions.augmentation, phase] ?? (sameSize ? .padCropFlip : .randomResizedCropFlip)
         var augmentation: Augmentation
-        switch name {
-        case "pad_crop_flip":
+        switch kind {
+        case .padCropFlip:
             guard sameSize else {
                 throw MRPError(.argument, "augmentation pad_crop_flip needs images of the network's size \(size)")
             }
-            augmentation = .padCropFlip(padding: options.integer("crop_padding", phase))
-        case "random_resized_crop_flip":
-            let (low, high) = (options.number("crop_scale_min", phase), options.number("crop_scale_max", phase))
+            augmentation = .padCropFlip(padding: options[DataOptions.cropPadding, phase])
+        case .randomResizedCropFlip:
+            let (low, high) = (options[DataOptions.cropScaleMin, phase], options[DataOptions.cropScaleMax, phase])
             guard low <= high else { throw MRPError(.argument, "crop_scale_min \(low) is above crop_scale_max \(high)") }
             augmentation = .randomResizedCropFlip(size: size, scale: low...high)
-        default:
+        case .none, .flip:
             var steps = sameSize ? [] : Augmentation.centerCrop(size: size).steps
-            if name == "flip" { steps.append(HorizontalFlip()) }
+            if kind == .flip { steps.append(HorizontalFlip()) }
             augmentation = Augmentation(steps)
         }
-        try add(to: &augmentation, options, phase, statistics)
+        try add(to: &augmentation, options, phase, normalization)
         return augmentation
     }
 
-    static func skipsUnreadable(_ options: Options) -> Bool { options.choice("unreadable_images") == "skip" }
+    static func skipsUnreadable(_ options: Options) -> Bool { options[DataOptions.unreadableImages] == .skip }
 
-    /// What follows crop and flip, in timm's order.
+    /// Steps after crop and flip, in timm's order.
     private static func add(
-        to augmentation: inout Augmentation, _ options: Options, _ phase: Phase, _ statistics: ChannelStatistics
+        to augmentation: inout Augmentation, _ options: Options, _ phase: Phase, _ normalization: Normalization
     ) throws {
-        let text = options.choice("rand_augment", phase)
+        let text = options[DataOptions.randAugment, phase]
         if !text.isEmpty {
             var step = try RandAugment(text)
-            step.fill = statistics.mean.map { UInt8(max(0, min(255, (255 * $0).rounded(.toNearestOrEven)))) }
+            step.fill = normalization.mean.map { UInt8(max(0, min(255, (255 * Float($0)).rounded(.toNearestOrEven)))) }
             augmentation.steps.append(step)
         }
-        let jitter = ColorJitter(strength: options.number("color_jitter", phase), hue: options.number("hue_jitter", phase))
+        let jitter = ColorJitter(strength: options[DataOptions.colorJitter, phase], hue: options[DataOptions.hueJitter, phase])
         if jitter.strength > 0 || jitter.hue > 0 { augmentation.steps.append(jitter) }
-        let probability = options.number("random_erasing", phase)
+        let probability = options[DataOptions.randomErasing, phase]
         if probability > 0 {
-            let mode = RandomErasing.Mode(rawValue: options.choice("erasing_mode", phase)) ?? .pixel
+            let mode = options[DataOptions.erasingMode, phase]
             augmentation.finishing.append(RandomErasing(probability: probability, mode: mode))
         }
     }
 
-    /// How fine-tuning mixes the images of a batch; nil when it does not.
-    static func mixing(_ options: Options) -> BatchMixing? {
-        let (mixup, cutmix) = (options.number("mixup"), options.number("cutmix"))
-        guard mixup > 0 || cutmix > 0 else { return nil }
-        return BatchMixing(
-            mixup: mixup, cutmix: cutmix, probability: options.number("mix_probability"),
-            switchProbability: options.number("mix_switch_probability"))
-    }
-
     /// Every image once, in order; with a `view` as fine-tuning augments them in that epoch.
     static func evaluationLoader(
-        _ dataset: ImageDataset, _ model: Model, _ options: Options, batch: Int, statistics: ChannelStatistics? = nil, view: Int? = nil
+        _ dataset: ImageDataset, _ model: Model, _ options: Options, batch: Int, view: Int? = nil
     ) throws -> BatchLoader {
         let size = imageSize(model)
-        let statistics = try statistics ?? self.statistics(model)
-        var settings = LoaderOptions.evaluation(batchSize: batch, threads: options.integer("loader_threads"))
+        let normalization = normalization(model)
+        var settings = LoaderOptions.evaluation(batchSize: batch, threads: options[DataOptions.loaderThreads])
         guard let view else {
             let augmentation = dataset.imageSize == size ? Augmentation.none : .centerCrop(size: size)
-            return try BatchLoader(dataset, augmentation: augmentation, statistics: statistics, options: settings)
+            return try BatchLoader(dataset, augmentation: augmentation, normalization: normalization, options: settings)
         }
         (settings.seed, settings.epochs) = (options.seed, view + 1)
         let loader = try BatchLoader(
-            dataset, augmentation: trainingAugmentation(dataset, model, options, .finetune, statistics), statistics: statistics,
-            options: settings)
+            dataset, augmentation: trainingAugmentation(dataset, model, options, .finetune, normalization),
+            normalization: normalization, options: settings)
         try loader.seek(epoch: view, step: 0)
         return loader
     }

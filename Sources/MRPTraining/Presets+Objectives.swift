@@ -1,3 +1,5 @@
+import MRPOptions
+
 /// Presets of the objectives beside mae for 32 x 32 colour images, on the two small networks. Their batches, rates, masks, students and teachers
 /// are what searches on CIFAR-10's training images found on a smaller network (docs/objectives.md, "Small data").
 extension Preset {

@@ -1,20 +1,7 @@
-import MRPModels
+import MRPOptions
 
-/// Named sizes of the plain vision transformer; those of convolutional networks are `convolutionalNames`.
-enum Encoders {
-    static let sizes: [(name: String, width: Int, depth: Int, heads: Int)] = [
-        ("vit_micro", 96, 4, 3), ("vit_mini", 128, 6, 4), ("vit_tiny", 192, 12, 3), ("vit_small", 384, 12, 6), ("vit_base", 768, 12, 12),
-        ("vit_large", 1024, 24, 16), ("vit_huge", 1280, 32, 16),
-    ]
-    static let names = sizes.map(\.name) + convolutionalNames
-}
-
-/// A named set of option values. Everything in it can be changed afterwards.
-public struct Preset: Sendable {
-    public let name: String
-    public let summary: String
-    public let values: [(key: String, value: String)]
-
+/// The presets of training.
+extension Preset {
     public static let all = named + others
 
     private static let named = [

@@ -1,15 +1,11 @@
 import CMRPKernels
+import Glibc
 import MRPData
 import MRPEngine
 import MRPModels
+import MRPOptions
 
-#if canImport(Glibc)
-    import Glibc
-#else
-    import Darwin
-#endif
-
-/// How good frozen features are: accuracy on held-out images of a classifier that knows labelled ones, without training the encoder.
+/// Quality of frozen features: accuracy on held-out images of a classifier that knows labelled ones, without training the encoder.
 public struct Probe {
     public enum Method: String, CaseIterable, Sendable {
         /// Weighted nearest neighbours (Wu et al. 2018): the k images with the largest cosine similarity s vote with exp(s / temperature).
@@ -34,7 +30,7 @@ public struct Probe {
         try Self.check(known: known, heldOut: heldOut)
         let width = try inference.featureCount()
         guard let queries = try features(heldOut, width) else { return nil }
-        let isPlain = methods.contains(.knn) || options.integer("probe_views") == 0
+        let isPlain = methods.contains(.knn) || options[MeasurementOptions.probeViews] == 0
         let reference = isPlain ? try features(known, width) : nil
         if isPlain, reference == nil { return nil }
         var result: [Method: Double] = [:]
@@ -73,29 +69,31 @@ public struct Probe {
     // MARK: Nearest neighbours
 
     private func neighbours(_ reference: Tensor, _ queries: Tensor, _ known: ImageDataset, _ heldOut: ImageDataset) throws -> Double? {
-        let (k, temperature) = (options.integer("knn_k"), options.number("knn_temperature"))
+        let (k, temperature) = (options[MeasurementOptions.knnK], options[MeasurementOptions.knnTemperature])
         guard k <= known.count else { throw MRPError(.argument, "knn_k \(k) is above the \(known.count) labelled images") }
         guard let labels = known.labels, let truth = heldOut.labels else { return nil }
         let (unitReference, unitQueries) = (try Self.normalised(reference), try Self.normalised(queries))
         let width = reference.shape[1]
         let block = min(64, heldOut.count)
         let graph = Graph()
-        let input = graph.input("queries", TensorType([block, width]))
+        let input = graph.input("queries", TensorType([block, width]), filledBy: .host)
         let bound = graph.bound("reference", reference.type)
         let product = try graph.apply(MatrixProduct(transposeB: true), [input, bound])[0]
-        let executor = try Executor(graph, outputs: [product], bound: ["reference": unitReference], compute: options.compute())
-        guard let target = executor.input("queries") else { throw MRPError(.internalError, "the similarities have no input") }
+        let program = try options.backend().compile(graph, outputs: [product], state: ["reference": unitReference])
         var (correct, votes) = (0, [Double](repeating: 0, count: known.classCount))
         for start in stride(from: 0, to: heldOut.count, by: block) {
             let count = min(block, heldOut.count - start)
-            target.memory.copyMemory(from: unitQueries.memory + 4 * start * width, byteCount: 4 * count * width)
-            guard !isCancelled(), executor.run(cancel: inference.cancel) else { return nil }
-            guard let similar = executor.pointer(to: product)?.assumingMemoryBound(to: Float.self) else { return nil }
-            for row in 0..<count {
-                let nearest = Self.largest(k, UnsafeBufferPointer(start: similar + row * known.count, count: known.count))
-                for index in votes.indices { votes[index] = 0 }
-                for (value, index) in nearest { votes[Int(labels[index])] += exp((Double(value) - 1) / temperature) }
-                if votes.withUnsafeBufferPointer(\.largestPlace) == Int(truth[start + row]) { correct += 1 }
+            let rows = UnsafeBufferPointer(rebasing: unitQueries.float32[start * width..<(start + count) * width])
+            try program.write(rows, to: "queries")
+            guard !isCancelled(), try program.run(cancel: inference.cancel) else { return nil }
+            try program.withOutput(product, as: Float.self) { similar in
+                for row in 0..<count {
+                    let nearest = Self.largest(
+                        k, UnsafeBufferPointer(rebasing: similar[row * known.count..<(row + 1) * known.count]))
+                    for index in votes.indices { votes[index] = 0 }
+                    for (value, index) in nearest { votes[Int(labels[index])] += exp((Double(value) - 1) / temperature) }
+                    if votes.withUnsafeBufferPointer(\.largestPlace) == Int(truth[start + row]) { correct += 1 }
+                }
             }
         }
         return Double(correct) / Double(heldOut.count)

@@ -4,7 +4,7 @@ import MRPModels
 import MRPObjectives
 
 extension Inference {
-    /// Where `reconstruct` writes; each part may be nil.
+    /// Memory that `reconstruct` writes; each part may be nil.
     public struct ReconstructionOutput {
         /// The images as the network sees them, [count, C, H, W] in 0 ... 1 (floats in their own units).
         public var images: UnsafeMutablePointer<Float>?
@@ -26,11 +26,11 @@ extension Inference {
     /// Hides patches of each image (at random by the seed, or as `mask` [count, L] says) and predicts them.
     ///
     /// With `norm_pix_loss` the network predicts standardised patches; to show them, each is scaled by the true mean and
-    /// deviation of its patch, as the pictures of He et al. 2021 are. Returns the mean loss, or nil when it was cancelled.
+    /// std of its patch, as the pictures of He et al. 2021 are. Returns the mean loss, or nil when it was cancelled.
     public func reconstruct(
         _ dataset: ImageDataset, mask: UnsafeBufferPointer<UInt8>? = nil, into output: ReconstructionOutput
     ) throws -> Double? {
-        guard var objective = model.objective as? any PixelReconstruction else {
+        guard var objective = model.objective?.reconstruction else {
             throw MRPError(.state, "the model has no decoder to reconstruct with: pretrain it first")
         }
         let geometry = model.encoder.geometry
@@ -38,19 +38,18 @@ extension Inference {
         let visibleCount: Int
         if let mask {
             visibleCount = try PatchMask(mask: mask, batch: dataset.count, count: count).visibleCount
-        } else if let ratio = options.optionalNumber("mask_ratio") {
-            visibleCount = try PatchMask.visibleCount(patches: count, ratio: ratio)
         } else {
-            visibleCount = try objective.visibleCount()
+            visibleCount = try objective.visibleCount(ratio: options[ObjectiveOptions.maskRatio])
         }
         objective = objective.withVisibleCount(visibleCount)
         let normalizesTargets = objective.normalizesTargets
         let batch = min(Self.largestBatch, dataset.count)
-        var current = try PatchMask.random(batch: batch, count: count, visibleCount: visibleCount, seed: options.seed, step: 0)
+        var current = try PatchMask.random(
+            BatchSlice(whole: batch), count: count, visibleCount: visibleCount, seed: options.seed, step: 0)
         var loss = 0.0
         let finished = try run(dataset) { builder, size in
             try objective.prediction(builder, batch: size)
-        } prepare: { executor, data, first in
+        } prepare: { program, data, first in
             if let mask {
                 // Unused rows of the last batch repeat its first image's mask.
                 var rows = Array(mask[(first * count)..<((first + data.count) * count)])
@@ -58,11 +57,11 @@ extension Inference {
                 current = try rows.withUnsafeBufferPointer { try PatchMask(mask: $0, batch: batch, count: count) }
             } else {
                 current = try PatchMask.random(
-                    batch: batch, count: count, visibleCount: visibleCount, seed: options.seed, step: first)
+                    BatchSlice(whole: batch), count: count, visibleCount: visibleCount, seed: options.seed, step: first)
             }
-            current.fill(executor)
-        } collect: { executor, value, data, first in
-            guard let prediction = executor.pointer(to: value)?.assumingMemoryBound(to: Float.self) else { return }
+            try current.fill(program)
+        } collect: { predictions, data, first in
+            guard let prediction = predictions.baseAddress else { return }
             for image in 0..<data.count {
                 loss += show(
                     data.images + image * geometry.patchValues * count, prediction + image * geometry.patchValues * count,
@@ -97,8 +96,8 @@ extension Inference {
             visit { offset, _, _ in sum += Double(image[offset]) }
             let mean = sum / Double(values)
             visit { offset, _, _ in squares += (Double(image[offset]) - mean) * (Double(image[offset]) - mean) }
-            let deviation = (squares / Double(max(values - 1, 1)) + 1e-6).squareRoot()
-            let (shift, scale) = normalizesTargets ? (mean, deviation) : (0, 1)
+            let std = (squares / Double(max(values - 1, 1)) + 1e-6).squareRoot()
+            let (shift, scale) = normalizesTargets ? (mean, std) : (0, 1)
             var patchLoss = 0.0
             visit { offset, channel, place in
                 let truth = Double(image[offset])
@@ -108,7 +107,7 @@ extension Inference {
                     patchLoss += difference * difference / Double(values)
                 }
                 let pixels = { (value: Double) in
-                    Float(value * normalization.deviation[channel] + normalization.mean[channel])
+                    Float(value * normalization.std[channel] + normalization.mean[channel])
                 }
                 output.images?[start + offset] = pixels(truth)
                 output.reconstructions?[start + offset] = pixels(hidden[patch] ? predicted * scale + shift : truth)

@@ -107,7 +107,7 @@ import Testing
 @Suite struct StatisticsTests {
     @Test(arguments: [1, 3, 5]) func agreeWithTheDefinition(channels: Int) throws {
         let dataset = try patterned(20, channels: channels)
-        let measured = try #require(try ChannelStatistics.measured(on: dataset))
+        let measured = try #require(try Normalization.measured(on: dataset))
         for c in 0..<channels {
             var sum = 0.0, square = 0.0, n = 0.0
             for i in 0..<20 {
@@ -128,13 +128,17 @@ import Testing
         let pixels = [UInt8](repeating: 51, count: 16)
         let dataset = try ArrayDataset(
             pixels: pixels, type: .uint8, layout: .channelsFirst, count: 1, channels: 1, size: ImageSize(height: 4, width: 4))
-        let measured = try #require(try ChannelStatistics.measured(on: dataset))
+        let measured = try #require(try Normalization.measured(on: dataset))
         #expect(measured.std == [1] && abs(measured.mean[0] - 0.2) < 1e-7)
     }
 
     @Test func refuseNonsense() {
-        expectError(.argument, "std 0.0 of channel 1 is not above 0") { _ = try ChannelStatistics(mean: [0, 0], std: [1, 0]) }
-        expectError(.argument, "is not finite") { _ = try ChannelStatistics(mean: [.nan], std: [1]) }
-        expectError(.argument, "one of each per channel") { _ = try ChannelStatistics(mean: [0], std: [1, 1]) }
+        func check(_ mean: [Double], _ std: [Double]) throws {
+            try Normalization(mean: mean, std: std).check(channels: mean.count)
+        }
+        expectError(.argument, "std 0.0 of channel 1 is not above 0") { try check([0, 0], [1, 0]) }
+        expectError(.argument, "std 1e-60 of channel 0 is not above 0") { try check([0], [1e-60]) }
+        expectError(.argument, "is not finite") { try check([.nan], [1]) }
+        expectError(.argument, "one of each per channel") { try check([0], [1, 1]) }
     }
 }

@@ -74,7 +74,7 @@ import Testing
         for i in 0..<6 { try folder.write("c/\(i).jpg", try Fixtures.bytes(i == 3 ? "truncated.jpg" : "colour.jpg")) }
         let dataset = try ImageFolderDataset(folder.path)
         let loader = try BatchLoader(
-            dataset, statistics: .identity(channels: 3), options: .evaluation(batchSize: 2, threads: threads))
+            dataset, normalization: .identity(channels: 3), options: .evaluation(batchSize: 2, threads: threads))
         #expect(try take(loader, 1).count == 1)
         expectError(.format, "c/3.jpg: JPEG: ") { _ = try loader.next() }
         #expect(try take(loader, 3).map(\.indices) == [[4, 5]])
@@ -92,7 +92,7 @@ import Testing
         #expect(draft.imageSize == nil)
         func make(_ augmentation: Augmentation) throws -> BatchLoader {
             try BatchLoader(
-                draft, augmentation: augmentation, statistics: .identity(channels: 3), options: .evaluation(batchSize: 2, threads: 1))
+                draft, augmentation: augmentation, normalization: .identity(channels: 3), options: .evaluation(batchSize: 2, threads: 1))
         }
         expectError(.argument, "the images differ in size") { _ = try make(.none) }
         let batches = try take(make(.randomResizedCropFlip(size: ImageSize(height: 6, width: 9))), 2)
@@ -109,7 +109,7 @@ import Testing
         func run(_ dataset: ImageDataset, _ threads: Int) throws -> [BatchCopy] {
             try take(
                 BatchLoader(
-                    dataset, augmentation: .padCropFlip(padding: 2), statistics: .identity(channels: 3),
+                    dataset, augmentation: .padCropFlip(padding: 2), normalization: .identity(channels: 3),
                     options: LoaderOptions(batchSize: 2, dropLast: false, threads: threads, epochs: 3)), 100)
         }
         let expected = try run(plain, 0)

@@ -39,7 +39,7 @@ private final class SlowDataset: ImageDataset {
         _ dataset: ImageDataset, _ options: LoaderOptions, _ augmentation: Augmentation = .padCropFlip(padding: 2)
     ) throws -> BatchLoader {
         try BatchLoader(
-            dataset, augmentation: augmentation, statistics: .identity(channels: dataset.channels), options: options)
+            dataset, augmentation: augmentation, normalization: .identity(channels: dataset.channels), options: options)
     }
 
     @Test func contentDoesNotDependOnThreadsOrQueue() throws {
@@ -91,10 +91,10 @@ private final class SlowDataset: ImageDataset {
 
     @Test(arguments: [0, 1, 3]) func normalisesIntoPlanes(threads: Int) throws {
         let dataset = try patterned(6, channels: 4, height: 5, width: 9)
-        let statistics = try ChannelStatistics(mean: [0.1, 0.2, 0.3, 0.4], std: [0.5, 0.25, 0.125, 1])
+        let normalization = Normalization(mean: [0.1, 0.2, 0.3, 0.4], std: [0.5, 0.25, 0.125, 1])
         var options = LoaderOptions.evaluation(batchSize: 4, threads: threads)
         options.queueDepth = 2
-        let batches = try take(BatchLoader(dataset, statistics: statistics, options: options), 10)
+        let batches = try take(BatchLoader(dataset, normalization: normalization, options: options), 10)
         #expect(batches.map(\.indices) == [[0, 1, 2, 3], [4, 5]])
         let pixels = batches.flatMap(\.images)
         var at = 0
@@ -102,7 +102,7 @@ private final class SlowDataset: ImageDataset {
             for c in 0..<4 {
                 for y in 0..<5 {
                     for x in 0..<9 {
-                        let expected = (Double(pattern(i, c, y, x)) / 255 - Double(statistics.mean[c])) / Double(statistics.std[c])
+                        let expected = (Double(pattern(i, c, y, x)) / 255 - normalization.mean[c]) / normalization.std[c]
                         #expect(abs(Double(pixels[at]) - expected) < 2e-6)
                         at += 1
                     }
@@ -184,8 +184,8 @@ private final class SlowDataset: ImageDataset {
         expectError(.argument, "padding 8 is not below the image's shorter side 8") {
             _ = try loader(dataset, LoaderOptions(batchSize: 1), .padCropFlip(padding: 8))
         }
-        expectError(.argument, "statistics have 1 channels, the images 3") {
-            _ = try BatchLoader(dataset, statistics: .identity(channels: 1), options: LoaderOptions(batchSize: 1))
+        expectError(.argument, "the normalization has 1 channels, the images 3") {
+            _ = try BatchLoader(dataset, normalization: .identity(channels: 1), options: LoaderOptions(batchSize: 1))
         }
     }
 }

@@ -49,9 +49,9 @@ nonisolated(unsafe) private let allowance = {
             size: ImageSize(height: 5, width: 5), labels: [0, 1, 0, 1, 0, 1, 0, 1])
         let size = ImageSize(height: 8, width: 8)
         for dataset in [subset, files, array] as [ImageDataset] {
-            let statistics = try ChannelStatistics.measured(on: dataset)
+            let normalization = try Normalization.measured(on: dataset)
             let loader = try BatchLoader(
-                dataset, augmentation: .randomResizedCropFlip(size: size), statistics: statistics ?? .identity(channels: 3),
+                dataset, augmentation: .randomResizedCropFlip(size: size), normalization: normalization ?? .identity(channels: 3),
                 options: LoaderOptions(batchSize: 3, dropLast: false, threads: threads, epochs: 2))
             while case .batch = try loader.next() {}
         }

@@ -63,12 +63,14 @@ struct BatchCopy: Equatable {
     var images: [Float]
     var labels: [Int32]
     var indices: [Int64]
+    var targets: [Int32]
 
     init(_ batch: Batch, _ loader: BatchLoader) {
         epoch = batch.epoch
         step = batch.step
-        let values = batch.count * loader.channels * loader.imageSize.height * loader.imageSize.width
-        images = Array(UnsafeBufferPointer(start: batch.images, count: values))
+        let pixels = batch.count * batch.views * loader.imageSize.height * loader.imageSize.width
+        images = Array(UnsafeBufferPointer(start: batch.images, count: pixels * loader.channels))
+        targets = batch.targets.map { Array(UnsafeBufferPointer(start: $0, count: pixels)) } ?? []
         labels = Array(UnsafeBufferPointer(start: batch.labels, count: batch.count))
         indices = Array(UnsafeBufferPointer(start: batch.indices, count: batch.count))
     }

@@ -49,8 +49,8 @@ import Testing
         let dataset = try SyntheticDataset(count: 12, classes: classes, channels: channels, size: size)
         #expect(dataset.bytes.count == 12 * channels * height * width)
         #expect(dataset.classNames.count == classes)
-        let statistics = try #require(try ChannelStatistics.measured(on: dataset))
-        for std in statistics.std { #expect(std > 0.05 && std < 0.5) }
+        let normalization = try #require(try Normalization.measured(on: dataset))
+        for std in normalization.std { #expect(std > 0.05 && std < 0.5) }
     }
 
     @Test func refusesNumbersOutOfRange() {

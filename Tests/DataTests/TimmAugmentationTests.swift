@@ -124,7 +124,7 @@ import Testing
         for step in [try RandAugment("9"), ColorJitter(strength: 0.4)] as [any AugmentationStep] {
             expectError(.argument, "1 or 3 channels, these have 5") {
                 _ = try BatchLoader(
-                    wide, augmentation: Augmentation([step]), statistics: .identity(channels: 5), options: LoaderOptions(batchSize: 2))
+                    wide, augmentation: Augmentation([step]), normalization: .identity(channels: 5), options: LoaderOptions(batchSize: 2))
             }
         }
         let floats = try ArrayDataset(
@@ -156,11 +156,11 @@ import Testing
         let dataset = try ArrayDataset(
             pixels: [Float](repeating: 7, count: images * channels * 1200), type: .float32, layout: .channelsFirst, count: images,
             channels: channels, size: size)
-        var options = LoaderOptions(batchSize: images, shuffle: false)
+        var options = LoaderOptions(batchSize: images, sampler: SequentialSampler())
         options.threads = 2
         let loader = try BatchLoader(
             dataset, augmentation: Augmentation(finishing: [RandomErasing(probability: 0.25, mode: mode)]),
-            statistics: .identity(channels: channels), options: options)
+            normalization: .identity(channels: channels), options: options)
         let batch = try #require(take(loader, 1).first)
         var (erased, area, noise) = (0, 0.0, [Double]())
         for image in 0..<images {
@@ -245,10 +245,10 @@ import Testing
         try folder.write("y/b.png", Array("not an image".utf8))
         try folder.write("y/e.png", good)
         let dataset = try ImageFolderDataset(folder.path)
-        var options = LoaderOptions(batchSize: 5, shuffle: false, epochs: 1)
+        var options = LoaderOptions(batchSize: 5, sampler: SequentialSampler(), epochs: 1)
         let augmentation = Augmentation.resize(size: ImageSize(height: 8, width: 8))
         func loader() throws -> BatchLoader {
-            try BatchLoader(dataset, augmentation: augmentation, statistics: .identity(channels: 3), options: options)
+            try BatchLoader(dataset, augmentation: augmentation, normalization: .identity(channels: 3), options: options)
         }
         expectError(.format, "y/b.png") { _ = try take(loader(), 1) }
         options.skipsUnreadable = true
@@ -257,7 +257,7 @@ import Testing
         #expect(batch.indices == [0, 1, 2, 4, 4] && batch.labels == [0, 0, 0, 1, 1])
         #expect(skipping.unreadable.keys.sorted() == [3])
         #expect(skipping.unreadable[3]?.contains("y/b.png") == true)
-        #expect(try ChannelStatistics.measured(on: dataset, skipsUnreadable: true) != nil)
-        expectError(.format, "y/b.png") { _ = try ChannelStatistics.measured(on: dataset) }
+        #expect(try Normalization.measured(on: dataset, skipsUnreadable: true) != nil)
+        expectError(.format, "y/b.png") { _ = try Normalization.measured(on: dataset) }
     }
 }

@@ -161,12 +161,11 @@ import Testing
             let joined = try graph.frozenBatchNorm(
                 convolution(graph, values), gamma: statistics[0], beta: statistics[1], mean: statistics[2], variance: statistics[3],
                 residual: residual, epsilon: 1e-3, activation: activation)
-            let executor = try Executor(graph, outputs: [apart, joined], bound: bound, compute: Compute(precision: precision))
-            executor.run()
-            let count = graph.shape(of: apart).reduce(1, *)
-            let expected = (0..<count).map { executor.scalar(apart, $0) }
+            let program = try CPUProgram(graph, outputs: [apart, joined], state: bound, compute: Compute(precision: precision))
+            try program.run()
+            let expected = try program.reals(apart)
             let largest = expected.reduce(0) { max($0, abs($1)) }
-            let error = (0..<count).reduce(0) { max($0, abs(executor.scalar(joined, $1) - expected[$1])) }
+            let error = try zip(program.reals(joined), expected).reduce(0) { max($0, abs($1.0 - $1.1)) }
             #expect(largest > 0.1 && error <= tolerance * largest, "\(precision): \(error) of \(largest)")
         }
     }
@@ -215,10 +214,10 @@ import Testing
         let window = try Window(16, kernel: 3, padding: 1)
         let y = try graph.apply(Convolution(rows: window, columns: window), [x, weight])[0]
         let results = try [false, true].map { direct -> [Double] in
-            let executor = try Executor(graph, outputs: [y], bound: [:], compute: Compute(convolvesDirectly: direct))
-            for name in ["x", "w"] { RandomStream(seed: 4, .test).fillNormal(try #require(executor.input(name)).float32) }
-            executor.run()
-            return (0..<(8 * 256 * 32)).map { executor.scalar(y, $0) }
+            let program = try CPUProgram(graph, outputs: [y], state: [:], compute: Compute(convolvesDirectly: direct))
+            for name in ["x", "w"] { try program.withInput(name, as: Float.self) { RandomStream(seed: 4, .test).fillNormal($0) } }
+            try program.run()
+            return try program.reals(y)
         }
         let largest = zip(results[0], results[1]).reduce(0) { max($0, abs($1.0 - $1.1)) }
         #expect(largest > 0 && largest < 1e-4 * results[1].reduce(0) { max($0, abs($1)) })
@@ -245,12 +244,11 @@ import Testing
         try graph.apply(RunningStatistics(rows: 4, momentum: 0.25), running + [outputs[1], outputs[2]])
         let bound = try Dictionary(uniqueKeysWithValues: ["one", "mean", "variance"].map { ($0, try Tensor([1])) })
         for tensor in bound.values { tensor[0] = 1 }
-        let executor = try Executor(graph, outputs: [outputs[0]], bound: bound, compute: Compute())
-        let input = try #require(executor.input("x"))
-        for (index, value) in [1.0, 2, 3, 6].enumerated() { input[index] = value }
-        executor.run(cancel: nil, accept: { false })
+        let program = try CPUProgram(graph, outputs: [outputs[0]], state: bound, compute: Compute())
+        try program.write(reals: [1.0, 2, 3, 6], to: "x")
+        try program.run(updates: false)
         #expect(bound["mean"]?[0] == 1, "a refused step changes nothing")
-        executor.run()
+        try program.run()
         // Mean 3, unbiased variance 14 / 3.
         #expect(abs(try #require(bound["mean"])[0] - 1.5) < 1e-6)
         #expect(abs(try #require(bound["variance"])[0] - (0.75 + 14.0 / 12)) < 1e-6)
@@ -289,13 +287,12 @@ import Testing
             try graph.upsampleNearest(x, height: 2, width: 3, factor: 2),
             try graph.apply(TransposedConvolution(rows: windows.0, columns: windows.1), [x, graph.constant(one)])[0],
         ]
-        let executor = try Executor(graph, outputs: outputs, bound: [:], compute: Compute())
-        let input = try #require(executor.input("x"))
-        for index in 0..<6 { input[index] = Double(index) }
-        executor.run()
+        let program = try CPUProgram(graph, outputs: outputs, state: [:], compute: Compute())
+        try program.write(reals: (0..<6).map(Double.init), to: "x")
+        try program.run()
         for output in outputs {
             #expect(
-                (0..<24).map { executor.scalar(output, $0) }
+                try program.reals(output)
                     == [0, 0, 1, 1, 2, 2, 0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 3, 3, 4, 4, 5, 5])
         }
         #expect(throws: MRPError.self) { try graph.upsampleNearest(x, height: 2, width: 2, factor: 2) }
@@ -335,21 +332,19 @@ import Testing
         let graph = Graph()
         let cells = graph.input("cells", TensorType([2, 2], .int32))
         let outputs = try graph.apply(CellPlaces(gridHeight: 2, gridWidth: 2, side: 2), [cells])
-        let executor = try Executor(graph, outputs: outputs, bound: [:], compute: Compute())
+        let program = try CPUProgram(graph, outputs: outputs, state: [:], compute: Compute())
         func numbers(_ index: Int) throws -> [Int32] {
-            let count = graph.shape(of: outputs[index]).reduce(1, *)
-            let start = try #require(executor.pointer(to: outputs[index])?.assumingMemoryBound(to: Int32.self))
-            return Array(UnsafeBufferPointer(start: start, count: count))
+            try program.withOutput(outputs[index], as: Int32.self) { Array($0) }
         }
-        _ = try #require(executor.input("cells")).int32.update(fromContentsOf: [3, 0, 1, 2])
-        executor.run()
+        try program.write([3, 0, 1, 2], to: "cells")
+        try program.run()
         #expect(try numbers(0) == [0, 1, 4, 5, 10, 11, 14, 15, 18, 19, 22, 23, 24, 25, 28, 29])
         #expect(try numbers(2) == [0, 1, 4, 5, 10, 11, 14, 15, 2, 3, 6, 7, 8, 9, 12, 13])
         #expect(try numbers(1).prefix(16) == [0, 1, -1, -1, 2, 3, -1, -1, -1, -1, 4, 5, -1, -1, 6, 7])
         #expect(try numbers(3).suffix(16) == [-1, -1, 0, 1, -1, -1, 2, 3, 4, 5, -1, -1, 6, 7, -1, -1])
         // What is no cell, or is named twice, leaves every entry in range.
-        _ = try #require(executor.input("cells")).int32.update(fromContentsOf: [9, -1, 2, 2])
-        executor.run()
+        try program.write([9, -1, 2, 2], to: "cells")
+        try program.run()
         #expect(try numbers(1).allSatisfy { $0 >= -1 && $0 < 16 } && numbers(0).allSatisfy { $0 >= 0 && $0 < 32 })
         #expect(throws: MRPError.self) {
             try graph.apply(CellPlaces(gridHeight: 1, gridWidth: 1, side: 2), [cells])

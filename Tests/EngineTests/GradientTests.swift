@@ -96,6 +96,23 @@ import Testing
         }
     }
 
+    /// q, k and v apart; `lengths` hold none, some and all of the keys.
+    @Test(arguments: [nil, [3, 0, 5], [1, 5, 2]] as [[Int32]?])
+    func attentionWithLengths(_ lengths: [Int32]?) throws {
+        let ids = try lengths.map { ["lengths": try indices($0, shape: [3])] } ?? [:]
+        try check(["q": [3, 4, 6], "k": [3, 5, 6], "v": [3, 5, 6]], ids: ids) { graph, values in
+            try graph.apply(
+                ScaledDotProductAttention(heads: 2), [values["q"], values["k"], values["v"], values["lengths"]])[0]
+        }
+    }
+
+    /// One value in three roles: its gradient is the sum of three.
+    @Test func attentionToItself() throws {
+        try check(["x": [2, 5, 6]]) { graph, values in
+            try graph.apply(ScaledDotProductAttention(heads: 3), [values["x"], values["x"], values["x"], nil])[0]
+        }
+    }
+
     @Test func gatherWithEverything() throws {
         let ids = try indices([-1, 2, 0, 3, 1, 0, -1, 2], shape: [2, 4])
         let tableIds = try indices([0, 3, 1, 4, 0, 2, 4, 4], shape: [2, 4])

@@ -30,8 +30,8 @@ import Testing
         for layers in [4, 40] {
             let graph = Graph()
             let loss = try Self.deepGraph(graph, layers: layers)
-            let executor = try Executor(graph, outputs: [loss], bound: Self.weights(layers), compute: Compute())
-            sizes.append(executor.plan.arenaBytes)
+            let program = try CPUProgram(graph, outputs: [loss], state: Self.weights(layers), compute: Compute())
+            sizes.append(program.plan.arenaBytes)
         }
         #expect(sizes[0] == sizes[1])
     }
@@ -45,9 +45,9 @@ import Testing
             let bound = try GraphTests.weights(3)
             let compute = try Compute()
             let before = mk_bytes_in_use()
-            let executor = try Executor(graph, outputs: [loss], bound: bound, compute: compute)
-            #expect(Int(mk_bytes_in_use() - before) >= executor.bytes)
-            #expect(Int(mk_bytes_in_use() - before) <= executor.bytes + 8192)
+            let program = try CPUProgram(graph, outputs: [loss], state: bound, compute: compute)
+            #expect(Int(mk_bytes_in_use() - before) >= program.bytes)
+            #expect(Int(mk_bytes_in_use() - before) <= program.bytes + 8192)
         }
     }
 
@@ -55,16 +55,16 @@ import Testing
         await #expect(processExitsWith: .success) {
             let graph = Graph()
             let loss = try GraphTests.deepGraph(graph, layers: 3)
-            let executor = try Executor(graph, outputs: [loss], bound: GraphTests.weights(3), compute: Compute())
-            executor.run()
+            let program = try CPUProgram(graph, outputs: [loss], state: GraphTests.weights(3), compute: Compute())
+            try program.run()
             mk_reset_bytes_peak()
             let before = mk_bytes_in_use()
-            executor.run()
+            try program.run()
             #expect(mk_bytes_peak() == before)
         }
     }
 
-    @Test(arguments: Compute.Instructions.allCases.filter { mk_isa_available($0.rawValue) != 0 })
+    @Test(arguments: Compute.Instructions.allCases.filter { mk_isa_available($0.code) != 0 })
     func threadsDoNotChangeBits(_ instructions: Compute.Instructions) throws {
         var results: [[Float]] = []
         for threads in [1, 2, 3] {
@@ -73,13 +73,12 @@ import Testing
             let values = (0..<5).compactMap { graph.boundValue("w\($0)") }
             let gradients = try graph.gradients(of: loss, withRespectTo: values)
             let outputs = values.compactMap { gradients[$0] }
-            let executor = try Executor(
-                graph, outputs: [loss] + outputs, bound: Self.weights(5, width: 48),
+            let program = try CPUProgram(
+                graph, outputs: [loss] + outputs, state: Self.weights(5, width: 48),
                 compute: Compute(threads: threads, instructions: instructions))
-            let input = try #require(executor.input("x"))
-            RandomStream(seed: 9, .test).fillNormal(input.float32)
-            executor.run()
-            results.append(outputs.flatMap { value in (0..<(48 * 48)).map { Float(executor.scalar(value, $0)) } })
+            try program.withInput("x", as: Float.self) { RandomStream(seed: 9, .test).fillNormal($0) }
+            try program.run()
+            results.append(try outputs.flatMap { try program.reals($0).map { Float($0) } })
         }
         #expect(results[0] == results[1])
         #expect(results[0] == results[2])
@@ -92,20 +91,21 @@ import Testing
         let value = try #require(graph.boundValue("w0"))
         let gradient = try #require(try graph.gradients(of: loss, withRespectTo: [value])[value])
         let moments = ["m", "v"].map { graph.bound($0, TensorType([16, 16])) }
-        let settings = StepSettings()
-        settings.learningRate = 0.1
-        try graph.apply(AdamW(.init(), settings: settings), [value, gradient] + moments)
+        let scalars = [graph.scalar(.learningRate), nil, graph.scalar(.step)]
+        try graph.apply(AdamW(.init()), [value, gradient] + moments + scalars)
         var bound = try Self.weights(2)
         for name in ["m", "v"] { bound[name] = try Tensor([16, 16]) }
-        let executor = try Executor(graph, outputs: [loss], bound: bound, compute: Compute())
-        RandomStream(seed: 9, .test).fillNormal(try #require(executor.input("x")).float32)
+        let program = try CPUProgram(graph, outputs: [loss], state: bound, compute: Compute())
+        try program.withInput("x", as: Float.self) { RandomStream(seed: 9, .test).fillNormal($0) }
+        try program.write(0.1, to: .learningRate)
+        try program.write(1, to: .step)
         let before = Array(try #require(bound["w0"]).float32)
         var flag: Int32 = 1
-        #expect(executor.run(cancel: &flag) == false)
+        #expect(try program.run(cancel: &flag) == false)
         #expect(Array(try #require(bound["w0"]).float32) == before)
-        #expect(executor.run(cancel: nil, accept: { false }) == false)
+        #expect(try program.run(cancel: nil, poll: nil, updates: true, accept: { false }) == false)
         #expect(Array(try #require(bound["w0"]).float32) == before)
-        #expect(executor.run())
+        #expect(try program.run())
         #expect(Array(try #require(bound["w0"]).float32) != before)
     }
 

@@ -1,5 +1,6 @@
 import MRPEngine
 import MRPLab
+import MRPOptions
 import Testing
 
 /// A quarter of a second: enough for captures, not for every threshold.
@@ -186,7 +187,7 @@ private func withoutTimes(_ value: JSON) -> JSON {
     }
 
     @Test func presetsAreValid() throws {
-        for preset in LabPreset.all { try LabOptions(preset: preset.name).validate() }
+        for preset in OptionTable.laboratory.presets { try LabOptions(preset: preset.name).validate() }
     }
 
     @Test func thresholdsRefuseNaN() {

@@ -1,5 +1,6 @@
 import MRPEngine
 import MRPLab
+import MRPOptions
 import Testing
 
 private func message(_ body: () throws -> Void) -> String? {
@@ -15,12 +16,15 @@ private func message(_ body: () throws -> Void) -> String? {
     @Test func defaultsAreValidAndReadBack() throws {
         var options = LabOptions()
         try options.validate()
-        for option in LabOptionTable.all { try options.set(option.key, option.defaultValue) }
+        let table = OptionTable.laboratory
+        try table.check()
+        for option in table.definitions {
+            try options.set(option.key, option.defaultValue)
+            #expect(try options.text(option.key) == option.defaultValue)
+        }
         #expect(options == LabOptions())
-        #expect(LabOptionTable.all.allSatisfy { !$0.summary.isEmpty })
-        let names = LabOptionTable.all.flatMap { Set([$0.key, $0.symbol]) }.filter { !$0.isEmpty }
-        #expect(Set(names).count == names.count)
-        for preset in LabPreset.all { try LabOptions(preset: preset.name).validate() }
+        #expect(table.definitions.allSatisfy { !$0.summary.isEmpty })
+        for preset in table.presets { try LabOptions(preset: preset.name).validate() }
     }
 
     @Test func keysAndSymbolsAreTheSame() throws {

@@ -1,10 +1,6 @@
-// The definitions of arXiv 2206.03826 as plain loops in float64, against which the fast kernels are checked.
+import Glibc
 
-#if canImport(Glibc)
-    import Glibc
-#else
-    import Darwin
-#endif
+// The definitions of arXiv 2206.03826 as plain loops in float64, against which the fast kernels are checked.
 
 /// The smoothed ReLU f and its derivative.
 func activation(_ z: Double, q: Int, radius: Double) -> (value: Double, slope: Double) {

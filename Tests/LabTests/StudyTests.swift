@@ -1,12 +1,7 @@
+import Glibc
 import MRPEngine
 import MRPLab
 import Testing
-
-#if canImport(Glibc)
-    import Glibc
-#else
-    import Darwin
-#endif
 
 private func contents(_ path: String) -> String {
     guard let file = fopen(path, "r") else { return "" }

@@ -49,14 +49,12 @@ import Testing
         return model
     }
 
-    func fill(_ executor: Executor, _ fixture: Fixture) throws {
-        for (key, input) in [("images", MaskedAutoencoder.imagesInput), ("targets", "targets")] where fixture.file.entries[key] != nil {
-            let tensor = try #require(executor.input(input))
-            for (index, value) in try fixture.values(key).enumerated() { tensor[index] = Double(value) }
+    func fill(_ program: any Program, _ fixture: Fixture) throws {
+        for (key, input) in [("images", Inputs.imagesName), ("targets", "targets")] where fixture.file.entries[key] != nil {
+            #expect(try program.write(reals: fixture.values(key), to: input))
         }
         for (key, input) in [("visible", PatchMask.visibleInput), ("hidden", PatchMask.hiddenInput)] {
-            guard let cells = executor.input(input)?.int32 else { continue }
-            for (index, value) in try fixture.values(key).enumerated() { cells[index] = Int32(value) }
+            try program.write(fixture.values(key).map { Int32($0) }, to: input)
         }
     }
 
@@ -72,17 +70,18 @@ import Testing
         let values = try trained.map { try #require(graph.boundValue($0.name)) }
         let gradients = try graph.gradients(of: loss, withRespectTo: values)
         let weights = try model.parameters.copies(precision: precision)
-        let executor = try Executor(
-            graph, outputs: [loss] + values.compactMap { gradients[$0] }, bound: weights, compute: Compute(precision: precision))
-        try fill(executor, fixture)
-        executor.run()
+        let program = try CPUProgram(
+            graph, outputs: [loss] + values.compactMap { gradients[$0] }, state: weights, compute: Compute(precision: precision))
+        try fill(program, fixture)
+        try program.run()
         let (expected, tolerance) = (try fixture.number("loss"), precision == .float64 ? 1e-6 : 1e-5)
-        #expect(abs(executor.scalar(loss) - expected) <= tolerance * expected, "\(executor.scalar(loss)) is not \(expected)")
+        let actual = try program.scalar(loss)
+        #expect(abs(actual - expected) <= tolerance * expected, "\(actual) is not \(expected)")
         // Float32 rounds in each of the many layers of a network, and the absolute error's gradient is a sign, which rounding can turn.
         let gradientTolerance = precision == .float64 ? 1e-6 : 5e-4
         for (specification, value) in zip(trained, values) {
             let gradient = try #require(gradients[value], "gradient of \(specification.name)")
-            let numbers = (0..<specification.shape.reduce(1, *)).map { executor.scalar(gradient, $0) }
+            let numbers = try program.reals(gradient)
             let error = deviation(numbers, try fixture.values("gradients/" + specification.name))
             #expect(error <= gradientTolerance, "gradient of \(specification.name): \(error)")
         }

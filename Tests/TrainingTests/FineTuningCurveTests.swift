@@ -43,24 +43,21 @@ import Testing
         settings.decaysTokens = false
         let optimizer = try Optimizer(graph, loss: loss, model: model, settings: settings)
         #expect((optimizer.gradients["pos_embed"] != nil) == (pooling == .cls))
-        let executor = try Executor(
-            graph, outputs: [loss], bound: model.parameters.tensors.merging(optimizer.moments) { first, _ in first }, compute: Compute())
+        let program = try CPUProgram(
+            graph, outputs: [loss], state: model.parameters.tensors.merging(optimizer.moments) { first, _ in first }, compute: Compute())
         let (images, labels, order) = (try values("images"), try values("labels"), try values("order").map { Int($0) })
         let (losses, rates) = (try numbers("losses"), try numbers("rates"))
         #expect(losses.count == 50)
         let size = 3 * 12 * 12
-        let input = try #require(executor.input(MaskedAutoencoder.imagesInput)).float32
-        let classes = try #require(executor.input(Classification.labelsInput)).int32
+        try program.write(1, to: .decayScale)
         for step in losses.indices {
-            for place in 0..<batch {
-                let image = order[step * batch + place]
-                for index in 0..<size { input[place * size + index] = images[image * size + index] }
-                classes[place] = Int32(labels[image])
-            }
-            optimizer.step.learningRate = rates[step]
-            optimizer.step.step = step + 1
-            executor.run()
-            #expect(abs(executor.scalar(loss) - losses[step]) <= 1e-3 * losses[step], "loss of step \(step)")
+            let chosen = order[step * batch..<(step + 1) * batch]
+            try program.write(reals: chosen.flatMap { images[$0 * size..<($0 + 1) * size] }, to: Inputs.imagesName)
+            try program.write(chosen.map { Int32(labels[$0]) }, to: Inputs.labelsName)
+            try program.write(rates[step], to: .learningRate)
+            try program.write(Double(step + 1), to: .step)
+            try program.run()
+            #expect(try abs(program.scalar(loss) - losses[step]) <= 1e-3 * losses[step], "loss of step \(step)")
         }
     }
 }

@@ -56,16 +56,10 @@ struct Fixture {
     /// The residual network or ConvNeXt of a case.
     func convolutionalEncoder(cellSize: Int? = nil) throws -> any ConvolutionalEncoder {
         let name = try text("architecture")
-        let stem = try #require(ResidualNetwork.Stem(rawValue: text("stem")))
-        let (width, channels) = (try integer("base_width"), try integer("channels"))
-        let (imageHeight, imageWidth) = (try integer("image_height"), try integer("image_width"))
-        if let size = ConvNeXt.sizes.first(where: { $0.name == name }) {
-            return try ConvNeXt(
-                size, stem: stem, baseWidth: width, channels: channels, height: imageHeight, width: imageWidth, cellSize: cellSize)
-        }
-        return try ResidualNetwork(
-            #require(ResidualNetwork.sizes.first { $0.name == name }), stem: stem, baseWidth: width, channels: channels,
-            height: imageHeight, width: imageWidth, cellSize: cellSize)
+        let shape = try NetworkShape(
+            stem: #require(Stem(rawValue: text("stem"))), baseWidth: integer("base_width"), channels: integer("channels"),
+            height: integer("image_height"), width: integer("image_width"), cellSize: cellSize)
+        return try ConvNeXt.sizeNames.contains(name) ? ConvNeXt(named: name, shape) : ResidualNetwork(named: name, shape)
     }
 
     var isClassifier: Bool { file.entries["labels"] != nil }
@@ -87,7 +81,7 @@ struct Fixture {
             isClassifier
             ? nil
             : MaskedAutoencoder(
-                encoder, decoder: MaskedDecoder(try transformer("decoder_")), maskRatio: try number("mask_ratio"),
+                encoder, decoder: MaskedDecoder(try transformer("decoder_")), masks: MaskChoice(.random, ratio: try number("mask_ratio")),
                 normalizesTargets: try flag("norm_pix_loss"))
         var head: ClassifierHead?
         if isClassifier {
@@ -108,4 +102,28 @@ func deviation(_ actual: [Double], _ expected: [Float]) -> Double {
     guard actual.count == expected.count else { return .infinity }
     let scale = expected.reduce(1e-30) { max($0, abs(Double($1))) }
     return zip(actual, expected).reduce(0) { ($1.0.isNaN ? .infinity : max($0, abs($1.0 - Double($1.1)))) } / scale
+}
+
+extension Classification {
+    /// Cross entropy of the model's classifier.
+    init(_ model: Model, smoothing: Double = 0) throws {
+        self.init(model.encoder, try #require(model.head), loss: try CrossEntropy(smoothing: smoothing))
+    }
+
+    func logits(_ builder: NetworkBuilder, batch: Int) throws -> Value {
+        try head.outputs(Inputs.images(builder.graph, encoder.geometry, batch: batch), of: encoder, builder)
+    }
+
+    func loss(_ builder: NetworkBuilder, batch: Int) throws -> (loss: Value, logits: Value) {
+        let logits = try logits(builder, batch: batch)
+        return (try loss.loss(logits, labels: Inputs.labels(builder.graph, batch: batch), in: builder.graph), logits)
+    }
+}
+
+extension TrainingStep {
+    /// A step without labels.
+    init(_ slice: BatchSlice, seed: UInt64, step: Int, indices: UnsafeBufferPointer<Int64>) {
+        self.init(
+            slice: slice, seed: seed, step: step, indices: indices, labels: UnsafeBufferPointer(start: nil, count: 0))
+    }
 }

@@ -10,7 +10,7 @@ import Testing
     }
 
     static func masks(_ pattern: MaskPattern, _ geometry: PatchGeometry, visible: Int, step: Int = 0, seed: UInt64 = 1) throws -> [[Bool]] {
-        let mask = try pattern.mask(geometry, visibleCount: visible, batch: 16, seed: seed, step: step)
+        let mask = try pattern.mask(geometry, visibleCount: visible, slice: BatchSlice(whole: 16), seed: seed, step: step)
         return (0..<16).map { mask.hidden(image: $0) }
     }
 
@@ -79,21 +79,24 @@ import Testing
         let model = try Model(encoder: encoder, objective: objective, seed: 1)
         let graph = Graph()
         let loss = try objective.loss(model.builder(graph), batch: 4)
-        let executor = try Executor(graph, outputs: [loss], bound: model.parameters.tensors, compute: Compute())
+        let program = try CPUProgram(graph, outputs: [loss], state: model.parameters.tensors, compute: Compute())
         let indices: [Int64] = [0, 1, 2, 3]
         let isReady = try indices.withUnsafeBufferPointer {
-            try objective.prepare(ObjectiveStep(batch: 4, seed: 3, step: 5, indices: $0), executor)
+            try objective.prepare(TrainingStep(BatchSlice(whole: 4), seed: 3, step: 5, indices: $0), program)
         }
         #expect(isReady)
-        let context = Array(try #require(executor.input(PatchMask.visibleInput)).int32)
+        func input(_ name: String) throws -> [Int32] {
+            try #require(try program.withInput(name, as: Int32.self) { Array($0) })
+        }
+        let context = try input(PatchMask.visibleInput)
         #expect(context.count == 4 * 16 && context.allSatisfy { $0 >= 0 && $0 < 64 })
         for image in 0..<4 {
             let seen = Set(context[image * 16..<(image + 1) * 16])
             #expect(seen.count == 16)
             for block in 0..<4 {
-                let rows = Array(try #require(executor.input("target_rows_\(block)")).int32)[image * 12..<(image + 1) * 12]
+                let rows = try input("target_rows_\(block)")[image * 12..<(image + 1) * 12]
                 #expect(Set(rows).count == 12 && rows.allSatisfy { $0 >= 1 && $0 <= 64 && !seen.contains($0 - 1) })
-                let positions = Array(try #require(executor.input("predictor_positions_\(block)")).int32)[image * 29..<(image + 1) * 29]
+                let positions = try input("predictor_positions_\(block)")[image * 29..<(image + 1) * 29]
                 #expect(positions.first == 0)
                 #expect(Array(positions.suffix(12)) == Array(rows))
             }

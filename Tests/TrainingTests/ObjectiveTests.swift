@@ -1,14 +1,9 @@
+import Glibc
 import MRPEngine
 import MRPModels
 import MRPObjectives
 import MRPTraining
 import Testing
-
-#if canImport(Glibc)
-    import Glibc
-#else
-    import Darwin
-#endif
 
 /// The objectives beside MAE against independent definitions in PyTorch (tools/fixtures/make_objective_fixtures.py).
 @Suite struct ObjectiveTests {
@@ -87,23 +82,19 @@ import Testing
     }
 
     /// Images, masks and whatever else a step's inputs hold.
-    static func fill(_ executor: Executor, _ name: String, _ stored: Stored) throws {
-        func write(_ key: String, _ input: String) throws {
-            let tensor = try #require(executor.input(input))
-            for (index, value) in try stored.values(key).enumerated() { tensor[index] = Double(value) }
-        }
-        try write("images", MaskedAutoencoder.imagesInput)
-        if name == "given" { try write("targets", "targets") }
+    static func fill(_ program: any Program, _ name: String, _ stored: Stored) throws {
+        #expect(try program.write(reals: stored.values("images"), to: Inputs.imagesName))
+        if name == "given" { #expect(try program.write(reals: stored.values("targets"), to: "targets")) }
         guard let jepa = try objective(name) as? IJEPA else {
             let bits = try stored.values("masks").map { UInt8($0) }
-            try bits.withUnsafeBufferPointer { try PatchMask(mask: $0, batch: batch, count: 20).fill(executor) }
+            try bits.withUnsafeBufferPointer { try PatchMask(mask: $0, batch: batch, count: 20).fill(program) }
             return
         }
         let context = try stored.values("context").map { Int($0) }
         let targets = try stored.values("target_blocks").map { Int($0) }
         for image in 0..<batch {
             let blocks = (0..<4).map { block in Array(targets[(image * 4 + block) * 4..<(image * 4 + block + 1) * 4]) }
-            jepa.fill(executor, image: image, context: Array(context[image * 4..<(image + 1) * 4]), targets: blocks)
+            try jepa.fill(program, image: image, context: Array(context[image * 4..<(image + 1) * 4]), targets: blocks)
         }
     }
 
@@ -118,16 +109,17 @@ import Testing
         #expect(Set(trained.map(\.name)) == Set(stored.keys("gradients/")))
         let values = try trained.map { try #require(graph.boundValue($0.name)) }
         let gradients = try graph.gradients(of: loss, withRespectTo: values)
-        let executor = try Executor(
-            graph, outputs: [loss] + values.compactMap { gradients[$0] }, bound: model.parameters.copies(precision: precision),
+        let program = try CPUProgram(
+            graph, outputs: [loss] + values.compactMap { gradients[$0] }, state: model.parameters.copies(precision: precision),
             compute: Compute(precision: precision))
-        try Self.fill(executor, name, stored)
-        executor.run()
+        try Self.fill(program, name, stored)
+        try program.run()
         let (expected, tolerance) = (try stored.number("loss"), precision == .float64 ? 1e-6 : 1e-5)
-        #expect(abs(executor.scalar(loss) - expected) <= tolerance * expected, "\(executor.scalar(loss)) is not \(expected)")
+        let actual = try program.scalar(loss)
+        #expect(abs(actual - expected) <= tolerance * expected, "\(actual) is not \(expected)")
         for (specification, value) in zip(trained, values) {
             let gradient = try #require(gradients[value], "gradient of \(specification.name)")
-            let numbers = (0..<specification.shape.reduce(1, *)).map { executor.scalar(gradient, $0) }
+            let numbers = try program.reals(gradient)
             let error = deviation(numbers, try stored.values("gradients/" + specification.name))
             #expect(error <= tolerance, "gradient of \(specification.name): \(error)")
         }
@@ -144,14 +136,13 @@ import Testing
         let loss = try objective.loss(model.builder(graph, training: true), batch: Self.batch)
         var settings = Optimizer.Settings()
         (settings.method, settings.momentum, settings.weightDecay) = (.sgd, 0, 0)
-        let optimizer = try Optimizer(graph, loss: loss, model: model, settings: settings, teacher: objective.averages)
-        let executor = try Executor(
-            graph, outputs: [loss], bound: model.parameters.tensors.merging(optimizer.moments) { first, _ in first }, compute: Compute())
-        try Self.fill(executor, name, stored)
-        optimizer.step.learningRate = 0.1
-        optimizer.step.step = 1
-        optimizer.step.teacherDecay = objective.averageDecay(fraction: 0.3)
-        executor.run()
+        let optimizer = try Optimizer(graph, loss: loss, model: model, objective: objective, settings: settings)
+        let program = try CPUProgram(
+            graph, outputs: [loss], state: model.parameters.tensors.merging(optimizer.moments) { first, _ in first }, compute: Compute())
+        try Self.fill(program, name, stored)
+        try program.write(0.1, to: .learningRate)
+        try program.write(objective.emaDecay(fraction: 0.3), to: .teacherDecay)
+        try program.run()
         for key in stored.keys("averaged/") {
             let tensor = try #require(model.parameters[key])
             #expect(deviation((0..<tensor.count).map { tensor[$0] }, try stored.values("averaged/" + key)) <= 1e-6, "\(key)")
@@ -196,10 +187,10 @@ import Testing
         let graph = Graph()
         let input = graph.input("images", TensorType([50, 1, 32, 32]))
         let output = try graph.apply(operation, [input])[0]
-        let executor = try Executor(graph, outputs: [output], bound: [:], compute: Compute(precision: precision))
-        let tensor = try #require(executor.input("images"))
-        for (index, value) in images.enumerated() { tensor[index] = Double(value) }
-        executor.run()
+        let program = try CPUProgram(graph, outputs: [output], state: [:], compute: Compute(precision: precision))
+        try program.write(reals: images, to: "images")
+        try program.run()
+        let found = try program.reals(output)
         let expected = try stored.values(patch.1)
         let (cells, grid) = (32 / min(patch.0, 8), geometry.gridWidth)
         #expect(graph.shape(of: output) == [50, geometry.count, operation.cellRows * operation.cellColumns * 9])
@@ -214,7 +205,7 @@ import Testing
                     let cell = (image * geometry.count + patchIndex) * operation.cellRows * operation.cellColumns + inner
                     for bin in 0..<9 {
                         let theirs = Double(expected[((image * cells + row) * cells + column) * 9 + bin])
-                        largest = max(largest, abs(executor.scalar(output, cell * 9 + bin) - theirs))
+                        largest = max(largest, abs(found[cell * 9 + bin] - theirs))
                     }
                 }
             }

@@ -19,50 +19,48 @@ import Testing
         return result
     }
 
-    /// The update of a case, and its moments.
-    func operation(_ name: String, _ step: StepSettings) throws -> (Operation, moments: Int) {
+    /// Appends the update of a case; the names of its moments.
+    func update(_ name: String, _ graph: Graph, _ weight: Value, _ gradient: Value, clipScale: Value?) throws -> [String] {
         let given = try #require(settings[name])
         func number(_ key: String) -> Double { given[key]?.number ?? 0 }
-        step.learningRate = number("lr")
+        func moments(_ count: Int) -> [String] { (0..<count).map { "moment\($0)" } }
+        func bound(_ names: [String]) -> [Value?] { names.map { graph.bound($0, graph.type(of: weight)) } }
+        let rate = graph.scalar(.learningRate)
         if name == "adamw" || name == "lamb" {
             let betas = try #require(given["betas"]?.array).compactMap(\.number)
             let values = AdamW.Hyperparameters(
                 beta1: betas[0], beta2: betas[1], epsilon: number("eps"), weightDecay: number("weight_decay"), layerWise: name == "lamb")
-            return (AdamW(values, settings: step), 2)
+            try graph.apply(AdamW(values), [weight, gradient] + bound(moments(2)) + [rate, nil, graph.scalar(.step), clipScale])
+            return moments(2)
         }
         let values = SGD.Hyperparameters(
             momentum: number("momentum"), nesterov: given["nesterov"] == .bool(true), weightDecay: number("weight_decay"),
             trust: number("trust"))
-        return (SGD(values, settings: step), 1)
+        try graph.apply(SGD(values), [weight, gradient] + bound(moments(1)) + [rate, nil, clipScale])
+        return moments(1)
     }
 
     @Test(arguments: ["adamw", "sgd", "sgd_plain", "sgd_nesterov", "lars", "lamb", "sgd_clipped"])
     func tenStepsAgree(_ name: String) throws {
         let shape = [7, 5], count = 35
-        let (step, graph, weight) = (StepSettings(), Graph(), try Tensor(shape))
-        let (update, moments) = try operation(name, step)
+        let (graph, weight) = (Graph(), try Tensor(shape))
         let gradient = graph.input("gradient", TensorType(shape))
         let norm = try graph.apply(Norm(), [gradient])[0]
-        var bound = ["weight": weight]
-        let names = (0..<moments).map { "moment\($0)" }
-        for name in names { bound[name] = try Tensor(shape) }
-        try graph.apply(
-            update, [graph.bound("weight", TensorType(shape)), gradient] + names.map { graph.bound($0, TensorType(shape)) })
-        let executor = try Executor(graph, outputs: [norm], bound: bound, compute: Compute())
+        let clipScale = try settings[name]?["clip"]?.number.map { try graph.apply(ClipScale(limit: $0), [norm])[0] }
+        var state = ["weight": weight]
+        for moment in try update(name, graph, graph.bound("weight", TensorType(shape)), gradient, clipScale: clipScale) {
+            state[moment] = try Tensor(shape)
+        }
+        let program = try CPUProgram(graph, outputs: [norm], state: state, compute: Compute())
         let (start, gradients, expected) = (
             try values("\(name)/start"), try values("\(name)/gradients"), try values("\(name)/expected")
         )
         for index in 0..<count { weight[index] = Double(start[index]) }
-        let input = try #require(executor.input("gradient"))
+        try program.write(#require(settings[name]?["lr"]?.number), to: .learningRate)
         for number in 0..<10 {
-            for index in 0..<count { input[index] = Double(gradients[number * count + index]) }
-            step.step = number + 1
-            executor.run(cancel: nil) {
-                if let limit = settings[name]?["clip"]?.number {
-                    step.gradientScale = min(1, limit / (executor.scalar(norm) + 1e-6))
-                }
-                return true
-            }
+            try program.write(reals: Array(gradients[number * count..<(number + 1) * count]), to: "gradient")
+            try program.write(Double(number + 1), to: .step)
+            try program.run()
             for index in 0..<count {
                 let wanted = Double(expected[number * count + index])
                 #expect(abs(weight[index] - wanted) <= 2e-5 * max(1, abs(wanted)), "step \(number), weight \(index)")
@@ -73,25 +71,26 @@ import Testing
     /// An average follows the weight as it is after the step, by the decay of that step.
     @Test func averages() throws {
         let shape = [5, 9]
-        let (step, graph) = (StepSettings(), Graph())
+        let graph = Graph()
         let (weight, average) = (try Tensor(shape), try Tensor(shape))
         for index in 0..<45 { weight[index] = Double(index) }
         average.copyElements(of: weight)
         let source = graph.bound("weight", TensorType(shape))
         let gradient = graph.input("gradient", TensorType(shape))
-        try graph.apply(
-            SGD(SGD.Hyperparameters(momentum: 0), settings: step), [source, gradient, graph.bound("momentum", TensorType(shape))])
-        try graph.apply(MovingAverage(settings: step, decay: \.averageDecay), [graph.bound("average", TensorType(shape)), source])
-        let bound = ["weight": weight, "average": average, "momentum": try Tensor(shape)]
-        let executor = try Executor(graph, outputs: [], bound: bound, compute: Compute())
+        let momentum = graph.bound("momentum", TensorType(shape))
+        try graph.apply(SGD(SGD.Hyperparameters(momentum: 0)), [source, gradient, momentum, graph.scalar(.learningRate)])
+        try graph.apply(MovingAverage(), [graph.bound("average", TensorType(shape)), source, graph.scalar(.averageDecay)])
+        let state = ["weight": weight, "average": average, "momentum": try Tensor(shape)]
+        let program = try CPUProgram(graph, outputs: [], state: state, compute: Compute())
         var expected = (0..<45).map(Double.init)
+        try program.write(0.5, to: .learningRate)
         for number in 0..<6 {
-            step.learningRate = 0.5
-            step.averageDecay = 0.9 + 0.01 * Double(number)
-            for index in 0..<45 { executor.input("gradient")?[index] = Double(index * number) }
-            executor.run()
+            let decay = 0.9 + 0.01 * Double(number)
+            try program.write(decay, to: .averageDecay)
+            try program.write(reals: (0..<45).map { Double($0 * number) }, to: "gradient")
+            try program.run()
             for index in 0..<45 {
-                expected[index] = step.averageDecay * expected[index] + (1 - step.averageDecay) * weight[index]
+                expected[index] = decay * expected[index] + (1 - decay) * weight[index]
                 #expect(abs(average[index] - expected[index]) <= 1e-5 * max(1, abs(expected[index])), "step \(number), weight \(index)")
             }
         }

@@ -1,4 +1,8 @@
+import MRPData
 import MRPEngine
+import MRPModels
+import MRPObjectives
+import MRPOptions
 import MRPTraining
 import Testing
 
@@ -13,16 +17,29 @@ import Testing
     }
 
     @Test func everyDefaultIsValid() throws {
-        for definition in OptionTable.all {
+        try OptionTable.training.check()
+        for definition in OptionTable.training.definitions {
             var options = Options()
             try options.set(definition.key, definition.defaultValue)
+            #expect(try options.text(definition.key) == definition.defaultValue)
             #expect(try Options().text(definition.key) == definition.defaultValue)
             #expect(!definition.summary.isEmpty && definition.summary.hasSuffix("."))
         }
-        #expect(Set(OptionTable.all.map(\.key)).count == OptionTable.all.count)
+    }
+
+    @Test func twoOptionsOfOneNameAreRefused() {
+        let twice = OptionTable(NetworkOptions.all + [NetworkOptions.width], presets: [])
+        #expect(throws: MRPError.self) { try twice.check() }
+        let bad = OptionTable(NetworkOptions.all, presets: [Preset(name: "wrong", summary: "", values: [("widht", "8")])])
+        #expect(throws: MRPError.self) { try bad.check() }
+        let outside = OptionTable([Option("share", .number(0..<1), default: 1, section: .data, "A share.")], presets: [])
+        #expect(throws: MRPError.self) { try outside.check() }
+        let lost = OptionTable([NetworkOptions.imageSize], presets: [])
+        #expect(throws: MRPError.self) { try lost.check() }
     }
 
     @Test func everyPresetIsValid() throws {
+        #expect(Preset.all.map(\.name) == OptionTable.training.presets.map(\.name))
         for preset in Preset.all {
             let options = try Options(preset: preset.name)
             _ = try options.encoder()
@@ -75,5 +92,54 @@ import Testing
         try options.set("width", "100")
         try options.set("heads", "3")
         #expect(message { _ = try options.encoder() } == "encoder width 100 is not a multiple of its 3 heads")
+    }
+
+    @Test func valuesAreReadByTheirDeclarations() throws {
+        var options = Options()
+        #expect(options[NetworkOptions.width] == nil && options[NetworkOptions.imageHeight] == 32)
+        #expect(options[NetworkOptions.pooling] == .mean && options[ObjectiveOptions.maskPattern] == nil)
+        #expect(options[DataOptions.mean] == nil && options[ObjectiveOptions.normPixLoss])
+        for (key, value) in [
+            ("width", "64"), ("image_size", "16"), ("pooling", "cls"), ("mask_pattern", "multi_block"), ("mean", "0.5, 0.25"),
+            ("norm_pix_loss", "0"), ("pretrain.crop_padding", "2"),
+        ] { try options.set(key, value) }
+        #expect(options[NetworkOptions.width] == 64 && options[NetworkOptions.imageHeight] == 16)
+        #expect(options[NetworkOptions.pooling] == .cls && options[ObjectiveOptions.maskPattern] == .multiBlock)
+        #expect(options[DataOptions.mean] == [0.5, 0.25] && !options[ObjectiveOptions.normPixLoss])
+        #expect(options[DataOptions.cropPadding, .pretrain] == 2 && options[DataOptions.cropPadding, .finetune] == 4)
+        try options.set(DataOptions.cropPadding, .finetune, 3)
+        #expect(try options.text("finetune.crop_padding") == "3")
+        #expect(options.isSet(NetworkOptions.imageWidth) && !options.isSet(NetworkOptions.depth))
+        #expect(options.given(NetworkOptions.width) == 64 && options.given(NetworkOptions.channels) == nil)
+    }
+
+    /// The text of a value is read as the value again.
+    @Test func textsAndValues() throws {
+        func check<Value: Equatable>(_ option: Option<Value>, _ texts: [Value: String]) throws where Value: Hashable {
+            let table = OptionTable([option], presets: [])
+            for (value, text) in texts {
+                #expect(option.text(value) == text)
+                var options = Options(table)
+                try options.set(option.key, text)
+                #expect(options[option] == value)
+            }
+            #expect(Options(table)[option] == option.defaultValue)
+        }
+        try check(NetworkOptions.layerNormEps, [1e-6: "1e-6", 0.01: "0.01", 1: "1", 1e-12: "1e-12"])
+        try check(NetworkOptions.headStd, [nil: "auto", 0.02: "0.02", 1e20: "1e+20", 1e7: "10000000"])
+        try check(NetworkOptions.pooling, [.mean: "mean", .cls: "cls"])
+        try check(NetworkOptions.stem, [nil: "auto", .cifar: "cifar"])
+        try check(ObjectiveOptions.normPixLoss, [true: "true", false: "false"])
+        try check(BEiT.codebookSize, [2: "2", 65_536: "65536"])
+        try check(DataOptions.std, [nil: "auto", []: "", [0.5, 1e-5]: "0.5,1e-5"])
+    }
+
+    @Test func limitsInWords() {
+        #expect(NetworkOptions.headStd.definition.limits == ">= 0.0")
+        #expect(ObjectiveOptions.maskRatio.definition.limits == "[0.0, 1.0)")
+        #expect(NetworkOptions.layerNormEps.definition.limits == "[1e-12, 1.0]")
+        #expect(OptionType.number(.above(0, upTo: 1)).limits == "(0.0, 1.0]")
+        #expect(DataOptions.cropPadding.definition.isPerPhase && !DataOptions.mixup.definition.isPerPhase)
+        #expect(NetworkOptions.depth.definition.summary == "Number of transformer blocks; auto: the encoder's.")
     }
 }

@@ -13,15 +13,12 @@ import Testing
     static let classifiers = ["classifier_cls_gray_8x12", "classifier_mean_four_channels_12x6", "classifier_mean_rgb_16x16"]
 
     /// Fills images, masks and labels of a case.
-    func fill(_ executor: Executor, _ fixture: Fixture) throws {
-        let images = try fixture.values("images")
-        let input = try #require(executor.input(MaskedAutoencoder.imagesInput))
-        for (index, value) in images.enumerated() { input[index] = Double(value) }
+    func fill(_ program: any Program, _ fixture: Fixture) throws {
+        #expect(try program.write(reals: fixture.values("images"), to: Inputs.imagesName))
         if fixture.isClassifier {
-            let labels = try #require(executor.input(Classification.labelsInput)).int32
-            for (index, value) in try fixture.values("labels").enumerated() { labels[index] = Int32(value) }
+            #expect(try program.write(fixture.values("labels").map { Int32($0) }, to: Inputs.labelsName))
         } else {
-            try mask(fixture).fill(executor)
+            try mask(fixture).fill(program)
         }
     }
 
@@ -54,19 +51,19 @@ import Testing
         let trained = model.parameters.specifications.filter { $0.isTrainable && graph.boundValue($0.name) != nil }
         let values = try trained.map { try #require(graph.boundValue($0.name)) }
         let gradients = try graph.gradients(of: loss, withRespectTo: values)
-        let executor = try Executor(
+        let program = try CPUProgram(
             graph, outputs: [loss, output.value] + values.compactMap { gradients[$0] },
-            bound: model.parameters.copies(precision: precision), compute: Compute(precision: precision, reference: reference))
-        try fill(executor, fixture)
-        executor.run()
+            state: model.parameters.copies(precision: precision), compute: Compute(precision: precision, reference: reference))
+        try fill(program, fixture)
+        try program.run()
 
         let expectedLoss = try fixture.number("loss")
-        #expect(abs(executor.scalar(loss) - expectedLoss) <= tolerance * expectedLoss, "loss")
-        let prediction = (0..<graph.shape(of: output.value).reduce(1, *)).map { executor.scalar(output.value, $0) }
+        #expect(try abs(program.scalar(loss) - expectedLoss) <= tolerance * expectedLoss, "loss")
+        let prediction = try program.reals(output.value)
         #expect(deviation(prediction, try fixture.values(output.expected)) <= tolerance, "prediction")
         for (specification, value) in zip(trained, values) {
             let gradient = try #require(gradients[value], "gradient of \(specification.name)")
-            let actual = (0..<graph.shape(of: value).reduce(1, *)).map { executor.scalar(gradient, $0) }
+            let actual = try program.reals(gradient)
             let expected = try fixture.values("gradients/" + specification.name)
             #expect(deviation(actual, expected) <= tolerance, "gradient of \(specification.name)")
         }
@@ -102,14 +99,15 @@ import Testing
         settings.decaysTokens = !fixture.isClassifier
         let optimizer = try Optimizer(graph, loss: loss, model: model, settings: settings)
         let bound = model.parameters.tensors.merging(optimizer.moments) { first, _ in first }
-        let executor = try Executor(graph, outputs: [loss], bound: bound, compute: Compute())
-        try fill(executor, fixture)
-        optimizer.step.learningRate = try fixture.number("lr")
+        let program = try CPUProgram(graph, outputs: [loss], state: bound, compute: Compute())
+        try fill(program, fixture)
+        try program.write(fixture.number("lr"), to: .learningRate)
+        try program.write(1, to: .decayScale)
         let expected = try fixture.numbers("losses")
         for (index, value) in expected.enumerated() {
-            optimizer.step.step = index + 1
-            executor.run()
-            #expect(abs(executor.scalar(loss) - value) <= 1e-4 * value, "loss of step \(index)")
+            try program.write(Double(index + 1), to: .step)
+            try program.run()
+            #expect(try abs(program.scalar(loss) - value) <= 1e-4 * value, "loss of step \(index)")
             guard index == expected.count - 2 else { continue }
             for key in fixture.keys("final/") {
                 let tensor = try #require(model.parameters[key])

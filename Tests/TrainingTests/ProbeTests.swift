@@ -11,7 +11,7 @@ import Testing
     @Test func probesSeeWhatTheFeaturesHold() throws {
         let options = try run.options()
         let model = try Model(encoder: options.encoder(), seed: 5)
-        model.normalization = Normalization(mean: [0.5, 0.5, 0.5], deviation: [0.25, 0.25, 0.25])
+        model.normalization = Normalization(mean: [0.5, 0.5, 0.5], std: [0.25, 0.25, 0.25])
         // Class 0 dark, 1 middle, 2 bright: a random encoder shows that.
         func levels(_ count: Int, _ start: Int) throws -> ImageDataset {
             var pixels: [UInt8] = []
@@ -51,7 +51,7 @@ import Testing
     @Test func viewsAreTrainingsImagesWhateverTheThreads() throws {
         let options = try run.options([("finetune.color_jitter", "0.3"), ("finetune.random_erasing", "0.5")])
         let model = try Model(encoder: options.encoder(), seed: 5)
-        model.normalization = Normalization(mean: [0.5, 0.5, 0.5], deviation: [0.25, 0.25, 0.25])
+        model.normalization = Normalization(mean: [0.5, 0.5, 0.5], std: [0.25, 0.25, 0.25])
         let images = try run.images(70, options)
         func features(_ view: Int?, _ changes: [(String, String)] = []) throws -> [Float] {
             var options = options
@@ -73,7 +73,7 @@ import Testing
     @Test func probesOfViewsAreTheSameForAnyThreads() throws {
         let options = try run.options([("probe_epochs", "7")])
         let model = try Model(encoder: options.encoder(), seed: 5)
-        model.normalization = Normalization(mean: [0.5, 0.5, 0.5], deviation: [0.25, 0.25, 0.25])
+        model.normalization = Normalization(mean: [0.5, 0.5, 0.5], std: [0.25, 0.25, 0.25])
         let (known, heldOut) = (try run.images(150, options), try run.images(90, options, first: 1_000))
         func accuracy(_ views: String, threads: String) throws -> Double {
             let changed = try run.options([("probe_epochs", "7"), ("probe_views", views), ("threads", threads)])

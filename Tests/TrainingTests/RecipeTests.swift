@@ -1,6 +1,7 @@
 import MRPData
 import MRPEngine
 import MRPModels
+import MRPOptions
 import MRPTraining
 import Testing
 
@@ -85,23 +86,24 @@ import Testing
         let graph = Graph()
         let batch = 2_000
         let options = try options([])
-        let model = try Model(encoder: options.encoder(), head: options.head(classes: 3), seed: 1)
+        let model = try Model(encoder: options.encoder(), head: ClassifierHead(classes: 3, pooling: .mean), seed: 1)
         let builder = model.builder(graph, training: true, dropPath: path)
         let images = graph.input("images", TensorType([batch, 3, 16, 16]))
-        let logits = try model.encoder.logits(images, #require(model.head), builder)
-        let executor = try Executor(graph, outputs: [logits], bound: model.parameters.tensors, compute: Compute())
-        path.fill(executor, seed: 1, step: 0)
-        #expect(executor.input("drop_path.0.0") == nil, "a rate of 0 costs nothing")
+        let logits = try #require(model.head).outputs(images, of: model.encoder, builder)
+        let program = try CPUProgram(graph, outputs: [logits], state: model.parameters.tensors, compute: Compute())
+        try path.fill(program, slice: BatchSlice(whole: batch), seed: 1, step: 0)
+        func factors(_ name: String) throws -> [Float]? { try program.withInput(name, as: Float.self) { Array($0) } }
+        #expect(try factors("drop_path.0.0") == nil, "a rate of 0 costs nothing")
         for (block, kept) in [(1, 0.8), (2, 0.6)] {
             for branch in 0..<2 {
-                let factors = try #require(executor.input("drop_path.\(block).\(branch)")).float32
+                let factors = try #require(try factors("drop_path.\(block).\(branch)"))
                 #expect(factors.allSatisfy { $0 == 0 || abs(Double($0) - 1 / kept) < 1e-6 })
                 #expect(abs(Double(factors.count { $0 > 0 }) / Double(batch) - kept) < 0.05)
             }
         }
-        let first = Array(try #require(executor.input("drop_path.2.0")).float32)
-        path.fill(executor, seed: 1, step: 1)
-        #expect(Array(try #require(executor.input("drop_path.2.0")).float32) != first, "each step draws anew")
+        let first = try #require(try factors("drop_path.2.0"))
+        try path.fill(program, slice: BatchSlice(whole: batch), seed: 1, step: 1)
+        #expect(try factors("drop_path.2.0") != first, "each step draws anew")
         let dropped = try trainer(.pretrain, [("drop_path", "0.5")])
         let whole = try trainer(.pretrain, [])
         #expect(try dropped.step() == .stepped && whole.step() == .stepped)
@@ -155,5 +157,25 @@ import Testing
         let (a, b) = (values(mae.model), values(other.model))
         #expect(a["cls_token"] != b["cls_token"] && a["mask_token"] != b["mask_token"])
         #expect(a["blocks.0.attn.qkv.weight"] == b["blocks.0.attn.qkv.weight"])
+    }
+
+    /// mmpretrain's exemption is for every token, whatever its name.
+    @Test(arguments: ["mae", "mmpretrain"]) func exemptTokensHaveNoWeightDecay(_ exempt: String) throws {
+        func weights(decay: String) throws -> [String: Tensor] {
+            let trainer = try trainer(
+                .pretrain,
+                [
+                    ("objective", "simmim"), ("decay_exempt", exempt), ("weight_decay", decay), ("learning_rate", "0.1"),
+                    ("warmup_epochs", "0"),
+                ])
+            #expect(try trainer.step() == .stepped)
+            return trainer.model.parameters.tensors
+        }
+        let (plain, decayed) = (try weights(decay: "0"), try weights(decay: "0.5"))
+        func isDecayed(_ name: String) throws -> Bool {
+            try Array(#require(plain[name]).float32) != Array(#require(decayed[name]).float32)
+        }
+        for token in ["cls_token", "simmim.mask_token"] { #expect(try isDecayed(token) == (exempt == "mae"), "\(token)") }
+        #expect(try isDecayed("simmim.head.weight") && !isDecayed("simmim.head.bias"))
     }
 }

@@ -1,6 +1,7 @@
 import MRPEngine
 import MRPModels
 import MRPObjectives
+import MRPOptions
 import MRPTraining
 import TestSupport
 import Testing
@@ -27,15 +28,9 @@ import Testing
         return model
     }
 
-    func fill(_ executor: Executor, _ fixture: Fixture) throws {
-        let input = try #require(executor.input(MaskedAutoencoder.imagesInput))
-        for (index, value) in try fixture.values("images").enumerated() { input[index] = Double(value) }
-        guard let labels = executor.input(Classification.labelsInput)?.int32 else { return }
-        for (index, value) in try fixture.values("labels").enumerated() { labels[index] = Int32(value) }
-    }
-
-    func numbers(_ executor: Executor, _ value: Value, _ graph: Graph) -> [Double] {
-        (0..<graph.shape(of: value).reduce(1, *)).map { executor.scalar(value, $0) }
+    func fill(_ program: any Program, _ fixture: Fixture) throws {
+        #expect(try program.write(reals: fixture.values("images"), to: Inputs.imagesName))
+        try program.write(fixture.values("labels").map { Int32($0) }, to: Inputs.labelsName)
     }
 
     func check(_ name: String, precision: Precision, tolerance: Double) throws {
@@ -47,16 +42,16 @@ import Testing
         let inference = Graph()
         let builder = model.builder(inference)
         let scores = try Classification(model).logits(builder, batch: batch)
-        let images = MaskedAutoencoder.images(inference, model.encoder.geometry, batch: batch)
-        let stage = try model.encoder.features(images, layer: 2, head: model.head, builder)
+        let images = Inputs.images(inference, model.encoder.geometry, batch: batch)
+        let stage = try model.encoder.features(images, layer: 2, pooling: model.head?.featurePooling, builder)
         let shape = model.encoder.featureShape(layer: 2)
         #expect(inference.shape(of: stage) == [batch, shape.tokens, shape.width])
         let weights = try model.parameters.copies(precision: precision)
-        let evaluation = try Executor(inference, outputs: [scores, stage], bound: weights, compute: compute)
+        let evaluation = try CPUProgram(inference, outputs: [scores, stage], state: weights, compute: compute)
         try fill(evaluation, fixture)
-        evaluation.run()
-        #expect(try deviation(numbers(evaluation, scores, inference), fixture.values("expected/eval_logits")) <= tolerance)
-        #expect(try deviation(numbers(evaluation, stage, inference), fixture.values("expected/stage2")) <= tolerance)
+        try evaluation.run()
+        #expect(try deviation(evaluation.reals(scores), fixture.values("expected/eval_logits")) <= tolerance)
+        #expect(try deviation(evaluation.reals(stage), fixture.values("expected/stage2")) <= tolerance)
 
         let graph = Graph()
         let objective = try Classification(model, smoothing: fixture.number("label_smoothing"))
@@ -64,17 +59,17 @@ import Testing
         let trained = model.parameters.specifications.filter { $0.isTrainable }
         let values = try trained.map { try #require(graph.boundValue($0.name)) }
         let gradients = try graph.gradients(of: loss, withRespectTo: values)
-        let executor = try Executor(
-            graph, outputs: [loss, logits] + values.compactMap { gradients[$0] }, bound: weights, compute: compute)
-        try fill(executor, fixture)
-        executor.run()
+        let program = try CPUProgram(
+            graph, outputs: [loss, logits] + values.compactMap { gradients[$0] }, state: weights, compute: compute)
+        try fill(program, fixture)
+        try program.run()
         let expectedLoss = try fixture.number("loss")
-        #expect(abs(executor.scalar(loss) - expectedLoss) <= tolerance * expectedLoss, "loss")
-        #expect(try deviation(numbers(executor, logits, graph), fixture.values("expected/logits")) <= tolerance, "logits")
+        #expect(try abs(program.scalar(loss) - expectedLoss) <= tolerance * expectedLoss, "loss")
+        #expect(try deviation(program.reals(logits), fixture.values("expected/logits")) <= tolerance, "logits")
         for (specification, value) in zip(trained, values) {
             let gradient = try #require(gradients[value], "gradient of \(specification.name)")
             let expected = try fixture.values("gradients/" + specification.name)
-            let error = deviation(numbers(executor, gradient, graph), expected)
+            let error = try deviation(program.reals(gradient), expected)
             #expect(error <= tolerance, "gradient of \(specification.name): \(error)")
         }
         #expect(Set(trained.map(\.name)) == Set(fixture.keys("gradients/")))
@@ -99,13 +94,14 @@ import Testing
         settings.weightDecay = try fixture.number("weight_decay")
         let optimizer = try Optimizer(graph, loss: loss, model: model, settings: settings)
         let bound = model.parameters.tensors.merging(optimizer.moments) { first, _ in first }
-        let executor = try Executor(graph, outputs: [loss], bound: bound, compute: Compute())
-        try fill(executor, fixture)
-        optimizer.step.learningRate = try fixture.number("lr")
+        let program = try CPUProgram(graph, outputs: [loss], state: bound, compute: Compute())
+        try fill(program, fixture)
+        try program.write(fixture.number("lr"), to: .learningRate)
+        try program.write(1, to: .decayScale)
         for (index, expected) in try fixture.numbers("losses").enumerated() {
-            optimizer.step.step = index + 1
-            executor.run()
-            #expect(abs(executor.scalar(loss) - expected) <= 1e-4 * expected, "loss of step \(index)")
+            try program.write(Double(index + 1), to: .step)
+            try program.run()
+            #expect(try abs(program.scalar(loss) - expected) <= 1e-4 * expected, "loss of step \(index)")
         }
         #expect(fixture.keys("final/").contains("layer4.1.bn2.running_var"))
         for key in fixture.keys("final/") {
@@ -121,7 +117,7 @@ import Testing
         let members = try #require(JSON.parse(text).members)
         let expected = Dictionary(uniqueKeysWithValues: members.map { ($0.key, $0.value.array?.compactMap(\.integer) ?? []) })
         let encoder = try ResidualNetwork(size(name), stem: .imagenet, channels: 3, height: 224, width: 224)
-        let head = try encoder.headParameters(ClassifierHead(classes: 1000, pooling: .mean))
+        let head = try encoder.classifierParameters(ClassifierHead(classes: 1000, pooling: .mean))
         let ours = Dictionary(uniqueKeysWithValues: (encoder.parameters() + head).map { ($0.name, $0.storedShape) })
         #expect(ours == expected)
     }
@@ -133,7 +129,7 @@ import Testing
         let expected = Dictionary(uniqueKeysWithValues: members.map { ($0.key, $0.value.array?.compactMap(\.integer) ?? []) })
         let size = try #require(ConvNeXt.sizes.first { $0.name == name })
         let encoder = try ConvNeXt(size, stem: .imagenet, channels: 3, height: 224, width: 224)
-        let head = try encoder.headParameters(ClassifierHead(classes: 1000, pooling: .mean))
+        let head = try encoder.classifierParameters(ClassifierHead(classes: 1000, pooling: .mean))
         let ours = Dictionary(uniqueKeysWithValues: (encoder.parameters() + head).map { ($0.name, $0.storedShape) })
         #expect(ours == expected)
     }
@@ -141,7 +137,7 @@ import Testing
     @Test func layersAndLimits() throws {
         let encoder = try ResidualNetwork(size("resnet50"), stem: .imagenet, channels: 3, height: 224, width: 224)
         #expect(encoder.featureWidth == 2048)
-        #expect(encoder.featureShape(layer: 0) == (49, 2048))
+        #expect(encoder.featureShape(layer: nil) == (49, 2048))
         #expect(encoder.featureShape(layer: 1) == (3136, 256))
         #expect(["conv1.weight", "layer1.0.bn1.bias", "layer4.2.conv3.weight", "fc.bias"].map(encoder.layer(of:)) == [0, 1, 4, 5])
         let width = #expect(throws: MRPError.self) {

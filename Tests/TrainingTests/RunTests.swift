@@ -2,6 +2,7 @@ import Glibc
 import MRPData
 import MRPEngine
 import MRPModels
+import MRPOptions
 import MRPTraining
 import TestSupport
 import Testing
@@ -65,23 +66,26 @@ import Testing
 
     @Test func aMeasurementThatWasCancelledIsMadeUpFor() throws {
         let run = try start(.finetune, options([("validate_epochs", "0.25")]))
-        var flag: Int32 = 0
+        // Memory, not a variable: the flag is set while the call that reads it runs.
+        let memory = try Memory(bytes: 4, zeroed: true, for: "a flag")
+        defer { withExtendedLifetime(memory) {} }
+        let flag = memory.typed(Int32.self)
         var calls = 0
         // The flag is set while the held-out images are measured: the step counts, the measurement does not.
         while calls < 10_000 {
             calls += 1
             let before = run.progress.step
-            let outcome = try run.step(cancel: &flag) {
-                if run.progress.step > before { flag = 1 }
+            let outcome = try run.step(cancel: flag.baseAddress) {
+                if run.progress.step > before { flag[0] = 1 }
             }
             if run.progress.step > before, outcome == .cancelled { break }
-            flag = 0
+            flag[0] = 0
             if outcome == .finished { break }
         }
-        flag = 0
+        flag[0] = 0
         let step = run.progress.step
         if run.progress.value("top1") == nil {
-            #expect(try run.step(cancel: &flag) == .stepped)
+            #expect(try run.step(cancel: flag.baseAddress) == .stepped)
             #expect(run.progress.step == step)
         }
         #expect(run.progress.value("top1") != nil)
@@ -161,17 +165,7 @@ import Testing
         }
         let run = try start(.finetune, options(changes))
         while try run.step() == .stepped {}
-        let names = try folder.names().filter { $0.hasPrefix("events.out.tfevents.") }
-        #expect(names.count == 2)
-        var values: [String: [Int: Float]] = [:]
-        for name in names {
-            let events = try EventReader.read(bytes(folder.file(name)))
-            #expect(events.first?.version == "brain.Event:2")
-            if let start = events.first(where: \.startsSession)?.step {  // as TensorBoard does
-                for tag in values.keys { values[tag] = values[tag]?.filter { $0.key < start } }
-            }
-            for event in events { for (tag, value) in event.values { values[tag, default: [:]][event.step] = value } }
-        }
+        let values = try scalars(folder, .finetune, files: 2)
         let rows = String(decoding: try bytes(folder.file("finetune.csv")), as: UTF8.self).split(separator: "\n").map {
             $0.split(separator: ",", omittingEmptySubsequences: false)
         }

@@ -2,6 +2,7 @@ import Glibc
 import MRPData
 import MRPEngine
 import MRPModels
+import MRPOptions
 import MRPTraining
 import TestSupport
 import Testing

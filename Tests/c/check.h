@@ -1,4 +1,4 @@
-/* What plain C tests need: a macro that reports a false condition with its place, and a message if there is one, and counts it. */
+/* Plain C tests: a macro that reports a false condition with its place, and a message if there is one, and counts it. */
 #ifndef CHECK_H
 #define CHECK_H
 

@@ -53,6 +53,19 @@ static void test_blend(void) {
     }
 }
 
+static void test_gelu_gradient(void) {
+    for (int64_t count = 1; count < 70000; count = count * 9 + 5) {
+        array x = array_make(count, 4, 0), dy = input(count), dx = input(count);
+        reference->gelu_gradient(reference_pool, count, x.d, dy.d, dx.d);
+        ON_EACH_POOL(p, {
+            memcpy(dx.f, dy.f, (size_t)count * 4);
+            fast->gelu_gradient(p, count, x.f, dx.f, dx.f);
+            check_array("gelu_gradient", "dx = dy", &dx, 2e-6);
+        })
+        FREE(&x, &dy, &dx);
+    }
+}
+
 static void test_scale_images(void) {
     static const int64_t sizes[][2] = {{0, 5}, {1, 1}, {3, 17}, {5, 2000}};
     for (int i = 0; i < 4; i++) {
@@ -95,36 +108,36 @@ static void test_layer_norm(void) {
     for (int i = 0; i < SHAPES; i++) {
         int64_t rows = shapes[i][0], width = shapes[i][1], count = rows * width;
         array x = array_make(count, 2, 3), gamma = array_make(width, 0.5, 1), beta = input(width), y = input(count);
-        array mean = input(rows), deviation = input(rows), dy = input(count), addend = input(count), dx = input(count);
+        array mean = input(rows), rstd = input(rows), dy = input(count), addend = input(count), dx = input(count);
         array sum = input(count), dgamma = input(width), dbeta = input(width);
         double epsilon = 1e-2; /* so that a row of one value has a gradient that can be compared */
-        reference->layer_norm_forward(reference_pool, rows, width, x.d, gamma.d, beta.d, epsilon, y.d, mean.d, deviation.d);
-        reference->layer_norm_backward(reference_pool, rows, width, x.d, gamma.d, mean.d, deviation.d, dy.d, NULL, dx.d, dgamma.d, dbeta.d);
+        reference->layer_norm_forward(reference_pool, rows, width, x.d, gamma.d, beta.d, epsilon, y.d, mean.d, rstd.d);
+        reference->layer_norm_backward(reference_pool, rows, width, x.d, gamma.d, mean.d, rstd.d, dy.d, NULL, dx.d, dgamma.d, dbeta.d);
         for (int64_t j = 0; j < count; j++) sum.d[j] = dx.d[j] + addend.d[j];
-        for (int64_t r = 0; r < rows; r++) dx.floor = sum.floor = fmax(dx.floor, deviation.d[r]);
+        for (int64_t r = 0; r < rows; r++) dx.floor = sum.floor = fmax(dx.floor, rstd.d[r]);
         need(fast->layer_norm_scratch(rows, width), reference->layer_norm_scratch(rows, width));
         ON_EACH_POOL(p, {
-            spoil(&y), spoil(&mean), spoil(&deviation);
-            fast->layer_norm_forward(p, rows, width, x.f, gamma.f, beta.f, epsilon, y.f, mean.f, deviation.f);
+            spoil(&y), spoil(&mean), spoil(&rstd);
+            fast->layer_norm_forward(p, rows, width, x.f, gamma.f, beta.f, epsilon, y.f, mean.f, rstd.f);
             check_array("layer_norm", "y", &y, 3e-6);
             check_array("layer_norm", "mean", &mean, 1e-6);
-            check_array("layer_norm", "inverse_deviation", &deviation, 1e-5);
+            check_array("layer_norm", "rstd", &rstd, 1e-5);
             spoil(&y);
             fast->layer_norm_forward(p, rows, width, x.f, gamma.f, beta.f, epsilon, y.f, NULL, NULL);
             check_array("layer_norm", "y in inference", &y, 3e-6);
             spoil(&dx), spoil(&dgamma), spoil(&dbeta);
-            fast->layer_norm_backward(p, rows, width, x.f, gamma.f, mean.f, deviation.f, dy.f, NULL, dx.f, dgamma.f, dbeta.f);
+            fast->layer_norm_backward(p, rows, width, x.f, gamma.f, mean.f, rstd.f, dy.f, NULL, dx.f, dgamma.f, dbeta.f);
             check_array("layer_norm", "dx", &dx, 2e-5);
             check_array("layer_norm", "dgamma", &dgamma, 1e-5);
             check_array("layer_norm", "dbeta", &dbeta, 1e-5);
             memcpy(sum.f, addend.f, (size_t)count * 4);
-            fast->layer_norm_backward(p, rows, width, x.f, gamma.f, mean.f, deviation.f, dy.f, sum.f, sum.f, dgamma.f, dbeta.f);
+            fast->layer_norm_backward(p, rows, width, x.f, gamma.f, mean.f, rstd.f, dy.f, sum.f, sum.f, dgamma.f, dbeta.f);
             check_array("layer_norm", "dx = addend", &sum, 2e-5);
             spoil(&sum);
-            fast->layer_norm_backward(p, rows, width, x.f, gamma.f, mean.f, deviation.f, dy.f, addend.f, sum.f, dgamma.f, dbeta.f);
+            fast->layer_norm_backward(p, rows, width, x.f, gamma.f, mean.f, rstd.f, dy.f, addend.f, sum.f, dgamma.f, dbeta.f);
             check_array("layer_norm", "dx + addend", &sum, 2e-5);
         })
-        FREE(&x, &gamma, &beta, &y, &mean, &deviation, &dy, &addend, &dx, &sum, &dgamma, &dbeta);
+        FREE(&x, &gamma, &beta, &y, &mean, &rstd, &dy, &addend, &dx, &sum, &dgamma, &dbeta);
     }
 }
 
@@ -367,6 +380,7 @@ static void test_all(void) {
     test_elementwise();
     test_blend();
     test_scale_images();
+    test_gelu_gradient();
     test_column_sum();
     test_layer_norm();
     test_standardize();

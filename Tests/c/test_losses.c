@@ -89,56 +89,74 @@ static void test_squared_error(void) {
     }
 }
 
+static const float slope = 0.5f; /* gradient of the loss */
+
+static void check_cross_entropy(int64_t rows, int64_t classes, double smoothing) {
+    const double slope_d = slope;
+    array x = array_make(rows * classes, 10, 2), dx = input(rows * classes), log_sum_exp = input(rows), loss = input(1);
+    int32_t *labels = malloc((size_t)rows * 4);
+    for (int64_t r = 0; r < rows; r++) labels[r] = (int32_t)((r * 5) % classes);
+    dx.floor = slope_d / (double)rows; /* of a probability, whose rounding is what counts when the target is subtracted */
+    loss.floor = 1;                    /* of the difference of two numbers of this size and more */
+    reference->cross_entropy(reference_pool, rows, classes, x.d, labels, smoothing, log_sum_exp.d, loss.d);
+    reference->cross_entropy_gradient(reference_pool, rows, classes, x.d, labels, smoothing, log_sum_exp.d, &slope_d, dx.d);
+    need(fast->cross_entropy_scratch(rows, classes), reference->cross_entropy_scratch(rows, classes));
+    ON_EACH_POOL(p, {
+        spoil(&log_sum_exp), spoil(&loss), spoil(&dx);
+        fast->cross_entropy(p, rows, classes, x.f, labels, smoothing, log_sum_exp.f, loss.f);
+        check_array("cross_entropy", "log_sum_exp", &log_sum_exp, 3e-7);
+        check_array("cross_entropy", "loss", &loss, 1e-6);
+        fast->cross_entropy_gradient(p, rows, classes, x.f, labels, smoothing, log_sum_exp.f, &slope, dx.f);
+        check_array("cross_entropy", "gradient", &dx, 5e-6);
+    })
+    FREE(&x, &dx, &log_sum_exp, &loss);
+    free(labels);
+}
+
+/* Targets are the softmax of other numbers. */
+static void check_soft_cross_entropy(int64_t rows, int64_t classes) {
+    const double slope_d = slope;
+    array x = array_make(rows * classes, 10, 2), targets = array_make(rows * classes, 3, 1);
+    array dx = input(rows * classes), log_sum_exp = input(rows), loss = input(1);
+    dx.floor = slope_d / (double)rows;
+    loss.floor = 12; /* of a logit: a row of targets adds up to 1 only as exactly as floats do */
+    reference->softmax_rows(reference_pool, rows, classes, targets.d, targets.d);
+    for (int64_t i = 0; i < rows * classes; i++) targets.d[i] = targets.f[i] = (float)targets.d[i];
+    reference->soft_cross_entropy(reference_pool, rows, classes, x.d, targets.d, log_sum_exp.d, loss.d);
+    reference->soft_cross_entropy_gradient(reference_pool, rows, classes, x.d, targets.d, log_sum_exp.d, &slope_d, dx.d);
+    need(fast->cross_entropy_scratch(rows, classes), reference->cross_entropy_scratch(rows, classes));
+    ON_EACH_POOL(p, {
+        spoil(&log_sum_exp), spoil(&loss), spoil(&dx);
+        fast->soft_cross_entropy(p, rows, classes, x.f, targets.f, log_sum_exp.f, loss.f);
+        check_array("soft_cross_entropy", "log_sum_exp", &log_sum_exp, 3e-7);
+        check_array("soft_cross_entropy", "loss", &loss, 1e-6);
+        fast->soft_cross_entropy_gradient(p, rows, classes, x.f, targets.f, log_sum_exp.f, &slope, dx.f);
+        check_array("soft_cross_entropy", "gradient", &dx, 5e-6);
+    })
+    FREE(&x, &targets, &dx, &log_sum_exp, &loss);
+}
+
+static void check_softmax(int64_t rows, int64_t classes) {
+    array x = array_make(rows * classes, 10, 2), y = input(rows * classes);
+    reference->softmax_rows(reference_pool, rows, classes, x.d, y.d);
+    ON_EACH_POOL(p, {
+        spoil(&y);
+        fast->softmax_rows(p, rows, classes, x.f, y.f);
+        check_array("softmax_rows", "y", &y, 2e-6);
+        memcpy(y.f, x.f, (size_t)y.count * 4);
+        fast->softmax_rows(p, rows, classes, y.f, y.f);
+        check_array("softmax_rows", "y = x", &y, 2e-6);
+    })
+    FREE(&x, &y);
+}
+
 static void test_cross_entropy(void) {
-    for (int i = 1; i < SHAPES; i++) {
+    for (int i = 1; i < SHAPES; i++) { /* the first has no rows */
         int64_t rows = shapes[i][0], classes = shapes[i][1];
-        for (int smooth = 0; smooth < 2; smooth++) {
-            double smoothing = smooth ? 0.1 : 0, dloss_d = 0.5;
-            float dloss_f = 0.5f;
-            array x = array_make(rows * classes, 10, 2), y = input(rows * classes), dx = input(rows * classes);
-            array all = input(rows), loss = input(1);
-            dx.floor = dloss_d / (double)rows; /* of a probability, whose rounding is what counts when the target is subtracted */
-            loss.floor = 1;                    /* of the difference of two numbers of this size and more */
-            int32_t *labels = malloc((size_t)rows * 4);
-            for (int64_t r = 0; r < rows; r++) labels[r] = (int32_t)((r * 5) % classes);
-            reference->cross_entropy(reference_pool, rows, classes, x.d, labels, smoothing, all.d, loss.d);
-            reference->cross_entropy_gradient(reference_pool, rows, classes, x.d, labels, smoothing, all.d, &dloss_d, dx.d);
-            reference->softmax_rows(reference_pool, rows, classes, x.d, y.d);
-            need(fast->cross_entropy_scratch(rows, classes), reference->cross_entropy_scratch(rows, classes));
-            ON_EACH_POOL(p, {
-                spoil(&all), spoil(&loss), spoil(&dx), spoil(&y);
-                fast->cross_entropy(p, rows, classes, x.f, labels, smoothing, all.f, loss.f);
-                check_array("cross_entropy", "log_sum_exp", &all, 3e-7);
-                check_array("cross_entropy", "loss", &loss, 1e-6);
-                fast->cross_entropy_gradient(p, rows, classes, x.f, labels, smoothing, all.f, &dloss_f, dx.f);
-                check_array("cross_entropy", "gradient", &dx, 5e-6);
-                fast->softmax_rows(p, rows, classes, x.f, y.f);
-                check_array("softmax_rows", "y", &y, 2e-6);
-                memcpy(y.f, x.f, (size_t)y.count * 4);
-                fast->softmax_rows(p, rows, classes, y.f, y.f);
-                check_array("softmax_rows", "y = x", &y, 2e-6);
-            })
-            if (smooth) { /* against the softmax of other numbers */
-                array t = array_make(rows * classes, 3, 1), soft_dx = input(rows * classes), soft_all = input(rows), soft = input(1);
-                soft_dx.floor = dx.floor;
-                soft.floor = 12; /* of a logit: a row of targets adds up to 1 only as exactly as floats do */
-                reference->softmax_rows(reference_pool, rows, classes, t.d, t.d);
-                for (int64_t j = 0; j < rows * classes; j++) t.d[j] = t.f[j] = (float)t.d[j];
-                reference->soft_cross_entropy(reference_pool, rows, classes, x.d, t.d, soft_all.d, soft.d);
-                reference->soft_cross_entropy_gradient(reference_pool, rows, classes, x.d, t.d, soft_all.d, &dloss_d, soft_dx.d);
-                ON_EACH_POOL(p, {
-                    spoil(&soft_all), spoil(&soft), spoil(&soft_dx);
-                    fast->soft_cross_entropy(p, rows, classes, x.f, t.f, soft_all.f, soft.f);
-                    check_array("soft_cross_entropy", "log_sum_exp", &soft_all, 3e-7);
-                    check_array("soft_cross_entropy", "loss", &soft, 1e-6);
-                    fast->soft_cross_entropy_gradient(p, rows, classes, x.f, t.f, soft_all.f, &dloss_f, soft_dx.f);
-                    check_array("soft_cross_entropy", "gradient", &soft_dx, 5e-6);
-                })
-                FREE(&t, &soft_dx, &soft_all, &soft);
-            }
-            FREE(&x, &y, &dx, &all, &loss);
-            free(labels);
-        }
+        check_cross_entropy(rows, classes, 0);
+        check_cross_entropy(rows, classes, 0.1);
+        check_soft_cross_entropy(rows, classes);
+        check_softmax(rows, classes);
     }
 }
 

@@ -57,44 +57,57 @@ typedef struct {
 static double attention_loss(void *context) {
     attention_case *c = context;
     k->attention_forward(pool, &c->a);
-    return dot(c->a.out, c->weights, c->a.batch * c->a.tokens * c->a.heads * c->a.head_dim);
+    return dot(c->a.out, c->weights, c->a.batch * c->a.queries * c->a.heads * c->a.head_dim);
 }
 
-static void test_attention(int64_t tokens, int64_t heads, int64_t head_dim) {
-    int64_t batch = 2, out_count = batch * tokens * heads * head_dim;
-    double *qkv = numbers(3 * out_count, 1), *out = numbers(out_count, 2), *weights = numbers(out_count, 3);
-    double *log_sum_exp = numbers(batch * heads * tokens, 4), *dqkv = numbers(3 * out_count, 5);
-    attention_case c = {{batch, tokens, heads, head_dim, qkv, out, log_sum_exp, weights, dqkv}, weights};
+/* lengths: of two images, or NULL. */
+static void test_attention(int64_t queries, int64_t keys, int64_t heads, int64_t head_dim, const int32_t *lengths) {
+    int64_t batch = 2, width = heads * head_dim, out_count = batch * queries * width, key_count = batch * keys * width;
+    double *q = numbers(out_count, 1), *key = numbers(key_count, 6), *v = numbers(key_count, 7), *out = numbers(out_count, 2);
+    double *weights = numbers(out_count, 3), *log_sum_exp = numbers(batch * heads * queries, 4);
+    double *dq = numbers(out_count, 5), *dk = numbers(key_count, 8), *dv = numbers(key_count, 9);
+    attention_case c = {
+        {batch, queries, keys, heads, head_dim, q, key, v, width, width, width, lengths, out, log_sum_exp, weights, dq, dk, dv}, weights};
     mk_scratch scratch = k->attention_scratch(&c.a);
     CHECK(mk_pool_reserve(pool, scratch.per_worker, scratch.shared) == 0);
     attention_loss(&c);
     k->attention_backward(pool, &c.a);
-    check_gradient("attention", attention_loss, &c, qkv, dqkv, 3 * out_count);
-    free(qkv), free(out), free(weights), free(log_sum_exp), free(dqkv);
+    check_gradient("attention, q", attention_loss, &c, q, dq, out_count);
+    check_gradient("attention, k", attention_loss, &c, key, dk, key_count);
+    check_gradient("attention, v", attention_loss, &c, v, dv, key_count);
+    free(q), free(key), free(v), free(out), free(weights), free(log_sum_exp), free(dq), free(dk), free(dv);
 }
 
 /* One head, two tokens: scores 0 and log 3 give probabilities 1/4 and 3/4. */
 static void test_attention_by_hand(void) {
     double qkv[6] = {1, 0, 8, 1, 1.0986122886681098, 16}, out[2], log_sum_exp[2];
-    mk_attention a = {1, 2, 1, 1, qkv, out, log_sum_exp, NULL, NULL};
+    mk_attention a = {.batch = 1, .queries = 2, .keys = 2, .heads = 1, .head_dim = 1, .q = qkv, .k = qkv + 1, .v = qkv + 2};
+    a.q_stride = a.k_stride = a.v_stride = 3, a.out = out, a.log_sum_exp = log_sum_exp;
     k->attention_forward(pool, &a);
     for (int t = 0; t < 2; t++) {
         CHECK(fabs(out[t] - 14) < 1e-12);
         CHECK(fabs(log_sum_exp[t] - 1.3862943611198906) < 1e-12);
     }
+    const int32_t one = 1, none = 0;
+    a.lengths = &one;
+    k->attention_forward(pool, &a);
+    CHECK(out[0] == 8 && out[1] == 8 && log_sum_exp[1] == 0);
+    a.lengths = &none;
+    k->attention_forward(pool, &a);
+    CHECK(out[0] == 0 && out[1] == 0 && log_sum_exp[1] == -INFINITY);
 }
 
 /* ---- Layer norm ---- */
 
 typedef struct {
     int64_t rows, width;
-    double *x, *gamma, *beta, *y, *mean, *inverse_deviation;
+    double *x, *gamma, *beta, *y, *mean, *rstd;
     const double *weights;
 } norm_case;
 
 static double norm_loss(void *context) {
     norm_case *c = context;
-    k->layer_norm_forward(pool, c->rows, c->width, c->x, c->gamma, c->beta, 1e-2, c->y, c->mean, c->inverse_deviation);
+    k->layer_norm_forward(pool, c->rows, c->width, c->x, c->gamma, c->beta, 1e-2, c->y, c->mean, c->rstd);
     return dot(c->y, c->weights, c->rows * c->width);
 }
 
@@ -111,15 +124,15 @@ static void test_layer_norm(int64_t rows, int64_t width) {
                    numbers(count, 7)};
     double *dx = numbers(count, 8), *dgamma = numbers(width, 9), *dbeta = numbers(width, 10), *addend = numbers(count, 11);
     norm_loss(&c);
-    k->layer_norm_backward(pool, rows, width, c.x, c.gamma, c.mean, c.inverse_deviation, c.weights, NULL, dx, dgamma, dbeta);
+    k->layer_norm_backward(pool, rows, width, c.x, c.gamma, c.mean, c.rstd, c.weights, NULL, dx, dgamma, dbeta);
     check_gradient("layer_norm x", norm_loss, &c, c.x, dx, count);
     check_gradient("layer_norm gamma", norm_loss, &c, c.gamma, dgamma, width);
     check_gradient("layer_norm beta", norm_loss, &c, c.beta, dbeta, width);
     norm_loss(&c);
     double *sum = numbers(count, 11);
-    k->layer_norm_backward(pool, rows, width, c.x, c.gamma, c.mean, c.inverse_deviation, c.weights, sum, sum, dgamma, dbeta);
+    k->layer_norm_backward(pool, rows, width, c.x, c.gamma, c.mean, c.rstd, c.weights, sum, sum, dgamma, dbeta);
     for (int64_t i = 0; i < count; i++) CHECK(fabs(sum[i] - dx[i] - addend[i]) < 1e-12);
-    free(c.x), free(c.gamma), free(c.beta), free(c.y), free(c.mean), free(c.inverse_deviation), free((void *)c.weights);
+    free(c.x), free(c.gamma), free(c.beta), free(c.y), free(c.mean), free(c.rstd), free((void *)c.weights);
     free(dx), free(dgamma), free(dbeta), free(addend), free(sum);
 }
 
@@ -339,9 +352,14 @@ int main(void) {
     pool = mk_pool_create(1);
     CHECK(pool != NULL && k->element_bytes == 8 && strcmp(k->name, "reference_float64") == 0);
     CHECK(mk_kernels_reference_float32()->element_bytes == 4);
-    test_attention(1, 1, 1);
-    test_attention(3, 2, 4);
-    test_attention(5, 1, 3);
+    static const int32_t ragged[] = {2, 0}, full[] = {4, 1};
+    test_attention(1, 1, 1, 1, NULL);
+    test_attention(3, 3, 2, 4, NULL);
+    test_attention(5, 5, 1, 3, NULL);
+    test_attention(2, 4, 2, 3, NULL);
+    test_attention(5, 2, 1, 3, NULL);
+    test_attention(3, 4, 2, 3, ragged);
+    test_attention(3, 4, 2, 3, full);
     test_attention_by_hand();
     test_layer_norm(3, 5);
     test_layer_norm(1, 2);

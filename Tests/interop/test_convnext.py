@@ -2,6 +2,8 @@
 
 import mrp
 import numpy as np
+import onnx
+import onnxruntime
 import pytest
 import timm
 import torch
@@ -33,6 +35,24 @@ def test_timm_in_ours_and_back(name, tmp_path):
     again.load_state_dict(load_file(tmp_path / "ours.safetensors"))
     with torch.no_grad():
         close(again(torch.from_numpy(images)).softmax(-1), expected, 0)
+
+
+@pytest.mark.parametrize(("name", "size"), [("convnextv2_atto", (96, 70)), ("convnextv2_tiny", (64, 64))])
+def test_onnx(name, size, tmp_path):
+    images = pixels(3, *size)
+    model = mrp.Model(encoder=name, image_height=size[0], image_width=size[1], stem="imagenet")
+    labels = np.arange(3, dtype=np.int32)
+    model.finetune(mrp.Dataset(images, labels), epochs=1, batch_size=3, base_learning_rate=0.05, warmup_epochs=0, augmentation="none")
+    path = str(tmp_path / "m.onnx")
+    model.export_onnx(path)
+    onnx.checker.check_model(path, full_check=True)
+    for count in (1, 3):
+        found = onnxruntime.InferenceSession(path).run(["probabilities"], {"images": images[:count]})[0]
+        close(found, model.predict_proba(images[:count]), 1e-4)
+    for options in ({"features": "mean"}, {"features": "tokens", "layer": 2}):
+        model.export_onnx(path, classifier="new", **options)
+        onnx.checker.check_model(path, full_check=True)
+        close(onnxruntime.InferenceSession(path).run(["features"], {"images": images})[0], model.encode(images, **options), 1e-4)
 
 
 def test_a_pretrained_encoder_in_torchvision(tmp_path):

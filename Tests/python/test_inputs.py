@@ -202,38 +202,61 @@ def test_attention_is_the_networks(images):
         weights = model.attention(images, layer=layer)
         assert weights.shape == (40, 2, 5, 5)
         np.testing.assert_allclose(weights.sum(-1), 1, atol=1e-5)
-        tokens = model._embedded(mrp.Dataset(images)) if layer == 1 else model.encode(images, features="tokens", layer=1)
-        expected = model.encode(images, features="tokens", layer=layer) if layer == 1 else None
-        if expected is not None:  # the block, written out with the attention that was returned
-            np.testing.assert_allclose(block(model, 0, tokens, weights), expected, atol=2e-5)
+        tokens = embedded(model, images) if layer == 1 else model.encode(images, features="tokens", layer=1)
+        # The block, written out with the attention that was returned.
+        expected = model.encode(images, features="tokens", layer=layer)
+        np.testing.assert_allclose(block(model, layer - 1, tokens, weights), expected, atol=2e-5)
+        np.testing.assert_allclose(weights, attention(model, layer - 1, tokens), atol=1e-6)
     np.testing.assert_array_equal(model.attention(images), model.attention(images, layer=2))
-    np.testing.assert_allclose(model._embedded(mrp.Dataset(images)).shape, (40, 5, 16))
+    np.testing.assert_array_equal(model.attention(images[5:6]), model.attention(images)[5:6])
     with pytest.raises(mrp.ArgumentError, match="layer 3"):
         model.attention(images, layer=3)
+
+
+def embedded(model, images):
+    """What the first block reads: class token and patches with their positions."""
+    (channels, height, width), (rows, columns), info = model.image_shape, model.grid, model.info["libmrp"]
+    mean, std = (np.reshape(info[key], (-1, 1, 1)) for key in ("mean", "std"))
+    standard = (mrp.Dataset(images).images() - mean) / std
+    shape = (len(images), channels, rows, height // rows, columns, width // columns)
+    patches = standard.reshape(shape).transpose(0, 2, 4, 1, 3, 5).reshape(len(images), rows * columns, -1)
+    weight = model.parameter("patch_embed.proj.weight").reshape(-1, patches.shape[2])
+    tokens = patches @ weight.T + model.parameter("patch_embed.proj.bias")
+    start = np.broadcast_to(model.parameter("cls_token"), (len(images), 1, len(weight)))
+    return np.concatenate([start, tokens], axis=1) + model.parameter("pos_embed")
+
+
+def linear(model, name, values):
+    return values @ model.parameter(f"{name}.weight").astype(float).T + model.parameter(f"{name}.bias")
+
+
+def norm(model, name, values):
+    centred = values - values.mean(-1, keepdims=True)
+    scaled = centred / np.sqrt(np.square(centred).mean(-1, keepdims=True) + model.info["layer_norm_eps"])
+    return scaled * model.parameter(f"{name}.weight") + model.parameter(f"{name}.bias")
+
+
+def heads_of(model, index, tokens):
+    """Query, key and value of a block, (count, heads, tokens, width of a head) each."""
+    count, length, _ = tokens.shape
+    product = linear(model, f"blocks.{index}.attn.qkv", norm(model, f"blocks.{index}.norm1", tokens))
+    return product.reshape(count, length, 3, model.info["num_attention_heads"], -1).transpose(2, 0, 3, 1, 4)
+
+
+def attention(model, index, tokens):
+    query, key, _ = heads_of(model, index, tokens)
+    powers = np.exp(query @ key.transpose(0, 1, 3, 2) / np.sqrt(query.shape[-1]))
+    return powers / powers.sum(-1, keepdims=True)
 
 
 def block(model, index, tokens, weights):
     """A transformer block (pre-norm) with the given attention weights."""
     erf = pytest.importorskip("scipy.special", reason="scipy is not installed").erf
-
-    def parameter(name):
-        return model.parameter(f"blocks.{index}.{name}").astype(float)
-
-    def norm(values, name):
-        centred = values - values.mean(-1, keepdims=True)
-        scaled = centred / np.sqrt(np.square(centred).mean(-1, keepdims=True) + model.info["layer_norm_eps"])
-        return scaled * parameter(f"{name}.weight") + parameter(f"{name}.bias")
-
-    def linear(values, name):
-        return values @ parameter(f"{name}.weight").T + parameter(f"{name}.bias")
-
-    value = np.split(linear(norm(tokens, "norm1"), "attn.qkv"), 3, axis=-1)[2]
-    count, length, width = value.shape
-    heads = weights.shape[1]
-    mixed = weights @ value.reshape(count, length, heads, -1).transpose(0, 2, 1, 3)
-    tokens = tokens + linear(mixed.transpose(0, 2, 1, 3).reshape(count, length, width), "attn.proj")
-    hidden = linear(norm(tokens, "norm2"), "mlp.fc1")
-    return tokens + linear(hidden * 0.5 * (1 + erf(hidden / np.sqrt(2))), "mlp.fc2")
+    name = f"blocks.{index}"
+    mixed = weights @ heads_of(model, index, tokens)[2]
+    tokens = tokens + linear(model, f"{name}.attn.proj", mixed.transpose(0, 2, 1, 3).reshape(tokens.shape))
+    hidden = linear(model, f"{name}.mlp.fc1", norm(model, f"{name}.norm2", tokens))
+    return tokens + linear(model, f"{name}.mlp.fc2", hidden * 0.5 * (1 + erf(hidden / np.sqrt(2))))
 
 
 # ---- Notebooks and figures

@@ -1,4 +1,4 @@
-/* What augmentations do to 8-bit pixels, with the arithmetic and the rounding of Pillow 13 (ImageOps, ImageEnhance, Image.transform): the
+/* Augmentations of 8-bit pixels, with the arithmetic and the rounding of Pillow 13 (ImageOps, ImageEnhance, Image.transform): the
  * same bytes. Nothing here allocates; shapes were checked by the caller. */
 #ifndef MI_ADJUST_H
 #define MI_ADJUST_H
@@ -17,7 +17,7 @@ void mi_table_equalize(const int64_t *counts, uint8_t *table);     /* ImageOps.e
 /* Image.blend of a constant and the value: constant + factor (v - constant), cut off to 0 ... 255. */
 void mi_table_blend(int32_t constant, float factor, uint8_t *table);
 
-/* The mean luma (the value itself with one channel), rounded: what ImageEnhance.Contrast moves away from. 1 or 3 channels. */
+/* The mean luma (the value itself with one channel), rounded: the gray of ImageEnhance.Contrast. 1 or 3 channels. */
 int32_t mi_mean_gray(const mi_image *in);
 
 /* ImageEnhance.Color: 3 channels; factor 0 gray, 1 unchanged. In place is allowed. */
@@ -33,6 +33,9 @@ void mi_sharpen(const mi_image *in, float factor, const mi_image *out);
 /* Image.transform with an affine map and bicubic weights (a = -1, as Pillow has them there): out(x, y) is in at
  * (m[0] X + m[1] Y + m[2], m[3] X + m[4] Y + m[5]) with X = x + 1/2, Y = y + 1/2; outside of the image it is fill, one value per channel. */
 void mi_affine(const mi_image *in, const double m[6], const uint8_t *fill, const mi_image *out);
+
+/* The same map for a mask of one channel: the nearest pixel, and the same places are outside of it. */
+void mi_affine_nearest(const mi_image *in, const double m[6], int32_t fill, const mi_image *out);
 
 /* The map of Image.rotate: `degrees` counter-clockwise around the centre of a width x height image. */
 void mi_rotation(double degrees, int64_t width, int64_t height, double m[6]);

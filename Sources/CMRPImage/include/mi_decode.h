@@ -8,7 +8,7 @@
 
 #include "mi_image.h"
 
-/* What a file will decode to. */
+/* Shape and type of the image that a file decodes to. */
 typedef struct mi_info {
     int64_t height, width;
     int32_t channels; /* 1 or 3 */

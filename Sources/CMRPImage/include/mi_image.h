@@ -4,8 +4,9 @@
 
 #include <stdint.h>
 
-/* Element types. Values are taken as fractions of the type's range when they become float32 (255, 65535), floats as they are. */
-enum { MI_UINT8 = 0, MI_UINT16 = 1, MI_FLOAT32 = 2 };
+/* Element types. Values are taken as fractions of the type's range when they become float32 (255, 65535), floats as they are.
+ * MI_INT32 is for pixel masks only: functions that copy whole pixels take them. */
+enum { MI_UINT8 = 0, MI_UINT16 = 1, MI_FLOAT32 = 2, MI_INT32 = 3 };
 
 typedef struct mi_image {
     void *pixels;

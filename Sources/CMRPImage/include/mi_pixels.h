@@ -1,4 +1,4 @@
-/* What happens to pixels after decoding: crops, flips, layouts, channel counts, statistics, normalisation. Nothing here allocates;
+/* Pixels after decoding: crops, flips, layouts, channel counts, statistics, normalisation. Nothing here allocates;
  * sizes were checked by the caller. Images are interleaved (mi_image.h); `planar` means channels x height x width. */
 #ifndef MI_PIXELS_H
 #define MI_PIXELS_H
@@ -23,6 +23,9 @@ void mi_normalize(const mi_image *in, const float *scale, const float *shift, fl
 
 /* sums[c] += sum of values, squares[c] += sum of squared values, in the element type's own units. */
 void mi_channel_sums(const mi_image *in, double *sums, double *squares);
+
+/* The ids of a mask of one channel, packed: uint8, uint16 or int32. */
+void mi_ids_to_int32(const mi_image *in, int32_t *out);
 
 /* Index of the first NaN or Inf, or -1. */
 int64_t mi_first_nonfinite(const float *values, int64_t count);

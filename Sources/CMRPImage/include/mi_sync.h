@@ -1,4 +1,4 @@
-/* What Swift without Foundation lacks for background threads: atomic flags, and threads that leave the host's signals alone. */
+/* Background threads for Swift without Foundation: atomic flags, and threads that leave the host's signals alone. */
 #ifndef MI_SYNC_H
 #define MI_SYNC_H
 

@@ -22,7 +22,7 @@ typedef struct mi_synthetic {
     float palette[6][MI_SYNTHETIC_MAX_CHANNELS];
 } mi_synthetic;
 
-/* What image i shows. */
+/* The parts of image i. */
 typedef struct mi_synthetic_record {
     int32_t label;
     int32_t parts;           /* bit p: part p of the class is shown */

@@ -1,7 +1,7 @@
 /* The numeric kernels behind one table of function pointers, so that a caller chooses precision and instruction set once.
  *
  * mk_kernels_float32(isa): the fast float32 kernels.   mk_kernels_reference_float32 / _float64(): the same functions as plain
- * loops (reference/reference_kernels.inc), which the fast ones are tested against and which gradient checks run in float64.
+ * loops (reference/reference_kernels.h), which the fast ones are tested against and which gradient checks run in float64.
  *
  * Conventions: matrices are row-major; `real` pointers are float or double by table; every result is the same bit for bit
  * whatever the number of threads (tasks are cut by shape, reductions add in a fixed order); NaN and Inf pass through; sizes are
@@ -13,6 +13,15 @@
 #include <stdint.h>
 
 #include "mk_pool.h"
+
+/* No entry of a kernel table is NULL (mk_kernels_missing): Swift sees function pointers that are not optional. */
+#ifdef __clang__
+#define MK_NONNULL _Nonnull
+#pragma clang diagnostic push
+#pragma clang diagnostic ignored "-Wnullability-completeness"
+#else
+#define MK_NONNULL
+#endif
 
 /* Scratch that a kernel call needs from the pool (mk_pool_reserve). */
 typedef struct mk_scratch {
@@ -44,16 +53,23 @@ typedef struct mk_gemm {
     int32_t relu;
 } mk_gemm;
 
-/* Multi-head self-attention on a fused qkv: rows of qkv are (3, heads, head_dim), as a linear layer with rows q, k, v makes them.
- * out[b,t,h,:] = sum_s softmax_s(scale q[b,t,h] . k[b,s,h]) v[b,s,h],  scale = 1/sqrt(head_dim).
- * The full score matrix of the batch is never stored; log_sum_exp (of the scaled scores) is what the backward pass needs. */
+/* Multi-head attention (Vaswani et al. 2017): with scale = 1 / sqrt(head_dim),
+ *   out[b,t,h,:] = sum_s p[b,h,t,s] v[b,s,h,:],   p[b,h,t,:] = softmax over s of scale q[b,t,h,:] . k[b,s,h,:].
+ * A stride is the distance from a token to the next, in elements; an image follows the one before it after all its tokens. So a linear
+ * layer's fused rows (q, k, v), each of D = heads x head_dim, are q = qkv, k = qkv + D, v = qkv + 2 D with three strides of 3 D.
+ * The full score matrix of the batch is never stored; log_sum_exp (of the scaled scores) is what the backward pass needs.
+ * With lengths, image b attends to its first lengths[b] keys only (limited to 0 ... keys): the others are not read, cost nothing and get
+ * gradients of 0. Where no key is left, out is 0 and log_sum_exp is -infinity. */
 typedef struct mk_attention {
-    int64_t batch, tokens, heads, head_dim;
-    const void *qkv;          /* batch x tokens x 3 x heads x head_dim */
-    void *out;                /* batch x tokens x heads x head_dim; read by the backward pass */
-    void *log_sum_exp;        /* batch x heads x tokens; NULL in inference */
-    const void *out_gradient; /* backward only: like out */
-    void *qkv_gradient;       /* backward only: like qkv, overwritten */
+    int64_t batch, queries, keys, heads, head_dim;
+    const void *q;     /* batch x queries x heads x head_dim */
+    const void *k, *v; /* batch x keys x heads x head_dim */
+    int64_t q_stride, k_stride, v_stride;
+    const int32_t *lengths;                     /* batch, or NULL */
+    void *out;                                  /* batch x queries x heads x head_dim, without gaps; read by the backward pass */
+    void *log_sum_exp;                          /* batch x heads x queries; NULL in inference */
+    const void *out_gradient;                   /* backward only: like out */
+    void *q_gradient, *k_gradient, *v_gradient; /* backward only: like q, k, v with the same strides; overwritten */
 } mk_attention;
 
 /* y[b,i,:] = A + P:  A = x[b, ids[b,i], :] when 0 <= ids[b,i] < rows_in, else fill[:] (zeros when fill is NULL);
@@ -95,9 +111,9 @@ typedef struct mk_patches {
     void *patches; /* batch x rows_out x (patch_height patch_width channels); written by extract, read by scatter */
 } mk_patches;
 
-/* Which positions of an image tensor are there. Images are channels last: batch x height x width positions, one row of channels each.
+/* The visible positions of an image tensor. Images are channels last: batch x height x width positions, one row of channels each.
  * A whole tensor has count = batch height width rows in the order of positions, and NULL twice. A tensor of visible positions only
- * has `count` rows; positions[row] = (image height + y) width + x, ascending, and rows[position] = row, or -1 where nothing is: such
+ * has `count` rows; positions[row] = (image height + y) width + x, ascending, and rows[position] = row, or -1 where it is masked: such
  * positions count as zeros in a convolution and not at all in a maximum. */
 typedef struct mk_places {
     int64_t count;
@@ -164,9 +180,9 @@ typedef struct mk_image_norm {
     int64_t batch, rows, width, groups; /* groups: group norm only */
     const void *x, *gamma, *beta;
     double epsilon;
-    void *y;                        /* may be x */
-    void *mean, *inverse_deviation; /* group norm: batch x groups, written by forward and read by backward */
-    void *norms;                    /* response norm: G, batch x width, likewise */
+    void *y;           /* may be x */
+    void *mean, *rstd; /* group norm: batch x groups, written by forward and read by backward */
+    void *norms;       /* response norm: G, batch x width, likewise */
     const void *y_gradient;
     void *x_gradient; /* may be y_gradient */
     void *gamma_gradient, *beta_gradient;
@@ -222,115 +238,117 @@ typedef struct mk_kernels {
     const char *name; /* "baseline", "avx2", "avx512", "neon", "reference_float32", "reference_float64" */
     int32_t element_bytes;
 
-    mk_scratch (*gemm_scratch)(const mk_gemm *);
-    void (*gemm)(mk_pool *, const mk_gemm *);
+    mk_scratch (*MK_NONNULL gemm_scratch)(const mk_gemm *);
+    void (*MK_NONNULL gemm)(mk_pool *, const mk_gemm *);
 
-    mk_scratch (*attention_scratch)(const mk_attention *); /* enough for forward and backward */
-    void (*attention_forward)(mk_pool *, const mk_attention *);
-    void (*attention_backward)(mk_pool *, const mk_attention *);
+    mk_scratch (*MK_NONNULL attention_scratch)(const mk_attention *); /* enough for forward and backward */
+    void (*MK_NONNULL attention_forward)(mk_pool *, const mk_attention *);
+    void (*MK_NONNULL attention_backward)(mk_pool *, const mk_attention *);
 
-    /* y = (x - mean) / sqrt(var + epsilon) * gamma + beta per row, biased variance; saves mean and 1/sqrt(var + epsilon) unless
+    /* y = (x - mean) / sqrt(var + epsilon) * gamma + beta per row, biased variance; saves mean and rstd = 1/sqrt(var + epsilon) unless
      * NULL (inference). */
-    void (*layer_norm_forward)(mk_pool *, int64_t rows, int64_t width, const void *x, const void *gamma, const void *beta, double epsilon,
-                               void *y, void *mean, void *inverse_deviation);
+    void (*MK_NONNULL layer_norm_forward)(mk_pool *, int64_t rows, int64_t width, const void *x, const void *gamma, const void *beta,
+                                          double epsilon, void *y, void *mean, void *rstd);
     /* dx (+ addend, when not NULL; it may be dx itself), dgamma, dbeta (overwritten). */
-    mk_scratch (*layer_norm_scratch)(int64_t rows, int64_t width);
-    void (*layer_norm_backward)(mk_pool *, int64_t rows, int64_t width, const void *x, const void *gamma, const void *mean,
-                                const void *inverse_deviation, const void *y_gradient, const void *addend, void *x_gradient,
-                                void *gamma_gradient, void *beta_gradient);
+    mk_scratch (*MK_NONNULL layer_norm_scratch)(int64_t rows, int64_t width);
+    void (*MK_NONNULL layer_norm_backward)(mk_pool *, int64_t rows, int64_t width, const void *x, const void *gamma, const void *mean,
+                                           const void *rstd, const void *y_gradient, const void *addend, void *x_gradient,
+                                           void *gamma_gradient, void *beta_gradient);
 
     /* out[column] = sum over rows. */
-    mk_scratch (*column_sum_scratch)(int64_t rows, int64_t columns);
-    void (*column_sum)(mk_pool *, int64_t rows, int64_t columns, const void *x, void *out);
+    mk_scratch (*MK_NONNULL column_sum_scratch)(int64_t rows, int64_t columns);
+    void (*MK_NONNULL column_sum)(mk_pool *, int64_t rows, int64_t columns, const void *x, void *out);
 
-    void (*gather)(mk_pool *, const mk_gather *);
-    void (*gather_gradient)(mk_pool *, const mk_gather_gradient *);
+    void (*MK_NONNULL gather)(mk_pool *, const mk_gather *);
+    void (*MK_NONNULL gather_gradient)(mk_pool *, const mk_gather_gradient *);
 
-    void (*extract_patches)(mk_pool *, const mk_patches *);
-    void (*scatter_patches)(mk_pool *, const mk_patches *); /* gradient of extract: images are zeroed, then patches are added */
+    void (*MK_NONNULL extract_patches)(mk_pool *, const mk_patches *);
+    void (*MK_NONNULL scatter_patches)(mk_pool *, const mk_patches *); /* gradient of extract: images are zeroed, then patches are added */
 
     /* y = (x - mean) / sqrt(var + epsilon) per row, unbiased variance (n - 1), as MAE's norm_pix_loss; y may be x. */
-    void (*standardize_rows)(mk_pool *, int64_t rows, int64_t width, const void *x, double epsilon, void *y);
+    void (*MK_NONNULL standardize_rows)(mk_pool *, int64_t rows, int64_t width, const void *x, double epsilon, void *y);
 
     /* *loss = mean over count of (prediction - target)^2; partial sums in double over fixed blocks. */
-    mk_scratch (*squared_error_scratch)(int64_t count);
-    void (*squared_error)(mk_pool *, int64_t count, const void *prediction, const void *target, void *loss);
+    mk_scratch (*MK_NONNULL squared_error_scratch)(int64_t count);
+    void (*MK_NONNULL squared_error)(mk_pool *, int64_t count, const void *prediction, const void *target, void *loss);
     /* out = 2 (prediction - target) / count * *loss_gradient; out may be prediction. */
-    void (*squared_error_gradient)(mk_pool *, int64_t count, const void *prediction, const void *target, const void *loss_gradient,
-                                   void *out);
+    void (*MK_NONNULL squared_error_gradient)(mk_pool *, int64_t count, const void *prediction, const void *target,
+                                              const void *loss_gradient, void *out);
 
     /* *loss = mean over rows of the cross entropy against (1 - smoothing) one_hot(label) + smoothing / classes (PyTorch's
      * label_smoothing). log_sum_exp (rows) is saved for the gradient. Labels are in range. */
-    mk_scratch (*cross_entropy_scratch)(int64_t rows, int64_t classes);
-    void (*cross_entropy)(mk_pool *, int64_t rows, int64_t classes, const void *logits, const int32_t *labels, double smoothing,
-                          void *log_sum_exp, void *loss);
-    void (*cross_entropy_gradient)(mk_pool *, int64_t rows, int64_t classes, const void *logits, const int32_t *labels, double smoothing,
-                                   const void *log_sum_exp, const void *loss_gradient, void *logits_gradient);
+    mk_scratch (*MK_NONNULL cross_entropy_scratch)(int64_t rows, int64_t classes);
+    void (*MK_NONNULL cross_entropy)(mk_pool *, int64_t rows, int64_t classes, const void *logits, const int32_t *labels, double smoothing,
+                                     void *log_sum_exp, void *loss);
+    void (*MK_NONNULL cross_entropy_gradient)(mk_pool *, int64_t rows, int64_t classes, const void *logits, const int32_t *labels,
+                                              double smoothing, const void *log_sum_exp, const void *loss_gradient, void *logits_gradient);
     /* The same against targets, rows x classes, whose rows add up to 1; the scratch is that of cross_entropy. */
-    void (*soft_cross_entropy)(mk_pool *, int64_t rows, int64_t classes, const void *logits, const void *targets, void *log_sum_exp,
-                               void *loss);
-    void (*soft_cross_entropy_gradient)(mk_pool *, int64_t rows, int64_t classes, const void *logits, const void *targets,
-                                        const void *log_sum_exp, const void *loss_gradient, void *logits_gradient);
+    void (*MK_NONNULL soft_cross_entropy)(mk_pool *, int64_t rows, int64_t classes, const void *logits, const void *targets,
+                                          void *log_sum_exp, void *loss);
+    void (*MK_NONNULL soft_cross_entropy_gradient)(mk_pool *, int64_t rows, int64_t classes, const void *logits, const void *targets,
+                                                   const void *log_sum_exp, const void *loss_gradient, void *logits_gradient);
 
     /* *loss = mean over count of |d| - beta / 2 where |d| >= beta, else d^2 / (2 beta); d = prediction - target (torch's smooth_l1_loss;
      * beta 0: the absolute error). Scratch as for squared_error. */
-    void (*smooth_l1)(mk_pool *, int64_t count, double beta, const void *prediction, const void *target, void *loss);
+    void (*MK_NONNULL smooth_l1)(mk_pool *, int64_t count, double beta, const void *prediction, const void *target, void *loss);
     /* out = clip(d / beta, -1, 1) / count * *loss_gradient, the sign of d with beta 0; out may be prediction. */
-    void (*smooth_l1_gradient)(mk_pool *, int64_t count, double beta, const void *prediction, const void *target, const void *loss_gradient,
-                               void *out);
+    void (*MK_NONNULL smooth_l1_gradient)(mk_pool *, int64_t count, double beta, const void *prediction, const void *target,
+                                          const void *loss_gradient, void *out);
 
-    void (*argmax_rows)(mk_pool *, int64_t rows, int64_t width, const void *x, int32_t *out); /* the first of the largest; width >= 1 */
+    void (*MK_NONNULL argmax_rows)(mk_pool *, int64_t rows, int64_t width, const void *x,
+                                   int32_t *out); /* the first of the largest; width >= 1 */
 
-    void (*hog)(mk_pool *, const mk_hog *);
+    void (*MK_NONNULL hog)(mk_pool *, const mk_hog *);
 
-    void (*softmax_rows)(mk_pool *, int64_t rows, int64_t width, const void *x, void *y); /* y may be x */
+    void (*MK_NONNULL softmax_rows)(mk_pool *, int64_t rows, int64_t width, const void *x, void *y); /* y may be x */
 
     /* y[b,:] = mean over rows first ..< tokens of x[b]; the gradient writes zero to rows before first. */
-    void (*mean_tokens)(mk_pool *, int64_t batch, int64_t tokens, int64_t width, int64_t first, const void *x, void *y);
-    void (*mean_tokens_gradient)(mk_pool *, int64_t batch, int64_t tokens, int64_t width, int64_t first, const void *y_gradient,
-                                 void *x_gradient);
+    void (*MK_NONNULL mean_tokens)(mk_pool *, int64_t batch, int64_t tokens, int64_t width, int64_t first, const void *x, void *y);
+    void (*MK_NONNULL mean_tokens_gradient)(mk_pool *, int64_t batch, int64_t tokens, int64_t width, int64_t first, const void *y_gradient,
+                                            void *x_gradient);
 
-    void (*add)(mk_pool *, int64_t count, const void *a, const void *b, void *y);   /* y may be a or b */
-    void (*scale)(mk_pool *, int64_t count, double factor, const void *x, void *y); /* y may be x */
+    void (*MK_NONNULL add)(mk_pool *, int64_t count, const void *a, const void *b, void *y);   /* y may be a or b */
+    void (*MK_NONNULL scale)(mk_pool *, int64_t count, double factor, const void *x, void *y); /* y may be x */
     /* dx = dy * d gelu(x); dx may be dy. Where a matrix product makes dy, MK_ACTIVATION_GELU_GRADIENT does this in its end. */
-    void (*gelu_gradient)(mk_pool *, int64_t count, const void *x, const void *y_gradient, void *x_gradient);
+    void (*MK_NONNULL gelu_gradient)(mk_pool *, int64_t count, const void *x, const void *y_gradient, void *x_gradient);
     /* y = keep y + share x: running statistics, averages of weights, sums of gradients. With keep 0 y is not read. */
-    void (*blend)(mk_pool *, int64_t count, double keep, double share, const void *x, void *y);
+    void (*MK_NONNULL blend)(mk_pool *, int64_t count, double keep, double share, const void *x, void *y);
     /* y[b] = residual[b] + factors[b] x[b] for images of `values` each; residual may be NULL, y may be x or residual. */
-    void (*scale_images)(mk_pool *, int64_t images, int64_t values, const void *factors, const void *x, const void *residual, void *y);
+    void (*MK_NONNULL scale_images)(mk_pool *, int64_t images, int64_t values, const void *factors, const void *x, const void *residual,
+                                    void *y);
 
     /* See mk_conv2d; `pass` is one of MK_CONV2D_... */
-    mk_scratch (*conv2d_scratch)(const mk_conv2d *, int32_t pass);
-    void (*conv2d)(mk_pool *, const mk_conv2d *, int32_t pass);
+    mk_scratch (*MK_NONNULL conv2d_scratch)(const mk_conv2d *, int32_t pass);
+    void (*MK_NONNULL conv2d)(mk_pool *, const mk_conv2d *, int32_t pass);
 
     /* Mean and biased variance of each column; rows >= 1. */
-    mk_scratch (*column_moments_scratch)(int64_t rows, int64_t width);
-    void (*column_moments)(mk_pool *, int64_t rows, int64_t width, const void *x, void *mean, void *variance);
-    mk_scratch (*batch_norm_scratch)(const mk_batch_norm *); /* enough for forward and backward */
-    void (*batch_norm_forward)(mk_pool *, const mk_batch_norm *);
+    mk_scratch (*MK_NONNULL column_moments_scratch)(int64_t rows, int64_t width);
+    void (*MK_NONNULL column_moments)(mk_pool *, int64_t rows, int64_t width, const void *x, void *mean, void *variance);
+    mk_scratch (*MK_NONNULL batch_norm_scratch)(const mk_batch_norm *); /* enough for forward and backward */
+    void (*MK_NONNULL batch_norm_forward)(mk_pool *, const mk_batch_norm *);
     /* Frozen statistics as scale x + shift: reads width, epsilon, gamma, beta, mean, variance. */
-    void (*batch_norm_fold)(mk_pool *, const mk_batch_norm *, void *scale, void *shift);
-    void (*batch_norm_backward)(mk_pool *, const mk_batch_norm *);
+    void (*MK_NONNULL batch_norm_fold)(mk_pool *, const mk_batch_norm *, void *scale, void *shift);
+    void (*MK_NONNULL batch_norm_backward)(mk_pool *, const mk_batch_norm *);
 
-    mk_scratch (*image_norm_scratch)(const mk_image_norm *); /* enough for each of the four */
-    void (*group_norm_forward)(mk_pool *, const mk_image_norm *);
-    void (*group_norm_backward)(mk_pool *, const mk_image_norm *);
-    void (*response_norm_forward)(mk_pool *, const mk_image_norm *);
-    void (*response_norm_backward)(mk_pool *, const mk_image_norm *);
+    mk_scratch (*MK_NONNULL image_norm_scratch)(const mk_image_norm *); /* enough for each of the four */
+    void (*MK_NONNULL group_norm_forward)(mk_pool *, const mk_image_norm *);
+    void (*MK_NONNULL group_norm_backward)(mk_pool *, const mk_image_norm *);
+    void (*MK_NONNULL response_norm_forward)(mk_pool *, const mk_image_norm *);
+    void (*MK_NONNULL response_norm_backward)(mk_pool *, const mk_image_norm *);
 
-    void (*pool2d_forward)(mk_pool *, const mk_pool2d *);
-    void (*pool2d_backward)(mk_pool *, const mk_pool2d *);
+    void (*MK_NONNULL pool2d_forward)(mk_pool *, const mk_pool2d *);
+    void (*MK_NONNULL pool2d_backward)(mk_pool *, const mk_pool2d *);
 
     /* sqrt of the sum of squares of `count` values; scratch as for an update. */
-    void (*norm)(mk_pool *, int64_t count, const void *x, void *out);
+    void (*MK_NONNULL norm)(mk_pool *, int64_t count, const void *x, void *out);
 
-    mk_scratch (*update_scratch)(int64_t count); /* for updates with a trust ratio */
+    mk_scratch (*MK_NONNULL update_scratch)(int64_t count); /* for updates with a trust ratio */
     /* AdamW (Loshchilov & Hutter 2019), the order of torch.optim.AdamW: p *= 1 - lr wd; then m, v, bias corrections,
      * p -= lr / (1 - beta1^t) * m / (sqrt(v) / sqrt(1 - beta2^t) + epsilon). With layer_wise: LAMB (You et al. 2020) as in timm. */
-    void (*adamw)(mk_pool *, const mk_adamw *);
+    void (*MK_NONNULL adamw)(mk_pool *, const mk_adamw *);
     /* torch.optim.SGD: g += wd p; buffer = momentum buffer + g; p -= lr buffer, or lr (g + momentum buffer) with nesterov. With trust:
      * LARS (You et al. 2017) as in the reference implementation of MAE. */
-    void (*sgd)(mk_pool *, const mk_sgd *);
+    void (*MK_NONNULL sgd)(mk_pool *, const mk_sgd *);
 } mk_kernels;
 
 /* Instruction sets, in rising order. mk_isa_best() is the best that this CPU and this build can run. */
@@ -341,5 +359,12 @@ int32_t mk_isa_available(int32_t isa);
 const mk_kernels *mk_kernels_float32(int32_t isa); /* NULL when it is not available */
 const mk_kernels *mk_kernels_reference_float32(void);
 const mk_kernels *mk_kernels_reference_float64(void);
+
+/* The name of the first entry of a table that is NULL, or NULL when the table is complete. */
+const char *mk_kernels_missing(const mk_kernels *table);
+
+#ifdef __clang__
+#pragma clang diagnostic pop
+#endif
 
 #endif

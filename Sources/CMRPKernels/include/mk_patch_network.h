@@ -24,7 +24,7 @@ typedef struct mk_patch_network {
     double radius;     /* rho-bar */
 } mk_patch_network;
 
-/* Which samples of x a call reads. */
+/* The samples of x that a call reads. */
 typedef struct mk_patch_batch {
     int64_t samples;
     const void *x;       /* (stored samples) x P x d */
@@ -103,8 +103,8 @@ void mk_patch_descend_relative(int32_t element_bytes, const mk_patch_network *ne
 /* out[r,j] = <w_r, v_j>, in double; v is `features` x d in double. */
 void mk_patch_correlations(int32_t element_bytes, const mk_patch_network *network, const void *weights, int64_t features, const double *v,
                            double *out);
-/* w ~ N(0, deviation^2) from (seed, stream). */
-void mk_patch_initialize(int32_t element_bytes, int64_t count, double deviation, uint64_t seed, uint32_t stream, void *weights);
+/* w ~ N(0, std^2) from (seed, stream). */
+void mk_patch_initialize(int32_t element_bytes, int64_t count, double std, uint64_t seed, uint32_t stream, void *weights);
 
 /* The multi-view distribution (Allen-Zhu & Li 2020, "Towards Understanding Ensemble, Knowledge Distillation and
  * Self-Distillation in Deep Learning", as the paper uses it). Feature j = 2 class + view. */

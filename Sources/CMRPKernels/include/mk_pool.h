@@ -23,7 +23,7 @@ void mk_pool_run(mk_pool *pool, int64_t tasks, mk_task task, void *context);
 void mk_pool_set_cancel_flag(mk_pool *pool, const int32_t *flag);
 int32_t mk_pool_cancelled(const mk_pool *pool);
 
-/* How a flag that another thread polls is set and read. */
+/* Access to a flag that another thread polls. */
 static inline void mk_flag_store(int32_t *flag, int32_t value) { __atomic_store_n(flag, value, __ATOMIC_RELAXED); }
 static inline int32_t mk_flag_load(const int32_t *flag) { return __atomic_load_n(flag, __ATOMIC_RELAXED); }
 

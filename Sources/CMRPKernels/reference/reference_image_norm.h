@@ -1,14 +1,14 @@
 /* Group norm and global response normalisation as plain loops; included by reference_kernels.h. The formulas stand at mk_image_norm. */
 
-static mk_scratch MK(image_norm_scratch)(const mk_image_norm *v) {
+static mk_scratch image_norm_scratch(const mk_image_norm *v) {
     (void)v;
     return (mk_scratch){0, 0};
 }
 
-static void MK(group_norm_forward)(mk_pool *pool, const mk_image_norm *v) {
+static void group_norm_forward(mk_pool *pool, const mk_image_norm *v) {
     (void)pool;
     const REAL *x = v->x, *gamma = v->gamma, *beta = v->beta;
-    REAL *y = v->y, *mean = v->mean, *inverse_deviation = v->inverse_deviation;
+    REAL *y = v->y, *mean = v->mean, *rstd = v->rstd;
     int64_t channels = v->width / v->groups, count = v->rows * channels;
     for (int64_t image = 0; image < v->batch; image++) {
         for (int64_t g = 0; g < v->groups; g++) {
@@ -26,21 +26,21 @@ static void MK(group_norm_forward)(mk_pool *pool, const mk_image_norm *v) {
                 y[at] = (REAL)((x[at] - average) * inverse * gamma[c] + beta[c]);
             }
             mean[image * v->groups + g] = (REAL)average;
-            inverse_deviation[image * v->groups + g] = (REAL)inverse;
+            rstd[image * v->groups + g] = (REAL)inverse;
         }
     }
 }
 
-static void MK(group_norm_backward)(mk_pool *pool, const mk_image_norm *v) {
+static void group_norm_backward(mk_pool *pool, const mk_image_norm *v) {
     (void)pool;
-    const REAL *x = v->x, *gamma = v->gamma, *dy = v->y_gradient, *mean = v->mean, *inverse_deviation = v->inverse_deviation;
+    const REAL *x = v->x, *gamma = v->gamma, *dy = v->y_gradient, *mean = v->mean, *rstd = v->rstd;
     REAL *dx = v->x_gradient, *dgamma = v->gamma_gradient, *dbeta = v->beta_gradient;
     int64_t channels = v->width / v->groups, count = v->rows * channels;
     for (int64_t c = 0; c < v->width; c++) {
         double scale = 0, shift = 0;
         for (int64_t r = 0; r < v->batch * v->rows; r++) {
             int64_t group = r / v->rows * v->groups + c / channels;
-            scale += dy[r * v->width + c] * ((double)x[r * v->width + c] - mean[group]) * inverse_deviation[group];
+            scale += dy[r * v->width + c] * ((double)x[r * v->width + c] - mean[group]) * rstd[group];
             shift += dy[r * v->width + c];
         }
         dgamma[c] = (REAL)scale;
@@ -48,7 +48,7 @@ static void MK(group_norm_backward)(mk_pool *pool, const mk_image_norm *v) {
     }
     for (int64_t group = 0; group < v->batch * v->groups; group++) {
         int64_t first = group / v->groups * v->rows * v->width + group % v->groups * channels;
-        double g_mean = 0, gh_mean = 0, inverse = inverse_deviation[group];
+        double g_mean = 0, gh_mean = 0, inverse = rstd[group];
         for (int64_t i = 0; i < count; i++) {
             int64_t at = first + i / channels * v->width + i % channels;
             double g = (double)dy[at] * gamma[group % v->groups * channels + i % channels];
@@ -63,7 +63,7 @@ static void MK(group_norm_backward)(mk_pool *pool, const mk_image_norm *v) {
     }
 }
 
-static void MK(response_norm_forward)(mk_pool *pool, const mk_image_norm *v) {
+static void response_norm_forward(mk_pool *pool, const mk_image_norm *v) {
     (void)pool;
     const REAL *x = v->x, *gamma = v->gamma, *beta = v->beta;
     REAL *y = v->y, *norms = v->norms;
@@ -84,7 +84,7 @@ static void MK(response_norm_forward)(mk_pool *pool, const mk_image_norm *v) {
     }
 }
 
-static void MK(response_norm_backward)(mk_pool *pool, const mk_image_norm *v) {
+static void response_norm_backward(mk_pool *pool, const mk_image_norm *v) {
     (void)pool;
     const REAL *x = v->x, *gamma = v->gamma, *dy = v->y_gradient, *norms = v->norms;
     REAL *dx = v->x_gradient, *dgamma = v->gamma_gradient, *dbeta = v->beta_gradient;

@@ -1,27 +1,27 @@
-/* Every kernel as plain loops: what it computes, nothing about speed. reference.c includes this file twice, with REAL float and
- * double. Sums run in double in both, so the float64 table serves gradient checks and the float32 table differs from it only
- * by the rounding of its inputs and outputs. The pool gives scratch; nothing runs in parallel.
+/* Every kernel as plain loops: the computation, nothing about speed. Included by reference_float32.c and reference_float64.c with REAL
+ * and MK_TABLE_NAME defined. Sums run in double in both, so the float64 table serves gradient checks and the float32 table differs from
+ * it only by the rounding of its inputs and outputs. The pool gives scratch; nothing runs in parallel.
  *
  * Each comment gives shapes and formula; a forward function is followed by its gradient. dX is the gradient of the loss in X. */
 
 /* ---- Matrix product -------------------------------------------------------------------------------------------------- */
 
 /* Phi(x), the standard normal distribution function; gelu(x) = x Phi(x) (Hendrycks & Gimpel 2016). */
-static double MK(normal_cdf)(double x) { return 0.5 * (1 + erf(x * 0.7071067811865475244)); }
+static double normal_cdf(double x) { return 0.5 * (1 + erf(x * 0.7071067811865475244)); }
 
 /* d gelu / dx = Phi(x) + x phi(x), phi(x) = exp(-x^2/2) / sqrt(2 pi). */
-static double MK(gelu_derivative)(double x) { return MK(normal_cdf)(x) + x * exp(-0.5 * x * x) * 0.3989422804014326779; }
+static double gelu_derivative(double x) { return normal_cdf(x) + x * exp(-0.5 * x * x) * 0.3989422804014326779; }
 
-static mk_scratch MK(gemm_scratch)(const mk_gemm *g) {
+static mk_scratch gemm_scratch(const mk_gemm *g) {
     (void)g;
     return (mk_scratch){0, 0};
 }
 
 /* relu 0: v, 1: max(0, v), 6: min(max(0, v), 6). */
-static double MK(relu)(double v, int32_t relu) { return relu && v < 0 ? 0 : relu == 6 && v > 6 ? 6 : v; }
+static double apply_relu(double v, int32_t relu) { return relu && v < 0 ? 0 : relu == 6 && v > 6 ? 6 : v; }
 
 /* C[m,n] = epilogue(sum over k of op(A)[m,k] op(B)[k,n] + bias[n]); the epilogues are listed at mk_gemm. */
-static void MK(gemm)(mk_pool *pool, const mk_gemm *g) {
+static void gemm(mk_pool *pool, const mk_gemm *g) {
     (void)pool;
     const REAL *a = g->a, *b = g->b, *bias = g->bias, *residual = g->residual, *scale = g->scale;
     REAL *c = g->c, *auxiliary = g->auxiliary;
@@ -38,11 +38,11 @@ static void MK(gemm)(mk_pool *pool, const mk_gemm *g) {
             if (bias) sum += bias[j];
             if (g->activation == MK_ACTIVATION_GELU) {
                 if (auxiliary) auxiliary[at] = (REAL)sum;
-                c[at] = (REAL)(sum * MK(normal_cdf)(sum));
+                c[at] = (REAL)(sum * normal_cdf(sum));
             } else if (g->activation == MK_ACTIVATION_GELU_GRADIENT) {
-                c[at] = (REAL)(sum * MK(gelu_derivative)(auxiliary[at]));
+                c[at] = (REAL)(sum * gelu_derivative(auxiliary[at]));
             } else {
-                c[at] = (REAL)MK(relu)(residual ? sum + residual[at] : sum, g->relu);
+                c[at] = (REAL)apply_relu(residual ? sum + residual[at] : sum, g->relu);
             }
         }
     }
@@ -50,38 +50,48 @@ static void MK(gemm)(mk_pool *pool, const mk_gemm *g) {
 
 /* ---- Attention ------------------------------------------------------------------------------------------------------- */
 
-/* Three rows of `tokens` doubles. */
-static mk_scratch MK(attention_scratch)(const mk_attention *a) { return (mk_scratch){3 * a->tokens * (int64_t)sizeof(double), 0}; }
+/* Three rows of doubles, each as long as queries or keys. */
+static mk_scratch attention_scratch(const mk_attention *a) {
+    int64_t longest = a->queries > a->keys ? a->queries : a->keys;
+    return (mk_scratch){3 * longest * (int64_t)sizeof(double), 0};
+}
 
-static double MK(dot)(const REAL *x, const REAL *y, int64_t count) {
+static double dot(const REAL *x, const REAL *y, int64_t count) {
     double sum = 0;
     for (int64_t i = 0; i < count; i++) sum += (double)x[i] * y[i];
     return sum;
 }
 
-/* Within one (image, head), with q_t, k_s, v_s of length head_dim:
+/* The number of keys that an image attends to. */
+static int64_t attended_keys(const mk_attention *a, int64_t image) {
+    if (!a->lengths) return a->keys;
+    return a->lengths[image] < 0 ? 0 : a->lengths[image] < a->keys ? a->lengths[image] : a->keys;
+}
+
+/* Within one (image, head), with q_t, k_s, v_s of length head_dim and sums over the keys that are attended to:
  *   z[t,s] = scale q_t . k_s,  L[t] = log sum_s exp z[t,s],  p[t,s] = exp(z[t,s] - L[t]),  out_t = sum_s p[t,s] v_s. */
-static void MK(attention_forward)(mk_pool *pool, const mk_attention *a) {
-    int64_t T = a->tokens, H = a->heads, D = a->head_dim;
-    int64_t qkv_stride = 3 * H * D, out_stride = H * D;
+static void attention_forward(mk_pool *pool, const mk_attention *a) {
+    int64_t T = a->queries, H = a->heads, D = a->head_dim;
     double scale = 1 / sqrt((double)D), *p = mk_pool_scratch(pool, 0);
     for (int64_t image = 0; image < a->batch; image++) {
         for (int64_t head = 0; head < H; head++) {
-            const REAL *q = (const REAL *)a->qkv + image * T * qkv_stride + head * D;
-            const REAL *k = q + H * D, *v = k + H * D;
-            REAL *out = (REAL *)a->out + image * T * out_stride + head * D;
+            const REAL *q = (const REAL *)a->q + image * T * a->q_stride + head * D;
+            const REAL *k = (const REAL *)a->k + image * a->keys * a->k_stride + head * D;
+            const REAL *v = (const REAL *)a->v + image * a->keys * a->v_stride + head * D;
+            REAL *out = (REAL *)a->out + image * T * H * D + head * D;
             REAL *log_sum_exp = a->log_sum_exp ? (REAL *)a->log_sum_exp + (image * H + head) * T : NULL;
+            int64_t S = attended_keys(a, image);
             for (int64_t t = 0; t < T; t++) {
                 double largest = -INFINITY, sum = 0;
-                for (int64_t s = 0; s < T; s++) {
-                    p[s] = scale * MK(dot)(q + t * qkv_stride, k + s * qkv_stride, D);
+                for (int64_t s = 0; s < S; s++) {
+                    p[s] = scale * dot(q + t * a->q_stride, k + s * a->k_stride, D);
                     if (p[s] > largest) largest = p[s];
                 }
-                for (int64_t s = 0; s < T; s++) sum += p[s] = exp(p[s] - largest);
+                for (int64_t s = 0; s < S; s++) sum += p[s] = exp(p[s] - largest);
                 for (int64_t d = 0; d < D; d++) {
                     double weighted = 0;
-                    for (int64_t s = 0; s < T; s++) weighted += p[s] * v[s * qkv_stride + d];
-                    out[t * out_stride + d] = (REAL)(weighted / sum);
+                    for (int64_t s = 0; s < S; s++) weighted += p[s] * v[s * a->v_stride + d];
+                    out[t * H * D + d] = S > 0 ? (REAL)(weighted / sum) : 0;
                 }
                 if (log_sum_exp) log_sum_exp[t] = (REAL)(largest + log(sum));
             }
@@ -93,44 +103,45 @@ static void MK(attention_forward)(mk_pool *pool, const mk_attention *a) {
  *   dz[t,s] = p[t,s] (dp[t,s] - delta[t]),
  *   dq_t = scale sum_s dz[t,s] k_s,  dk_s = scale sum_t dz[t,s] q_t,  dv_s = sum_t p[t,s] do_t.
  * (Dao et al. 2022, FlashAttention, appendix B.2.) p is recomputed by rows for dq and by columns for dk and dv. */
-static void MK(attention_backward)(mk_pool *pool, const mk_attention *a) {
-    int64_t T = a->tokens, H = a->heads, D = a->head_dim;
-    int64_t qkv_stride = 3 * H * D, out_stride = H * D;
+static void attention_backward(mk_pool *pool, const mk_attention *a) {
+    int64_t T = a->queries, H = a->heads, D = a->head_dim, longest = T > a->keys ? T : a->keys;
     double scale = 1 / sqrt((double)D);
-    double *delta = mk_pool_scratch(pool, 0), *p = delta + T, *dz = p + T;
+    double *delta = mk_pool_scratch(pool, 0), *p = delta + longest, *dz = p + longest;
     for (int64_t image = 0; image < a->batch; image++) {
         for (int64_t head = 0; head < H; head++) {
-            int64_t qkv_start = image * T * qkv_stride + head * D, out_start = image * T * out_stride + head * D;
-            const REAL *q = (const REAL *)a->qkv + qkv_start, *k = q + H * D, *v = k + H * D;
+            int64_t q_start = image * T * a->q_stride + head * D, out_start = image * T * H * D + head * D;
+            int64_t k_start = image * a->keys * a->k_stride + head * D, v_start = image * a->keys * a->v_stride + head * D;
+            const REAL *q = (const REAL *)a->q + q_start, *k = (const REAL *)a->k + k_start, *v = (const REAL *)a->v + v_start;
             const REAL *out = (const REAL *)a->out + out_start, *dout = (const REAL *)a->out_gradient + out_start;
             const REAL *log_sum_exp = (const REAL *)a->log_sum_exp + (image * H + head) * T;
-            REAL *dq = (REAL *)a->qkv_gradient + qkv_start, *dk = dq + H * D, *dv = dk + H * D;
-            for (int64_t t = 0; t < T; t++) delta[t] = MK(dot)(dout + t * out_stride, out + t * out_stride, D);
+            REAL *dq = (REAL *)a->q_gradient + q_start, *dk = (REAL *)a->k_gradient + k_start, *dv = (REAL *)a->v_gradient + v_start;
+            int64_t S = attended_keys(a, image);
+            for (int64_t t = 0; t < T; t++) delta[t] = dot(dout + t * H * D, out + t * H * D, D);
             for (int64_t t = 0; t < T; t++) {
-                for (int64_t s = 0; s < T; s++) {
-                    double z = scale * MK(dot)(q + t * qkv_stride, k + s * qkv_stride, D);
-                    dz[s] = exp(z - log_sum_exp[t]) * (MK(dot)(dout + t * out_stride, v + s * qkv_stride, D) - delta[t]);
+                for (int64_t s = 0; s < S; s++) {
+                    double z = scale * dot(q + t * a->q_stride, k + s * a->k_stride, D);
+                    dz[s] = exp(z - log_sum_exp[t]) * (dot(dout + t * H * D, v + s * a->v_stride, D) - delta[t]);
                 }
                 for (int64_t d = 0; d < D; d++) {
                     double sum = 0;
-                    for (int64_t s = 0; s < T; s++) sum += dz[s] * k[s * qkv_stride + d];
-                    dq[t * qkv_stride + d] = (REAL)(scale * sum);
+                    for (int64_t s = 0; s < S; s++) sum += dz[s] * k[s * a->k_stride + d];
+                    dq[t * a->q_stride + d] = (REAL)(scale * sum);
                 }
             }
-            for (int64_t s = 0; s < T; s++) {
+            for (int64_t s = 0; s < a->keys; s++) {
                 for (int64_t t = 0; t < T; t++) {
-                    double z = scale * MK(dot)(q + t * qkv_stride, k + s * qkv_stride, D);
-                    p[t] = exp(z - log_sum_exp[t]);
-                    dz[t] = p[t] * (MK(dot)(dout + t * out_stride, v + s * qkv_stride, D) - delta[t]);
+                    double z = scale * dot(q + t * a->q_stride, k + s * a->k_stride, D);
+                    p[t] = s < S ? exp(z - log_sum_exp[t]) : 0;
+                    dz[t] = s < S ? p[t] * (dot(dout + t * H * D, v + s * a->v_stride, D) - delta[t]) : 0;
                 }
                 for (int64_t d = 0; d < D; d++) {
                     double key_sum = 0, value_sum = 0;
                     for (int64_t t = 0; t < T; t++) {
-                        key_sum += dz[t] * q[t * qkv_stride + d];
-                        value_sum += p[t] * dout[t * out_stride + d];
+                        key_sum += dz[t] * q[t * a->q_stride + d];
+                        value_sum += p[t] * dout[t * H * D + d];
                     }
-                    dk[s * qkv_stride + d] = (REAL)(scale * key_sum);
-                    dv[s * qkv_stride + d] = (REAL)value_sum;
+                    dk[s * a->k_stride + d] = (REAL)(scale * key_sum);
+                    dv[s * a->v_stride + d] = (REAL)value_sum;
                 }
             }
         }
@@ -140,7 +151,7 @@ static void MK(attention_backward)(mk_pool *pool, const mk_attention *a) {
 /* ---- Normalisation --------------------------------------------------------------------------------------------------- */
 
 /* Mean of x[width], and sum of (x - mean)^2. */
-static double MK(row_moments)(const REAL *x, int64_t width, double *squares) {
+static double row_moments(const REAL *x, int64_t width, double *squares) {
     double sum = 0, mean;
     for (int64_t c = 0; c < width; c++) sum += x[c];
     mean = sum / width;
@@ -149,41 +160,40 @@ static double MK(row_moments)(const REAL *x, int64_t width, double *squares) {
     return mean;
 }
 
-/* x, y: rows x width; gamma, beta: width; mean, inverse_deviation: rows, or NULL (Ba et al. 2016).
- *   h = (x - mean) inverse_deviation,  inverse_deviation = 1 / sqrt(mean of (x - mean)^2 + epsilon),  y = h gamma + beta. */
-static void MK(layer_norm_forward)(mk_pool *pool, int64_t rows, int64_t width, const void *x_, const void *gamma_, const void *beta_,
-                                   double epsilon, void *y_, void *mean_, void *inverse_deviation_) {
+/* x, y: rows x width; gamma, beta: width; mean, rstd: rows, or NULL (Ba et al. 2016).
+ *   h = (x - mean) rstd,  rstd = 1 / sqrt(mean of (x - mean)^2 + epsilon),  y = h gamma + beta. */
+static void layer_norm_forward(mk_pool *pool, int64_t rows, int64_t width, const void *x_, const void *gamma_, const void *beta_,
+                               double epsilon, void *y_, void *mean_, void *rstd_) {
     (void)pool;
     const REAL *gamma = gamma_, *beta = beta_;
-    REAL *means = mean_, *inverse_deviations = inverse_deviation_;
+    REAL *means = mean_, *rstds = rstd_;
     for (int64_t r = 0; r < rows; r++) {
         const REAL *x = (const REAL *)x_ + r * width;
         REAL *y = (REAL *)y_ + r * width;
-        double squares, mean = MK(row_moments)(x, width, &squares);
-        double inverse_deviation = 1 / sqrt(squares / width + epsilon);
-        for (int64_t c = 0; c < width; c++) y[c] = (REAL)((x[c] - mean) * inverse_deviation * gamma[c] + beta[c]);
+        double squares, mean = row_moments(x, width, &squares);
+        double rstd = 1 / sqrt(squares / width + epsilon);
+        for (int64_t c = 0; c < width; c++) y[c] = (REAL)((x[c] - mean) * rstd * gamma[c] + beta[c]);
         if (means) means[r] = (REAL)mean;
-        if (inverse_deviations) inverse_deviations[r] = (REAL)inverse_deviation;
+        if (rstds) rstds[r] = (REAL)rstd;
     }
 }
 
-static mk_scratch MK(layer_norm_scratch)(int64_t rows, int64_t width) {
+static mk_scratch layer_norm_scratch(int64_t rows, int64_t width) {
     (void)rows, (void)width;
     return (mk_scratch){0, 0};
 }
 
 /* With g = dy gamma and averages over the row:
- *   dx = inverse_deviation (g - average(g) - h average(g h)) + addend,  dgamma = sum over rows of dy h,  dbeta = sum of dy. */
-static void MK(layer_norm_backward)(mk_pool *pool, int64_t rows, int64_t width, const void *x_, const void *gamma_, const void *mean_,
-                                    const void *inverse_deviation_, const void *dy_, const void *addend_, void *dx_, void *dgamma_,
-                                    void *dbeta_) {
+ *   dx = rstd (g - average(g) - h average(g h)) + addend,  dgamma = sum over rows of dy h,  dbeta = sum of dy. */
+static void layer_norm_backward(mk_pool *pool, int64_t rows, int64_t width, const void *x_, const void *gamma_, const void *mean_,
+                                const void *rstd_, const void *dy_, const void *addend_, void *dx_, void *dgamma_, void *dbeta_) {
     (void)pool;
-    const REAL *x = x_, *gamma = gamma_, *mean = mean_, *inverse_deviation = inverse_deviation_, *dy = dy_, *addend = addend_;
+    const REAL *x = x_, *gamma = gamma_, *mean = mean_, *rstd = rstd_, *dy = dy_, *addend = addend_;
     REAL *dx = dx_, *dgamma = dgamma_, *dbeta = dbeta_;
     for (int64_t c = 0; c < width; c++) {
         double gamma_sum = 0, beta_sum = 0;
         for (int64_t r = 0; r < rows; r++) {
-            double h = ((double)x[r * width + c] - mean[r]) * inverse_deviation[r];
+            double h = ((double)x[r * width + c] - mean[r]) * rstd[r];
             gamma_sum += dy[r * width + c] * h;
             beta_sum += dy[r * width + c];
         }
@@ -194,39 +204,39 @@ static void MK(layer_norm_backward)(mk_pool *pool, int64_t rows, int64_t width, 
         int64_t start = r * width;
         double g_sum = 0, gh_sum = 0;
         for (int64_t c = 0; c < width; c++) {
-            double h = ((double)x[start + c] - mean[r]) * inverse_deviation[r], g = (double)dy[start + c] * gamma[c];
+            double h = ((double)x[start + c] - mean[r]) * rstd[r], g = (double)dy[start + c] * gamma[c];
             g_sum += g;
             gh_sum += g * h;
         }
         for (int64_t c = 0; c < width; c++) {
-            double h = ((double)x[start + c] - mean[r]) * inverse_deviation[r], g = (double)dy[start + c] * gamma[c];
-            double gradient = inverse_deviation[r] * (g - g_sum / width - h * (gh_sum / width));
+            double h = ((double)x[start + c] - mean[r]) * rstd[r], g = (double)dy[start + c] * gamma[c];
+            double gradient = rstd[r] * (g - g_sum / width - h * (gh_sum / width));
             dx[start + c] = (REAL)(addend ? gradient + addend[start + c] : gradient);
         }
     }
 }
 
 /* x, y: rows x width. y = (x - mean) / sqrt(sum of (x - mean)^2 / (width - 1) + epsilon) (He et al. 2021, norm_pix_loss). */
-static void MK(standardize_rows)(mk_pool *pool, int64_t rows, int64_t width, const void *x_, double epsilon, void *y_) {
+static void standardize_rows(mk_pool *pool, int64_t rows, int64_t width, const void *x_, double epsilon, void *y_) {
     (void)pool;
     for (int64_t r = 0; r < rows; r++) {
         const REAL *x = (const REAL *)x_ + r * width;
         REAL *y = (REAL *)y_ + r * width;
-        double squares, mean = MK(row_moments)(x, width, &squares);
-        double deviation = sqrt(squares / (width - 1) + epsilon);
-        for (int64_t c = 0; c < width; c++) y[c] = (REAL)((x[c] - mean) / deviation);
+        double squares, mean = row_moments(x, width, &squares);
+        double std = sqrt(squares / (width - 1) + epsilon);
+        for (int64_t c = 0; c < width; c++) y[c] = (REAL)((x[c] - mean) / std);
     }
 }
 
 /* ---- Sums, means, elementwise ---------------------------------------------------------------------------------------- */
 
-static mk_scratch MK(column_sum_scratch)(int64_t rows, int64_t columns) {
+static mk_scratch column_sum_scratch(int64_t rows, int64_t columns) {
     (void)rows, (void)columns;
     return (mk_scratch){0, 0};
 }
 
 /* x: rows x columns; out[column] = sum over rows. */
-static void MK(column_sum)(mk_pool *pool, int64_t rows, int64_t columns, const void *x_, void *out_) {
+static void column_sum(mk_pool *pool, int64_t rows, int64_t columns, const void *x_, void *out_) {
     (void)pool;
     const REAL *x = x_;
     REAL *out = out_;
@@ -238,7 +248,7 @@ static void MK(column_sum)(mk_pool *pool, int64_t rows, int64_t columns, const v
 }
 
 /* x: batch x tokens x width; y: batch x width. y[b] = mean of x[b, t] over first <= t < tokens. */
-static void MK(mean_tokens)(mk_pool *pool, int64_t batch, int64_t tokens, int64_t width, int64_t first, const void *x_, void *y_) {
+static void mean_tokens(mk_pool *pool, int64_t batch, int64_t tokens, int64_t width, int64_t first, const void *x_, void *y_) {
     (void)pool;
     const REAL *x = x_;
     REAL *y = y_;
@@ -252,8 +262,7 @@ static void MK(mean_tokens)(mk_pool *pool, int64_t batch, int64_t tokens, int64_
 }
 
 /* dx[b, t] = dy[b] / (tokens - first) for t >= first, else 0. */
-static void MK(mean_tokens_gradient)(mk_pool *pool, int64_t batch, int64_t tokens, int64_t width, int64_t first, const void *dy_,
-                                     void *dx_) {
+static void mean_tokens_gradient(mk_pool *pool, int64_t batch, int64_t tokens, int64_t width, int64_t first, const void *dy_, void *dx_) {
     (void)pool;
     const REAL *dy = dy_;
     REAL *dx = dx_;
@@ -267,7 +276,7 @@ static void MK(mean_tokens_gradient)(mk_pool *pool, int64_t batch, int64_t token
 }
 
 /* y = a + b. */
-static void MK(add)(mk_pool *pool, int64_t count, const void *a_, const void *b_, void *y_) {
+static void add_values(mk_pool *pool, int64_t count, const void *a_, const void *b_, void *y_) {
     (void)pool;
     const REAL *a = a_, *b = b_;
     REAL *y = y_;
@@ -275,7 +284,7 @@ static void MK(add)(mk_pool *pool, int64_t count, const void *a_, const void *b_
 }
 
 /* y = keep y + share x; with keep 0 y is not read. */
-static void MK(blend)(mk_pool *pool, int64_t count, double keep, double share, const void *x_, void *y_) {
+static void blend(mk_pool *pool, int64_t count, double keep, double share, const void *x_, void *y_) {
     (void)pool;
     const REAL *x = x_;
     REAL *y = y_;
@@ -283,8 +292,8 @@ static void MK(blend)(mk_pool *pool, int64_t count, double keep, double share, c
 }
 
 /* y[b] = residual[b] + factors[b] x[b]. */
-static void MK(scale_images)(mk_pool *pool, int64_t images, int64_t values, const void *factors_, const void *x_, const void *residual_,
-                             void *y_) {
+static void scale_images(mk_pool *pool, int64_t images, int64_t values, const void *factors_, const void *x_, const void *residual_,
+                         void *y_) {
     (void)pool;
     const REAL *factors = factors_, *x = x_, *residual = residual_;
     REAL *y = y_;
@@ -292,7 +301,7 @@ static void MK(scale_images)(mk_pool *pool, int64_t images, int64_t values, cons
 }
 
 /* y = factor x. */
-static void MK(scale)(mk_pool *pool, int64_t count, double factor, const void *x_, void *y_) {
+static void scale_values(mk_pool *pool, int64_t count, double factor, const void *x_, void *y_) {
     (void)pool;
     const REAL *x = x_;
     REAL *y = y_;
@@ -302,18 +311,18 @@ static void MK(scale)(mk_pool *pool, int64_t count, double factor, const void *x
 /* ---- Rows of tokens -------------------------------------------------------------------------------------------------- */
 
 /* The row of x (or of the table) that output row i of image b comes from. */
-static int64_t MK(source_row)(const int32_t *ids, int64_t stride, int64_t b, int64_t i) { return ids ? ids[b * stride + i] : i; }
+static int64_t source_row(const int32_t *ids, int64_t stride, int64_t b, int64_t i) { return ids ? ids[b * stride + i] : i; }
 
 /* x: batch x rows_in x width; y: batch x rows_out x width; ids, table_ids: batch x rows_out. See mk_gather:
  *   y[b,i] = (id in range ? x[b, id] : fill) + table[table_id]. */
-static void MK(gather)(mk_pool *pool, const mk_gather *g) {
+static void gather(mk_pool *pool, const mk_gather *g) {
     (void)pool;
     const REAL *x = g->x, *fill = g->fill, *table = g->table;
     for (int64_t b = 0; b < g->batch; b++) {
         for (int64_t i = 0; i < g->rows_out; i++) {
             REAL *y = (REAL *)g->y + (b * g->rows_out + i) * g->width;
-            int64_t id = MK(source_row)(g->ids, g->ids_stride, b, i);
-            int64_t table_id = MK(source_row)(g->table_ids, g->table_ids_stride, b, i);
+            int64_t id = source_row(g->ids, g->ids_stride, b, i);
+            int64_t table_id = source_row(g->table_ids, g->table_ids_stride, b, i);
             for (int64_t c = 0; c < g->width; c++) {
                 REAL value = 0;
                 if (0 <= id && id < g->rows_in) {
@@ -329,7 +338,7 @@ static void MK(gather)(mk_pool *pool, const mk_gather *g) {
 
 /* dx[b,r] = sum of dy[b,i] with id = r;  dfill = sum of dy[b,i] with id out of range;  dtable[r] = sum of dy[b,i] with
  * table_id = r. */
-static void MK(gather_gradient)(mk_pool *pool, const mk_gather_gradient *gradient) {
+static void gather_gradient(mk_pool *pool, const mk_gather_gradient *gradient) {
     (void)pool;
     const mk_gather *g = &gradient->forward;
     const REAL *dy = gradient->y_gradient;
@@ -340,7 +349,7 @@ static void MK(gather_gradient)(mk_pool *pool, const mk_gather_gradient *gradien
             for (int64_t c = 0; c < width; c++) {
                 double sum = 0;
                 for (int64_t i = 0; i < g->rows_out; i++) {
-                    if (MK(source_row)(g->ids, g->ids_stride, b, i) == r) sum += dy[(b * g->rows_out + i) * width + c];
+                    if (source_row(g->ids, g->ids_stride, b, i) == r) sum += dy[(b * g->rows_out + i) * width + c];
                 }
                 dx[(b * g->rows_in + r) * width + c] = (REAL)sum;
             }
@@ -350,7 +359,7 @@ static void MK(gather_gradient)(mk_pool *pool, const mk_gather_gradient *gradien
         double sum = 0;
         for (int64_t b = 0; b < g->batch; b++) {
             for (int64_t i = 0; i < g->rows_out; i++) {
-                int64_t id = MK(source_row)(g->ids, g->ids_stride, b, i);
+                int64_t id = source_row(g->ids, g->ids_stride, b, i);
                 if (id < 0 || id >= g->rows_in) sum += dy[(b * g->rows_out + i) * width + c];
             }
         }
@@ -361,7 +370,7 @@ static void MK(gather_gradient)(mk_pool *pool, const mk_gather_gradient *gradien
             double sum = 0;
             for (int64_t b = 0; b < g->batch; b++) {
                 for (int64_t i = 0; i < g->rows_out; i++) {
-                    int64_t table_id = MK(source_row)(g->table_ids, g->table_ids_stride, b, i);
+                    int64_t table_id = source_row(g->table_ids, g->table_ids_stride, b, i);
                     if (table_id == r) sum += dy[(b * g->rows_out + i) * width + c];
                 }
             }
@@ -370,10 +379,10 @@ static void MK(gather_gradient)(mk_pool *pool, const mk_gather_gradient *gradien
     }
 }
 
-/* Where value f of patch row i of image b lies in images (batch x channels x height x width); f counts (channel, row, column),
+/* The index of value f of patch row i of image b in images (batch x channels x height x width); f counts (channel, row, column),
  * or (row, column, channel) when channels_last. */
-static int64_t MK(pixel)(const mk_patches *p, int64_t b, int64_t i, int64_t f) {
-    int64_t patch = MK(source_row)(p->ids, p->ids_stride, b, i), grid_width = p->width / p->patch_width;
+static int64_t pixel_index(const mk_patches *p, int64_t b, int64_t i, int64_t f) {
+    int64_t patch = source_row(p->ids, p->ids_stride, b, i), grid_width = p->width / p->patch_width;
     int64_t area = p->patch_height * p->patch_width;
     int64_t channel = p->channels_last ? f % p->channels : f / area;
     int64_t place = p->channels_last ? f / p->channels : f % area;
@@ -382,21 +391,21 @@ static int64_t MK(pixel)(const mk_patches *p, int64_t b, int64_t i, int64_t f) {
     return ((b * p->channels + channel) * p->height + row) * p->width + column;
 }
 
-/* patches[b,i,f] = images[pixel(b, i, f)]; patches: batch x rows_out x (patch_height patch_width channels). */
-static void MK(extract_patches)(mk_pool *pool, const mk_patches *p) {
+/* patches[b,i,f] = images[pixel_index(b, i, f)]; patches: batch x rows_out x (patch_height patch_width channels). */
+static void extract_patches(mk_pool *pool, const mk_patches *p) {
     (void)pool;
     const REAL *images = p->images;
     REAL *patches = p->patches;
     int64_t width = p->channels * p->patch_height * p->patch_width;
     for (int64_t b = 0; b < p->batch; b++) {
         for (int64_t i = 0; i < p->rows_out; i++) {
-            for (int64_t f = 0; f < width; f++) patches[(b * p->rows_out + i) * width + f] = images[MK(pixel)(p, b, i, f)];
+            for (int64_t f = 0; f < width; f++) patches[(b * p->rows_out + i) * width + f] = images[pixel_index(p, b, i, f)];
         }
     }
 }
 
-/* images = 0, then images[pixel(b, i, f)] += patches[b,i,f]. */
-static void MK(scatter_patches)(mk_pool *pool, const mk_patches *p) {
+/* images = 0, then images[pixel_index(b, i, f)] += patches[b,i,f]. */
+static void scatter_patches(mk_pool *pool, const mk_patches *p) {
     (void)pool;
     REAL *images = p->images;
     const REAL *patches = p->patches;
@@ -404,20 +413,20 @@ static void MK(scatter_patches)(mk_pool *pool, const mk_patches *p) {
     for (int64_t at = 0; at < p->batch * p->channels * p->height * p->width; at++) images[at] = 0;
     for (int64_t b = 0; b < p->batch; b++) {
         for (int64_t i = 0; i < p->rows_out; i++) {
-            for (int64_t f = 0; f < width; f++) images[MK(pixel)(p, b, i, f)] += patches[(b * p->rows_out + i) * width + f];
+            for (int64_t f = 0; f < width; f++) images[pixel_index(p, b, i, f)] += patches[(b * p->rows_out + i) * width + f];
         }
     }
 }
 
 /* ---- Losses ---------------------------------------------------------------------------------------------------------- */
 
-static mk_scratch MK(squared_error_scratch)(int64_t count) {
+static mk_scratch squared_error_scratch(int64_t count) {
     (void)count;
     return (mk_scratch){0, 0};
 }
 
 /* prediction, target: count; loss = mean of (prediction - target)^2. */
-static void MK(squared_error)(mk_pool *pool, int64_t count, const void *prediction_, const void *target_, void *loss) {
+static void squared_error(mk_pool *pool, int64_t count, const void *prediction_, const void *target_, void *loss) {
     (void)pool;
     const REAL *prediction = prediction_, *target = target_;
     double sum = 0;
@@ -429,8 +438,8 @@ static void MK(squared_error)(mk_pool *pool, int64_t count, const void *predicti
 }
 
 /* out = 2 (prediction - target) / count * dloss. */
-static void MK(squared_error_gradient)(mk_pool *pool, int64_t count, const void *prediction_, const void *target_,
-                                       const void *loss_gradient, void *out_) {
+static void squared_error_gradient(mk_pool *pool, int64_t count, const void *prediction_, const void *target_, const void *loss_gradient,
+                                   void *out_) {
     (void)pool;
     const REAL *prediction = prediction_, *target = target_;
     REAL *out = out_;
@@ -439,7 +448,7 @@ static void MK(squared_error_gradient)(mk_pool *pool, int64_t count, const void 
 }
 
 /* loss = mean of the smooth absolute error. */
-static void MK(smooth_l1)(mk_pool *pool, int64_t count, double beta, const void *prediction_, const void *target_, void *loss) {
+static void smooth_l1(mk_pool *pool, int64_t count, double beta, const void *prediction_, const void *target_, void *loss) {
     (void)pool;
     const REAL *prediction = prediction_, *target = target_;
     double sum = 0;
@@ -450,8 +459,8 @@ static void MK(smooth_l1)(mk_pool *pool, int64_t count, double beta, const void 
     *(REAL *)loss = (REAL)(sum / count);
 }
 
-static void MK(smooth_l1_gradient)(mk_pool *pool, int64_t count, double beta, const void *prediction_, const void *target_,
-                                   const void *loss_gradient, void *out_) {
+static void smooth_l1_gradient(mk_pool *pool, int64_t count, double beta, const void *prediction_, const void *target_,
+                               const void *loss_gradient, void *out_) {
     (void)pool;
     const REAL *prediction = prediction_, *target = target_;
     REAL *out = out_;
@@ -463,7 +472,7 @@ static void MK(smooth_l1_gradient)(mk_pool *pool, int64_t count, double beta, co
     }
 }
 
-static void MK(argmax_rows)(mk_pool *pool, int64_t rows, int64_t width, const void *x_, int32_t *out) {
+static void argmax_rows(mk_pool *pool, int64_t rows, int64_t width, const void *x_, int32_t *out) {
     (void)pool;
     const REAL *x = x_;
     for (int64_t r = 0; r < rows; r++) {
@@ -474,7 +483,7 @@ static void MK(argmax_rows)(mk_pool *pool, int64_t rows, int64_t width, const vo
 }
 
 /* Histograms of oriented gradients; see mk_hog. */
-static void MK(hog)(mk_pool *pool, const mk_hog *p) {
+static void hog(mk_pool *pool, const mk_hog *p) {
     (void)pool;
     const int64_t cells = p->cell_rows * p->cell_columns, patches = p->grid_height * p->grid_width, pixels = p->cell_height * p->cell_width;
     for (int64_t cell = 0; cell < p->batch * patches * cells * p->channels; cell++) {
@@ -501,7 +510,7 @@ static void MK(hog)(mk_pool *pool, const mk_hog *p) {
 }
 
 /* log of the sum of exp(x[width]). */
-static double MK(row_log_sum_exp)(const REAL *x, int64_t width) {
+static double row_log_sum_exp(const REAL *x, int64_t width) {
     double largest = -INFINITY, sum = 0;
     for (int64_t c = 0; c < width; c++) {
         if (x[c] > largest) largest = x[c];
@@ -510,7 +519,7 @@ static double MK(row_log_sum_exp)(const REAL *x, int64_t width) {
     return largest + log(sum);
 }
 
-static mk_scratch MK(cross_entropy_scratch)(int64_t rows, int64_t classes) {
+static mk_scratch cross_entropy_scratch(int64_t rows, int64_t classes) {
     (void)rows, (void)classes;
     return (mk_scratch){0, 0};
 }
@@ -518,14 +527,14 @@ static mk_scratch MK(cross_entropy_scratch)(int64_t rows, int64_t classes) {
 /* logits: rows x classes; labels, log_sum_exp: rows.
  *   loss = mean over rows of log_sum_exp - sum_c target[c] logits[c],
  *   target[c] = (1 - smoothing) [c = label] + smoothing / classes (Szegedy et al. 2016). */
-static void MK(cross_entropy)(mk_pool *pool, int64_t rows, int64_t classes, const void *logits_, const int32_t *labels, double smoothing,
-                              void *log_sum_exp_, void *loss) {
+static void cross_entropy(mk_pool *pool, int64_t rows, int64_t classes, const void *logits_, const int32_t *labels, double smoothing,
+                          void *log_sum_exp_, void *loss) {
     (void)pool;
     REAL *log_sum_exp = log_sum_exp_;
     double sum = 0;
     for (int64_t r = 0; r < rows; r++) {
         const REAL *logits = (const REAL *)logits_ + r * classes;
-        double all = MK(row_log_sum_exp)(logits, classes), expected = (1 - smoothing) * logits[labels[r]];
+        double all = row_log_sum_exp(logits, classes), expected = (1 - smoothing) * logits[labels[r]];
         for (int64_t c = 0; smoothing > 0 && c < classes; c++) expected += smoothing / classes * logits[c];
         log_sum_exp[r] = (REAL)all;
         sum += all - expected;
@@ -534,8 +543,8 @@ static void MK(cross_entropy)(mk_pool *pool, int64_t rows, int64_t classes, cons
 }
 
 /* dlogits = (exp(logits - log_sum_exp) - target) / rows * dloss. */
-static void MK(cross_entropy_gradient)(mk_pool *pool, int64_t rows, int64_t classes, const void *logits_, const int32_t *labels,
-                                       double smoothing, const void *log_sum_exp_, const void *loss_gradient, void *dlogits_) {
+static void cross_entropy_gradient(mk_pool *pool, int64_t rows, int64_t classes, const void *logits_, const int32_t *labels,
+                                   double smoothing, const void *log_sum_exp_, const void *loss_gradient, void *dlogits_) {
     (void)pool;
     const REAL *log_sum_exp = log_sum_exp_;
     double factor = (double)*(const REAL *)loss_gradient / rows;
@@ -550,14 +559,14 @@ static void MK(cross_entropy_gradient)(mk_pool *pool, int64_t rows, int64_t clas
 }
 
 /* loss = mean over rows of log_sum_exp - sum_c target[c] logits[c], where sum_c target[c] = 1. */
-static void MK(soft_cross_entropy)(mk_pool *pool, int64_t rows, int64_t classes, const void *logits_, const void *targets_,
-                                   void *log_sum_exp_, void *loss) {
+static void soft_cross_entropy(mk_pool *pool, int64_t rows, int64_t classes, const void *logits_, const void *targets_, void *log_sum_exp_,
+                               void *loss) {
     (void)pool;
     REAL *log_sum_exp = log_sum_exp_;
     double sum = 0;
     for (int64_t r = 0; r < rows; r++) {
         const REAL *logits = (const REAL *)logits_ + r * classes, *target = (const REAL *)targets_ + r * classes;
-        double all = MK(row_log_sum_exp)(logits, classes), expected = 0;
+        double all = row_log_sum_exp(logits, classes), expected = 0;
         for (int64_t c = 0; c < classes; c++) expected += (double)target[c] * logits[c];
         log_sum_exp[r] = (REAL)all;
         sum += all - expected;
@@ -566,8 +575,8 @@ static void MK(soft_cross_entropy)(mk_pool *pool, int64_t rows, int64_t classes,
 }
 
 /* dlogits = (exp(logits - log_sum_exp) - target) / rows * dloss. */
-static void MK(soft_cross_entropy_gradient)(mk_pool *pool, int64_t rows, int64_t classes, const void *logits_, const void *targets_,
-                                            const void *log_sum_exp_, const void *loss_gradient, void *dlogits_) {
+static void soft_cross_entropy_gradient(mk_pool *pool, int64_t rows, int64_t classes, const void *logits_, const void *targets_,
+                                        const void *log_sum_exp_, const void *loss_gradient, void *dlogits_) {
     (void)pool;
     const REAL *logits = logits_, *targets = targets_, *log_sum_exp = log_sum_exp_;
     REAL *dlogits = dlogits_;
@@ -577,12 +586,12 @@ static void MK(soft_cross_entropy_gradient)(mk_pool *pool, int64_t rows, int64_t
 }
 
 /* x, y: rows x width; y = exp(x - log sum exp(x)) in each row. */
-static void MK(softmax_rows)(mk_pool *pool, int64_t rows, int64_t width, const void *x_, void *y_) {
+static void softmax_rows(mk_pool *pool, int64_t rows, int64_t width, const void *x_, void *y_) {
     (void)pool;
     for (int64_t r = 0; r < rows; r++) {
         const REAL *x = (const REAL *)x_ + r * width;
         REAL *y = (REAL *)y_ + r * width;
-        double all = MK(row_log_sum_exp)(x, width);
+        double all = row_log_sum_exp(x, width);
         for (int64_t c = 0; c < width; c++) y[c] = (REAL)exp(x[c] - all);
     }
 }
@@ -592,24 +601,24 @@ static void MK(softmax_rows)(mk_pool *pool, int64_t rows, int64_t width, const v
 /* One step of AdamW (Loshchilov & Hutter 2019) on `count` parameters p with moments m, v; t = step, g = gradient_scale dp:
  *   p *= 1 - lr wd;  m = beta1 m + (1 - beta1) g;  v = beta2 v + (1 - beta2) g^2;
  *   p -= lr / (1 - beta1^t) m / (sqrt(v) / sqrt(1 - beta2^t) + epsilon). */
-static void MK(norm)(mk_pool *pool, int64_t count, const void *x, void *out) {
+static void euclidean_norm(mk_pool *pool, int64_t count, const void *x, void *out) {
     double sum = 0;
     (void)pool;
     for (int64_t i = 0; i < count; i++) sum += (double)((const REAL *)x)[i] * ((const REAL *)x)[i];
     *(REAL *)out = (REAL)sqrt(sum);
 }
 
-static mk_scratch MK(update_scratch)(int64_t count) {
+static mk_scratch update_scratch(int64_t count) {
     (void)count;
     return (mk_scratch){0, 0};
 }
 
 /* m and v are new, p is old. */
-static double MK(adamw_step)(const mk_adamw *a, double m, double v) {
+static double adamw_step(const mk_adamw *a, double m, double v) {
     return m / (1 - pow(a->beta1, (double)a->step)) / (sqrt(v) / sqrt(1 - pow(a->beta2, (double)a->step)) + a->epsilon);
 }
 
-static void MK(adamw)(mk_pool *pool, const mk_adamw *a) {
+static void adamw(mk_pool *pool, const mk_adamw *a) {
     (void)pool;
     REAL *parameter = a->parameter, *first_moment = a->first_moment, *second_moment = a->second_moment;
     const REAL *gradient = a->gradient;
@@ -621,20 +630,20 @@ static void MK(adamw)(mk_pool *pool, const mk_adamw *a) {
         first_moment[i] = (REAL)m;
         second_moment[i] = (REAL)v;
         if (a->layer_wise) {
-            double u = MK(adamw_step)(a, m, v) + a->weight_decay * p;
+            double u = adamw_step(a, m, v) + a->weight_decay * p;
             parameters += p * p;
             updates += u * u;
         } else
-            parameter[i] = (REAL)(p * (1 - a->learning_rate * a->weight_decay) - a->learning_rate * MK(adamw_step)(a, m, v));
+            parameter[i] = (REAL)(p * (1 - a->learning_rate * a->weight_decay) - a->learning_rate * adamw_step(a, m, v));
     }
     const double trust = parameters > 0 && updates > 0 ? sqrt(parameters) / sqrt(updates) : 1;
     for (int64_t i = 0; a->layer_wise && i < a->count; i++) {
-        double u = MK(adamw_step)(a, first_moment[i], second_moment[i]) + a->weight_decay * parameter[i];
+        double u = adamw_step(a, first_moment[i], second_moment[i]) + a->weight_decay * parameter[i];
         parameter[i] = (REAL)(parameter[i] - a->learning_rate * trust * u);
     }
 }
 
-static void MK(sgd)(mk_pool *pool, const mk_sgd *s) {
+static void sgd(mk_pool *pool, const mk_sgd *s) {
     (void)pool;
     REAL *parameter = s->parameter, *buffer = s->buffer;
     const REAL *gradient = s->gradient;
@@ -653,70 +662,70 @@ static void MK(sgd)(mk_pool *pool, const mk_sgd *s) {
     }
 }
 
-static void MK(gelu_gradient)(mk_pool *pool, int64_t count, const void *x, const void *y_gradient, void *x_gradient) {
+static void gelu_gradient(mk_pool *pool, int64_t count, const void *x, const void *y_gradient, void *x_gradient) {
     (void)pool;
     for (int64_t i = 0; i < count; i++)
-        ((REAL *)x_gradient)[i] = (REAL)(((const REAL *)y_gradient)[i] * MK(gelu_derivative)(((const REAL *)x)[i]));
+        ((REAL *)x_gradient)[i] = (REAL)(((const REAL *)y_gradient)[i] * gelu_derivative(((const REAL *)x)[i]));
 }
 
 #include "reference_convolution.h"
 #include "reference_image_norm.h"
 
-static const mk_kernels MK(table) = {
-    .name = MK_NAME,
+static const mk_kernels table = {
+    .name = MK_TABLE_NAME,
     .element_bytes = sizeof(REAL),
-    .gemm_scratch = MK(gemm_scratch),
-    .gemm = MK(gemm),
-    .attention_scratch = MK(attention_scratch),
-    .attention_forward = MK(attention_forward),
-    .attention_backward = MK(attention_backward),
-    .layer_norm_forward = MK(layer_norm_forward),
-    .layer_norm_scratch = MK(layer_norm_scratch),
-    .layer_norm_backward = MK(layer_norm_backward),
-    .column_sum_scratch = MK(column_sum_scratch),
-    .column_sum = MK(column_sum),
-    .gather = MK(gather),
-    .gather_gradient = MK(gather_gradient),
-    .extract_patches = MK(extract_patches),
-    .scatter_patches = MK(scatter_patches),
-    .standardize_rows = MK(standardize_rows),
-    .squared_error_scratch = MK(squared_error_scratch),
-    .squared_error = MK(squared_error),
-    .squared_error_gradient = MK(squared_error_gradient),
-    .smooth_l1 = MK(smooth_l1),
-    .smooth_l1_gradient = MK(smooth_l1_gradient),
-    .argmax_rows = MK(argmax_rows),
-    .hog = MK(hog),
-    .cross_entropy_scratch = MK(cross_entropy_scratch),
-    .cross_entropy = MK(cross_entropy),
-    .cross_entropy_gradient = MK(cross_entropy_gradient),
-    .soft_cross_entropy = MK(soft_cross_entropy),
-    .soft_cross_entropy_gradient = MK(soft_cross_entropy_gradient),
-    .softmax_rows = MK(softmax_rows),
-    .mean_tokens = MK(mean_tokens),
-    .mean_tokens_gradient = MK(mean_tokens_gradient),
-    .add = MK(add),
-    .scale = MK(scale),
-    .gelu_gradient = MK(gelu_gradient),
-    .blend = MK(blend),
-    .scale_images = MK(scale_images),
-    .conv2d_scratch = MK(conv2d_scratch),
-    .conv2d = MK(conv2d),
-    .column_moments_scratch = MK(column_moments_scratch),
-    .column_moments = MK(column_moments),
-    .batch_norm_scratch = MK(batch_norm_scratch),
-    .batch_norm_forward = MK(batch_norm_forward),
-    .batch_norm_fold = MK(batch_norm_fold),
-    .batch_norm_backward = MK(batch_norm_backward),
-    .image_norm_scratch = MK(image_norm_scratch),
-    .group_norm_forward = MK(group_norm_forward),
-    .group_norm_backward = MK(group_norm_backward),
-    .response_norm_forward = MK(response_norm_forward),
-    .response_norm_backward = MK(response_norm_backward),
-    .pool2d_forward = MK(pool2d_forward),
-    .pool2d_backward = MK(pool2d_backward),
-    .norm = MK(norm),
-    .update_scratch = MK(update_scratch),
-    .adamw = MK(adamw),
-    .sgd = MK(sgd),
+    .gemm_scratch = gemm_scratch,
+    .gemm = gemm,
+    .attention_scratch = attention_scratch,
+    .attention_forward = attention_forward,
+    .attention_backward = attention_backward,
+    .layer_norm_forward = layer_norm_forward,
+    .layer_norm_scratch = layer_norm_scratch,
+    .layer_norm_backward = layer_norm_backward,
+    .column_sum_scratch = column_sum_scratch,
+    .column_sum = column_sum,
+    .gather = gather,
+    .gather_gradient = gather_gradient,
+    .extract_patches = extract_patches,
+    .scatter_patches = scatter_patches,
+    .standardize_rows = standardize_rows,
+    .squared_error_scratch = squared_error_scratch,
+    .squared_error = squared_error,
+    .squared_error_gradient = squared_error_gradient,
+    .smooth_l1 = smooth_l1,
+    .smooth_l1_gradient = smooth_l1_gradient,
+    .argmax_rows = argmax_rows,
+    .hog = hog,
+    .cross_entropy_scratch = cross_entropy_scratch,
+    .cross_entropy = cross_entropy,
+    .cross_entropy_gradient = cross_entropy_gradient,
+    .soft_cross_entropy = soft_cross_entropy,
+    .soft_cross_entropy_gradient = soft_cross_entropy_gradient,
+    .softmax_rows = softmax_rows,
+    .mean_tokens = mean_tokens,
+    .mean_tokens_gradient = mean_tokens_gradient,
+    .add = add_values,
+    .scale = scale_values,
+    .gelu_gradient = gelu_gradient,
+    .blend = blend,
+    .scale_images = scale_images,
+    .conv2d_scratch = conv2d_scratch,
+    .conv2d = conv2d,
+    .column_moments_scratch = column_moments_scratch,
+    .column_moments = column_moments,
+    .batch_norm_scratch = batch_norm_scratch,
+    .batch_norm_forward = batch_norm_forward,
+    .batch_norm_fold = batch_norm_fold,
+    .batch_norm_backward = batch_norm_backward,
+    .image_norm_scratch = image_norm_scratch,
+    .group_norm_forward = group_norm_forward,
+    .group_norm_backward = group_norm_backward,
+    .response_norm_forward = response_norm_forward,
+    .response_norm_backward = response_norm_backward,
+    .pool2d_forward = pool2d_forward,
+    .pool2d_backward = pool2d_backward,
+    .norm = euclidean_norm,
+    .update_scratch = update_scratch,
+    .adamw = adamw,
+    .sgd = sgd,
 };

@@ -21,8 +21,8 @@ enum {
 };
 
 /* One class of targets, one group of channels. */
-typedef struct MK_NAME(conv_product) {
-    MK_NAME(conv_view) view;
+typedef struct conv_product {
+    conv_view view;
     const float *weight;
     int64_t weight_in, kernel_rows, kernel_columns; /* dimensions of weight but the first */
     int64_t first_in, first_out;                    /* of the group, in weight's second and first dimension */
@@ -36,18 +36,16 @@ typedef struct MK_NAME(conv_product) {
     int32_t scatter; /* target rows are not in order: sums are kept apart and copied at the end */
     float *packed;
     mk_pool *pool;
-} MK_NAME(conv_product);
+} conv_product;
 
-MK_INLINE int MK_NAME(conv_is_product)(const mk_conv2d *v) {
+MK_INLINE int conv_is_product(const mk_conv2d *v) {
     return v->groups == 1 && v->rows.kernel == 1 && v->columns.kernel == 1 && v->rows.stride == 1 && v->columns.stride == 1 &&
            v->rows.padding == 0 && v->columns.padding == 0;
 }
 
-MK_INLINE int MK_NAME(conv_is_depthwise)(const mk_conv2d *v) {
-    return v->groups > 1 && v->groups == v->channels && v->groups == v->out_channels;
-}
+MK_INLINE int conv_is_depthwise(const mk_conv2d *v) { return v->groups > 1 && v->groups == v->channels && v->groups == v->out_channels; }
 
-static mk_gemm MK_NAME(conv_gemm)(const mk_conv2d *v, int32_t pass) {
+static mk_gemm conv_gemm(const mk_conv2d *v, int32_t pass) {
     mk_gemm g = {.residual = v->addend};
     const int64_t rows = v->out.count, in = v->channels, out = v->out_channels;
     switch (pass) {
@@ -69,9 +67,9 @@ static mk_gemm MK_NAME(conv_gemm)(const mk_conv2d *v, int32_t pass) {
     return g;
 }
 
-/* Fills in how the product is cut. */
-static void MK_NAME(conv_cut)(MK_NAME(conv_product) *p) {
-    p->k = MK_NAME(conv_depth)(&p->view);
+/* Cuts the product into passes and tasks. */
+static void conv_cut(conv_product *p) {
+    p->k = conv_depth(&p->view);
     p->pass_k = mk_even_part(p->k, MK_GEMM_K);
     int64_t rows = MK_CONV_ROWS, columns = MK_CONV_COLUMNS;
     if (mk_ceil_divide(p->view.count, rows) < MK_CONV_TASKS) rows = mk_ceil_divide(p->view.count, MK_CONV_TASKS);
@@ -83,22 +81,21 @@ static void MK_NAME(conv_cut)(MK_NAME(conv_product) *p) {
     p->column_tasks = mk_ceil_divide(p->n, mk_ceil_divide(columns, MK_TILE_COLUMNS) * MK_TILE_COLUMNS);
 }
 
-/* What a class of phases needs; phases are 0 in the forward pass. */
-static MK_NAME(conv_product) MK_NAME(conv_class)(const mk_conv2d *v, int32_t pass, int64_t row_phase, int64_t column_phase, int64_t group) {
+/* The product of one class of phases, which are 0 in the forward pass. */
+static conv_product conv_class(const mk_conv2d *v, int32_t pass, int64_t row_phase, int64_t column_phase, int64_t group) {
     const int forward = pass == MK_CONV2D_FORWARD;
     const int64_t in = v->channels / v->groups, out = v->out_channels / v->groups;
-    MK_NAME(conv_product)
-    p = {.weight = v->weight,
-         .weight_in = in,
-         .kernel_rows = v->rows.kernel,
-         .kernel_columns = v->columns.kernel,
-         .first_out = group * out,
-         .pass = pass,
-         .n = forward ? out : in,
-         .stride = forward ? v->out_channels : v->channels};
+    conv_product p = {.weight = v->weight,
+                      .weight_in = in,
+                      .kernel_rows = v->rows.kernel,
+                      .kernel_columns = v->columns.kernel,
+                      .first_out = group * out,
+                      .pass = pass,
+                      .n = forward ? out : in,
+                      .stride = forward ? v->out_channels : v->channels};
     const mk_places *source = forward ? &v->in : &v->out, *target = forward ? &v->out : &v->in;
-    p.view.rows = forward ? MK_NAME(forward_axis)(&v->rows) : MK_NAME(gradient_axis)(&v->rows, row_phase);
-    p.view.columns = forward ? MK_NAME(forward_axis)(&v->columns) : MK_NAME(gradient_axis)(&v->columns, column_phase);
+    p.view.rows = forward ? forward_axis(&v->rows) : gradient_axis(&v->rows, row_phase);
+    p.view.columns = forward ? forward_axis(&v->columns) : gradient_axis(&v->columns, column_phase);
     p.view.channels = forward ? in : out;
     p.view.stride = forward ? v->channels : v->out_channels;
     p.view.from = (const float *)(forward ? v->x : v->y) + group * p.view.channels;
@@ -111,32 +108,30 @@ static MK_NAME(conv_product) MK_NAME(conv_class)(const mk_conv2d *v, int32_t pas
     p.bias = v->bias ? (const float *)v->bias + group * p.n : NULL;
     p.scale = forward && v->scale ? (const float *)v->scale + group * p.n : NULL;
     p.relu = forward ? v->relu : 0;
-    MK_NAME(conv_cut)(&p);
+    conv_cut(&p);
     return p;
 }
 
-MK_INLINE int64_t MK_NAME(conv_packed_floats)(const MK_NAME(conv_product) *p) {
+MK_INLINE int64_t conv_packed_floats(const conv_product *p) {
     return mk_ceil_divide(p->n, MK_TILE_COLUMNS) * MK_TILE_COLUMNS * (p->k > 0 ? p->k : 1);
 }
 
 /* Floats of the gathered panel, and of the sums kept apart. */
-MK_INLINE int64_t MK_NAME(conv_panel_floats)(const MK_NAME(conv_product) *p) {
-    return MK_TILE_ROWS * (p->pass_k + MK_CONV_ODD) + MK_CONV_ODD;
-}
+MK_INLINE int64_t conv_panel_floats(const conv_product *p) { return MK_TILE_ROWS * (p->pass_k + MK_CONV_ODD) + MK_CONV_ODD; }
 
-MK_INLINE int64_t MK_NAME(conv_sum_floats)(const MK_NAME(conv_product) *p) {
+MK_INLINE int64_t conv_sum_floats(const conv_product *p) {
     if (!p->scatter || p->row_tasks == 0) return 0;
     return (mk_ceil_divide(p->view.count, p->row_tasks) + MK_TILE_ROWS) * (mk_ceil_divide(p->n, p->column_tasks) + MK_TILE_COLUMNS);
 }
 
 /* A panel of the forward pass, whose weights are read by whole vectors in the order in which they are stored: (channel, tap). */
-static void MK_NAME(conv_pack_forward)(const MK_NAME(conv_product) *p, const float *weight, int64_t count, int64_t lanes, float *to) {
+static void conv_pack_forward(const conv_product *p, const float *weight, int64_t count, int64_t lanes, float *to) {
     const int64_t channels = p->view.channels, taps = p->kernel_rows * p->kernel_columns, k = channels * taps;
     for (int64_t j = 0; j < count; j += MK_WIDTH) {
         int64_t channel = 0, tap = 0;
         for (int64_t at = 0; at < k; at += MK_WIDTH) {
             vf block[MK_WIDTH];
-            MK_NAME(load_transposed)(weight + j * k + at, k, MK_WIDTH, count - j, k - at, block);
+            load_transposed(weight + j * k + at, k, MK_WIDTH, count - j, k - at, block);
             for (int64_t i = 0; i < mk_least(MK_WIDTH, k - at); ++i) {
                 vf_store(to + (tap * channels + channel) * lanes + j, block[i]);
                 if (++tap == taps) tap = 0, channel++;
@@ -146,10 +141,10 @@ static void MK_NAME(conv_pack_forward)(const MK_NAME(conv_product) *p, const flo
 }
 
 /* One panel of packed weights: to[k * lanes + column], lanes a multiple of MK_WIDTH; k runs over (tap row, tap column, channel). */
-static void MK_NAME(conv_pack_task)(void *context, int64_t panel, int32_t worker) {
+static void conv_pack_task(void *context, int64_t panel, int32_t worker) {
     (void)worker;
-    const MK_NAME(conv_product) *p = context;
-    const MK_NAME(conv_axis) *rows = &p->view.rows, *columns = &p->view.columns;
+    const conv_product *p = context;
+    const conv_axis *rows = &p->view.rows, *columns = &p->view.columns;
     const int64_t first = panel * MK_TILE_COLUMNS, count = mk_least(p->n - first, MK_TILE_COLUMNS);
     const int64_t lanes = mk_ceil_divide(count, MK_WIDTH) * MK_WIDTH, channels = p->view.channels;
     const int64_t area = p->kernel_rows * p->kernel_columns, forward = p->pass == MK_CONV2D_FORWARD;
@@ -157,8 +152,8 @@ static void MK_NAME(conv_pack_task)(void *context, int64_t panel, int32_t worker
     const float *weight = p->weight + p->first_out * p->weight_in * area + first * column_stride;
     float *to = p->packed + panel * MK_TILE_COLUMNS * p->k;
     if (forward) {
-        MK_NAME(conv_pack_forward)(p, weight, count, lanes, to);
-        if (p->scale) MK_NAME(scale_packed)(p->scale + first, count, p->k, to);
+        conv_pack_forward(p, weight, count, lanes, to);
+        if (p->scale) scale_packed(p->scale + first, count, p->k, to);
         return;
     }
     enum { BLOCK = 16 };
@@ -179,10 +174,10 @@ static void MK_NAME(conv_pack_task)(void *context, int64_t panel, int32_t worker
     }
 }
 
-/* Copies finished sums to where they belong. */
-static void MK_NAME(conv_scatter)(const MK_NAME(conv_product) *p, int64_t index, int64_t rows, int64_t column, int64_t columns,
-                                  const float *sums, int64_t sums_stride) {
-    MK_NAME(conv_target) t = MK_NAME(conv_locate)(&p->view, index);
+/* Copies finished sums to their rows of the target. */
+static void conv_scatter(const conv_product *p, int64_t index, int64_t rows, int64_t column, int64_t columns, const float *sums,
+                         int64_t sums_stride) {
+    conv_target t = conv_locate(&p->view, index);
     for (int64_t i = 0; i < rows; ++i) {
         const float *from = sums + i * sums_stride;
         const int64_t at = t.at * p->stride + column;
@@ -192,20 +187,19 @@ static void MK_NAME(conv_scatter)(const MK_NAME(conv_product) *p, int64_t index,
         } else {
             mk_copy(p->to + at, from, columns);
         }
-        if (i + 1 < rows) t = MK_NAME(conv_next)(&p->view, t, index + i);
+        if (i + 1 < rows) t = conv_next(&p->view, t, index + i);
     }
 }
 
-static void MK_NAME(conv_task)(void *context, int64_t index, int32_t worker) {
-    const MK_NAME(conv_product) *p = context;
-    const MK_NAME(range) all_rows = {0, mk_ceil_divide(p->view.count, MK_TILE_ROWS)},
-                         all_columns = {0, mk_ceil_divide(p->n, MK_TILE_COLUMNS)};
-    const MK_NAME(range) row_panels = MK_NAME(part)(all_rows, p->row_tasks, index % p->row_tasks);
-    const MK_NAME(range) column_panels = MK_NAME(part)(all_columns, p->column_tasks, index / p->row_tasks);
+static void conv_task(void *context, int64_t index, int32_t worker) {
+    const conv_product *p = context;
+    const range all_rows = {0, mk_ceil_divide(p->view.count, MK_TILE_ROWS)}, all_columns = {0, mk_ceil_divide(p->n, MK_TILE_COLUMNS)};
+    const range row_panels = range_part(all_rows, p->row_tasks, index % p->row_tasks);
+    const range column_panels = range_part(all_columns, p->column_tasks, index / p->row_tasks);
     const int64_t first_row = row_panels.begin * MK_TILE_ROWS, first_column = column_panels.begin * MK_TILE_COLUMNS;
     const int64_t last_row = mk_least(p->view.count, row_panels.end * MK_TILE_ROWS);
     const int64_t width = mk_least(p->n, column_panels.end * MK_TILE_COLUMNS) - first_column;
-    float *panel = mk_pool_scratch(p->pool, worker), *sums = panel + MK_NAME(conv_panel_floats)(p);
+    float *panel = mk_pool_scratch(p->pool, worker), *sums = panel + conv_panel_floats(p);
     const int64_t sums_stride = mk_ceil_divide(width, MK_TILE_COLUMNS) * MK_TILE_COLUMNS;
     const int64_t panel_stride = p->pass_k + MK_CONV_ODD;
     int64_t k = 0;
@@ -213,21 +207,20 @@ static void MK_NAME(conv_task)(void *context, int64_t index, int32_t worker) {
         const int64_t steps = mk_least(p->pass_k, p->k - k);
         for (int64_t row = first_row; row < last_row; row += MK_TILE_ROWS) {
             const int64_t rows = mk_least(MK_TILE_ROWS, last_row - row);
-            if (steps > 0) MK_NAME(conv_gather)(&p->view, row, rows, k, k + steps, panel, panel_stride);
+            if (steps > 0) conv_gather(&p->view, row, rows, k, k + steps, panel, panel_stride);
             for (int64_t cp = column_panels.begin; cp < column_panels.end; ++cp) {
                 const int64_t column = cp * MK_TILE_COLUMNS, columns = mk_least(p->n - column, MK_TILE_COLUMNS);
                 const int64_t vectors = mk_ceil_divide(columns, MK_WIDTH);
-                MK_NAME(tile)
-                t = {.k = steps,
-                     .a = panel,
-                     .a_stride = panel_stride,
-                     .b = p->packed + cp * MK_TILE_COLUMNS * p->k + k * vectors * MK_WIDTH,
-                     .b_stride = vectors * MK_WIDTH,
-                     .bias = k == 0 && p->bias ? p->bias + column : NULL,
-                     .relu = k + steps == p->k ? p->relu : 0,
-                     .last_lanes = columns - (vectors - 1) * MK_WIDTH,
-                     .ahead_shift = 5,
-                     .ahead_step = 64};
+                gemm_tile t = {.k = steps,
+                               .a = panel,
+                               .a_stride = panel_stride,
+                               .b = p->packed + cp * MK_TILE_COLUMNS * p->k + k * vectors * MK_WIDTH,
+                               .b_stride = vectors * MK_WIDTH,
+                               .bias = k == 0 && p->bias ? p->bias + column : NULL,
+                               .relu = k + steps == p->k ? p->relu : 0,
+                               .last_lanes = columns - (vectors - 1) * MK_WIDTH,
+                               .ahead_shift = 5,
+                               .ahead_step = 64};
                 if (p->scatter) {
                     t.c = sums + (row - first_row) * sums_stride + column - first_column;
                     t.ldc = sums_stride;
@@ -240,27 +233,27 @@ static void MK_NAME(conv_task)(void *context, int64_t index, int32_t worker) {
                 t.next_c = (const char *)(t.c + MK_TILE_COLUMNS);
                 t.next_read = t.addend ? (const char *)(t.addend + MK_TILE_COLUMNS) : t.next_c;
                 t.ahead = (const char *)panel;
-                MK_NAME(tile_functions)[0][vectors - 1][rows - 1](&t);
+                gemm_tile_functions[0][vectors - 1][rows - 1](&t);
             }
         }
         k += steps;
     } while (k < p->k);
-    if (p->scatter) MK_NAME(conv_scatter)(p, first_row, last_row - first_row, first_column, width, sums, sums_stride);
+    if (p->scatter) conv_scatter(p, first_row, last_row - first_row, first_column, width, sums, sums_stride);
 }
 
 #include "conv_visible.h"
 
 /* Packs the weights and computes one class. */
-static void MK_NAME(conv_compute)(mk_pool *pool, MK_NAME(conv_product) *p, void *shared) {
+static void conv_compute(mk_pool *pool, conv_product *p, void *shared) {
     if (p->view.count == 0) return;
     p->packed = shared;
     p->pool = pool;
-    if (p->k > 0) mk_pool_run(pool, mk_ceil_divide(p->n, MK_TILE_COLUMNS), MK_NAME(conv_pack_task), p);
-    mk_pool_run(pool, p->row_tasks * p->column_tasks, MK_NAME(visible_fits)(&p->view) ? MK_NAME(visible_task) : MK_NAME(conv_task), p);
+    if (p->k > 0) mk_pool_run(pool, mk_ceil_divide(p->n, MK_TILE_COLUMNS), conv_pack_task, p);
+    mk_pool_run(pool, p->row_tasks * p->column_tasks, visible_fits(&p->view) ? visible_task : conv_task, p);
 }
 
 /* Visits the classes of the gradient to the input; with a list of positions, its rows are sorted by class first. */
-static void MK_NAME(conv_classes)(mk_pool *pool, const mk_conv2d *v, int64_t group) {
+static void conv_classes(mk_pool *pool, const mk_conv2d *v, int64_t group) {
     const int64_t row_phases = v->rows.stride, column_phases = v->columns.stride;
     int32_t *order = mk_pool_shared(pool);
     const int sorted = v->in.positions && row_phases * column_phases > 1;
@@ -276,13 +269,13 @@ static void MK_NAME(conv_classes)(mk_pool *pool, const mk_conv2d *v, int64_t gro
                     position / v->columns.in % v->rows.in % row_phases == row_phase)
                     order[filled++] = (int32_t)i;
             }
-        MK_NAME(conv_product) p = MK_NAME(conv_class)(v, MK_CONV2D_INPUT_GRADIENT, row_phase, column_phase, group);
+        conv_product p = conv_class(v, MK_CONV2D_INPUT_GRADIENT, row_phase, column_phase, group);
         if (sorted) {
             p.view.order = order + begin;
             p.view.count = filled - begin;
-            MK_NAME(conv_cut)(&p);
+            conv_cut(&p);
         }
-        MK_NAME(conv_compute)(pool, &p, (char *)order + order_bytes);
+        conv_compute(pool, &p, (char *)order + order_bytes);
         if (mk_pool_cancelled(pool)) return;
     }
 }
@@ -291,56 +284,56 @@ static void MK_NAME(conv_classes)(mk_pool *pool, const mk_conv2d *v, int64_t gro
 #include "conv_weights.h"
 #include "winograd.h"
 
-MK_INLINE mk_scratch MK_NAME(conv_more)(mk_scratch a, mk_scratch b) {
+MK_INLINE mk_scratch conv_more(mk_scratch a, mk_scratch b) {
     return (mk_scratch){a.per_worker > b.per_worker ? a.per_worker : b.per_worker, a.shared > b.shared ? a.shared : b.shared};
 }
 
-static mk_scratch MK_NAME(conv2d_scratch)(const mk_conv2d *v, int32_t pass) {
-    if (MK_NAME(conv_is_product)(v)) {
-        mk_gemm g = MK_NAME(conv_gemm)(v, pass);
-        return MK_NAME(gemm_scratch)(&g);
+static mk_scratch conv2d_scratch(const mk_conv2d *v, int32_t pass) {
+    if (conv_is_product(v)) {
+        mk_gemm g = conv_gemm(v, pass);
+        return gemm_scratch(&g);
     }
-    if (MK_NAME(conv_is_depthwise)(v)) return MK_NAME(depthwise_scratch)(v, pass);
+    if (conv_is_depthwise(v)) return depthwise_scratch(v, pass);
     mk_scratch need = {0, 0};
-    if (MK_NAME(winograd_fits)(v, pass)) {
-        need = MK_NAME(winograd_scratch)(v, pass);
+    if (winograd_fits(v, pass)) {
+        need = winograd_scratch(v, pass);
         if (!v->in.rows && !v->out.rows) return need;
     }
-    if (pass == MK_CONV2D_WEIGHT_GRADIENT) return MK_NAME(conv_more)(need, MK_NAME(conv_weights_scratch)(v));
+    if (pass == MK_CONV2D_WEIGHT_GRADIENT) return conv_more(need, conv_weights_scratch(v));
     /* The largest class; with a list, any class may hold nearly all rows or few, so each size is bounded by itself. */
     const int gradient = pass == MK_CONV2D_INPUT_GRADIENT;
     for (int64_t phase = 0; phase < (gradient ? v->rows.stride * v->columns.stride : 1); ++phase) {
-        MK_NAME(conv_product) p = MK_NAME(conv_class)(v, pass, phase / v->columns.stride, phase % v->columns.stride, 0);
+        conv_product p = conv_class(v, pass, phase / v->columns.stride, phase % v->columns.stride, 0);
         int64_t sums = 0;
         if (p.scatter) sums = (MK_CONV_ROWS + 2 * MK_TILE_ROWS) * (mk_least(p.n, MK_CONV_COLUMNS) + 2 * MK_TILE_COLUMNS);
-        int64_t own = MK_NAME(conv_panel_floats)(&p) + sums;
-        if (MK_NAME(visible_fits)(&p.view)) own = MK_NAME(visible_floats)(&p);
+        int64_t own = conv_panel_floats(&p) + sums;
+        if (visible_fits(&p.view)) own = visible_floats(&p);
         own *= (int64_t)sizeof(float);
-        const int64_t shared = MK_NAME(conv_packed_floats)(&p) * (int64_t)sizeof(float) + (gradient ? v->in.count * 4 + 64 : 0);
-        need = MK_NAME(conv_more)(need, (mk_scratch){own, shared});
+        const int64_t shared = conv_packed_floats(&p) * (int64_t)sizeof(float) + (gradient ? v->in.count * 4 + 64 : 0);
+        need = conv_more(need, (mk_scratch){own, shared});
     }
     return need;
 }
 
-static void MK_NAME(conv2d)(mk_pool *pool, const mk_conv2d *v, int32_t pass) {
-    if (MK_NAME(conv_is_product)(v)) {
-        mk_gemm g = MK_NAME(conv_gemm)(v, pass);
-        MK_NAME(gemm)(pool, &g);
+static void conv2d(mk_pool *pool, const mk_conv2d *v, int32_t pass) {
+    if (conv_is_product(v)) {
+        mk_gemm g = conv_gemm(v, pass);
+        gemm(pool, &g);
         return;
     }
-    if (MK_NAME(conv_is_depthwise)(v)) {
-        MK_NAME(depthwise)(pool, v, pass);
+    if (conv_is_depthwise(v)) {
+        depthwise(pool, v, pass);
         return;
     }
-    if (MK_NAME(winograd_fits)(v, pass) && MK_NAME(conv_winograd)(pool, v, pass)) return;
+    if (winograd_fits(v, pass) && conv_winograd(pool, v, pass)) return;
     for (int64_t group = 0; group < v->groups; ++group) {
         if (pass == MK_CONV2D_WEIGHT_GRADIENT) {
-            MK_NAME(conv_weights)(pool, v, group);
+            conv_weights(pool, v, group);
         } else if (pass == MK_CONV2D_INPUT_GRADIENT) {
-            MK_NAME(conv_classes)(pool, v, group);
+            conv_classes(pool, v, group);
         } else {
-            MK_NAME(conv_product) p = MK_NAME(conv_class)(v, pass, 0, 0, group);
-            MK_NAME(conv_compute)(pool, &p, mk_pool_shared(pool));
+            conv_product p = conv_class(v, pass, 0, 0, group);
+            conv_compute(pool, &p, mk_pool_shared(pool));
         }
         if (mk_pool_cancelled(pool)) return;
     }

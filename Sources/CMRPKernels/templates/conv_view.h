@@ -1,5 +1,5 @@
-/* How a convolution sees a tensor: as a matrix with one row for each target position and one column for each (tap, channel), of which
- * a block is copied together where it is needed ("implicit GEMM"; the whole matrix never exists).
+/* The view of a tensor that a convolution multiplies: a matrix with one row for each target position and one column for each (tap,
+ * channel), of which a block is gathered when it is needed ("implicit GEMM"; the whole matrix never exists).
  *
  * Taps and targets are arithmetic sequences along each axis. In the forward pass the source is x, the targets are all of y. In the
  * gradient to the input the source is the gradient of y; the positions of x fall into stride x stride classes, within each of which
@@ -11,42 +11,41 @@
 
 /* Along one axis: target r stands at first + r * step, its tap t reads the source at r * scale + tap_first + t * tap_step and the kernel
  * at kernel_first + t * kernel_step. */
-typedef struct MK_NAME(conv_axis) {
+typedef struct conv_axis {
     int64_t source, target; /* sizes of the two tensors */
     int64_t count, first, step;
     int64_t taps, scale, tap_first, tap_step, kernel_first, kernel_step;
-} MK_NAME(conv_axis);
+} conv_axis;
 
-typedef struct MK_NAME(conv_view) {
-    MK_NAME(conv_axis) rows, columns;
+typedef struct conv_view {
+    conv_axis rows, columns;
     const float *from;        /* the source, at the group's first channel */
     int64_t channels, stride; /* taken, and of a whole row of the source */
     const int32_t *source_rows, *positions;
     const int32_t *order; /* with positions: the target rows of this class; NULL: all */
     int64_t count;        /* targets */
-} MK_NAME(conv_view);
+} conv_view;
 
-typedef struct MK_NAME(conv_target) {
+typedef struct conv_target {
     int64_t image, row, column; /* in the sequences of the axes */
     int64_t at;                 /* row of the target tensor */
-} MK_NAME(conv_target);
+} conv_target;
 
-static MK_NAME(conv_axis) MK_NAME(forward_axis)(const mk_window *w) {
-    return (MK_NAME(conv_axis)){.source = w->in,
-                                .target = w->out,
-                                .count = w->out,
-                                .step = 1,
-                                .taps = w->kernel,
-                                .scale = w->stride,
-                                .tap_first = -w->padding,
-                                .tap_step = w->dilation,
-                                .kernel_step = 1};
+static conv_axis forward_axis(const mk_window *w) {
+    return (conv_axis){.source = w->in,
+                       .target = w->out,
+                       .count = w->out,
+                       .step = 1,
+                       .taps = w->kernel,
+                       .scale = w->stride,
+                       .tap_first = -w->padding,
+                       .tap_step = w->dilation,
+                       .kernel_step = 1};
 }
 
 /* The taps i of the kernel with phase + padding = i dilation (mod stride), last first, so that they read rising positions. */
-static MK_NAME(conv_axis) MK_NAME(gradient_axis)(const mk_window *w, int64_t phase) {
-    MK_NAME(conv_axis)
-    axis = {.source = w->out, .target = w->in, .first = phase, .step = w->stride, .scale = 1, .tap_step = 1, .kernel_step = -1};
+static conv_axis gradient_axis(const mk_window *w, int64_t phase) {
+    conv_axis axis = {.source = w->out, .target = w->in, .first = phase, .step = w->stride, .scale = 1, .tap_step = 1, .kernel_step = -1};
     axis.count = phase < w->in ? mk_ceil_divide(w->in - phase, w->stride) : 0;
     int64_t previous = -1;
     for (int64_t i = w->kernel - 1; i >= 0; --i) {
@@ -61,10 +60,10 @@ static MK_NAME(conv_axis) MK_NAME(gradient_axis)(const mk_window *w, int64_t pha
     return axis;
 }
 
-MK_INLINE int64_t MK_NAME(conv_depth)(const MK_NAME(conv_view) *v) { return v->rows.taps * v->columns.taps * v->channels; }
+MK_INLINE int64_t conv_depth(const conv_view *v) { return v->rows.taps * v->columns.taps * v->channels; }
 
-MK_INLINE MK_NAME(conv_target) MK_NAME(conv_locate)(const MK_NAME(conv_view) *v, int64_t index) {
-    MK_NAME(conv_target) t;
+MK_INLINE conv_target conv_locate(const conv_view *v, int64_t index) {
+    conv_target t;
     if (v->positions) {
         t.at = v->order ? v->order[index] : index;
         const uint32_t position = (uint32_t)v->positions[t.at], width = (uint32_t)v->columns.target, height = (uint32_t)v->rows.target;
@@ -84,15 +83,15 @@ MK_INLINE MK_NAME(conv_target) MK_NAME(conv_locate)(const MK_NAME(conv_view) *v,
 }
 
 /* The target that follows. */
-MK_INLINE MK_NAME(conv_target) MK_NAME(conv_next)(const MK_NAME(conv_view) *v, MK_NAME(conv_target) t, int64_t index) {
-    if (v->positions || t.column + 1 == v->columns.count) return MK_NAME(conv_locate)(v, index + 1);
+MK_INLINE conv_target conv_next(const conv_view *v, conv_target t, int64_t index) {
+    if (v->positions || t.column + 1 == v->columns.count) return conv_locate(v, index + 1);
     t.column++;
     t.at += v->columns.step;
     return t;
 }
 
 /* Columns begin ..< end of one row of the matrix. */
-MK_INLINE void MK_NAME(conv_gather_row)(const MK_NAME(conv_view) *v, MK_NAME(conv_target) t, int64_t begin, int64_t end, float *to) {
+MK_INLINE void conv_gather_row(const conv_view *v, conv_target t, int64_t begin, int64_t end, float *to) {
     const int64_t channels = v->channels, line = v->columns.taps * channels;
     const int64_t left = t.column * v->columns.scale + v->columns.tap_first, top = t.row * v->rows.scale + v->rows.tap_first;
     const int connected = v->columns.tap_step == 1 && v->source_rows == NULL && channels == v->stride;
@@ -131,12 +130,11 @@ MK_INLINE void MK_NAME(conv_gather_row)(const MK_NAME(conv_view) *v, MK_NAME(con
 }
 
 /* Columns begin ..< end of `rows` rows from target `index` on; rows of `to` lie to_stride apart. */
-static void MK_NAME(conv_gather)(const MK_NAME(conv_view) *v, int64_t index, int64_t rows, int64_t begin, int64_t end, float *to,
-                                 int64_t to_stride) {
-    MK_NAME(conv_target) t = MK_NAME(conv_locate)(v, index);
+static void conv_gather(const conv_view *v, int64_t index, int64_t rows, int64_t begin, int64_t end, float *to, int64_t to_stride) {
+    conv_target t = conv_locate(v, index);
     for (int64_t i = 0; i < rows; ++i) {
-        MK_NAME(conv_gather_row)(v, t, begin, end, to + i * to_stride);
-        if (i + 1 < rows) t = MK_NAME(conv_next)(v, t, index + i);
+        conv_gather_row(v, t, begin, end, to + i * to_stride);
+        if (i + 1 < rows) t = conv_next(v, t, index + i);
     }
 }
 

@@ -6,10 +6,10 @@ typedef struct {
     const float *a, *b;
     float *y;
     float factor;
-} MK_NAME(elementwise_job);
+} elementwise_job;
 
-static void MK_NAME(add_task)(void *context, int64_t index, int32_t worker) {
-    const MK_NAME(elementwise_job) *job = context;
+static void add_task(void *context, int64_t index, int32_t worker) {
+    const elementwise_job *job = context;
     int64_t start = index * MK_TASK_VALUES;
     const float *a = job->a + start, *b = job->b + start;
     float *y = job->y + start;
@@ -18,13 +18,13 @@ static void MK_NAME(add_task)(void *context, int64_t index, int32_t worker) {
                    { vf_store_part(y + i, vf_load_part(a + i, n) + vf_load_part(b + i, n), n); });
 }
 
-static void MK_NAME(add)(mk_pool *pool, int64_t count, const void *a, const void *b, void *y) {
-    MK_NAME(elementwise_job) job = {count, a, b, y, 0};
-    mk_pool_run(pool, mk_ceil_divide(count, MK_TASK_VALUES), MK_NAME(add_task), &job);
+static void add_values(mk_pool *pool, int64_t count, const void *a, const void *b, void *y) {
+    elementwise_job job = {count, a, b, y, 0};
+    mk_pool_run(pool, mk_ceil_divide(count, MK_TASK_VALUES), add_task, &job);
 }
 
-static void MK_NAME(scale_task)(void *context, int64_t index, int32_t worker) {
-    const MK_NAME(elementwise_job) *job = context;
+static void scale_task(void *context, int64_t index, int32_t worker) {
+    const elementwise_job *job = context;
     int64_t start = index * MK_TASK_VALUES;
     const float *x = job->a + start;
     float *y = job->y + start;
@@ -33,9 +33,9 @@ static void MK_NAME(scale_task)(void *context, int64_t index, int32_t worker) {
     MK_EACH_VECTOR(i, n, mk_least(MK_TASK_VALUES, job->count - start), { vf_store_part(y + i, vf_load_part(x + i, n) * factor, n); });
 }
 
-static void MK_NAME(scale)(mk_pool *pool, int64_t count, double factor, const void *x, void *y) {
-    MK_NAME(elementwise_job) job = {count, x, NULL, y, (float)factor};
-    mk_pool_run(pool, mk_ceil_divide(count, MK_TASK_VALUES), MK_NAME(scale_task), &job);
+static void scale_values(mk_pool *pool, int64_t count, double factor, const void *x, void *y) {
+    elementwise_job job = {count, x, NULL, y, (float)factor};
+    mk_pool_run(pool, mk_ceil_divide(count, MK_TASK_VALUES), scale_task, &job);
 }
 
 typedef struct {
@@ -43,10 +43,10 @@ typedef struct {
     float keep, share;
     const float *x;
     float *y;
-} MK_NAME(blend_job);
+} blend_job;
 
-static void MK_NAME(blend_task)(void *context, int64_t index, int32_t worker) {
-    const MK_NAME(blend_job) *job = context;
+static void blend_task(void *context, int64_t index, int32_t worker) {
+    const blend_job *job = context;
     const int64_t start = index * MK_TASK_VALUES;
     const int fresh = job->keep == 0;
     (void)worker;
@@ -56,19 +56,19 @@ static void MK_NAME(blend_task)(void *context, int64_t index, int32_t worker) {
     });
 }
 
-static void MK_NAME(blend)(mk_pool *pool, int64_t count, double keep, double share, const void *x, void *y) {
-    MK_NAME(blend_job) job = {count, (float)keep, (float)share, x, y};
-    mk_pool_run(pool, mk_ceil_divide(count, MK_TASK_VALUES), MK_NAME(blend_task), &job);
+static void blend(mk_pool *pool, int64_t count, double keep, double share, const void *x, void *y) {
+    blend_job job = {count, (float)keep, (float)share, x, y};
+    mk_pool_run(pool, mk_ceil_divide(count, MK_TASK_VALUES), blend_task, &job);
 }
 
 typedef struct {
     int64_t values;
     const float *factors, *x, *residual;
     float *y;
-} MK_NAME(images_job);
+} images_job;
 
-static void MK_NAME(scale_images_task)(void *context, int64_t image, int32_t worker) {
-    const MK_NAME(images_job) *job = context;
+static void scale_images_task(void *context, int64_t image, int32_t worker) {
+    const images_job *job = context;
     const int64_t start = image * job->values;
     const vf factor = vf_splat(job->factors[image]);
     (void)worker;
@@ -78,14 +78,13 @@ static void MK_NAME(scale_images_task)(void *context, int64_t image, int32_t wor
     });
 }
 
-static void MK_NAME(scale_images)(mk_pool *pool, int64_t images, int64_t values, const void *factors, const void *x, const void *residual,
-                                  void *y) {
-    MK_NAME(images_job) job = {values, factors, x, residual, y};
-    mk_pool_run(pool, images, MK_NAME(scale_images_task), &job);
+static void scale_images(mk_pool *pool, int64_t images, int64_t values, const void *factors, const void *x, const void *residual, void *y) {
+    images_job job = {values, factors, x, residual, y};
+    mk_pool_run(pool, images, scale_images_task, &job);
 }
 
-static void MK_NAME(gelu_gradient_task)(void *context, int64_t index, int32_t worker) {
-    const MK_NAME(elementwise_job) *job = context;
+static void gelu_gradient_task(void *context, int64_t index, int32_t worker) {
+    const elementwise_job *job = context;
     int64_t start = index * MK_TASK_VALUES;
     const float *x = job->a + start, *dy = job->b + start;
     float *dx = job->y + start;
@@ -94,20 +93,20 @@ static void MK_NAME(gelu_gradient_task)(void *context, int64_t index, int32_t wo
                    { vf_store_part(dx + i, vf_load_part(dy + i, n) * vf_gelu_gradient(vf_load_part(x + i, n)), n); });
 }
 
-static void MK_NAME(gelu_gradient)(mk_pool *pool, int64_t count, const void *x, const void *y_gradient, void *x_gradient) {
-    MK_NAME(elementwise_job) job = {count, x, y_gradient, x_gradient, 0};
-    mk_pool_run(pool, mk_ceil_divide(count, MK_TASK_VALUES), MK_NAME(gelu_gradient_task), &job);
+static void gelu_gradient(mk_pool *pool, int64_t count, const void *x, const void *y_gradient, void *x_gradient) {
+    elementwise_job job = {count, x, y_gradient, x_gradient, 0};
+    mk_pool_run(pool, mk_ceil_divide(count, MK_TASK_VALUES), gelu_gradient_task, &job);
 }
 
 typedef struct {
     int64_t rows, columns;
     const float *x;
     float *partial;
-} MK_NAME(column_sum_job);
+} column_sum_job;
 
-/* partial[block] = sum over the block's rows, four rows for each time that a partial sum is loaded and stored. */
-static void MK_NAME(column_sum_task)(void *context, int64_t block, int32_t worker) {
-    const MK_NAME(column_sum_job) *job = context;
+/* partial[block] = sum over the block's rows, four rows at a time, so that a partial sum is loaded and stored less often. */
+static void column_sum_task(void *context, int64_t block, int32_t worker) {
+    const column_sum_job *job = context;
     int64_t columns = job->columns, size = mk_block_rows(job->rows), first = block * size;
     int64_t last = mk_least(job->rows, first + size), r = first;
     float *partial = job->partial + block * columns;
@@ -123,13 +122,13 @@ static void MK_NAME(column_sum_task)(void *context, int64_t block, int32_t worke
     for (; r < last; r++) mk_accumulate(partial, job->x + r * columns, columns);
 }
 
-static mk_scratch MK_NAME(column_sum_scratch)(int64_t rows, int64_t columns) {
+static mk_scratch column_sum_scratch(int64_t rows, int64_t columns) {
     return (mk_scratch){0, mk_blocks(rows) * columns * (int64_t)sizeof(float)};
 }
 
-static void MK_NAME(column_sum)(mk_pool *pool, int64_t rows, int64_t columns, const void *x, void *out) {
-    MK_NAME(column_sum_job) job = {rows, columns, x, mk_pool_shared(pool)};
-    mk_pool_run(pool, mk_blocks(rows), MK_NAME(column_sum_task), &job);
+static void column_sum(mk_pool *pool, int64_t rows, int64_t columns, const void *x, void *out) {
+    column_sum_job job = {rows, columns, x, mk_pool_shared(pool)};
+    mk_pool_run(pool, mk_blocks(rows), column_sum_task, &job);
     mk_sum_blocks(mk_blocks(rows), columns, columns, job.partial, out);
 }
 
@@ -137,10 +136,10 @@ typedef struct {
     int64_t batch, tokens, width, first;
     const float *from;
     float *to;
-} MK_NAME(mean_job);
+} mean_job;
 
-static void MK_NAME(mean_tokens_task)(void *context, int64_t b, int32_t worker) {
-    const MK_NAME(mean_job) *job = context;
+static void mean_tokens_task(void *context, int64_t b, int32_t worker) {
+    const mean_job *job = context;
     const float *x = job->from + b * job->tokens * job->width;
     float *y = job->to + b * job->width, factor = (float)(1.0 / (double)(job->tokens - job->first));
     (void)worker;
@@ -156,13 +155,13 @@ static void MK_NAME(mean_tokens_task)(void *context, int64_t b, int32_t worker) 
     });
 }
 
-static void MK_NAME(mean_tokens)(mk_pool *pool, int64_t batch, int64_t tokens, int64_t width, int64_t first, const void *x, void *y) {
-    MK_NAME(mean_job) job = {batch, tokens, width, first, x, y};
-    mk_pool_run(pool, batch, MK_NAME(mean_tokens_task), &job);
+static void mean_tokens(mk_pool *pool, int64_t batch, int64_t tokens, int64_t width, int64_t first, const void *x, void *y) {
+    mean_job job = {batch, tokens, width, first, x, y};
+    mk_pool_run(pool, batch, mean_tokens_task, &job);
 }
 
-static void MK_NAME(mean_tokens_gradient_task)(void *context, int64_t b, int32_t worker) {
-    const MK_NAME(mean_job) *job = context;
+static void mean_tokens_gradient_task(void *context, int64_t b, int32_t worker) {
+    const mean_job *job = context;
     const float *dy = job->from + b * job->width;
     float *dx = job->to + b * job->tokens * job->width, factor = (float)(1.0 / (double)(job->tokens - job->first));
     (void)worker;
@@ -172,8 +171,8 @@ static void MK_NAME(mean_tokens_gradient_task)(void *context, int64_t b, int32_t
     }
 }
 
-static void MK_NAME(mean_tokens_gradient)(mk_pool *pool, int64_t batch, int64_t tokens, int64_t width, int64_t first,
-                                          const void *y_gradient, void *x_gradient) {
-    MK_NAME(mean_job) job = {batch, tokens, width, first, y_gradient, x_gradient};
-    mk_pool_run(pool, batch, MK_NAME(mean_tokens_gradient_task), &job);
+static void mean_tokens_gradient(mk_pool *pool, int64_t batch, int64_t tokens, int64_t width, int64_t first, const void *y_gradient,
+                                 void *x_gradient) {
+    mean_job job = {batch, tokens, width, first, y_gradient, x_gradient};
+    mk_pool_run(pool, batch, mean_tokens_gradient_task, &job);
 }

@@ -3,7 +3,7 @@
 
 MK_INLINE int64_t mk_source_row(const int32_t *ids, int64_t stride, int64_t b, int64_t i) { return ids ? ids[b * stride + i] : i; }
 
-static void MK_NAME(gather_task)(void *context, int64_t index, int32_t worker) {
+static void gather_task(void *context, int64_t index, int32_t worker) {
     const mk_gather *g = context;
     int64_t width = g->width, first = index * mk_rows_per_task(width);
     int64_t last = mk_least(g->batch * g->rows_out, first + mk_rows_per_task(width));
@@ -29,16 +29,16 @@ static void MK_NAME(gather_task)(void *context, int64_t index, int32_t worker) {
     }
 }
 
-static void MK_NAME(gather)(mk_pool *pool, const mk_gather *g) {
+static void gather(mk_pool *pool, const mk_gather *g) {
     int64_t tasks = mk_ceil_divide(g->batch * g->rows_out, mk_rows_per_task(g->width));
-    mk_pool_run(pool, tasks, MK_NAME(gather_task), (void *)g);
+    mk_pool_run(pool, tasks, gather_task, (void *)g);
 }
 
 /* Rows of x_gradient that were written already are marked in a bitmap on the stack, so that each row is written once when ids
  * name it once; an image of more rows is zeroed first. */
 enum { MK_MARKED_ROWS = 16384 };
 
-static void MK_NAME(gather_x_gradient_task)(void *context, int64_t b, int32_t worker) {
+static void gather_x_gradient_task(void *context, int64_t b, int32_t worker) {
     const mk_gather_gradient *gradient = context;
     const mk_gather *g = &gradient->forward;
     int64_t width = g->width, rows_in = g->rows_in;
@@ -70,7 +70,7 @@ static void MK_NAME(gather_x_gradient_task)(void *context, int64_t b, int32_t wo
 /* The sums over the whole batch are cut by columns: a task owns this many, and so needs no scratch. */
 enum { MK_GATHER_COLUMNS = 32 };
 
-static void MK_NAME(gather_fill_gradient_task)(void *context, int64_t index, int32_t worker) {
+static void gather_fill_gradient_task(void *context, int64_t index, int32_t worker) {
     const mk_gather_gradient *gradient = context;
     const mk_gather *g = &gradient->forward;
     int64_t first = index * MK_GATHER_COLUMNS, columns = mk_least(MK_GATHER_COLUMNS, g->width - first);
@@ -88,7 +88,7 @@ static void MK_NAME(gather_fill_gradient_task)(void *context, int64_t index, int
     }
 }
 
-static void MK_NAME(gather_table_gradient_task)(void *context, int64_t index, int32_t worker) {
+static void gather_table_gradient_task(void *context, int64_t index, int32_t worker) {
     const mk_gather_gradient *gradient = context;
     const mk_gather *g = &gradient->forward;
     int64_t first = index * MK_GATHER_COLUMNS, columns = mk_least(MK_GATHER_COLUMNS, g->width - first);
@@ -104,10 +104,10 @@ static void MK_NAME(gather_table_gradient_task)(void *context, int64_t index, in
     }
 }
 
-static void MK_NAME(gather_gradient)(mk_pool *pool, const mk_gather_gradient *gradient) {
+static void gather_gradient(mk_pool *pool, const mk_gather_gradient *gradient) {
     const mk_gather *g = &gradient->forward;
     int64_t column_tasks = mk_ceil_divide(g->width, MK_GATHER_COLUMNS);
-    if (gradient->x_gradient) mk_pool_run(pool, g->batch, MK_NAME(gather_x_gradient_task), (void *)gradient);
-    if (gradient->fill_gradient) mk_pool_run(pool, column_tasks, MK_NAME(gather_fill_gradient_task), (void *)gradient);
-    if (gradient->table_gradient) mk_pool_run(pool, column_tasks, MK_NAME(gather_table_gradient_task), (void *)gradient);
+    if (gradient->x_gradient) mk_pool_run(pool, g->batch, gather_x_gradient_task, (void *)gradient);
+    if (gradient->fill_gradient) mk_pool_run(pool, column_tasks, gather_fill_gradient_task, (void *)gradient);
+    if (gradient->table_gradient) mk_pool_run(pool, column_tasks, gather_table_gradient_task, (void *)gradient);
 }

@@ -32,36 +32,36 @@ enum {
 /* A packed panel of A is to[p * MK_PACKED_A_ROWS + row]: whole vectors, so that no store crosses a cache line. */
 enum { MK_PACKED_A_ROWS = (MK_TILE_ROWS + MK_WIDTH - 1) / MK_WIDTH * MK_WIDTH };
 
-typedef struct MK_NAME(range) {
+typedef struct range {
     int64_t begin, end;
-} MK_NAME(range);
+} range;
 
-/* How a product is cut: a function of its shape and strides. */
-typedef struct MK_NAME(gemm_plan) {
+/* The cutting of a product into rounds, passes and tasks: a function of its shape and strides. */
+typedef struct gemm_plan {
     const mk_gemm *g;
     int32_t pack_a, pack_b;
-    int64_t pass_k;                      /* per pass over C */
-    int64_t round_k;                     /* per round: what is packed together. A round takes one or more passes */
-    int64_t row_panels, column_panels;   /* panels of MK_TILE_ROWS and MK_TILE_COLUMNS */
-    int64_t round_rows, round_columns;   /* panels per round */
-    int64_t row_tasks, column_tasks;     /* per round, where it is whole */
-    int64_t a_together, b_together;      /* panels per packing task */
-    MK_NAME(range) rows, columns, steps; /* of this round: panels, panels, k */
-    int64_t b_tasks;                     /* that pack B before those that pack A; 0 when it is packed already */
+    int64_t pass_k;                    /* per pass over C */
+    int64_t round_k;                   /* per round: what is packed together. A round takes one or more passes */
+    int64_t row_panels, column_panels; /* panels of MK_TILE_ROWS and MK_TILE_COLUMNS */
+    int64_t round_rows, round_columns; /* panels per round */
+    int64_t row_tasks, column_tasks;   /* per round, where it is whole */
+    int64_t a_together, b_together;    /* panels per packing task */
+    range rows, columns, steps;        /* of this round: panels, panels, k */
+    int64_t b_tasks;                   /* that pack B before those that pack A; 0 when it is packed already */
     float *packed_a, *packed_b;
-} MK_NAME(gemm_plan);
+} gemm_plan;
 
 /* The size of each of the fewest equal parts of `total` that do not exceed `most`. */
 MK_INLINE int64_t mk_even_part(int64_t total, int64_t most) { return total == 0 ? 1 : mk_ceil_divide(total, mk_ceil_divide(total, most)); }
 
 /* The index-th of `parts` nearly equal parts of a range. */
-MK_INLINE MK_NAME(range) MK_NAME(part)(MK_NAME(range) whole, int64_t parts, int64_t index) {
+MK_INLINE range range_part(range whole, int64_t parts, int64_t index) {
     const int64_t length = whole.end - whole.begin;
-    return (MK_NAME(range)){whole.begin + length * index / parts, whole.begin + length * (index + 1) / parts};
+    return (range){whole.begin + length * index / parts, whole.begin + length * (index + 1) / parts};
 }
 
-static MK_NAME(gemm_plan) MK_NAME(gemm_make_plan)(const mk_gemm *g) {
-    MK_NAME(gemm_plan) plan = {.g = g};
+static gemm_plan gemm_make_plan(const mk_gemm *g) {
+    gemm_plan plan = {.g = g};
     if (g->m == 0 || g->n == 0) return plan;
     plan.row_panels = mk_ceil_divide(g->m, MK_TILE_ROWS);
     plan.column_panels = mk_ceil_divide(g->n, MK_TILE_COLUMNS);
@@ -88,22 +88,19 @@ static MK_NAME(gemm_plan) MK_NAME(gemm_make_plan)(const mk_gemm *g) {
     return plan;
 }
 
-MK_INLINE int64_t MK_NAME(packed_a_floats)(const MK_NAME(gemm_plan) *plan) {
-    return plan->pack_a ? plan->round_rows * MK_PACKED_A_ROWS * plan->round_k : 0;
-}
+MK_INLINE int64_t packed_a_floats(const gemm_plan *plan) { return plan->pack_a ? plan->round_rows * MK_PACKED_A_ROWS * plan->round_k : 0; }
 
-MK_INLINE int64_t MK_NAME(packed_b_floats)(const MK_NAME(gemm_plan) *plan) {
+MK_INLINE int64_t packed_b_floats(const gemm_plan *plan) {
     return plan->pack_b ? plan->round_columns * MK_TILE_COLUMNS * plan->round_k : 0;
 }
 
-static mk_scratch MK_NAME(gemm_scratch)(const mk_gemm *g) {
-    MK_NAME(gemm_plan) plan = MK_NAME(gemm_make_plan)(g);
-    return (mk_scratch){.shared = (MK_NAME(packed_a_floats)(&plan) + MK_NAME(packed_b_floats)(&plan)) * (int64_t)sizeof(float)};
+static mk_scratch gemm_scratch(const mk_gemm *g) {
+    gemm_plan plan = gemm_make_plan(g);
+    return (mk_scratch){.shared = (packed_a_floats(&plan) + packed_b_floats(&plan)) * (int64_t)sizeof(float)};
 }
 
 /* Up to MK_WIDTH rows of up to MK_WIDTH floats, transposed; what is missing is 0. `most` is a constant bound of rows. */
-MK_INLINE void MK_NAME(load_transposed)(const float *from, int64_t stride, const int most, int64_t rows, int64_t length,
-                                        vf block[MK_WIDTH]) {
+MK_INLINE void load_transposed(const float *from, int64_t stride, const int most, int64_t rows, int64_t length, vf block[MK_WIDTH]) {
     if (rows >= most && length >= MK_WIDTH) {
         MK_UNROLL for (int i = 0; i < most; ++i) __builtin_prefetch(from + i * stride + MK_PACK_AHEAD);
         MK_UNROLL for (int i = 0; i < MK_WIDTH; ++i) block[i] = i < most ? vf_load(from + i * stride) : (vf){0};
@@ -115,13 +112,13 @@ MK_INLINE void MK_NAME(load_transposed)(const float *from, int64_t stride, const
 }
 
 /* Packs panels of A, stored by rows, `rows` rows in all: panel after panel. */
-MK_INLINE void MK_NAME(pack_a_rows)(const float *a, int64_t lda, int64_t rows, int64_t k, float *to) {
+MK_INLINE void pack_a_rows(const float *a, int64_t lda, int64_t rows, int64_t k, float *to) {
     enum { GROUP = MK_TILE_ROWS < MK_WIDTH ? MK_TILE_ROWS : MK_WIDTH };
     for (int64_t row = 0; row < rows; row += MK_TILE_ROWS, to += k * MK_PACKED_A_ROWS)
         for (int64_t p = 0; p < k; p += MK_WIDTH)
             for (int64_t first = 0; first < MK_TILE_ROWS; first += GROUP) {
                 vf block[MK_WIDTH];
-                MK_NAME(load_transposed)(a + (row + first) * lda + p, lda, GROUP, rows - row - first, k - p, block);
+                load_transposed(a + (row + first) * lda + p, lda, GROUP, rows - row - first, k - p, block);
                 MK_UNROLL for (int i = 0; i < MK_WIDTH; ++i) {
                     if (i < k - p) vf_store(to + (p + i) * MK_PACKED_A_ROWS + first, block[i]);
                 }
@@ -129,7 +126,7 @@ MK_INLINE void MK_NAME(pack_a_rows)(const float *a, int64_t lda, int64_t rows, i
 }
 
 /* The same for A stored transposed (k x m). */
-MK_INLINE void MK_NAME(pack_a_columns)(const float *a, int64_t lda, int64_t rows, int64_t k, float *to) {
+MK_INLINE void pack_a_columns(const float *a, int64_t lda, int64_t rows, int64_t k, float *to) {
     for (int64_t p = 0; p < k; ++p) {
         const float *from = a + p * lda;
         float *at = to + p * MK_PACKED_A_ROWS;
@@ -146,7 +143,7 @@ MK_INLINE void MK_NAME(pack_a_columns)(const float *a, int64_t lda, int64_t rows
 }
 
 /* Packs a panel of k x columns of B, stored by rows. A narrow panel takes only the vectors it needs; lanes past `columns` are 0. */
-MK_INLINE void MK_NAME(pack_b_rows)(const float *b, int64_t ldb, int64_t columns, int64_t k, float *to) {
+MK_INLINE void pack_b_rows(const float *b, int64_t ldb, int64_t columns, int64_t k, float *to) {
     if (columns == MK_TILE_COLUMNS) {
         for (int64_t p = 0; p < k; ++p) MK_UNROLL for (int j = 0; j < MK_TILE_COLUMNS; j += MK_WIDTH) {
                 __builtin_prefetch(b + (p + MK_PACK_ROWS_AHEAD) * ldb + j);
@@ -161,12 +158,12 @@ MK_INLINE void MK_NAME(pack_b_rows)(const float *b, int64_t ldb, int64_t columns
 }
 
 /* The same from B stored transposed (n x k). */
-MK_INLINE void MK_NAME(pack_b_columns)(const float *b, int64_t ldb, int64_t columns, int64_t k, float *to) {
+MK_INLINE void pack_b_columns(const float *b, int64_t ldb, int64_t columns, int64_t k, float *to) {
     int64_t stride = mk_ceil_divide(columns, MK_WIDTH) * MK_WIDTH;
     for (int64_t p = 0; p < k; p += MK_WIDTH)
         for (int64_t j = 0; j < columns; j += MK_WIDTH) {
             vf block[MK_WIDTH];
-            MK_NAME(load_transposed)(b + j * ldb + p, ldb, MK_WIDTH, columns - j, k - p, block);
+            load_transposed(b + j * ldb + p, ldb, MK_WIDTH, columns - j, k - p, block);
             float *at = to + p * stride + j;
             if (k - p >= MK_WIDTH) {
                 MK_UNROLL for (int i = 0; i < MK_WIDTH; ++i) vf_store(at + i * stride, block[i]);
@@ -179,7 +176,7 @@ MK_INLINE void MK_NAME(pack_b_columns)(const float *b, int64_t ldb, int64_t colu
 }
 
 /* Multiplies the columns of a packed panel of B by their factors. */
-static void MK_NAME(scale_packed)(const float *scale, int64_t columns, int64_t k, float *to) {
+static void scale_packed(const float *scale, int64_t columns, int64_t k, float *to) {
     const int64_t stride = mk_ceil_divide(columns, MK_WIDTH) * MK_WIDTH;
     for (int64_t j = 0; j < columns; j += MK_WIDTH) {
         const vf factor = vf_load_n(scale + j, mk_least(columns - j, MK_WIDTH));
@@ -188,9 +185,9 @@ static void MK_NAME(scale_packed)(const float *scale, int64_t columns, int64_t k
 }
 
 /* One task of packing: some panels of B, then some of A. */
-static void MK_NAME(gemm_pack_task)(void *context, int64_t index, int32_t worker) {
+static void gemm_pack_task(void *context, int64_t index, int32_t worker) {
     (void)worker;
-    const MK_NAME(gemm_plan) *plan = context;
+    const gemm_plan *plan = context;
     const mk_gemm *g = plan->g;
     const int64_t k = plan->steps.begin, steps = plan->steps.end - k;
     if (index < plan->b_tasks) {
@@ -199,10 +196,10 @@ static void MK_NAME(gemm_pack_task)(void *context, int64_t index, int32_t worker
             const int64_t column = panel * MK_TILE_COLUMNS, columns = mk_least(g->n - column, MK_TILE_COLUMNS);
             float *to = plan->packed_b + (panel - plan->columns.begin) * MK_TILE_COLUMNS * steps;
             if (g->transpose_b)
-                MK_NAME(pack_b_columns)((const float *)g->b + column * g->ldb + k, g->ldb, columns, steps, to);
+                pack_b_columns((const float *)g->b + column * g->ldb + k, g->ldb, columns, steps, to);
             else
-                MK_NAME(pack_b_rows)((const float *)g->b + k * g->ldb + column, g->ldb, columns, steps, to);
-            if (g->scale != NULL) MK_NAME(scale_packed)((const float *)g->scale + column, columns, steps, to);
+                pack_b_rows((const float *)g->b + k * g->ldb + column, g->ldb, columns, steps, to);
+            if (g->scale != NULL) scale_packed((const float *)g->scale + column, columns, steps, to);
         }
         return;
     }
@@ -211,14 +208,14 @@ static void MK_NAME(gemm_pack_task)(void *context, int64_t index, int32_t worker
     const int64_t row = begin * MK_TILE_ROWS, rows = mk_least(g->m, end * MK_TILE_ROWS) - row;
     float *to = plan->packed_a + (begin - plan->rows.begin) * MK_PACKED_A_ROWS * steps;
     if (g->transpose_a)
-        MK_NAME(pack_a_columns)((const float *)g->a + k * g->lda + row, g->lda, rows, steps, to);
+        pack_a_columns((const float *)g->a + k * g->lda + row, g->lda, rows, steps, to);
     else
-        MK_NAME(pack_a_rows)((const float *)g->a + row * g->lda + k, g->lda, rows, steps, to);
+        pack_a_rows((const float *)g->a + row * g->lda + k, g->lda, rows, steps, to);
 }
 
 /* c = gelu(v), or c = v * gelu'(auxiliary) with v in c: on a finished tile, while it is in the first cache. */
-static void MK_NAME(gemm_activate)(int32_t activation, int64_t rows, int64_t columns, const float *v, const float *auxiliary, float *c,
-                                   int64_t ldc) {
+static void gemm_activate(int32_t activation, int64_t rows, int64_t columns, const float *v, const float *auxiliary, float *c,
+                          int64_t ldc) {
     for (int64_t i = 0; i < rows; ++i)
         for (int64_t j = 0; j < columns; j += MK_WIDTH) {
             int64_t at = i * ldc + j, lanes = mk_least(columns - j, MK_WIDTH);
@@ -233,8 +230,8 @@ static void MK_NAME(gemm_activate)(int32_t activation, int64_t rows, int64_t col
 
 /* Says what the tile at (row_panel, panel) fetches for later: the next tile's C, and the next panel's rows of A where A is read in
  * place by rows. Addresses past the matrices are harmless: nothing is read. */
-MK_INLINE void MK_NAME(gemm_look_ahead)(const MK_NAME(gemm_plan) *plan, MK_NAME(tile) *tile, int64_t k, int64_t steps, int64_t row_panel,
-                                        int64_t panel, MK_NAME(range) columns) {
+MK_INLINE void gemm_look_ahead(const gemm_plan *plan, gemm_tile *tile, int64_t k, int64_t steps, int64_t row_panel, int64_t panel,
+                               range columns) {
     enum { LINE = 64, FLOAT = sizeof(float) };
     const mk_gemm *g = plan->g;
     const int last = panel + 1 == columns.end;
@@ -259,12 +256,12 @@ MK_INLINE void MK_NAME(gemm_look_ahead)(const MK_NAME(gemm_plan) *plan, MK_NAME(
 }
 
 /* One task: a block of C, by what a round brings. */
-static void MK_NAME(gemm_task)(void *context, int64_t index, int32_t worker) {
+static void gemm_task(void *context, int64_t index, int32_t worker) {
     (void)worker;
-    const MK_NAME(gemm_plan) *plan = context;
+    const gemm_plan *plan = context;
     const mk_gemm *g = plan->g;
-    const MK_NAME(range) rows = MK_NAME(part)(plan->rows, plan->row_tasks, index % plan->row_tasks);
-    const MK_NAME(range) columns = MK_NAME(part)(plan->columns, plan->column_tasks, index / plan->row_tasks);
+    const range rows = range_part(plan->rows, plan->row_tasks, index % plan->row_tasks);
+    const range columns = range_part(plan->columns, plan->column_tasks, index / plan->row_tasks);
     const int by_columns = plan->pack_a || g->transpose_a;
     const int64_t round = plan->steps.end - plan->steps.begin;
     for (int64_t k = plan->steps.begin, steps; k < plan->steps.end || g->k == 0; k += steps) {
@@ -272,7 +269,7 @@ static void MK_NAME(gemm_task)(void *context, int64_t index, int32_t worker) {
         const int finished = k + steps == g->k;
         for (int64_t row_panel = rows.begin; row_panel < rows.end; ++row_panel) {
             const int64_t row = row_panel * MK_TILE_ROWS, tile_rows = mk_least(g->m - row, MK_TILE_ROWS);
-            MK_NAME(tile) tile = {.k = steps, .a_stride = g->lda, .ldc = g->ldc};
+            gemm_tile tile = {.k = steps, .a_stride = g->lda, .ldc = g->ldc};
             tile.a = (const float *)g->a + (g->transpose_a ? k * g->lda + row : row * g->lda + k);
             if (plan->pack_a) {
                 tile.a = plan->packed_a + (row_panel - plan->rows.begin) * MK_PACKED_A_ROWS * round;
@@ -300,33 +297,33 @@ static void MK_NAME(gemm_task)(void *context, int64_t index, int32_t worker) {
                 if (k == 0)
                     tile.addend = g->activation == MK_ACTIVATION_NONE && g->residual != NULL ? (const float *)g->residual + at : NULL;
                 tile.c = finished && g->activation == MK_ACTIVATION_GELU && auxiliary != NULL ? auxiliary : c;
-                MK_NAME(gemm_look_ahead)(plan, &tile, k, steps, row_panel, panel, columns);
-                MK_NAME(tile_functions)[by_columns][vectors - 1][tile_rows - 1](&tile);
+                gemm_look_ahead(plan, &tile, k, steps, row_panel, panel, columns);
+                gemm_tile_functions[by_columns][vectors - 1][tile_rows - 1](&tile);
                 if (finished && g->activation != MK_ACTIVATION_NONE)
-                    MK_NAME(gemm_activate)(g->activation, tile_rows, tile_columns, tile.c, auxiliary, c, g->ldc);
+                    gemm_activate(g->activation, tile_rows, tile_columns, tile.c, auxiliary, c, g->ldc);
             }
         }
         if (g->k == 0) return;
     }
 }
 
-static void MK_NAME(gemm)(mk_pool *pool, const mk_gemm *g) {
+static void gemm(mk_pool *pool, const mk_gemm *g) {
     if (g->m == 0 || g->n == 0) return;
-    MK_NAME(gemm_plan) plan = MK_NAME(gemm_make_plan)(g);
+    gemm_plan plan = gemm_make_plan(g);
     plan.packed_b = mk_pool_shared(pool);
-    plan.packed_a = plan.packed_b + MK_NAME(packed_b_floats)(&plan);
+    plan.packed_a = plan.packed_b + packed_b_floats(&plan);
     for (int64_t column = 0; column < plan.column_panels; column += plan.round_columns) {
-        plan.columns = (MK_NAME(range)){column, mk_least(column + plan.round_columns, plan.column_panels)};
+        plan.columns = (range){column, mk_least(column + plan.round_columns, plan.column_panels)};
         int64_t k = 0;
         do {
-            plan.steps = (MK_NAME(range)){k, mk_least(k + plan.round_k, g->k)};
+            plan.steps = (range){k, mk_least(k + plan.round_k, g->k)};
             for (int64_t row = 0; row < plan.row_panels; row += plan.round_rows) {
-                plan.rows = (MK_NAME(range)){row, mk_least(row + plan.round_rows, plan.row_panels)};
+                plan.rows = (range){row, mk_least(row + plan.round_rows, plan.row_panels)};
                 plan.b_tasks = plan.pack_b && row == 0 ? mk_ceil_divide(plan.columns.end - column, plan.b_together) : 0;
                 const int64_t a_tasks = plan.pack_a ? mk_ceil_divide(plan.rows.end - row, plan.a_together) : 0,
                               packing = plan.b_tasks + a_tasks;
-                if (packing > 0) mk_pool_run(pool, packing, MK_NAME(gemm_pack_task), &plan);
-                mk_pool_run(pool, plan.row_tasks * plan.column_tasks, MK_NAME(gemm_task), &plan);
+                if (packing > 0) mk_pool_run(pool, packing, gemm_pack_task, &plan);
+                mk_pool_run(pool, plan.row_tasks * plan.column_tasks, gemm_task, &plan);
                 if (mk_pool_cancelled(pool)) return;
             }
             k += plan.round_k;

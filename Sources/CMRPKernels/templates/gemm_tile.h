@@ -21,7 +21,7 @@ enum { MK_TILE_ROWS = 4, MK_TILE_VECTORS = 2 };
 
 enum { MK_TILE_COLUMNS = MK_TILE_VECTORS * MK_WIDTH };
 
-typedef struct MK_NAME(tile) {
+typedef struct gemm_tile {
     int64_t k;
     const float *a; /* by columns: a[p * a_stride + row]; by rows: a[row * a_stride + p] */
     int64_t a_stride;
@@ -33,15 +33,15 @@ typedef struct MK_NAME(tile) {
     const float *bias;   /* or NULL */
     int32_t relu;        /* of the sum of all, see vf_relu */
     int64_t last_lanes;  /* columns in the last vector, 1 ... MK_WIDTH */
-    /* What to fetch meanwhile, little by little, as memory far away keeps a burst of misses waiting: the rows of the next tile of
+    /* Addresses to prefetch meanwhile, little by little, because a burst of misses would wait for memory: the rows of the next tile of
      * C and of what its end reads; and lines v = 0, 1, ... k / 2 - 1 at ahead + (v >> shift) * jump + (v & (2^shift - 1)) * step. */
     const char *next_c, *next_read;
     const char *ahead;
     int64_t ahead_jump, ahead_step; /* bytes */
     int32_t ahead_shift;            /* at least 2 */
-} MK_NAME(tile);
+} gemm_tile;
 
-typedef void (*MK_NAME(tile_function))(const MK_NAME(tile) *);
+typedef void (*gemm_tile_function)(const gemm_tile *);
 
 #define MK_UNROLL _Pragma("clang loop unroll(full)")
 
@@ -60,7 +60,7 @@ enum { MK_TILE_CHUNK = 8 };
         b += b_stride;                                                                                             \
     } while (0)
 
-MK_INLINE void MK_NAME(tile_body)(const MK_NAME(tile) *t, const int rows, const int vectors, const int by_columns) {
+MK_INLINE void gemm_tile_body(const gemm_tile *t, const int rows, const int vectors, const int by_columns) {
     vf sum[MK_TILE_ROWS][MK_TILE_VECTORS];
     MK_UNROLL for (int i = 0; i < rows; ++i) { MK_UNROLL for (int j = 0; j < vectors; ++j) sum[i][j] = (vf){0}; }
     const float *a = t->a, *b = t->b;
@@ -117,11 +117,11 @@ MK_INLINE void MK_NAME(tile_body)(const MK_NAME(tile) *t, const int rows, const 
     }
 }
 
-#define MK_DEFINE_TILE(rows, vectors)                                                                                            \
-    static void MK_NAME(tile_by_columns_##rows##_##vectors)(const MK_NAME(tile) *t) { MK_NAME(tile_body)(t, rows, vectors, 1); } \
-    static void MK_NAME(tile_by_rows_##rows##_##vectors)(const MK_NAME(tile) *t) { MK_NAME(tile_body)(t, rows, vectors, 0); }
-#define MK_BY_COLUMNS_ENTRY(rows, vectors) MK_NAME(tile_by_columns_##rows##_##vectors),
-#define MK_BY_ROWS_ENTRY(rows, vectors) MK_NAME(tile_by_rows_##rows##_##vectors),
+#define MK_DEFINE_TILE(rows, vectors)                                                                                \
+    static void gemm_tile_by_columns_##rows##_##vectors(const gemm_tile *t) { gemm_tile_body(t, rows, vectors, 1); } \
+    static void gemm_tile_by_rows_##rows##_##vectors(const gemm_tile *t) { gemm_tile_body(t, rows, vectors, 0); }
+#define MK_BY_COLUMNS_ENTRY(rows, vectors) gemm_tile_by_columns_##rows##_##vectors,
+#define MK_BY_ROWS_ENTRY(rows, vectors) gemm_tile_by_rows_##rows##_##vectors,
 
 MK_EACH_TILE_ROWS(MK_DEFINE_TILE, 1)
 MK_EACH_TILE_ROWS(MK_DEFINE_TILE, 2)
@@ -130,7 +130,7 @@ MK_EACH_TILE_ROWS(MK_DEFINE_TILE, 3)
 #endif
 
 /* [by columns][vectors - 1][rows - 1] */
-static const MK_NAME(tile_function) MK_NAME(tile_functions)[2][MK_TILE_VECTORS][MK_TILE_ROWS] = {
+static const gemm_tile_function gemm_tile_functions[2][MK_TILE_VECTORS][MK_TILE_ROWS] = {
     {
         {MK_EACH_TILE_ROWS(MK_BY_ROWS_ENTRY, 1)},
         {MK_EACH_TILE_ROWS(MK_BY_ROWS_ENTRY, 2)},

@@ -5,9 +5,9 @@
 typedef struct {
     const mk_hog *problem;
     float cosine[MK_HOG_BINS], sine[MK_HOG_BINS];
-} MK_NAME(hog_job);
+} hog_job;
 
-static void MK_NAME(hog_cell)(const MK_NAME(hog_job) *job, const float *x, int64_t top, int64_t left, float *out) {
+static void hog_cell(const hog_job *job, const float *x, int64_t top, int64_t left, float *out) {
     const mk_hog *p = job->problem;
     float histogram[MK_HOG_BINS] = {0}, squares = 0;
     for (int64_t row = top; row < top + p->cell_height; row++) {
@@ -35,8 +35,8 @@ static void MK_NAME(hog_cell)(const MK_NAME(hog_job) *job, const float *x, int64
 }
 
 /* A task is a row of patches of one image. */
-static void MK_NAME(hog_task)(void *context, int64_t index, int32_t worker) {
-    const MK_NAME(hog_job) *job = context;
+static void hog_task(void *context, int64_t index, int32_t worker) {
+    const hog_job *job = context;
     const mk_hog *p = job->problem;
     const int64_t image = index / p->grid_height, grid_row = index % p->grid_height;
     float *out = (float *)p->out + index * p->grid_width * p->cell_rows * p->cell_columns * p->channels * p->bins;
@@ -47,18 +47,18 @@ static void MK_NAME(hog_task)(void *context, int64_t index, int32_t worker) {
             const int64_t left = (grid_column * p->cell_columns + cell % p->cell_columns) * p->cell_width;
             for (int64_t channel = 0; channel < p->channels; channel++, out += p->bins) {
                 const float *x = (const float *)p->images + (image * p->channels + channel) * p->height * p->width;
-                MK_NAME(hog_cell)(job, x, top, left, out);
+                hog_cell(job, x, top, left, out);
             }
         }
     }
 }
 
-static void MK_NAME(hog)(mk_pool *pool, const mk_hog *p) {
-    MK_NAME(hog_job) job = {.problem = p};
+static void hog(mk_pool *pool, const mk_hog *p) {
+    hog_job job = {.problem = p};
     for (int64_t border = 0; border < p->bins; border++) {
         const double angle = 3.14159265358979323846 * (double)border / (double)p->bins;
         job.cosine[border] = (float)cos(angle);
         job.sine[border] = (float)sin(angle);
     }
-    mk_pool_run(pool, p->batch * p->grid_height, MK_NAME(hog_task), &job);
+    mk_pool_run(pool, p->batch * p->grid_height, hog_task, &job);
 }

@@ -1,4 +1,4 @@
-/* What the kernels share: loops over vectors with a masked rest, and the cutting of work into tasks by its shape. */
+/* Shared by the kernels: loops over vectors with a masked rest, and the cutting of work into tasks by its shape. */
 #ifndef MK_LOOPS_H
 #define MK_LOOPS_H
 

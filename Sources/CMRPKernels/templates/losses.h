@@ -1,8 +1,8 @@
 /* Squared error, cross entropy and softmax. Losses add partial sums in double, one per task, in order. */
 #include "loops.h"
 
-/* Runs the tasks; *loss = the sum of what each left in `partial`, over `count`. */
-static void MK_NAME(mean_loss)(mk_pool *pool, int64_t tasks, mk_task task, void *job, const double *partial, int64_t count, void *loss) {
+/* Runs the tasks; *loss = the sum of their partial sums, divided by `count`. */
+static void mean_loss(mk_pool *pool, int64_t tasks, mk_task task, void *job, const double *partial, int64_t count, void *loss) {
     double sum = 0;
     mk_pool_run(pool, tasks, task, job);
     for (int64_t i = 0; i < tasks; i++) sum += partial[i];
@@ -16,10 +16,10 @@ typedef struct {
     double *partial;
     float *out;
     float beta, factor;
-} MK_NAME(distance_job);
+} distance_job;
 
-static void MK_NAME(squared_error_task)(void *context, int64_t index, int32_t worker) {
-    const MK_NAME(distance_job) *job = context;
+static void squared_error_task(void *context, int64_t index, int32_t worker) {
+    const distance_job *job = context;
     int64_t start = index * MK_TASK_VALUES, end = mk_least(job->count, start + MK_TASK_VALUES);
     double total = 0;
     (void)worker;
@@ -42,18 +42,18 @@ static void MK_NAME(squared_error_task)(void *context, int64_t index, int32_t wo
     job->partial[index] = total;
 }
 
-static mk_scratch MK_NAME(squared_error_scratch)(int64_t count) {
+static mk_scratch squared_error_scratch(int64_t count) {
     return (mk_scratch){0, mk_ceil_divide(count, MK_TASK_VALUES) * (int64_t)sizeof(double)};
 }
 
-static void MK_NAME(squared_error)(mk_pool *pool, int64_t count, const void *prediction, const void *target, void *loss) {
-    MK_NAME(distance_job) job = {count, prediction, target, mk_pool_shared(pool), NULL, 0, 0};
+static void squared_error(mk_pool *pool, int64_t count, const void *prediction, const void *target, void *loss) {
+    distance_job job = {count, prediction, target, mk_pool_shared(pool), NULL, 0, 0};
     const int64_t tasks = mk_ceil_divide(count, MK_TASK_VALUES);
-    MK_NAME(mean_loss)(pool, tasks, MK_NAME(squared_error_task), &job, job.partial, count, loss);
+    mean_loss(pool, tasks, squared_error_task, &job, job.partial, count, loss);
 }
 
-static void MK_NAME(squared_error_gradient_task)(void *context, int64_t index, int32_t worker) {
-    const MK_NAME(distance_job) *job = context;
+static void squared_error_gradient_task(void *context, int64_t index, int32_t worker) {
+    const distance_job *job = context;
     int64_t start = index * MK_TASK_VALUES;
     const float *prediction = job->prediction + start, *target = job->target + start;
     float *out = job->out + start;
@@ -63,16 +63,16 @@ static void MK_NAME(squared_error_gradient_task)(void *context, int64_t index, i
                    { vf_store_part(out + i, (vf_load_part(prediction + i, n) - vf_load_part(target + i, n)) * factor, n); });
 }
 
-static void MK_NAME(squared_error_gradient)(mk_pool *pool, int64_t count, const void *prediction, const void *target,
-                                            const void *loss_gradient, void *out) {
+static void squared_error_gradient(mk_pool *pool, int64_t count, const void *prediction, const void *target, const void *loss_gradient,
+                                   void *out) {
     float factor = (float)(2.0 * *(const float *)loss_gradient / (double)count);
-    MK_NAME(distance_job) job = {count, prediction, target, NULL, out, 0, factor};
-    mk_pool_run(pool, mk_ceil_divide(count, MK_TASK_VALUES), MK_NAME(squared_error_gradient_task), &job);
+    distance_job job = {count, prediction, target, NULL, out, 0, factor};
+    mk_pool_run(pool, mk_ceil_divide(count, MK_TASK_VALUES), squared_error_gradient_task, &job);
 }
 
 /* |d| - beta / 2, or d^2 / (2 beta) below beta. */
-static void MK_NAME(smooth_l1_task)(void *context, int64_t index, int32_t worker) {
-    const MK_NAME(distance_job) *job = context;
+static void smooth_l1_task(void *context, int64_t index, int32_t worker) {
+    const distance_job *job = context;
     int64_t start = index * MK_TASK_VALUES, end = mk_least(job->count, start + MK_TASK_VALUES);
     const float half = job->beta / 2;
     const vf beta = vf_splat(job->beta), inverse = vf_splat(job->beta > 0 ? 0.5f / job->beta : 0);
@@ -91,14 +91,14 @@ static void MK_NAME(smooth_l1_task)(void *context, int64_t index, int32_t worker
     job->partial[index] = total;
 }
 
-static void MK_NAME(smooth_l1)(mk_pool *pool, int64_t count, double beta, const void *prediction, const void *target, void *loss) {
-    MK_NAME(distance_job) job = {count, prediction, target, mk_pool_shared(pool), NULL, (float)beta, 0};
+static void smooth_l1(mk_pool *pool, int64_t count, double beta, const void *prediction, const void *target, void *loss) {
+    distance_job job = {count, prediction, target, mk_pool_shared(pool), NULL, (float)beta, 0};
     const int64_t tasks = mk_ceil_divide(count, MK_TASK_VALUES);
-    MK_NAME(mean_loss)(pool, tasks, MK_NAME(smooth_l1_task), &job, job.partial, count, loss);
+    mean_loss(pool, tasks, smooth_l1_task, &job, job.partial, count, loss);
 }
 
-static void MK_NAME(smooth_l1_gradient_task)(void *context, int64_t index, int32_t worker) {
-    const MK_NAME(distance_job) *job = context;
+static void smooth_l1_gradient_task(void *context, int64_t index, int32_t worker) {
+    const distance_job *job = context;
     int64_t start = index * MK_TASK_VALUES;
     const vf beta = vf_splat(job->beta), inverse = vf_splat(job->beta > 0 ? 1 / job->beta : 0), one = vf_splat(1), zero = vf_splat(0);
     (void)worker;
@@ -110,14 +110,14 @@ static void MK_NAME(smooth_l1_gradient_task)(void *context, int64_t index, int32
     });
 }
 
-static void MK_NAME(smooth_l1_gradient)(mk_pool *pool, int64_t count, double beta, const void *prediction, const void *target,
-                                        const void *loss_gradient, void *out) {
+static void smooth_l1_gradient(mk_pool *pool, int64_t count, double beta, const void *prediction, const void *target,
+                               const void *loss_gradient, void *out) {
     float factor = (float)((double)*(const float *)loss_gradient / (double)count);
-    MK_NAME(distance_job) job = {count, prediction, target, NULL, out, (float)beta, factor};
-    mk_pool_run(pool, mk_ceil_divide(count, MK_TASK_VALUES), MK_NAME(smooth_l1_gradient_task), &job);
+    distance_job job = {count, prediction, target, NULL, out, (float)beta, factor};
+    mk_pool_run(pool, mk_ceil_divide(count, MK_TASK_VALUES), smooth_l1_gradient_task, &job);
 }
 
-MK_INLINE float MK_NAME(row_largest)(const float *x, int64_t width) {
+MK_INLINE float row_largest(const float *x, int64_t width) {
     vf largest = vf_splat(-INFINITY);
     MK_EACH_VECTOR(c, n, width, { largest = vf_larger(largest, vf_keep_first(vf_load_part(x + c, n), n, -INFINITY)); });
     return vf_largest_lane(largest);
@@ -134,17 +134,17 @@ typedef struct {
     double *partial;
     float *out;
     float factor;
-} MK_NAME(cross_entropy_job);
+} cross_entropy_job;
 
-static void MK_NAME(cross_entropy_task)(void *context, int64_t index, int32_t worker) {
-    const MK_NAME(cross_entropy_job) *job = context;
+static void cross_entropy_task(void *context, int64_t index, int32_t worker) {
+    const cross_entropy_job *job = context;
     int64_t classes = job->classes, first = index * mk_rows_per_task(classes);
     int64_t last = mk_least(job->rows, first + mk_rows_per_task(classes));
     double total = 0;
     (void)worker;
     for (int64_t r = first; r < last; r++) {
         const float *logits = job->logits + r * classes;
-        float largest = MK_NAME(row_largest)(logits, classes);
+        float largest = row_largest(logits, classes);
         vf exponentials = vf_splat(0), plain = vf_splat(0);
         MK_EACH_VECTOR(c, n, classes, {
             vf x = vf_load_part(logits + c, n);
@@ -160,29 +160,28 @@ static void MK_NAME(cross_entropy_task)(void *context, int64_t index, int32_t wo
     job->partial[index] = total;
 }
 
-static mk_scratch MK_NAME(cross_entropy_scratch)(int64_t rows, int64_t classes) {
+static mk_scratch cross_entropy_scratch(int64_t rows, int64_t classes) {
     return (mk_scratch){0, mk_ceil_divide(rows, mk_rows_per_task(classes)) * (int64_t)sizeof(double)};
 }
 
-static void MK_NAME(cross_entropy_run)(mk_pool *pool, MK_NAME(cross_entropy_job) *job, mk_task task, void *loss) {
+static void cross_entropy_run(mk_pool *pool, cross_entropy_job *job, mk_task task, void *loss) {
     job->partial = mk_pool_shared(pool);
-    MK_NAME(mean_loss)(pool, mk_ceil_divide(job->rows, mk_rows_per_task(job->classes)), task, job, job->partial, job->rows, loss);
+    mean_loss(pool, mk_ceil_divide(job->rows, mk_rows_per_task(job->classes)), task, job, job->partial, job->rows, loss);
 }
 
-static void MK_NAME(cross_entropy_run_gradient)(mk_pool *pool, MK_NAME(cross_entropy_job) *job, mk_task task, const void *loss_gradient) {
+static void cross_entropy_run_gradient(mk_pool *pool, cross_entropy_job *job, mk_task task, const void *loss_gradient) {
     job->factor = (float)((double)*(const float *)loss_gradient / (double)job->rows);
     mk_pool_run(pool, mk_ceil_divide(job->rows, mk_rows_per_task(job->classes)), task, job);
 }
 
-static void MK_NAME(cross_entropy)(mk_pool *pool, int64_t rows, int64_t classes, const void *logits, const int32_t *labels,
-                                   double smoothing, void *log_sum_exp, void *loss) {
-    MK_NAME(cross_entropy_job)
-    job = {rows, classes, logits, .labels = labels, .smoothing = smoothing, .log_sum_exp = log_sum_exp};
-    MK_NAME(cross_entropy_run)(pool, &job, MK_NAME(cross_entropy_task), loss);
+static void cross_entropy(mk_pool *pool, int64_t rows, int64_t classes, const void *logits, const int32_t *labels, double smoothing,
+                          void *log_sum_exp, void *loss) {
+    cross_entropy_job job = {rows, classes, logits, .labels = labels, .smoothing = smoothing, .log_sum_exp = log_sum_exp};
+    cross_entropy_run(pool, &job, cross_entropy_task, loss);
 }
 
-static void MK_NAME(cross_entropy_gradient_task)(void *context, int64_t index, int32_t worker) {
-    const MK_NAME(cross_entropy_job) *job = context;
+static void cross_entropy_gradient_task(void *context, int64_t index, int32_t worker) {
+    const cross_entropy_job *job = context;
     int64_t classes = job->classes, first = index * mk_rows_per_task(classes);
     int64_t last = mk_least(job->rows, first + mk_rows_per_task(classes));
     float uniform = (float)(job->smoothing / (double)classes), rest = (float)(1 - job->smoothing);
@@ -197,22 +196,22 @@ static void MK_NAME(cross_entropy_gradient_task)(void *context, int64_t index, i
     }
 }
 
-static void MK_NAME(cross_entropy_gradient)(mk_pool *pool, int64_t rows, int64_t classes, const void *logits, const int32_t *labels,
-                                            double smoothing, const void *log_sum_exp, const void *loss_gradient, void *logits_gradient) {
-    MK_NAME(cross_entropy_job)
-    job = {rows, classes, logits, .labels = labels, .smoothing = smoothing, .log_sum_exp = (float *)log_sum_exp, .out = logits_gradient};
-    MK_NAME(cross_entropy_run_gradient)(pool, &job, MK_NAME(cross_entropy_gradient_task), loss_gradient);
+static void cross_entropy_gradient(mk_pool *pool, int64_t rows, int64_t classes, const void *logits, const int32_t *labels,
+                                   double smoothing, const void *log_sum_exp, const void *loss_gradient, void *logits_gradient) {
+    cross_entropy_job job = {
+        rows, classes, logits, .labels = labels, .smoothing = smoothing, .log_sum_exp = (float *)log_sum_exp, .out = logits_gradient};
+    cross_entropy_run_gradient(pool, &job, cross_entropy_gradient_task, loss_gradient);
 }
 
-static void MK_NAME(soft_cross_entropy_task)(void *context, int64_t index, int32_t worker) {
-    const MK_NAME(cross_entropy_job) *job = context;
+static void soft_cross_entropy_task(void *context, int64_t index, int32_t worker) {
+    const cross_entropy_job *job = context;
     int64_t classes = job->classes, first = index * mk_rows_per_task(classes);
     int64_t last = mk_least(job->rows, first + mk_rows_per_task(classes));
     double total = 0;
     (void)worker;
     for (int64_t r = first; r < last; r++) {
         const float *logits = job->logits + r * classes, *targets = job->targets + r * classes;
-        float largest = MK_NAME(row_largest)(logits, classes);
+        float largest = row_largest(logits, classes);
         vf exponentials = vf_splat(0), distance = vf_splat(0); /* from the largest: the targets add up to 1 */
         MK_EACH_VECTOR(c, n, classes, {
             vf below = vf_load_part(logits + c, n) - largest;
@@ -226,14 +225,14 @@ static void MK_NAME(soft_cross_entropy_task)(void *context, int64_t index, int32
     job->partial[index] = total;
 }
 
-static void MK_NAME(soft_cross_entropy)(mk_pool *pool, int64_t rows, int64_t classes, const void *logits, const void *targets,
-                                        void *log_sum_exp, void *loss) {
-    MK_NAME(cross_entropy_job) job = {rows, classes, logits, .targets = targets, .log_sum_exp = log_sum_exp};
-    MK_NAME(cross_entropy_run)(pool, &job, MK_NAME(soft_cross_entropy_task), loss);
+static void soft_cross_entropy(mk_pool *pool, int64_t rows, int64_t classes, const void *logits, const void *targets, void *log_sum_exp,
+                               void *loss) {
+    cross_entropy_job job = {rows, classes, logits, .targets = targets, .log_sum_exp = log_sum_exp};
+    cross_entropy_run(pool, &job, soft_cross_entropy_task, loss);
 }
 
-static void MK_NAME(soft_cross_entropy_gradient_task)(void *context, int64_t index, int32_t worker) {
-    const MK_NAME(cross_entropy_job) *job = context;
+static void soft_cross_entropy_gradient_task(void *context, int64_t index, int32_t worker) {
+    const cross_entropy_job *job = context;
     int64_t classes = job->classes, first = index * mk_rows_per_task(classes);
     int64_t last = mk_least(job->rows, first + mk_rows_per_task(classes));
     (void)worker;
@@ -246,27 +245,26 @@ static void MK_NAME(soft_cross_entropy_gradient_task)(void *context, int64_t ind
     }
 }
 
-static void MK_NAME(soft_cross_entropy_gradient)(mk_pool *pool, int64_t rows, int64_t classes, const void *logits, const void *targets,
-                                                 const void *log_sum_exp, const void *loss_gradient, void *logits_gradient) {
-    MK_NAME(cross_entropy_job)
-    job = {rows, classes, logits, .targets = targets, .log_sum_exp = (float *)log_sum_exp, .out = logits_gradient};
-    MK_NAME(cross_entropy_run_gradient)(pool, &job, MK_NAME(soft_cross_entropy_gradient_task), loss_gradient);
+static void soft_cross_entropy_gradient(mk_pool *pool, int64_t rows, int64_t classes, const void *logits, const void *targets,
+                                        const void *log_sum_exp, const void *loss_gradient, void *logits_gradient) {
+    cross_entropy_job job = {rows, classes, logits, .targets = targets, .log_sum_exp = (float *)log_sum_exp, .out = logits_gradient};
+    cross_entropy_run_gradient(pool, &job, soft_cross_entropy_gradient_task, loss_gradient);
 }
 
 typedef struct {
     int64_t rows, width;
     const float *x;
     float *y;
-} MK_NAME(softmax_job);
+} softmax_job;
 
-static void MK_NAME(softmax_task)(void *context, int64_t index, int32_t worker) {
-    const MK_NAME(softmax_job) *job = context;
+static void softmax_task(void *context, int64_t index, int32_t worker) {
+    const softmax_job *job = context;
     int64_t width = job->width, first = index * mk_rows_per_task(width);
     int64_t last = mk_least(job->rows, first + mk_rows_per_task(width));
     (void)worker;
     for (int64_t r = first; r < last; r++) {
         const float *x = job->x + r * width;
-        float *y = job->y + r * width, largest = MK_NAME(row_largest)(x, width);
+        float *y = job->y + r * width, largest = row_largest(x, width);
         vf sum = vf_splat(0);
         MK_EACH_VECTOR(c, n, width, {
             vf e = vf_exp(vf_load_part(x + c, n) - largest);
@@ -278,31 +276,31 @@ static void MK_NAME(softmax_task)(void *context, int64_t index, int32_t worker) 
     }
 }
 
-static void MK_NAME(softmax_rows)(mk_pool *pool, int64_t rows, int64_t width, const void *x, void *y) {
-    MK_NAME(softmax_job) job = {rows, width, x, y};
-    mk_pool_run(pool, mk_ceil_divide(rows, mk_rows_per_task(width)), MK_NAME(softmax_task), &job);
+static void softmax_rows(mk_pool *pool, int64_t rows, int64_t width, const void *x, void *y) {
+    softmax_job job = {rows, width, x, y};
+    mk_pool_run(pool, mk_ceil_divide(rows, mk_rows_per_task(width)), softmax_task, &job);
 }
 
 typedef struct {
     int64_t rows, width;
     const float *x;
     int32_t *out;
-} MK_NAME(argmax_job);
+} argmax_job;
 
-static void MK_NAME(argmax_task)(void *context, int64_t index, int32_t worker) {
-    const MK_NAME(argmax_job) *job = context;
+static void argmax_task(void *context, int64_t index, int32_t worker) {
+    const argmax_job *job = context;
     int64_t width = job->width, first = index * mk_rows_per_task(width);
     int64_t last = mk_least(job->rows, first + mk_rows_per_task(width));
     (void)worker;
     for (int64_t r = first; r < last; r++) {
-        const float *x = job->x + r * width, largest = MK_NAME(row_largest)(x, width);
+        const float *x = job->x + r * width, largest = row_largest(x, width);
         int64_t at = 0;
         while (at < width - 1 && x[at] != largest) at++;
         job->out[r] = (int32_t)(x[at] == largest ? at : 0);
     }
 }
 
-static void MK_NAME(argmax_rows)(mk_pool *pool, int64_t rows, int64_t width, const void *x, int32_t *out) {
-    MK_NAME(argmax_job) job = {rows, width, x, out};
-    mk_pool_run(pool, mk_ceil_divide(rows, mk_rows_per_task(width)), MK_NAME(argmax_task), &job);
+static void argmax_rows(mk_pool *pool, int64_t rows, int64_t width, const void *x, int32_t *out) {
+    argmax_job job = {rows, width, x, out};
+    mk_pool_run(pool, mk_ceil_divide(rows, mk_rows_per_task(width)), argmax_task, &job);
 }

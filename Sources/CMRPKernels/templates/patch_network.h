@@ -1,5 +1,5 @@
-/* The fast kernels of mk_patch_network.h for one element type and one vector width. Included by patch_network_isa.h with
- * REAL, REAL_EXP, SUFFIX, VECTOR_BYTES and TILE_ROWS defined.
+/* The fast kernels of mk_patch_network.h for one element type and one vector width. Included by patch_network_*.c with REAL,
+ * REAL_EXP, VECTOR_BYTES, TILE_ROWS, MK_TABLE and MK_TABLE_NAME defined.
  *
  * The lanes of a vector are kernels r, so the activation and its derivative are vertical and need no transposition. Weights are
  * packed into panels of two vectors of kernels (one in the last panel when that is enough): panel at offset r0 d, rows of d,
@@ -10,9 +10,6 @@
  * Work is cut into chunks of samples, at most MAX_CHUNKS, each with its own sums, which are added in order at the end. */
 
 #define LANES ((int64_t)(VECTOR_BYTES / sizeof(REAL)))
-#define PASTE2(a, b) a##_##b
-#define PASTE(a, b) PASTE2(a, b)
-#define NAME(x) PASTE(x, SUFFIX)
 #define ALWAYS static inline __attribute__((always_inline))
 
 #include "patch_network_tiles.h"
@@ -21,18 +18,11 @@
 #include "patch_network_reconstruction.h"
 #include "patch_network_classifier.h"
 
-static const mk_patch_kernels NAME(patch_kernels) = {
-    .name = ISA_NAME,
+const mk_patch_kernels MK_TABLE = {
+    .name = MK_TABLE_NAME,
     .element_bytes = sizeof(REAL),
-    .scratch = NAME(scratch),
-    .features = NAME(features),
-    .reconstruction = NAME(reconstruction),
-    .classifier = NAME(classifier),
+    .scratch = network_scratch,
+    .features = network_features,
+    .reconstruction = network_reconstruction,
+    .classifier = network_classifier,
 };
-
-#undef LANES
-#undef NAME
-#undef PASTE
-#undef PASTE2
-#undef ALWAYS
-#undef V

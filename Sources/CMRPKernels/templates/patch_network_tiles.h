@@ -1,20 +1,19 @@
 /* Vectors, the activation, and the two register tiles of patch_network.h: scores A = X W^T and gradient dW += G^T X. */
 
-typedef REAL NAME(vector) __attribute__((ext_vector_type(VECTOR_BYTES / sizeof(REAL))));
-#define V NAME(vector)
+typedef REAL V __attribute__((ext_vector_type(VECTOR_BYTES / sizeof(REAL))));
 
-ALWAYS V NAME(load)(const REAL *p) {
+ALWAYS V vector_load(const REAL *p) {
     V v;
     __builtin_memcpy(&v, p, sizeof v);
     return v;
 }
-ALWAYS void NAME(store)(REAL *p, V v) { __builtin_memcpy(p, &v, sizeof v); }
+ALWAYS void vector_store(REAL *p, V v) { __builtin_memcpy(p, &v, sizeof v); }
 /* The order of the operands lets NaN through. */
-ALWAYS V NAME(max)(V floor, V v) { return (floor > v) ? floor : v; }
-ALWAYS V NAME(min)(V ceiling, V v) { return (ceiling < v) ? ceiling : v; }
+ALWAYS V vector_max(V floor, V v) { return (floor > v) ? floor : v; }
+ALWAYS V vector_min(V ceiling, V v) { return (ceiling < v) ? ceiling : v; }
 
 /* t^(q - 1) with q = 0 standing for "read power". */
-ALWAYS V NAME(power)(V t, const int q, int32_t power) {
+ALWAYS V activation_power(V t, const int q, int32_t power) {
     V t2 = t * t;
     if (q == 3) return t2;
     if (q == 4) return t2 * t;
@@ -27,17 +26,17 @@ ALWAYS V NAME(power)(V t, const int q, int32_t power) {
 typedef struct {
     REAL inverse_radius, radius, radius_by_power; /* 1/rho, rho, rho/q */
     int32_t power;
-} NAME(activation);
+} activation_constants;
 
-ALWAYS V NAME(slope)(V a, const int q, const NAME(activation) * s) {
-    V t = NAME(min)((V)(REAL)1, NAME(max)((V)(REAL)0, a * s->inverse_radius));
-    return NAME(power)(t, q, s->power);
+ALWAYS V activation_slope(V a, const int q, const activation_constants *s) {
+    V t = vector_min((V)(REAL)1, vector_max((V)(REAL)0, a * s->inverse_radius));
+    return activation_power(t, q, s->power);
 }
 /* f(z) = (rho/q) t^q + max(z - rho, 0) with t = clip(z/rho, 0, 1); also gives f'. */
-ALWAYS V NAME(activate)(V a, const int q, const NAME(activation) * s, V *slope) {
-    V t = NAME(min)((V)(REAL)1, NAME(max)((V)(REAL)0, a * s->inverse_radius));
-    *slope = NAME(power)(t, q, s->power);
-    return *slope * t * s->radius_by_power + NAME(max)((V)(REAL)0, a - s->radius);
+ALWAYS V activate(V a, const int q, const activation_constants *s, V *slope) {
+    V t = vector_min((V)(REAL)1, vector_max((V)(REAL)0, a * s->inverse_radius));
+    *slope = activation_power(t, q, s->power);
+    return *slope * t * s->radius_by_power + vector_max((V)(REAL)0, a - s->radius);
 }
 
 /* Samples that come next, fetched a few cache lines per tile: their rows are read side by side, which no hardware prefetcher
@@ -45,15 +44,15 @@ ALWAYS V NAME(activate)(V a, const int q, const NAME(activation) * s, V *slope) 
 typedef struct {
     const char *at, *end;
     int64_t bytes_per_tile;
-} NAME(ahead);
+} sample_prefetch;
 
-ALWAYS void NAME(fetch)(NAME(ahead) * ahead) {
+ALWAYS void prefetch_next(sample_prefetch *ahead) {
     const char *stop = ahead->end - ahead->at < ahead->bytes_per_tile ? ahead->end : ahead->at + ahead->bytes_per_tile;
     for (; ahead->at < stop; ahead->at += 64) __builtin_prefetch(ahead->at, 0, 2);
 }
 
 /* out[i, 0 ..< nv] = <x row i, panel>, i < mr; x rows are d apart, out rows nv vectors. */
-ALWAYS void NAME(products_tile)(const int mr, const int nv, const REAL *x, int64_t d, const REAL *panel, REAL *out) {
+ALWAYS void products_tile(const int mr, const int nv, const REAL *x, int64_t d, const REAL *panel, REAL *out) {
     V sum[TILE_ROWS][2];
     _Pragma("clang loop unroll(full)") for (int i = 0; i < mr; i++) _Pragma("clang loop unroll(full)") for (int v = 0; v < nv; v++)
         sum[i][v] = (V)(REAL)0;
@@ -65,7 +64,7 @@ ALWAYS void NAME(products_tile)(const int mr, const int nv, const REAL *x, int64
     }
     _Pragma("clang loop unroll_count(2)") for (int64_t j = 0; j < d; j++) {
         V w[2];
-        _Pragma("clang loop unroll(full)") for (int v = 0; v < nv; v++) w[v] = NAME(load)(panel + v * LANES);
+        _Pragma("clang loop unroll(full)") for (int v = 0; v < nv; v++) w[v] = vector_load(panel + v * LANES);
         panel += nv * LANES;
         _Pragma("clang loop unroll(full)") for (int i = 0; i < mr; i++) {
             V broadcast = (V)at[i / 3][i % 3 * d + j];
@@ -73,17 +72,17 @@ ALWAYS void NAME(products_tile)(const int mr, const int nv, const REAL *x, int64
         }
     }
     _Pragma("clang loop unroll(full)") for (int i = 0; i < mr; i++) _Pragma("clang loop unroll(full)") for (int v = 0; v < nv; v++)
-        NAME(store)(out + (i * nv + v) * LANES, sum[i][v]);
+        vector_store(out + (i * nv + v) * LANES, sum[i][v]);
 }
 
-ALWAYS void NAME(products_rows)(const int nv, const REAL *x, int64_t rows, int64_t d, const REAL *panel, REAL *out, NAME(ahead) * ahead) {
+ALWAYS void products_rows(const int nv, const REAL *x, int64_t rows, int64_t d, const REAL *panel, REAL *out, sample_prefetch *ahead) {
     for (; rows >= TILE_ROWS; rows -= TILE_ROWS, x += TILE_ROWS * d, out += TILE_ROWS * nv * LANES) {
-        NAME(fetch)(ahead);
-        NAME(products_tile)(TILE_ROWS, nv, x, d, panel, out);
+        prefetch_next(ahead);
+        products_tile(TILE_ROWS, nv, x, d, panel, out);
     }
 #define TAIL(count)                                               \
     if (rows >= count) {                                          \
-        NAME(products_tile)(count, nv, x, d, panel, out);         \
+        products_tile(count, nv, x, d, panel, out);               \
         rows -= count, x += count * d, out += count * nv * LANES; \
     }
 #if TILE_ROWS > 8
@@ -94,25 +93,25 @@ ALWAYS void NAME(products_rows)(const int nv, const REAL *x, int64_t rows, int64
 }
 
 /* A block of samples; the rows the student sees come first in each sample. */
-enum { NAME(MAX_BLOCK) = 32 };
+enum { MAX_BLOCK = 32 };
 typedef struct {
     int64_t count, first; /* samples, batch entry of the first */
-    const REAL *x[NAME(MAX_BLOCK)];
-    int64_t student[NAME(MAX_BLOCK)]; /* rows with gradient */
-    int64_t rows[NAME(MAX_BLOCK)];    /* rows with scores, at least student */
-    NAME(ahead) ahead;
-} NAME(block);
+    const REAL *x[MAX_BLOCK];
+    int64_t student[MAX_BLOCK]; /* rows with gradient */
+    int64_t rows[MAX_BLOCK];    /* rows with scores, at least student */
+    sample_prefetch ahead;
+} sample_block;
 
 /* gradient[j + i, 0 ..< nv] += sum over the block's student rows of x[row, j + i] g[row], i < mr. */
-ALWAYS void NAME(gradient_tile)(const int mr, const int nv, NAME(block) * block, int64_t d, int64_t j, const REAL *g, REAL *gradient) {
+ALWAYS void gradient_tile(const int mr, const int nv, sample_block *block, int64_t d, int64_t j, const REAL *g, REAL *gradient) {
     V sum[TILE_ROWS][2];
     _Pragma("clang loop unroll(full)") for (int i = 0; i < mr; i++) _Pragma("clang loop unroll(full)") for (int v = 0; v < nv; v++)
-        sum[i][v] = NAME(load)(gradient + ((j + i) * nv + v) * LANES);
+        sum[i][v] = vector_load(gradient + ((j + i) * nv + v) * LANES);
     for (int64_t s = 0; s < block->count; s++) {
         const REAL *x = block->x[s] + j;
         for (int64_t p = block->student[s]; p > 0; p--, x += d, g += nv * LANES) {
             V row[2];
-            _Pragma("clang loop unroll(full)") for (int v = 0; v < nv; v++) row[v] = NAME(load)(g + v * LANES);
+            _Pragma("clang loop unroll(full)") for (int v = 0; v < nv; v++) row[v] = vector_load(g + v * LANES);
             _Pragma("clang loop unroll(full)") for (int i = 0; i < mr; i++) {
                 V broadcast = (V)x[i];
                 _Pragma("clang loop unroll(full)") for (int v = 0; v < nv; v++) sum[i][v] += broadcast * row[v];
@@ -120,38 +119,38 @@ ALWAYS void NAME(gradient_tile)(const int mr, const int nv, NAME(block) * block,
         }
     }
     _Pragma("clang loop unroll(full)") for (int i = 0; i < mr; i++) _Pragma("clang loop unroll(full)") for (int v = 0; v < nv; v++)
-        NAME(store)(gradient + ((j + i) * nv + v) * LANES, sum[i][v]);
+        vector_store(gradient + ((j + i) * nv + v) * LANES, sum[i][v]);
 }
 
-static void NAME(gradient_panel)(int nv, NAME(block) * block, int64_t d, const REAL *g, REAL *gradient) {
+static void gradient_panel(int nv, sample_block *block, int64_t d, const REAL *g, REAL *gradient) {
     int64_t j = 0;
     if (nv == 2) {
         for (; j + TILE_ROWS <= d; j += TILE_ROWS) {
-            NAME(fetch)(&block->ahead);
-            NAME(gradient_tile)(TILE_ROWS, 2, block, d, j, g, gradient);
+            prefetch_next(&block->ahead);
+            gradient_tile(TILE_ROWS, 2, block, d, j, g, gradient);
         }
-        for (; j + 4 <= d; j += 4) NAME(gradient_tile)(4, 2, block, d, j, g, gradient);
-        for (; j < d; j++) NAME(gradient_tile)(1, 2, block, d, j, g, gradient);
+        for (; j + 4 <= d; j += 4) gradient_tile(4, 2, block, d, j, g, gradient);
+        for (; j < d; j++) gradient_tile(1, 2, block, d, j, g, gradient);
     } else {
         for (; j + TILE_ROWS <= d; j += TILE_ROWS) {
-            NAME(fetch)(&block->ahead);
-            NAME(gradient_tile)(TILE_ROWS, 1, block, d, j, g, gradient);
+            prefetch_next(&block->ahead);
+            gradient_tile(TILE_ROWS, 1, block, d, j, g, gradient);
         }
-        for (; j + 4 <= d; j += 4) NAME(gradient_tile)(4, 1, block, d, j, g, gradient);
-        for (; j < d; j++) NAME(gradient_tile)(1, 1, block, d, j, g, gradient);
+        for (; j + 4 <= d; j += 4) gradient_tile(4, 1, block, d, j, g, gradient);
+        for (; j < d; j++) gradient_tile(1, 1, block, d, j, g, gradient);
     }
 }
 
 /* Inner products of a block with one panel: rows of all samples, one after the other. */
-static void NAME(products_panel)(int nv, NAME(block) * block, int64_t d, const REAL *panel, REAL *out) {
+static void products_panel(int nv, sample_block *block, int64_t d, const REAL *panel, REAL *out) {
     for (int64_t s = 0; s < block->count; s++) {
         int64_t rows = block->rows[s];
         /* Neighbours in memory go together, so that tiles do not end at every sample. */
         while (s + 1 < block->count && block->x[s + 1] == block->x[s] + block->rows[s] * d) rows += block->rows[++s];
         if (nv == 2)
-            NAME(products_rows)(2, block->x[s] - (rows - block->rows[s]) * d, rows, d, panel, out, &block->ahead);
+            products_rows(2, block->x[s] - (rows - block->rows[s]) * d, rows, d, panel, out, &block->ahead);
         else
-            NAME(products_rows)(1, block->x[s] - (rows - block->rows[s]) * d, rows, d, panel, out, &block->ahead);
+            products_rows(1, block->x[s] - (rows - block->rows[s]) * d, rows, d, panel, out, &block->ahead);
         out += rows * nv * LANES;
     }
 }

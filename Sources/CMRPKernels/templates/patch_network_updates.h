@@ -1,16 +1,23 @@
-/* Updates and probes of the patch network for one element type, as plain loops. Included with REAL and SUFFIX defined. */
+/* Updates and probes of the patch network as plain loops. Included by patch_network_updates_*.c with REAL and MK_TABLE defined. */
+#include <math.h>
 
-static void SUFFIX(descend)(int64_t count, double rate, const REAL *gradient, REAL *weights) {
+#include "mk_random.h"
+#include "../patch_updates.h"
+
+static void descend(int64_t count, double rate, const void *gradient_, void *weights_) {
+    const REAL *gradient = gradient_;
+    REAL *weights = weights_;
     const REAL step = (REAL)rate;
     for (int64_t i = 0; i < count; i++) weights[i] -= step * gradient[i];
 }
 
-static void SUFFIX(descend_relative)(const mk_patch_network *network, double rate, double relative, const REAL *gradient,
-                                     const REAL *largest, REAL *weights) {
+static void descend_relative(const mk_patch_network *network, double rate, double relative, const void *gradient, const void *largest_,
+                             void *weights) {
+    const REAL *largest = largest_;
     const int64_t d = network->dimension;
     for (int64_t r = 0; r < network->kernels; r++) {
-        const REAL *g = gradient + r * d;
-        REAL *w = weights + r * d;
+        const REAL *g = (const REAL *)gradient + r * d;
+        REAL *w = (REAL *)weights + r * d;
         double g2 = 0, w2 = 0;
         for (int64_t j = 0; j < d; j++) g2 += (double)g[j] * (double)g[j], w2 += (double)w[j] * (double)w[j];
         if (g2 == 0) continue; /* NaN goes on, to be seen */
@@ -23,12 +30,12 @@ static void SUFFIX(descend_relative)(const mk_patch_network *network, double rat
     }
 }
 
-static void SUFFIX(correlations)(const mk_patch_network *network, const REAL *weights, int64_t features, const double *v, double *out) {
+static void correlations(const mk_patch_network *network, const void *weights, int64_t features, const double *v, double *out) {
     const int64_t d = network->dimension;
     for (int64_t r = 0; r < network->kernels; r++)
         for (int64_t i = 0; i < features; i++) {
             double sum[4] = {0, 0, 0, 0}; /* four, so that additions do not wait for each other */
-            const REAL *w = weights + r * d;
+            const REAL *w = (const REAL *)weights + r * d;
             const double *u = v + i * d;
             int64_t j = 0;
             for (; j + 4 <= d; j += 4)
@@ -38,11 +45,14 @@ static void SUFFIX(correlations)(const mk_patch_network *network, const REAL *we
         }
 }
 
-static void SUFFIX(initialize)(int64_t count, double deviation, uint64_t seed, uint32_t stream, REAL *weights) {
+static void initialize(int64_t count, double std, uint64_t seed, uint32_t stream, void *weights_) {
+    REAL *weights = weights_;
     float normal[256];
     for (int64_t i = 0; i < count; i += 256) {
         int64_t now = count - i < 256 ? count - i : 256;
         mk_random_normal(seed, stream, 0, (uint64_t)i, now, normal);
-        for (int64_t j = 0; j < now; j++) weights[i + j] = (REAL)(deviation * (double)normal[j]);
+        for (int64_t j = 0; j < now; j++) weights[i + j] = (REAL)(std * (double)normal[j]);
     }
 }
+
+const mk_patch_updates MK_TABLE = {descend, descend_relative, correlations, initialize};

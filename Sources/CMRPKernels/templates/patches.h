@@ -12,7 +12,7 @@ MK_INLINE void mk_add_short(float *to, const float *from, int64_t count) {
     for (int64_t i = 0; i < count; i++) to[i] += from[i];
 }
 
-/* Where patch row i of image b has its first pixel. */
+/* The first pixel of patch row i of image b. */
 MK_INLINE float *mk_patch_corner(const mk_patches *p, int64_t b, int64_t i) {
     int64_t patch = p->ids ? p->ids[b * p->ids_stride + i] : i, grid_width = p->width / p->patch_width;
     int64_t row = patch / grid_width * p->patch_height, column = patch % grid_width * p->patch_width;
@@ -36,7 +36,7 @@ MK_INLINE void mk_deinterleave_add(const mk_patches *p, const float *from, float
     }
 }
 
-static void MK_NAME(extract_patches_task)(void *context, int64_t index, int32_t worker) {
+static void extract_patches_task(void *context, int64_t index, int32_t worker) {
     const mk_patches *p = context;
     int64_t width = p->channels * p->patch_height * p->patch_width, first = index * mk_rows_per_task(width);
     int64_t last = mk_least(p->batch * p->rows_out, first + mk_rows_per_task(width));
@@ -58,13 +58,13 @@ static void MK_NAME(extract_patches_task)(void *context, int64_t index, int32_t 
     }
 }
 
-static void MK_NAME(extract_patches)(mk_pool *pool, const mk_patches *p) {
+static void extract_patches(mk_pool *pool, const mk_patches *p) {
     int64_t width = p->channels * p->patch_height * p->patch_width;
     int64_t tasks = mk_ceil_divide(p->batch * p->rows_out, mk_rows_per_task(width));
-    mk_pool_run(pool, tasks, MK_NAME(extract_patches_task), (void *)p);
+    mk_pool_run(pool, tasks, extract_patches_task, (void *)p);
 }
 
-static void MK_NAME(scatter_patches_task)(void *context, int64_t b, int32_t worker) {
+static void scatter_patches_task(void *context, int64_t b, int32_t worker) {
     const mk_patches *p = context;
     int64_t width = p->channels * p->patch_height * p->patch_width, image = p->channels * p->height * p->width;
     (void)worker;
@@ -84,6 +84,4 @@ static void MK_NAME(scatter_patches_task)(void *context, int64_t b, int32_t work
     }
 }
 
-static void MK_NAME(scatter_patches)(mk_pool *pool, const mk_patches *p) {
-    mk_pool_run(pool, p->batch, MK_NAME(scatter_patches_task), (void *)p);
-}
+static void scatter_patches(mk_pool *pool, const mk_patches *p) { mk_pool_run(pool, p->batch, scatter_patches_task, (void *)p); }

@@ -2,7 +2,7 @@
  * tasks write the same row. */
 #include "conv2d.h"
 
-static void MK_NAME(pool2d_task)(void *context, int64_t index, int32_t worker) {
+static void pool2d_task(void *context, int64_t index, int32_t worker) {
     const mk_pool2d *p = context;
     const int64_t channels = p->channels, size = mk_rows_per_task(channels), first = index * size;
     const int64_t last = mk_least(p->out.count, first + size);
@@ -19,7 +19,7 @@ static void MK_NAME(pool2d_task)(void *context, int64_t index, int32_t worker) {
             vi from = vi_splat(-1);
             for (int64_t i = 0; i < p->rows.kernel; i++)
                 for (int64_t j = 0; j < p->columns.kernel; j++) {
-                    const int64_t source = MK_NAME(place_row)(&p->in, p->rows.in, p->columns.in, image, top + i, left + j);
+                    const int64_t source = place_row(&p->in, p->rows.in, p->columns.in, image, top + i, left + j);
                     if (source < 0) continue;
                     const vf v = vf_load_part(x + source * channels + c, n);
                     if (p->average) {
@@ -36,11 +36,11 @@ static void MK_NAME(pool2d_task)(void *context, int64_t index, int32_t worker) {
     }
 }
 
-static void MK_NAME(pool2d_forward)(mk_pool *pool, const mk_pool2d *p) {
-    mk_pool_run(pool, mk_ceil_divide(p->out.count, mk_rows_per_task(p->channels)), MK_NAME(pool2d_task), (void *)p);
+static void pool2d_forward(mk_pool *pool, const mk_pool2d *p) {
+    mk_pool_run(pool, mk_ceil_divide(p->out.count, mk_rows_per_task(p->channels)), pool2d_task, (void *)p);
 }
 
-static void MK_NAME(pool2d_gradient_task)(void *context, int64_t index, int32_t worker) {
+static void pool2d_gradient_task(void *context, int64_t index, int32_t worker) {
     const mk_pool2d *p = context;
     const int64_t channels = p->channels, size = mk_rows_per_task(channels), first = index * size;
     const int64_t last = mk_least(p->in.count, first + size);
@@ -57,8 +57,8 @@ static void MK_NAME(pool2d_gradient_task)(void *context, int64_t index, int32_t 
             if ((down - i) % p->rows.stride != 0) continue;
             for (int64_t j = 0; j < p->columns.kernel && j <= right; j++) {
                 if ((right - j) % p->columns.stride != 0) continue;
-                const int64_t window = MK_NAME(place_row)(&p->out, p->rows.out, p->columns.out, image, (down - i) / p->rows.stride,
-                                                          (right - j) / p->columns.stride);
+                const int64_t window =
+                    place_row(&p->out, p->rows.out, p->columns.out, image, (down - i) / p->rows.stride, (right - j) / p->columns.stride);
                 if (window < 0) continue;
                 MK_EACH_VECTOR(c, n, channels, {
                     vf d = vf_load_part(dy + window * channels + c, n);
@@ -75,6 +75,6 @@ static void MK_NAME(pool2d_gradient_task)(void *context, int64_t index, int32_t 
     }
 }
 
-static void MK_NAME(pool2d_backward)(mk_pool *pool, const mk_pool2d *p) {
-    mk_pool_run(pool, mk_ceil_divide(p->in.count, mk_rows_per_task(p->channels)), MK_NAME(pool2d_gradient_task), (void *)p);
+static void pool2d_backward(mk_pool *pool, const mk_pool2d *p) {
+    mk_pool_run(pool, mk_ceil_divide(p->in.count, mk_rows_per_task(p->channels)), pool2d_gradient_task, (void *)p);
 }

@@ -1,6 +1,6 @@
 /* Vectors of MK_WIDTH floats over the compiler's vector extensions. Included by each isa_*.c, which defines first:
- *   MK_WIDTH  floats per vector: 4, 8 or 16        MK_FMA  1 when the instruction set has fused multiply-add
- *   MK_NAME(x)  x with the instruction set's suffix
+ *   MK_WIDTH  floats per vector: 4, 8 or 16        MK_FMA         1 when the instruction set has fused multiply-add
+ *   MK_TABLE  linkage name of its table            MK_TABLE_NAME  name that the table gives
  * Every function is always inlined, so that vectors never cross a call. A mask is a vi of 0 and -1. */
 #ifndef MK_SIMD_H
 #define MK_SIMD_H
@@ -80,7 +80,7 @@ MK_INLINE vf vf_fma(vf a, vf b, vf c) {
 /* mask ? a : b */
 MK_INLINE vf vf_select(vi mask, vf a, vf b) { return (vf)((mask & (vi)a) | (~mask & (vi)b)); }
 
-/* When a lane is NaN in either argument the result is b: put the value that must pass through second. */
+/* Lane by lane; b where either lane is NaN: put the value that must pass through second. */
 MK_INLINE vf vf_min(vf a, vf b) { return vf_select(a < b, a, b); }
 
 MK_INLINE vf vf_max(vf a, vf b) { return vf_select(a > b, a, b); }

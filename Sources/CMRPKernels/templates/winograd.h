@@ -5,8 +5,8 @@
  *
  * Tiles are transformed by the block, so that all that a block needs stays near: the transformed images never lie in memory as a whole.
  *
- * Where only some positions are there, only the tiles of the output that hold one are computed: all of their positions are there when cells
- * of at least 4 x 4 are masked. Whether that pays is seen from the positions themselves (winograd_pays). */
+ * Of a tensor of visible positions, only the tiles of the output that hold one are computed. With masked cells of at least 4 x 4 such tiles
+ * are full; with smaller ones the direct sum may be cheaper (winograd_pays). */
 #ifndef MK_WINOGRAD_H
 #define MK_WINOGRAD_H
 
@@ -26,7 +26,7 @@ enum {
 };
 
 /* From a source image to a target image through 3 x 3 with zeros around. */
-typedef struct MK_NAME(winograd) {
+typedef struct winograd_plan {
     const float *from;
     float *to;
     const int32_t *from_rows, *to_rows; /* rows of positions, or NULL */
@@ -44,10 +44,10 @@ typedef struct MK_NAME(winograd) {
     float *sums; /* tile_blocks x outputs x channels x 9 */
     float *weight_gradient;
     mk_pool *pool;
-} MK_NAME(winograd);
+} winograd_plan;
 
-/* Whether it is allowed, and fewer multiplications pay for the transforms. */
-MK_INLINE int MK_NAME(winograd_fits)(const mk_conv2d *v, int32_t pass) {
+/* True where the method is allowed and its fewer multiplications pay for the transforms. */
+MK_INLINE int winograd_fits(const mk_conv2d *v, int32_t pass) {
     const mk_window *r = &v->rows, *c = &v->columns;
     if (v->direct || v->groups != 1 || r->kernel != 3 || c->kernel != 3 || r->stride != 1 || c->stride != 1) return 0;
     if (r->dilation != 1 || c->dilation != 1 || r->padding != c->padding || r->padding > 2) return 0;
@@ -58,28 +58,27 @@ MK_INLINE int MK_NAME(winograd_fits)(const mk_conv2d *v, int32_t pass) {
     return tiles * MK_WINOGRAD_POINTS * 8 <= r->out * c->out * 9 * 5;
 }
 
-static MK_NAME(winograd) MK_NAME(winograd_plan)(const mk_conv2d *v, int32_t pass) {
+static winograd_plan winograd_make_plan(const mk_conv2d *v, int32_t pass) {
     const int gradient = pass == MK_CONV2D_INPUT_GRADIENT;
     const mk_places *from = gradient ? &v->out : &v->in, *to = gradient ? &v->in : &v->out;
-    MK_NAME(winograd)
-    w = {.from = gradient ? v->y : v->x,
-         .from_rows = from->rows,
-         .to_rows = to->rows,
-         .to = gradient ? v->x : v->y,
-         .from_height = gradient ? v->rows.out : v->rows.in,
-         .from_width = gradient ? v->columns.out : v->columns.in,
-         .to_height = gradient ? v->rows.in : v->rows.out,
-         .to_width = gradient ? v->columns.in : v->columns.out,
-         .padding = gradient ? 2 - v->rows.padding : v->rows.padding,
-         .channels = gradient ? v->out_channels : v->channels,
-         .outputs = gradient ? v->channels : v->out_channels,
-         .batch = v->batch,
-         .turned = gradient,
-         .weight = v->weight,
-         .bias = v->bias,
-         .addend = v->addend,
-         .scale = pass == MK_CONV2D_FORWARD ? v->scale : NULL,
-         .relu = pass == MK_CONV2D_FORWARD ? v->relu : 0};
+    winograd_plan w = {.from = gradient ? v->y : v->x,
+                       .from_rows = from->rows,
+                       .to_rows = to->rows,
+                       .to = gradient ? v->x : v->y,
+                       .from_height = gradient ? v->rows.out : v->rows.in,
+                       .from_width = gradient ? v->columns.out : v->columns.in,
+                       .to_height = gradient ? v->rows.in : v->rows.out,
+                       .to_width = gradient ? v->columns.in : v->columns.out,
+                       .padding = gradient ? 2 - v->rows.padding : v->rows.padding,
+                       .channels = gradient ? v->out_channels : v->channels,
+                       .outputs = gradient ? v->channels : v->out_channels,
+                       .batch = v->batch,
+                       .turned = gradient,
+                       .weight = v->weight,
+                       .bias = v->bias,
+                       .addend = v->addend,
+                       .scale = pass == MK_CONV2D_FORWARD ? v->scale : NULL,
+                       .relu = pass == MK_CONV2D_FORWARD ? v->relu : 0};
     w.kernel_lane = gradient ? 9 : v->channels * 9;
     w.kernel_channel = gradient ? v->channels * 9 : 9;
     w.tile_rows = mk_ceil_divide(w.to_height, MK_WINOGRAD_SIDE);
@@ -95,8 +94,8 @@ static MK_NAME(winograd) MK_NAME(winograd_plan)(const mk_conv2d *v, int32_t pass
     return w;
 }
 
-/* The tiles that hold a position which is there go into `list`; returns their number. */
-static int64_t MK_NAME(winograd_tiles)(const MK_NAME(winograd) *w, int32_t *list) {
+/* Lists the tiles that hold a visible position; returns their number. */
+static int64_t winograd_tiles(const winograd_plan *w, int32_t *list) {
     int64_t count = 0, tile = 0;
     for (int64_t image = 0; image < w->batch; ++image)
         for (int64_t top = 0; top < w->to_height; top += MK_WINOGRAD_SIDE)
@@ -111,34 +110,30 @@ static int64_t MK_NAME(winograd_tiles)(const MK_NAME(winograd) *w, int32_t *list
     return count;
 }
 
-/* Whether `tiles` cost less than the direct sum over `count` positions, some of whose neighbours are not there. */
-MK_INLINE int MK_NAME(winograd_pays)(int64_t tiles, int64_t count) { return tiles * MK_WINOGRAD_POINTS * 2 <= count * 9; }
+/* True where `tiles` cost less than the direct sum over `count` positions, some of whose neighbours are masked. */
+MK_INLINE int winograd_pays(int64_t tiles, int64_t count) { return tiles * MK_WINOGRAD_POINTS * 2 <= count * 9; }
 
 /* Transformed kernels of a point; an odd number of cache lines, as all points of a kernel are written at once. */
-MK_INLINE int64_t MK_NAME(winograd_point_floats)(const MK_NAME(winograd) *w) {
+MK_INLINE int64_t winograd_point_floats(const winograd_plan *w) {
     return mk_ceil_divide(w->outputs, MK_TILE_COLUMNS) * MK_TILE_COLUMNS * w->channels + 16;
 }
 
 /* Rows of transformed channels lie an odd number of cache lines apart. */
-MK_INLINE int64_t MK_NAME(winograd_stride)(int64_t channels) { return mk_ceil_divide(channels, 32) * 32 + 16; }
+MK_INLINE int64_t winograd_stride(int64_t channels) { return mk_ceil_divide(channels, 32) * 32 + 16; }
 
-MK_INLINE int64_t MK_NAME(winograd_source_floats)(const MK_NAME(winograd) *w) {
-    return MK_WINOGRAD_POINTS * w->block * MK_NAME(winograd_stride)(w->channels);
-}
+MK_INLINE int64_t winograd_source_floats(const winograd_plan *w) { return MK_WINOGRAD_POINTS * w->block * winograd_stride(w->channels); }
 
-static mk_scratch MK_NAME(winograd_scratch)(const mk_conv2d *v, int32_t pass) {
-    MK_NAME(winograd) w = MK_NAME(winograd_plan)(v, pass);
+static mk_scratch winograd_scratch(const mk_conv2d *v, int32_t pass) {
+    winograd_plan w = winograd_make_plan(v, pass);
     const int64_t zeros = (w.channels > w.outputs ? w.channels : w.outputs) + 16;
     mk_scratch need;
     if (pass == MK_CONV2D_WEIGHT_GRADIENT) {
-        need.per_worker =
-            zeros + MK_WINOGRAD_POINTS * (MK_WINOGRAD_CHUNK * (MK_NAME(winograd_stride)(MK_WINOGRAD_CHANNELS) + MK_WINOGRAD_COLUMNS) +
-                                          MK_WINOGRAD_CHANNELS * MK_WINOGRAD_COLUMNS);
+        need.per_worker = zeros + MK_WINOGRAD_POINTS * (MK_WINOGRAD_CHUNK * (winograd_stride(MK_WINOGRAD_CHANNELS) + MK_WINOGRAD_COLUMNS) +
+                                                        MK_WINOGRAD_CHANNELS * MK_WINOGRAD_COLUMNS);
         need.shared = w.tile_blocks * w.outputs * w.channels * 9;
     } else {
-        need.per_worker =
-            zeros + MK_NAME(winograd_source_floats)(&w) + MK_WINOGRAD_POINTS * w.block * MK_NAME(winograd_stride)(MK_WINOGRAD_COLUMNS);
-        need.shared = MK_WINOGRAD_POINTS * MK_NAME(winograd_point_floats)(&w);
+        need.per_worker = zeros + winograd_source_floats(&w) + MK_WINOGRAD_POINTS * w.block * winograd_stride(MK_WINOGRAD_COLUMNS);
+        need.shared = MK_WINOGRAD_POINTS * winograd_point_floats(&w);
     }
     if (w.to_rows) need.shared += mk_ceil_divide(w.tiles, 16) * 16;
     need.per_worker *= (int64_t)sizeof(float);
@@ -146,8 +141,8 @@ static mk_scratch MK_NAME(winograd_scratch)(const mk_conv2d *v, int32_t pass) {
     return need;
 }
 
-/* B' d: what a tile of 6 pixels becomes. */
-MK_INLINE void MK_NAME(winograd_source)(const vf d[6], vf t[6]) {
+/* B' d: the transform of 6 pixels of the source. */
+MK_INLINE void winograd_source(const vf d[6], vf t[6]) {
     const vf four = vf_splat(4), five = vf_splat(5), two = vf_splat(2);
     vf even = vf_fma(-four, d[2], d[4]), odd = vf_fma(-four, d[1], d[3]), even2 = d[4] - d[2], odd2 = two * (d[3] - d[1]);
     t[0] = vf_fma(four, d[0], vf_fma(-five, d[2], d[4]));
@@ -158,8 +153,8 @@ MK_INLINE void MK_NAME(winograd_source)(const vf d[6], vf t[6]) {
     t[5] = vf_fma(four, d[1], vf_fma(-five, d[3], d[5]));
 }
 
-/* A' m: 6 products become 4 outputs. */
-MK_INLINE void MK_NAME(winograd_target)(const vf m[6], vf y[4]) {
+/* A' m: the 4 outputs of 6 products. */
+MK_INLINE void winograd_target(const vf m[6], vf y[4]) {
     vf a = m[1] + m[2], b = m[1] - m[2], c = m[3] + m[4], d = m[3] - m[4];
     y[0] = m[0] + a + c;
     y[1] = vf_fma(vf_splat(2), d, b);
@@ -167,8 +162,8 @@ MK_INLINE void MK_NAME(winograd_target)(const vf m[6], vf y[4]) {
     y[3] = vf_fma(vf_splat(8), d, b) + m[5];
 }
 
-/* A dy: 4 gradients of outputs become 6 of products. */
-MK_INLINE void MK_NAME(winograd_target_gradient)(const vf y[4], vf m[6]) {
+/* A dy: the gradient of that, 6 of products from 4 of outputs. */
+MK_INLINE void winograd_target_gradient(const vf y[4], vf m[6]) {
     vf even = y[0] + y[2], odd = y[1] + y[3], even2 = vf_fma(vf_splat(4), y[2], y[0]), odd2 = vf_fma(vf_splat(8), y[3], y[1] + y[1]);
     m[0] = y[0];
     m[1] = even + odd;
@@ -178,8 +173,8 @@ MK_INLINE void MK_NAME(winograd_target_gradient)(const vf y[4], vf m[6]) {
     m[5] = y[3];
 }
 
-/* G g: 3 numbers of a kernel become 6. */
-MK_INLINE void MK_NAME(winograd_kernel)(const vf g[3], vf u[6]) {
+/* G g: the transform of 3 numbers of a kernel. */
+MK_INLINE void winograd_kernel(const vf g[3], vf u[6]) {
     const vf sixth = vf_splat(1.0f / 6);
     vf even = (g[0] + g[2]) * -sixth, odd = g[1] * sixth, wide = vf_fma(g[0], vf_splat(1.0f / 24), g[2] * sixth), half = g[1] * (1.0f / 12);
     u[0] = g[0] * 0.25f;
@@ -191,7 +186,7 @@ MK_INLINE void MK_NAME(winograd_kernel)(const vf g[3], vf u[6]) {
 }
 
 /* G' u: the gradient of that. */
-MK_INLINE void MK_NAME(winograd_kernel_gradient)(const vf u[6], vf g[3]) {
+MK_INLINE void winograd_kernel_gradient(const vf u[6], vf g[3]) {
     const vf sixth = vf_splat(1.0f / 6);
     vf near = (u[1] + u[2]) * sixth, far = u[3] + u[4];
     g[0] = vf_fma(u[0], vf_splat(0.25f), vf_fma(far, vf_splat(1.0f / 24), -near));
@@ -199,9 +194,9 @@ MK_INLINE void MK_NAME(winograd_kernel_gradient)(const vf u[6], vf g[3]) {
     g[2] = vf_fma(far, sixth, u[5] - near);
 }
 
-/* Where the side x side pixels of an image from (top, left) on lie; what is beyond the border, or not there, is `zeros`. */
-MK_INLINE void MK_NAME(winograd_pixels)(const float *from, const int32_t *rows, int64_t image, int64_t height, int64_t width,
-                                        int64_t stride, int64_t top, int64_t left, const int side, const float *zeros, const float **at) {
+/* The addresses of the side x side pixels of an image from (top, left) on; `zeros` beyond the border and where a position is masked. */
+MK_INLINE void winograd_pixels(const float *from, const int32_t *rows, int64_t image, int64_t height, int64_t width, int64_t stride,
+                               int64_t top, int64_t left, const int side, const float *zeros, const float **at) {
     for (int i = 0; i < side; ++i)
         for (int j = 0; j < side; ++j) {
             const int64_t y = top + i, x = left + j;
@@ -213,67 +208,63 @@ MK_INLINE void MK_NAME(winograd_pixels)(const float *from, const int32_t *rows, 
 
 typedef struct {
     int64_t image, top, left; /* in the target */
-} MK_NAME(winograd_place);
+} winograd_place;
 
-MK_INLINE MK_NAME(winograd_place) MK_NAME(winograd_locate)(const MK_NAME(winograd) *w, int64_t tile) {
+MK_INLINE winograd_place winograd_locate(const winograd_plan *w, int64_t tile) {
     if (w->list) tile = w->list[tile];
     const int64_t line = tile / w->tile_columns, image = line / w->tile_rows;
-    return (MK_NAME(winograd_place)){image, (line - image * w->tile_rows) * MK_WINOGRAD_SIDE,
-                                     (tile - line * w->tile_columns) * MK_WINOGRAD_SIDE};
+    return (winograd_place){image, (line - image * w->tile_rows) * MK_WINOGRAD_SIDE, (tile - line * w->tile_columns) * MK_WINOGRAD_SIDE};
 }
 
 /* Channels first ..< first + count of a tile of the source, transformed: to[point * point_stride + channel]. */
-static void MK_NAME(winograd_load)(const MK_NAME(winograd) *w, int64_t tile, int64_t first, int64_t count, const float *zeros, float *to,
-                                   int64_t point_stride) {
-    const MK_NAME(winograd_place) place = MK_NAME(winograd_locate)(w, tile);
+static void winograd_load(const winograd_plan *w, int64_t tile, int64_t first, int64_t count, const float *zeros, float *to,
+                          int64_t point_stride) {
+    const winograd_place place = winograd_locate(w, tile);
     const float *at[36];
-    MK_NAME(winograd_pixels)
-    (w->from, w->from_rows, place.image, w->from_height, w->from_width, w->channels, place.top - w->padding, place.left - w->padding, 6,
-     zeros, at);
+    winograd_pixels(w->from, w->from_rows, place.image, w->from_height, w->from_width, w->channels, place.top - w->padding,
+                    place.left - w->padding, 6, zeros, at);
     MK_EACH_VECTOR(c, n, count, {
         vf rows[6][6];
         for (int j = 0; j < 6; ++j) {
             vf d[6], t[6];
             MK_UNROLL for (int i = 0; i < 6; ++i) d[i] = vf_load_part(at[i * 6 + j] + first + c, n);
-            MK_NAME(winograd_source)(d, t);
+            winograd_source(d, t);
             MK_UNROLL for (int i = 0; i < 6; ++i) rows[i][j] = t[i];
         }
         for (int i = 0; i < 6; ++i) {
             vf t[6];
-            MK_NAME(winograd_source)(rows[i], t);
+            winograd_source(rows[i], t);
             MK_UNROLL for (int j = 0; j < 6; ++j) vf_store(to + (i * 6 + j) * point_stride + c, t[j]);
         }
     });
 }
 
 /* The same of the gradient of the target; lanes past count are 0. */
-static void MK_NAME(winograd_load_gradient)(const MK_NAME(winograd) *w, int64_t tile, int64_t first, int64_t count, const float *zeros,
-                                            float *to, int64_t point_stride, int64_t panel_stride) {
-    const MK_NAME(winograd_place) place = MK_NAME(winograd_locate)(w, tile);
+static void winograd_load_gradient(const winograd_plan *w, int64_t tile, int64_t first, int64_t count, const float *zeros, float *to,
+                                   int64_t point_stride, int64_t panel_stride) {
+    const winograd_place place = winograd_locate(w, tile);
     const float *at[16];
-    MK_NAME(winograd_pixels)
-    (w->to, w->to_rows, place.image, w->to_height, w->to_width, w->outputs, place.top, place.left, 4, zeros, at);
+    winograd_pixels(w->to, w->to_rows, place.image, w->to_height, w->to_width, w->outputs, place.top, place.left, 4, zeros, at);
     MK_EACH_VECTOR(c, n, count, {
         vf rows[6][4];
         for (int j = 0; j < 4; ++j) {
             vf d[4], t[6];
             MK_UNROLL for (int i = 0; i < 4; ++i) d[i] = vf_load_part(at[i * 4 + j] + first + c, n);
-            MK_NAME(winograd_target_gradient)(d, t);
+            winograd_target_gradient(d, t);
             MK_UNROLL for (int i = 0; i < 6; ++i) rows[i][j] = t[i];
         }
         float *lanes = to + c / MK_TILE_COLUMNS * panel_stride + c % MK_TILE_COLUMNS;
         for (int i = 0; i < 6; ++i) {
             vf t[6];
-            MK_NAME(winograd_target_gradient)(rows[i], t);
+            winograd_target_gradient(rows[i], t);
             MK_UNROLL for (int j = 0; j < 6; ++j) vf_store(lanes + (i * 6 + j) * point_stride, t[j]);
         }
     });
 }
 
 /* Products of a tile become outputs first ..< first + count of 4 x 4 pixels. */
-static void MK_NAME(winograd_store)(const MK_NAME(winograd) *w, int64_t tile, int64_t first, int64_t count, const float *from,
-                                    int64_t point_stride) {
-    const MK_NAME(winograd_place) place = MK_NAME(winograd_locate)(w, tile);
+static void winograd_store(const winograd_plan *w, int64_t tile, int64_t first, int64_t count, const float *from, int64_t point_stride) {
+    const winograd_place place = winograd_locate(w, tile);
     const int64_t rows = mk_least(MK_WINOGRAD_SIDE, w->to_height - place.top);
     const int64_t columns = mk_least(MK_WINOGRAD_SIDE, w->to_width - place.left);
     const int32_t relu = w->relu;
@@ -283,13 +274,13 @@ static void MK_NAME(winograd_store)(const MK_NAME(winograd) *w, int64_t tile, in
         for (int j = 0; j < 6; ++j) {
             vf m[6], y[4];
             MK_UNROLL for (int i = 0; i < 6; ++i) m[i] = vf_load(from + (i * 6 + j) * point_stride + c);
-            MK_NAME(winograd_target)(m, y);
+            winograd_target(m, y);
             MK_UNROLL for (int i = 0; i < 4; ++i) lines[i][j] = y[i];
         }
         const vf bias = w->bias ? vf_load_part(w->bias + first + c, n) : vf_splat(0);
         for (int64_t i = 0; i < rows; ++i) {
             vf y[4];
-            MK_NAME(winograd_target)(lines[i], y);
+            winograd_target(lines[i], y);
             for (int64_t j = 0; j < columns; ++j) {
                 int64_t row = corner + i * w->to_width + j;
                 if (w->to_rows && (row = w->to_rows[row]) < 0) continue;
@@ -304,13 +295,13 @@ static void MK_NAME(winograd_store)(const MK_NAME(winograd) *w, int64_t tile, in
 
 /* The kernels of MK_WIDTH outputs from `lane` on and of up to MK_WIDTH channels: to[channel * 9 + tap] is a vector over the outputs. They
  * are read by whole vectors: in the order of a row of weights, where channels follow each other, else kernel by kernel. */
-static void MK_NAME(winograd_numbers)(const MK_NAME(winograd) *w, int64_t lane, int64_t channel, int64_t channels, vf to[9 * MK_WIDTH]) {
+static void winograd_numbers(const winograd_plan *w, int64_t lane, int64_t channel, int64_t channels, vf to[9 * MK_WIDTH]) {
     const int64_t rows = mk_least(MK_WIDTH, w->outputs - lane), flat = w->kernel_channel == 9, count = flat ? channels * 9 : 9;
     const float *from = w->weight + lane * w->kernel_lane + channel * w->kernel_channel;
     for (int64_t c = 0; c < (flat ? 1 : channels); ++c)
         for (int64_t p = 0; p < count; p += MK_WIDTH) {
             vf block[MK_WIDTH];
-            MK_NAME(load_transposed)(from + c * w->kernel_channel + p, w->kernel_lane, MK_WIDTH, rows, count - p, block);
+            load_transposed(from + c * w->kernel_channel + p, w->kernel_lane, MK_WIDTH, rows, count - p, block);
             MK_UNROLL for (int i = 0; i < MK_WIDTH; ++i) {
                 if (i < count - p) to[c * 9 + p + i] = block[i];
             }
@@ -321,45 +312,45 @@ static void MK_NAME(winograd_numbers)(const MK_NAME(winograd) *w, int64_t lane, 
 }
 
 /* One panel of outputs: transforms its kernels. */
-static void MK_NAME(winograd_pack_task)(void *context, int64_t panel, int32_t worker) {
-    const MK_NAME(winograd) *w = context;
+static void winograd_pack_task(void *context, int64_t panel, int32_t worker) {
+    const winograd_plan *w = context;
     const int64_t first = panel * MK_TILE_COLUMNS;
     const int64_t lanes = mk_ceil_divide(mk_least(w->outputs - first, MK_TILE_COLUMNS), MK_WIDTH) * MK_WIDTH;
-    const int64_t point_stride = MK_NAME(winograd_point_floats)(w);
+    const int64_t point_stride = winograd_point_floats(w);
     (void)worker;
     for (int64_t c0 = 0; c0 < w->channels; c0 += MK_WIDTH)
         for (int64_t lane = 0; lane < lanes; lane += MK_WIDTH) {
             const int64_t channels = mk_least(MK_WIDTH, w->channels - c0);
             vf numbers[9 * MK_WIDTH];
-            MK_NAME(winograd_numbers)(w, first + lane, c0, channels, numbers);
+            winograd_numbers(w, first + lane, c0, channels, numbers);
             for (int64_t c = 0; c < channels; ++c) {
                 vf rows[6][3];
                 for (int j = 0; j < 3; ++j) {
                     vf g[3], u[6];
                     MK_UNROLL for (int i = 0; i < 3; ++i) g[i] = numbers[c * 9 + (w->turned ? 8 - (i * 3 + j) : i * 3 + j)];
-                    MK_NAME(winograd_kernel)(g, u);
+                    winograd_kernel(g, u);
                     MK_UNROLL for (int i = 0; i < 6; ++i) rows[i][j] = u[i];
                 }
                 float *to = w->packed + panel * MK_TILE_COLUMNS * w->channels + (c0 + c) * lanes + lane;
                 for (int i = 0; i < 6; ++i) {
                     vf u[6];
-                    MK_NAME(winograd_kernel)(rows[i], u);
+                    winograd_kernel(rows[i], u);
                     for (int j = 0; j < 6; ++j) vf_store(to + (i * 6 + j) * point_stride, u[j]);
                 }
             }
         }
 }
 
-static void MK_NAME(winograd_task)(void *context, int64_t index, int32_t worker) {
-    const MK_NAME(winograd) *w = context;
+static void winograd_task(void *context, int64_t index, int32_t worker) {
+    const winograd_plan *w = context;
     const int64_t first = index * w->block, count = mk_least(w->block, w->tiles - first);
-    const int64_t stride = MK_NAME(winograd_stride)(w->channels), sums_stride = MK_NAME(winograd_stride)(MK_WINOGRAD_COLUMNS);
-    const int64_t point_stride = MK_NAME(winograd_point_floats)(w), pass_k = mk_even_part(w->channels, MK_GEMM_K);
+    const int64_t stride = winograd_stride(w->channels), sums_stride = winograd_stride(MK_WINOGRAD_COLUMNS);
+    const int64_t point_stride = winograd_point_floats(w), pass_k = mk_even_part(w->channels, MK_GEMM_K);
     float *zeros = mk_pool_scratch(w->pool, worker), *source = zeros + (w->channels > w->outputs ? w->channels : w->outputs) + 16;
-    float *sums = source + MK_NAME(winograd_source_floats)(w);
+    float *sums = source + winograd_source_floats(w);
     mk_zero(zeros, w->channels);
     for (int64_t tile = 0; tile < count; ++tile)
-        MK_NAME(winograd_load)(w, first + tile, 0, w->channels, zeros, source + tile * stride, w->block * stride);
+        winograd_load(w, first + tile, 0, w->channels, zeros, source + tile * stride, w->block * stride);
     for (int64_t column = 0; column < w->outputs; column += MK_WINOGRAD_COLUMNS) {
         const int64_t width = mk_least(MK_WINOGRAD_COLUMNS, w->outputs - column);
         for (int64_t point = 0; point < MK_WINOGRAD_POINTS; ++point)
@@ -369,31 +360,31 @@ static void MK_NAME(winograd_task)(void *context, int64_t index, int32_t worker)
                         const int64_t panel = (column + part) / MK_TILE_COLUMNS;
                         const int64_t vectors = mk_ceil_divide(mk_least(MK_TILE_COLUMNS, width - part), MK_WIDTH);
                         float *c = sums + (point * w->block + tile) * sums_stride + part;
-                        MK_NAME(tile)
-                        t = {.k = mk_least(pass_k, w->channels - k),
-                             .a = source + (point * w->block + tile) * stride + k,
-                             .a_stride = stride,
-                             .b = w->packed + point * point_stride + panel * MK_TILE_COLUMNS * w->channels + k * vectors * MK_WIDTH,
-                             .b_stride = vectors * MK_WIDTH,
-                             .c = c,
-                             .ldc = sums_stride,
-                             .addend = k > 0 ? c : NULL,
-                             .last_lanes = MK_WIDTH,
-                             .next_c = (const char *)(c + MK_TILE_COLUMNS),
-                             .next_read = (const char *)(c + MK_TILE_COLUMNS),
-                             .ahead = (const char *)(source + (point * w->block + tile + MK_TILE_ROWS) * stride + k),
-                             .ahead_shift = 5,
-                             .ahead_step = 64};
-                        MK_NAME(tile_functions)[0][vectors - 1][mk_least(MK_TILE_ROWS, count - tile) - 1](&t);
+                        gemm_tile t = {
+                            .k = mk_least(pass_k, w->channels - k),
+                            .a = source + (point * w->block + tile) * stride + k,
+                            .a_stride = stride,
+                            .b = w->packed + point * point_stride + panel * MK_TILE_COLUMNS * w->channels + k * vectors * MK_WIDTH,
+                            .b_stride = vectors * MK_WIDTH,
+                            .c = c,
+                            .ldc = sums_stride,
+                            .addend = k > 0 ? c : NULL,
+                            .last_lanes = MK_WIDTH,
+                            .next_c = (const char *)(c + MK_TILE_COLUMNS),
+                            .next_read = (const char *)(c + MK_TILE_COLUMNS),
+                            .ahead = (const char *)(source + (point * w->block + tile + MK_TILE_ROWS) * stride + k),
+                            .ahead_shift = 5,
+                            .ahead_step = 64};
+                        gemm_tile_functions[0][vectors - 1][mk_least(MK_TILE_ROWS, count - tile) - 1](&t);
                     }
         for (int64_t tile = 0; tile < count; ++tile)
-            MK_NAME(winograd_store)(w, first + tile, column, width, sums + tile * sums_stride, w->block * sums_stride);
+            winograd_store(w, first + tile, column, width, sums + tile * sums_stride, w->block * sums_stride);
     }
 }
 
 /* Products summed over tiles become the gradient of kernels [output][channel][9], of one block of both. */
-static void MK_NAME(winograd_store_kernels)(const MK_NAME(winograd) *w, const float *sums, int64_t channel, int64_t channels,
-                                            int64_t output, int64_t outputs, float *to) {
+static void winograd_store_kernels(const winograd_plan *w, const float *sums, int64_t channel, int64_t channels, int64_t output,
+                                   int64_t outputs, float *to) {
     for (int64_t c = 0; c < channels; ++c)
         for (int64_t o = 0; o < outputs; o += MK_WIDTH) {
             vf rows[3][6];
@@ -402,12 +393,12 @@ static void MK_NAME(winograd_store_kernels)(const MK_NAME(winograd) *w, const fl
                 vf u[6], g[3];
                 MK_UNROLL for (int i = 0; i < 6; ++i) u[i] =
                     vf_load(sums + ((i * 6 + j) * MK_WINOGRAD_CHANNELS + c) * MK_WINOGRAD_COLUMNS + o);
-                MK_NAME(winograd_kernel_gradient)(u, g);
+                winograd_kernel_gradient(u, g);
                 MK_UNROLL for (int i = 0; i < 3; ++i) rows[i][j] = g[i];
             }
             for (int i = 0; i < 3; ++i) {
                 vf g[3];
-                MK_NAME(winograd_kernel_gradient)(rows[i], g);
+                winograd_kernel_gradient(rows[i], g);
                 MK_UNROLL for (int j = 0; j < 3; ++j) vf_store(numbers[i * 3 + j], g[j]);
             }
             for (int64_t lane = 0; lane < mk_least(MK_WIDTH, outputs - o); ++lane)
@@ -415,14 +406,14 @@ static void MK_NAME(winograd_store_kernels)(const MK_NAME(winograd) *w, const fl
         }
 }
 
-static void MK_NAME(winograd_weights_task)(void *context, int64_t index, int32_t worker) {
-    const MK_NAME(winograd) *w = context;
+static void winograd_weights_task(void *context, int64_t index, int32_t worker) {
+    const winograd_plan *w = context;
     const int64_t pairs = w->channel_blocks * w->output_blocks, block = index / pairs, pair = index % pairs;
     const int64_t channel = pair / w->output_blocks * MK_WINOGRAD_CHANNELS, output = pair % w->output_blocks * MK_WINOGRAD_COLUMNS;
     const int64_t channels = mk_least(MK_WINOGRAD_CHANNELS, w->channels - channel);
     const int64_t outputs = mk_least(MK_WINOGRAD_COLUMNS, w->outputs - output);
     const int64_t begin = w->tiles * block / w->tile_blocks, end = w->tiles * (block + 1) / w->tile_blocks;
-    const int64_t stride = MK_NAME(winograd_stride)(MK_WINOGRAD_CHANNELS), panel_floats = MK_WINOGRAD_CHUNK * MK_TILE_COLUMNS;
+    const int64_t stride = winograd_stride(MK_WINOGRAD_CHANNELS), panel_floats = MK_WINOGRAD_CHUNK * MK_TILE_COLUMNS;
     float *zeros = mk_pool_scratch(w->pool, worker), *source = zeros + (w->channels > w->outputs ? w->channels : w->outputs) + 16;
     float *target = source + MK_WINOGRAD_POINTS * MK_WINOGRAD_CHUNK * stride;
     float *sums = target + MK_WINOGRAD_POINTS * MK_WINOGRAD_CHUNK * MK_WINOGRAD_COLUMNS;
@@ -430,69 +421,67 @@ static void MK_NAME(winograd_weights_task)(void *context, int64_t index, int32_t
     for (int64_t first = begin; first < end; first += MK_WINOGRAD_CHUNK) {
         const int64_t count = mk_least(MK_WINOGRAD_CHUNK, end - first);
         for (int64_t tile = 0; tile < count; ++tile) {
-            MK_NAME(winograd_load)(w, first + tile, channel, channels, zeros, source + tile * stride, MK_WINOGRAD_CHUNK * stride);
-            MK_NAME(winograd_load_gradient)
-            (w, first + tile, output, outputs, zeros, target + tile * MK_TILE_COLUMNS, MK_WINOGRAD_CHUNK * MK_WINOGRAD_COLUMNS,
-             panel_floats);
+            winograd_load(w, first + tile, channel, channels, zeros, source + tile * stride, MK_WINOGRAD_CHUNK * stride);
+            winograd_load_gradient(w, first + tile, output, outputs, zeros, target + tile * MK_TILE_COLUMNS,
+                                   MK_WINOGRAD_CHUNK * MK_WINOGRAD_COLUMNS, panel_floats);
         }
         for (int64_t point = 0; point < MK_WINOGRAD_POINTS; ++point)
             for (int64_t c = 0; c < channels; c += MK_TILE_ROWS)
                 for (int64_t part = 0; part < outputs; part += MK_TILE_COLUMNS) {
                     float *to = sums + (point * MK_WINOGRAD_CHANNELS + c) * MK_WINOGRAD_COLUMNS + part;
-                    MK_NAME(tile)
-                    t = {.k = count,
-                         .a = source + point * MK_WINOGRAD_CHUNK * stride + c,
-                         .a_stride = stride,
-                         .b = target + point * MK_WINOGRAD_CHUNK * MK_WINOGRAD_COLUMNS + part / MK_TILE_COLUMNS * panel_floats,
-                         .b_stride = MK_TILE_COLUMNS,
-                         .c = to,
-                         .ldc = MK_WINOGRAD_COLUMNS,
-                         .addend = first > begin ? to : NULL,
-                         .last_lanes = MK_WIDTH,
-                         .next_c = (const char *)(to + MK_TILE_COLUMNS),
-                         .next_read = (const char *)(to + MK_TILE_COLUMNS),
-                         .ahead = (const char *)to,
-                         .ahead_shift = 5,
-                         .ahead_step = 64};
+                    gemm_tile t = {.k = count,
+                                   .a = source + point * MK_WINOGRAD_CHUNK * stride + c,
+                                   .a_stride = stride,
+                                   .b = target + point * MK_WINOGRAD_CHUNK * MK_WINOGRAD_COLUMNS + part / MK_TILE_COLUMNS * panel_floats,
+                                   .b_stride = MK_TILE_COLUMNS,
+                                   .c = to,
+                                   .ldc = MK_WINOGRAD_COLUMNS,
+                                   .addend = first > begin ? to : NULL,
+                                   .last_lanes = MK_WIDTH,
+                                   .next_c = (const char *)(to + MK_TILE_COLUMNS),
+                                   .next_read = (const char *)(to + MK_TILE_COLUMNS),
+                                   .ahead = (const char *)to,
+                                   .ahead_shift = 5,
+                                   .ahead_step = 64};
                     const int64_t vectors = mk_ceil_divide(mk_least(MK_TILE_COLUMNS, outputs - part), MK_WIDTH);
-                    MK_NAME(tile_functions)[1][vectors - 1][mk_least(MK_TILE_ROWS, channels - c) - 1](&t);
+                    gemm_tile_functions[1][vectors - 1][mk_least(MK_TILE_ROWS, channels - c) - 1](&t);
                 }
     }
     float *to = w->tile_blocks > 1 ? w->sums + block * w->outputs * w->channels * 9 : w->weight_gradient;
-    MK_NAME(winograd_store_kernels)(w, sums, channel, channels, output, outputs, to);
+    winograd_store_kernels(w, sums, channel, channels, output, outputs, to);
 }
 
 /* Adds the blocks of tiles. */
-static void MK_NAME(winograd_sum_task)(void *context, int64_t index, int32_t worker) {
-    const MK_NAME(winograd) *w = context;
+static void winograd_sum_task(void *context, int64_t index, int32_t worker) {
+    const winograd_plan *w = context;
     const int64_t all = w->outputs * w->channels * 9, first = index * MK_TASK_VALUES;
     (void)worker;
     mk_sum_blocks(w->tile_blocks, all, mk_least(MK_TASK_VALUES, all - first), w->sums + first, w->weight_gradient + first);
 }
 
-/* Returns 0, having done nothing, when the visible positions lie so apart that it would not pay. */
-static int MK_NAME(conv_winograd)(mk_pool *pool, const mk_conv2d *v, int32_t pass) {
-    MK_NAME(winograd) w = MK_NAME(winograd_plan)(v, pass);
+/* Returns 0, having done nothing, when the visible positions lie so far apart that it would not pay. */
+static int conv_winograd(mk_pool *pool, const mk_conv2d *v, int32_t pass) {
+    winograd_plan w = winograd_make_plan(v, pass);
     float *shared = mk_pool_shared(pool);
     w.pool = pool;
     if (w.to_rows) {
         int32_t *list = (int32_t *)shared;
         shared += mk_ceil_divide(w.tiles, 16) * 16;
-        w.tiles = MK_NAME(winograd_tiles)(&w, list);
+        w.tiles = winograd_tiles(&w, list);
         w.list = list;
-        if (w.tiles == 0 || !MK_NAME(winograd_pays)(w.tiles, pass == MK_CONV2D_INPUT_GRADIENT ? v->in.count : v->out.count)) return 0;
+        if (w.tiles == 0 || !winograd_pays(w.tiles, pass == MK_CONV2D_INPUT_GRADIENT ? v->in.count : v->out.count)) return 0;
         w.tile_blocks = mk_least(w.tile_blocks, mk_ceil_divide(w.tiles, 2 * MK_WINOGRAD_CHUNK));
     }
     if (pass != MK_CONV2D_WEIGHT_GRADIENT) {
         w.packed = shared;
-        mk_pool_run(pool, mk_ceil_divide(w.outputs, MK_TILE_COLUMNS), MK_NAME(winograd_pack_task), &w);
-        mk_pool_run(pool, mk_ceil_divide(w.tiles, w.block), MK_NAME(winograd_task), &w);
+        mk_pool_run(pool, mk_ceil_divide(w.outputs, MK_TILE_COLUMNS), winograd_pack_task, &w);
+        mk_pool_run(pool, mk_ceil_divide(w.tiles, w.block), winograd_task, &w);
         return 1;
     }
     w.weight_gradient = v->weight;
     w.sums = shared;
-    mk_pool_run(pool, w.channel_blocks * w.output_blocks * w.tile_blocks, MK_NAME(winograd_weights_task), &w);
-    if (w.tile_blocks > 1) mk_pool_run(pool, mk_ceil_divide(w.outputs * w.channels * 9, MK_TASK_VALUES), MK_NAME(winograd_sum_task), &w);
+    mk_pool_run(pool, w.channel_blocks * w.output_blocks * w.tile_blocks, winograd_weights_task, &w);
+    if (w.tile_blocks > 1) mk_pool_run(pool, mk_ceil_divide(w.outputs * w.channels * 9, MK_TASK_VALUES), winograd_sum_task, &w);
     return 1;
 }
 

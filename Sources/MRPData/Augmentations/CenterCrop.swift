@@ -20,6 +20,6 @@ public struct CenterCrop: AugmentationStep {
         _ = try outputSize(for: image.size, channels: Int(image.channels))
         let top = (Double(Int(image.height) - size.height) / 2).rounded(.toNearestOrEven)
         let left = (Double(Int(image.width) - size.width) / 2).rounded(.toNearestOrEven)
-        workspace.show(image.cropped(top: Int(top), left: Int(left), size))
+        try workspace.crop(top: Int(top), left: Int(left), size)
     }
 }

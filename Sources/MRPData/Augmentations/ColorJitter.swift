@@ -1,7 +1,7 @@
 import MRPEngine
 
 /// Brightness, contrast, saturation and hue in random order as torchvision's ColorJitter on Pillow images: the first three by factors uniform
-/// in [max(0, 1 - strength), 1 + strength], the hue by a share of a turn uniform in [-hue, hue]. What has strength 0 is left out.
+/// in [max(0, 1 - strength), 1 + strength], the hue by a share of a turn uniform in [-hue, hue]. Those of strength 0 are left out.
 public struct ColorJitter: AugmentationStep {
     public let name = "color_jitter"
     public var strength: Double
@@ -28,7 +28,7 @@ public struct ColorJitter: AugmentationStep {
             operations = [.brightness(factors[0]), .contrast(factors[1]), .color(factors[2])]
         }
         if hue > 0 { operations.append(.hue(random.uniform(-hue, hue))) }
-        for i in stride(from: operations.count - 1, to: 0, by: -1) { operations.swapAt(i, random.below(i + 1)) }
+        operations.shuffle { random.below($0) }
         for operation in operations { try operation.apply(workspace, fill: [], strength > 0 ? name : "hue_jitter") }
     }
 }

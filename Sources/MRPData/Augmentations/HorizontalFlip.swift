@@ -1,4 +1,3 @@
-import CMRPImage
 import MRPEngine
 
 /// Mirrors left and right with the given probability.
@@ -17,9 +16,6 @@ public struct HorizontalFlip: AugmentationStep {
 
     public func apply(_ workspace: ImageWorkspace, _ random: inout SampleRandom) throws {
         guard Double(random.uniform()) < probability else { return }
-        var image = workspace.image
-        var flipped = try workspace.makeImage(image.size, channels: Int(image.channels), type: image.pixelType)
-        mi_flip_horizontal(&image, &flipped)
-        workspace.replace(flipped)
+        try workspace.flipHorizontally()
     }
 }

@@ -19,12 +19,10 @@ public struct PadCrop: AugmentationStep {
     }
 
     public func apply(_ workspace: ImageWorkspace, _ random: inout SampleRandom) throws {
-        var image = workspace.image
+        let image = workspace.image
         _ = try outputSize(for: image.size, channels: Int(image.channels))
         let top = random.below(2 * padding + 1) - padding
         let left = random.below(2 * padding + 1) - padding
-        var cropped = try workspace.makeImage(image.size, channels: Int(image.channels), type: image.pixelType)
-        mi_crop_reflect(&image, Int64(top), Int64(left), &cropped)
-        workspace.replace(cropped)
+        try workspace.cropReflected(top: top, left: left, image.size)
     }
 }

@@ -56,11 +56,11 @@ public enum PixelOperation: Equatable, Sendable {
             guard degrees.truncatingRemainder(dividingBy: 360) != 0 else { return }
             var map = [Double](repeating: 0, count: 6)
             mi_rotation(degrees, workspace.image.width, workspace.image.height, &map)
-            try Self.transform(workspace, map, fill)
-        case .shearX(let factor): try Self.transform(workspace, [1, factor, 0, 0, 1, 0], fill)
-        case .shearY(let factor): try Self.transform(workspace, [1, 0, 0, factor, 1, 0], fill)
-        case .translateX(let share): try Self.transform(workspace, [1, 0, share * Double(workspace.image.width), 0, 1, 0], fill)
-        case .translateY(let share): try Self.transform(workspace, [1, 0, 0, 0, 1, share * Double(workspace.image.height)], fill)
+            try workspace.transform(map, fill: fill)
+        case .shearX(let factor): try workspace.transform([1, factor, 0, 0, 1, 0], fill: fill)
+        case .shearY(let factor): try workspace.transform([1, 0, 0, factor, 1, 0], fill: fill)
+        case .translateX(let share): try workspace.transform([1, 0, share * Double(workspace.image.width), 0, 1, 0], fill: fill)
+        case .translateY(let share): try workspace.transform([1, 0, 0, 0, 1, share * Double(workspace.image.height)], fill: fill)
         }
     }
 
@@ -85,14 +85,7 @@ public enum PixelOperation: Equatable, Sendable {
     }
 
     private static func replace(_ workspace: ImageWorkspace, _ body: (inout PixelView, inout PixelView) -> Void) throws {
-        var image = workspace.image
-        var made = try workspace.makeImage(image.size, channels: Int(image.channels), type: .uint8)
-        body(&image, &made)
-        workspace.replace(made)
-    }
-
-    private static func transform(_ workspace: ImageWorkspace, _ map: [Double], _ fill: [UInt8]) throws {
-        try replace(workspace) { mi_affine(&$0, map, fill, &$1) }
+        try workspace.pixels.replace(workspace.image.size, body)
     }
 
     /// Each value by a table that `fill` makes of a channel's histogram.

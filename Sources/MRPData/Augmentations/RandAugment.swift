@@ -9,7 +9,7 @@ public struct RandAugment: AugmentationStep {
     public var layers = 2
     public var probability = 0.5
     public var maximum = 10.0
-    /// Whether all operations become stronger with the magnitude.
+    /// All operations become stronger with the magnitude.
     public var isIncreasing = false
     /// The colour of what comes from outside of the image, one value per channel.
     public var fill: [UInt8] = [128, 128, 128]

@@ -1,11 +1,6 @@
 import CMRPKernels
+import Glibc
 import MRPEngine
-
-#if canImport(Glibc)
-    import Glibc
-#else
-    import Darwin
-#endif
 
 /// Erases a rectangle of the normalised image (Zhong et al. 2020) as timm does: area uniform in 0.02 ... 1/3 of the image's, log aspect ratio
 /// uniform in 0.3 ... 1/0.3, ten attempts. For any number of channels.
@@ -27,11 +22,12 @@ public struct RandomErasing: NormalizedStep {
     }
 
     public func apply(
-        _ planes: UnsafeMutablePointer<Float>, channels: Int, size: ImageSize, seed: UInt64, epoch: Int, sample: Int,
+        _ planes: UnsafeMutablePointer<Float>, channels: Int, size: ImageSize, seed: UInt64, epoch: Int, sample: Int, view: Int,
         _ random: inout SampleRandom
     ) {
         guard let box = box(in: size, &random) else { return }
         let count = box.size.height * box.size.width
+        let stream = RandomStream(seed: seed, .erasing, substream: UInt32(truncatingIfNeeded: view)).stream
         for channel in 0..<channels {
             for row in 0..<box.size.height {
                 let target = planes + (channel * size.height + box.top + row) * size.width + box.left
@@ -40,9 +36,7 @@ public struct RandomErasing: NormalizedStep {
                 case .pixel:
                     // Each row begins at a counter of its own, so that the numbers do not depend on how they are made.
                     let first = UInt64(truncatingIfNeeded: sample) << 32 + UInt64((channel * count + row * box.size.width) * 4)
-                    mk_random_normal(
-                        seed, RandomStream.Purpose.erasing.rawValue, UInt32(truncatingIfNeeded: epoch), first, Int64(box.size.width), target
-                    )
+                    mk_random_normal(seed, stream, UInt32(truncatingIfNeeded: epoch), first, Int64(box.size.width), target)
                 }
             }
         }

@@ -32,9 +32,8 @@ public struct RandomResizedCrop: AugmentationStep {
     }
 
     public func apply(_ workspace: ImageWorkspace, _ random: inout SampleRandom) throws {
-        let image = workspace.image
-        let part = window(in: image.size, &random)
-        workspace.show(image.cropped(top: part.top, left: part.left, part.size))
+        let part = window(in: workspace.image.size, &random)
+        try workspace.crop(top: part.top, left: part.left, part.size)
         try workspace.resize(to: size, resampling)
     }
 

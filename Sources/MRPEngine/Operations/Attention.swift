@@ -19,29 +19,29 @@ public struct Attention: Operation {
     }
 
     public func inputGradients(_ node: DifferentiatedNode, _ outputGradients: [Value?], in graph: Graph) throws -> [Value?] {
-        guard let gradient = outputGradients[0] else { return [] }
+        guard let gradient = outputGradients[0] else { return node.noGradients }
         let inputs = [node.inputs[0], node.outputs[0], node.outputs[1], gradient]
         return try graph.apply(AttentionGradient(heads: heads), inputs).map { $0 }
     }
 
-    static func problem(_ qkv: TensorType, heads: Int) -> mk_attention {
-        var problem = mk_attention()
-        problem.batch = Int64(qkv.shape[0])
-        problem.tokens = Int64(qkv.shape[1])
-        problem.heads = Int64(heads)
-        problem.head_dim = Int64(qkv.width / (3 * heads))
+    /// The call without its outputs: q, k and v are the three parts of each row.
+    static func problem(_ call: KernelCall, heads: Int) -> mk_attention {
+        let qkv = call.type(0)
+        let width = qkv.width / 3
+        var problem = mk_attention(queries: qkv.shape, keys: qkv.shape, width: width, heads: heads)
+        let part = width * Int(call.kernels.element_bytes)
+        problem.q = call.input(0).map { UnsafeRawPointer($0) }
+        problem.k = call.input(0).map { UnsafeRawPointer($0 + part) }
+        problem.v = call.input(0).map { UnsafeRawPointer($0 + 2 * part) }
+        (problem.q_stride, problem.k_stride, problem.v_stride) = (Int64(qkv.width), Int64(qkv.width), Int64(qkv.width))
         return problem
     }
 
     public func kernel(_ call: KernelCall) -> Kernel {
-        var problem = Self.problem(call.type(0), heads: heads)
-        problem.qkv = call.input(0).map { UnsafeRawPointer($0) }
+        var problem = Self.problem(call, heads: heads)
         problem.out = call.outputs[0]
         problem.log_sum_exp = call.outputs[1]
-        let (pool, run, prepared) = (call.pool, call.kernels.attention_forward, problem)
-        return Kernel(scratch: withUnsafePointer(to: prepared) { call.kernels.attention_scratch($0) }) {
-            withUnsafePointer(to: prepared) { run?(pool, $0) }
-        }
+        return problem.kernel(call, call.kernels.attention_forward)
     }
 }
 
@@ -57,15 +57,206 @@ struct AttentionGradient: Operation {
     }
 
     func kernel(_ call: KernelCall) -> Kernel {
-        var problem = Attention.problem(call.type(0), heads: heads)
-        problem.qkv = call.input(0).map { UnsafeRawPointer($0) }
+        var problem = Attention.problem(call, heads: heads)
+        let part = call.type(0).width / 3 * Int(call.kernels.element_bytes)
         problem.out = call.input(1)
         problem.log_sum_exp = call.input(2)
         problem.out_gradient = call.input(3).map { UnsafeRawPointer($0) }
-        problem.qkv_gradient = call.outputs[0]
-        let (pool, run, prepared) = (call.pool, call.kernels.attention_backward, problem)
-        return Kernel(scratch: withUnsafePointer(to: prepared) { call.kernels.attention_scratch($0) }) {
-            withUnsafePointer(to: prepared) { run?(pool, $0) }
+        problem.q_gradient = call.outputs[0]
+        problem.k_gradient = call.outputs[0].map { $0 + part }
+        problem.v_gradient = call.outputs[0].map { $0 + 2 * part }
+        return problem.kernel(call, call.kernels.attention_backward)
+    }
+}
+
+/// Multi-head attention of queries to keys and values that come apart, optionally to the first keys of each image only.
+///
+/// Inputs: q [B, Tq, D], k [B, Tk, D], v [B, Tk, D], each row heads x d; lengths [B]?, int32, limited to 0 ... Tk: image b attends to its
+/// first lengths[b] keys. Outputs: [B, Tq, D], 0 where no key is left; log-sum-exp of the scaled scores [B, heads, Tq].
+public struct ScaledDotProductAttention: Operation {
+    enum Input {
+        static let q = 0
+        static let k = 1
+        static let v = 2
+        static let lengths = 3
+    }
+
+    let heads: Int
+
+    public init(heads: Int) { self.heads = heads }
+
+    public var name: String { "scaled dot product attention" }
+
+    public func outputTypes(_ inputs: [TensorType?]) throws -> [TensorType] {
+        guard inputs.count >= 3, let q = inputs[Input.q], let k = inputs[Input.k], let v = inputs[Input.v], q.shape.count == 3,
+            k.shape == v.shape, k.shape.count == 3, q.shape[0] == k.shape[0], q.width == k.width, heads > 0, q.width % heads == 0
+        else { throw shapeError(name, "q must be [batch, queries, width], k and v [batch, keys, width] for \(heads) heads") }
+        if let lengths = inputs.dropFirst(Input.lengths).first ?? nil {
+            guard lengths.element == .int32, lengths.shape == [q.shape[0]] else {
+                throw shapeError(name, "lengths of shape \(lengths.shape) for a batch of \(q.shape[0])")
+            }
         }
+        return [q, TensorType([q.shape[0], heads, q.shape[1]])]
+    }
+
+    public func inputGradients(_ node: DifferentiatedNode, _ outputGradients: [Value?], in graph: Graph) throws -> [Value?] {
+        guard let gradient = outputGradients[0] else { return node.noGradients }
+        let lengths = node.inputs.dropFirst(Input.lengths).first ?? nil
+        let inputs = node.inputs[..<Input.lengths] + [lengths, node.outputs[0], node.outputs[1], gradient]
+        return try node.gradients(graph.apply(ScaledDotProductAttentionGradient(heads: heads), Array(inputs)))
+    }
+
+    /// The call without its outputs.
+    static func problem(_ call: KernelCall, heads: Int) -> mk_attention {
+        let (q, k) = (call.type(Input.q), call.type(Input.k))
+        var problem = mk_attention(queries: q.shape, keys: k.shape, width: q.width, heads: heads)
+        problem.q = call.input(Input.q).map { UnsafeRawPointer($0) }
+        problem.k = call.input(Input.k).map { UnsafeRawPointer($0) }
+        problem.v = call.input(Input.v).map { UnsafeRawPointer($0) }
+        (problem.q_stride, problem.k_stride, problem.v_stride) = (Int64(q.width), Int64(q.width), Int64(q.width))
+        problem.lengths = call.indices(Input.lengths)
+        return problem
+    }
+
+    public func kernel(_ call: KernelCall) -> Kernel {
+        var problem = Self.problem(call, heads: heads)
+        problem.out = call.outputs[0]
+        problem.log_sum_exp = call.outputs[1]
+        return problem.kernel(call, call.kernels.attention_forward)
+    }
+}
+
+/// Inputs: q, k, v, lengths?, out, log-sum-exp, d out. Outputs: d q, d k, d v.
+struct ScaledDotProductAttentionGradient: Operation {
+    let heads: Int
+
+    var name: String { "scaled dot product attention gradient" }
+
+    func outputTypes(_ inputs: [TensorType?]) throws -> [TensorType] {
+        guard inputs.count == 7, let q = inputs[0], let k = inputs[1], let v = inputs[2] else { throw shapeError(name, "needs q, k, v") }
+        return [q, k, v]
+    }
+
+    func kernel(_ call: KernelCall) -> Kernel {
+        var problem = ScaledDotProductAttention.problem(call, heads: heads)
+        problem.out = call.input(4)
+        problem.log_sum_exp = call.input(5)
+        problem.out_gradient = call.input(6).map { UnsafeRawPointer($0) }
+        problem.q_gradient = call.outputs[0]
+        problem.k_gradient = call.outputs[1]
+        problem.v_gradient = call.outputs[2]
+        return problem.kernel(call, call.kernels.attention_backward)
+    }
+}
+
+extension mk_attention {
+    /// The sizes of a call; `queries` and `keys` are shapes [batch, tokens, ...], `width` is heads x head_dim.
+    init(queries: [Int], keys: [Int], width: Int, heads: Int) {
+        self.init()
+        batch = Int64(queries[0])
+        self.queries = Int64(queries[1])
+        self.keys = Int64(keys[1])
+        self.heads = Int64(heads)
+        head_dim = Int64(width / heads)
+    }
+
+    func kernel(_ call: KernelCall, _ run: @escaping @convention(c) (OpaquePointer?, UnsafePointer<mk_attention>?) -> Void) -> Kernel {
+        let (pool, problem) = (call.pool, self)
+        return Kernel(scratch: withUnsafePointer(to: problem) { call.kernels.attention_scratch($0) }) {
+            withUnsafePointer(to: problem) { run(pool, $0) }
+        }
+    }
+}
+
+extension Attention {
+    /// q, k and v of qkv [B, T, 3 D], each [B, heads, T, d].
+    static func split(_ qkv: PrimitiveValue, heads: Int) throws -> [PrimitiveValue] {
+        let (batch, tokens, depth) = (qkv.shape[0], qkv.shape[1], qkv.width / (3 * heads))
+        let parts = try qkv.reshape([batch, tokens, 3, heads, depth]).transpose([2, 0, 3, 1, 4])
+        return try (0..<3).map { try parts.slice(0, $0..<($0 + 1)).reshape([batch, heads, tokens, depth]) }
+    }
+
+    /// q k^T / sqrt(d): [B, heads, T, T].
+    static func scores(_ q: PrimitiveValue, _ k: PrimitiveValue) throws -> PrimitiveValue {
+        try q.dot(k, batch: 2, contracting: (3, 3)) * (1 / Double(q.width).squareRoot())
+    }
+
+    public func lowered(_ inputs: [PrimitiveValue?], in program: PrimitiveBuilder) throws -> [PrimitiveValue] {
+        let parts = try Self.split(inputs.at(0), heads: heads)
+        let (probabilities, logSumExp) = try Self.scores(parts[0], parts[1]).softmax()
+        let out = try probabilities.dot(parts[2], batch: 2, contracting: (3, 2)).transpose([0, 2, 1, 3])
+        let shape = out.shape
+        return try [out.reshape([shape[0], shape[1], shape[2] * shape[3]]), logSumExp.reshape([shape[0], shape[2], shape[1]])]
+    }
+}
+
+extension AttentionGradient {
+    func lowered(_ inputs: [PrimitiveValue?], in program: PrimitiveBuilder) throws -> [PrimitiveValue] {
+        let qkv = try inputs.at(0)
+        let parts = try Attention.split(qkv, heads: heads)
+        let (q, k, v) = (parts[0], parts[1], parts[2])
+        let (batch, tokens, depth) = (q.shape[0], q.shape[2], q.width)
+        func byHead(_ x: PrimitiveValue) throws -> PrimitiveValue {
+            try x.reshape([batch, tokens, heads, depth]).transpose([0, 2, 1, 3])
+        }
+        let (out, dout) = try (byHead(inputs.at(1)), byHead(inputs.at(3)))
+        let p = try (Attention.scores(q, k) - inputs.at(2).reshape([batch, heads, tokens, 1])).exp()
+        let dp = try dout.dot(v, batch: 2, contracting: (3, 3))
+        let dz = try p * (dp - (dout * out).sum([3], keep: true)) * (1 / Double(depth).squareRoot())
+        let gradients = try [
+            dz.dot(k, batch: 2, contracting: (3, 2)), dz.dot(q, batch: 2, contracting: (2, 2)), p.dot(dout, batch: 2, contracting: (2, 2)),
+        ].map { try $0.transpose([0, 2, 1, 3]).reshape([batch, tokens, 1, heads, depth]) }
+        return [try PrimitiveValue.concatenate(gradients, 2).reshape(qkv.shape)]
+    }
+}
+
+extension ScaledDotProductAttention {
+    /// x [B, T, heads d] as [B, heads, T, d].
+    static func byHead(_ x: PrimitiveValue, _ heads: Int) throws -> PrimitiveValue {
+        try x.reshape([x.shape[0], x.shape[1], heads, x.width / heads]).transpose([0, 2, 1, 3])
+    }
+
+    /// The reverse.
+    static func byToken(_ x: PrimitiveValue) throws -> PrimitiveValue {
+        try x.transpose([0, 2, 1, 3]).reshape([x.shape[0], x.shape[2], x.shape[1] * x.shape[3]])
+    }
+
+    /// Values [B, heads, Tq, Tk] at the keys that are attended to, another number elsewhere.
+    static func attended(
+        _ values: PrimitiveValue, else other: Double, lengths: PrimitiveValue?, in program: PrimitiveBuilder
+    ) throws -> PrimitiveValue {
+        guard let lengths else { return values }
+        let keys = try program.iota(values.width).reshape([1, 1, 1, values.width])
+        return try (keys .< lengths.reshape([lengths.shape[0], 1, 1, 1])).choose(values, other)
+    }
+
+    public func lowered(_ inputs: [PrimitiveValue?], in program: PrimitiveBuilder) throws -> [PrimitiveValue] {
+        let (q, k, v) = try (
+            Self.byHead(inputs.at(Input.q), heads), Self.byHead(inputs.at(Input.k), heads), Self.byHead(inputs.at(Input.v), heads)
+        )
+        let (scores, lengths) = (try Attention.scores(q, k), inputs.optional(Input.lengths))
+        let largest = try Self.attended(scores, else: -1e30, lengths: lengths, in: program).max([3], keep: true)
+        let powers = try Self.attended((scores - largest).exp(), else: 0, lengths: lengths, in: program)
+        let sum = try powers.sum([3], keep: true)
+        let isEmpty = try sum .== 0
+        let out = try powers.dot(v, batch: 2, contracting: (3, 2)) / isEmpty.choose(sum + 1, sum)
+        let logSumExp = try (largest + sum.log()).reshape([q.shape[0], heads, q.shape[2]])
+        return [try Self.byToken(out), logSumExp]
+    }
+}
+
+extension ScaledDotProductAttentionGradient {
+    func lowered(_ inputs: [PrimitiveValue?], in program: PrimitiveBuilder) throws -> [PrimitiveValue] {
+        func head(_ index: Int) throws -> PrimitiveValue { try ScaledDotProductAttention.byHead(inputs.at(index), heads) }
+        let (q, k, v, out, dout) = try (head(0), head(1), head(2), head(4), head(6))
+        let logSumExp = try inputs.at(5).reshape([q.shape[0], heads, q.shape[2], 1])
+        let p = try ScaledDotProductAttention.attended(
+            (Attention.scores(q, k) - logSumExp).exp(), else: 0, lengths: inputs.optional(3), in: program)
+        let dp = try dout.dot(v, batch: 2, contracting: (3, 3))
+        let dz = try p * (dp - (dout * out).sum([3], keep: true)) * (1 / Double(q.width).squareRoot())
+        let gradients = try [
+            dz.dot(k, batch: 2, contracting: (3, 2)), dz.dot(q, batch: 2, contracting: (2, 2)), p.dot(dout, batch: 2, contracting: (2, 2)),
+        ]
+        return try gradients.map(ScaledDotProductAttention.byToken)
     }
 }

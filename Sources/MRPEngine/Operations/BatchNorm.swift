@@ -3,7 +3,7 @@ import CMRPKernels
 /// y = activation((x - mean) / sqrt(variance + epsilon) gamma + beta + residual) per channel (Ioffe & Szegedy 2015), the biased variance.
 ///
 /// Inputs: x [..., C], gamma [C], beta [C], residual (x's shape)?, and, when the statistics are frozen, mean [C] and variance [C].
-/// Outputs: y, mean [C], variance [C]: those of this batch, over all rows of x; with frozen statistics y only.
+/// Outputs: y; unless frozen also mean [C] and variance [C] of this batch, over all rows of x.
 public struct BatchNorm: Operation {
     let epsilon: Double
     let activation: Activation
@@ -49,7 +49,7 @@ public struct BatchNorm: Operation {
     }
 
     public func inputGradients(_ node: DifferentiatedNode, _ outputGradients: [Value?], in graph: Graph) throws -> [Value?] {
-        guard let gradient = outputGradients[0] else { return [] }
+        guard let gradient = outputGradients[0] else { return node.noGradients }
         let mean = frozen ? node.inputs[Input.mean] : node.outputs[1]
         let variance = frozen ? node.inputs[Input.variance] : node.outputs[2]
         let isRectified = activation != .none
@@ -86,13 +86,13 @@ public struct BatchNorm: Operation {
         problem.variance = variance.map { UnsafeRawPointer($0) }
         let (pool, run, moments, prepared) = (call.pool, call.kernels.batch_norm_forward, call.kernels.column_moments, problem)
         var scratch = withUnsafePointer(to: prepared) { call.kernels.batch_norm_scratch($0) }
-        if frozen { return Kernel(scratch: scratch) { withUnsafePointer(to: prepared) { run?(pool, $0) } } }
+        if frozen { return Kernel(scratch: scratch) { withUnsafePointer(to: prepared) { run(pool, $0) } } }
         let other = call.kernels.column_moments_scratch(prepared.rows, prepared.width)
         scratch.shared = max(scratch.shared, other.shared)
         scratch.per_worker = max(scratch.per_worker, other.per_worker)
         return Kernel(scratch: scratch) {
-            moments?(pool, prepared.rows, prepared.width, prepared.x, mean, variance)
-            withUnsafePointer(to: prepared) { run?(pool, $0) }
+            moments(pool, prepared.rows, prepared.width, prepared.x, mean, variance)
+            withUnsafePointer(to: prepared) { run(pool, $0) }
         }
     }
 }
@@ -124,7 +124,7 @@ struct BatchNormGradient: Operation {
         problem.residual_gradient = wantsResidual ? call.outputs[3] : nil
         let (pool, run, prepared) = (call.pool, call.kernels.batch_norm_backward, problem)
         return Kernel(scratch: withUnsafePointer(to: prepared) { call.kernels.batch_norm_scratch($0) }) {
-            withUnsafePointer(to: prepared) { run?(pool, $0) }
+            withUnsafePointer(to: prepared) { run(pool, $0) }
         }
     }
 }
@@ -142,7 +142,7 @@ public struct RunningStatistics: Operation {
     }
 
     public var name: String { "running statistics" }
-    public var hasSideEffects: Bool { true }
+    public var updatedInputs: [Int] { [0, 1] }
 
     public func outputTypes(_ inputs: [TensorType?]) throws -> [TensorType] {
         guard inputs.count == 4, let first = inputs[0], inputs.allSatisfy({ $0 == first }) else {
@@ -156,8 +156,48 @@ public struct RunningStatistics: Operation {
         let unbiased = Double(rows) / Double(max(rows - 1, 1))
         let (runningMean, runningVariance, mean, variance) = (call.input(0), call.input(1), call.input(2), call.input(3))
         return Kernel {
-            run?(pool, count, 1 - momentum, momentum, mean, runningMean)
-            run?(pool, count, 1 - momentum, momentum * unbiased, variance, runningVariance)
+            run(pool, count, 1 - momentum, momentum, mean, runningMean)
+            run(pool, count, 1 - momentum, momentum * unbiased, variance, runningVariance)
         }
+    }
+}
+
+extension BatchNorm {
+    public func lowered(_ inputs: [PrimitiveValue?], in program: PrimitiveBuilder) throws -> [PrimitiveValue] {
+        let x = try inputs.at(Input.x)
+        let (mean, variance): (PrimitiveValue, PrimitiveValue)
+        if frozen {
+            (mean, variance) = try (inputs.at(Input.mean), inputs.at(Input.variance))
+        } else {
+            let moments = try x.centered(x.leading)
+            (mean, variance) = try (moments.mean.reshape([x.width]), moments.variance.reshape([x.width]))
+        }
+        var y = try (x - mean) * (variance + epsilon).rsqrt() * inputs.at(Input.gamma) + inputs.at(Input.beta)
+        if let residual = inputs.optional(Input.residual) { y = try y + residual }
+        return try [y.activated(activation)] + (frozen ? [] : [mean, variance])
+    }
+}
+
+extension BatchNormGradient {
+    func lowered(_ inputs: [PrimitiveValue?], in program: PrimitiveBuilder) throws -> [PrimitiveValue] {
+        let (x, gamma) = try (inputs.at(0), inputs.at(1))
+        var dz = try inputs.at(5)
+        if norm.activation != .none {
+            let y = try inputs.at(4)
+            let isOpen = try norm.activation == .relu6 ? (y .> 0) .& (y .< 6) : y .> 0
+            dz = try isOpen.choose(dz, 0)
+        }
+        let inverse = try (inputs.at(3) + norm.epsilon).rsqrt()
+        let h = try (x - inputs.at(2)) * inverse
+        let (dgamma, dbeta) = try ((dz * h).sum(x.leading), dz.sum(x.leading))
+        let inner = try norm.frozen ? dz : dz - dbeta / Double(x.rows) - h * (dgamma / Double(x.rows))
+        return try [gamma * inverse * inner, dgamma, dbeta] + (wantsResidual ? [dz] : [])
+    }
+}
+
+extension RunningStatistics {
+    public func lowered(_ inputs: [PrimitiveValue?], in program: PrimitiveBuilder) throws -> [PrimitiveValue] {
+        let unbiased = try inputs.at(3) * (Double(rows) / Double(max(rows - 1, 1)))
+        return try [(inputs.at(0), inputs.at(2)), (inputs.at(1), unbiased)].map { try $0 * (1 - momentum) + $1 * momentum }
     }
 }

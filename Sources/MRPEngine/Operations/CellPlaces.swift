@@ -1,7 +1,7 @@
 import CMRPKernels
 
-/// The positions of images of `gridHeight * side` x `gridWidth * side` that lie in visible cells of `side` x `side`: what tensors of
-/// visible positions need (`VisiblePlaces`), made from a mask of cells for each resolution of a network.
+/// The positions in visible cells of `side` x `side`, in images of `gridHeight * side` x `gridWidth * side`: `VisiblePlaces` of one
+/// resolution of a network, made from a mask of cells.
 ///
 /// Inputs: visible [B, K] int32, the cells of each image in any order, each once. Outputs, all int32: positions [B, K side^2], ascending in
 /// the batch; rows [B, H W], their inverse or -1; and the same within each image: its pixels in order [B, K side^2], and the place of each
@@ -29,7 +29,7 @@ public struct CellPlaces: Operation {
         return [rows, area, rows, area]
     }
 
-    /// Cells that are not there or are named twice leave the rest of the outputs at values that are in range.
+    /// Cells that are out of range or named twice leave the rest of the outputs at values that are in range.
     public func kernel(_ call: KernelCall) -> Kernel {
         let (batch, count) = (call.type(0).shape[0], call.type(0).width)
         let (cells, width, height) = (gridHeight * gridWidth, gridWidth * side, gridHeight * side)
@@ -71,3 +71,5 @@ extension VisiblePlaces {
         self.init(positions: outputs[0], rows: outputs[1], pixels: outputs[2], places: outputs[3])
     }
 }
+
+extension CellPlaces: HostOperation {}

@@ -1,93 +1,17 @@
 import CMRPKernels
 
-/// The windows of a convolution or a pooling along one axis.
-public struct Window: Equatable, Sendable {
-    public let size: Int
-    public let kernel: Int
-    public let stride: Int
-    public let padding: Int
-    public let dilation: Int
-
-    /// Positions of the output: (size + 2 padding - dilation (kernel - 1) - 1) / stride + 1, rounded down.
-    public let outputSize: Int
-
-    /// Throws when a number is out of range or when the kernel does not fit the padded image.
-    public init(_ size: Int, kernel: Int, stride: Int = 1, padding: Int = 0, dilation: Int = 1) throws {
-        let limit = 1 << 20
-        guard size >= 1, size <= limit, kernel >= 1, kernel <= limit, stride >= 1, stride <= limit, padding >= 0, padding <= limit,
-            dilation >= 1, dilation <= limit
-        else {
-            throw MRPError(
-                .argument,
-                "window of size \(size), kernel \(kernel), stride \(stride), padding \(padding), dilation \(dilation) is impossible")
-        }
-        let reach = dilation * (kernel - 1) + 1
-        guard reach <= size + 2 * padding else {
-            throw MRPError(.argument, "a kernel that reaches over \(reach) pixels does not fit an image of \(size) + 2 x \(padding)")
-        }
-        self.size = size
-        self.kernel = kernel
-        self.stride = stride
-        self.padding = padding
-        self.dilation = dilation
-        outputSize = (size + 2 * padding - reach) / stride + 1
-    }
-
-    var problem: mk_window {
-        mk_window(
-            in: Int64(size), out: Int64(outputSize), kernel: Int64(kernel), stride: Int64(stride), padding: Int64(padding),
-            dilation: Int64(dilation))
-    }
-}
-
-/// The visible positions of a batch of images at one resolution, for tensors that hold no others: `positions` [B, K] int32, ascending
-/// ((image * height + y) * width + x), and `rows` [B, H W] int32, the inverse: the row of each position, or -1. `pixels` and `places` are
-/// the same, counted within each image, for gathering.
-public struct VisiblePlaces {
-    public let positions: Value
-    public let rows: Value
-    public let pixels: Value
-    public let places: Value
-}
-
-/// Where the places of a window operation's two tensors stand among a node's inputs: positions and rows of in, then of out.
-struct PlaceInputs {
-    let first: Int
-
-    static func values(_ input: VisiblePlaces?, _ output: VisiblePlaces?) -> [Value?] {
-        [input?.positions, input?.rows, output?.positions, output?.rows]
-    }
-
-    func places(_ call: KernelCall, at index: Int, height: Int, width: Int, batch: Int) -> mk_places {
-        mk_places(
-            count: Int64(call.inputType(first + index)?.count ?? batch * height * width), positions: call.indices(first + index),
-            rows: call.indices(first + index + 1))
-    }
-
-    /// Rows of one image of the tensor whose places begin at `index`, having checked their shapes.
-    func rows(_ inputs: [TensorType?], at index: Int, height: Int, width: Int, batch: Int, _ name: String) throws -> Int {
-        guard inputs.count > first + index + 1, let positions = inputs[first + index], let rows = inputs[first + index + 1] else {
-            return height * width
-        }
-        guard positions.element == .int32, rows.element == .int32, positions.shape.count == 2, positions.shape[0] == batch,
-            rows.count == batch * height * width
-        else { throw shapeError(name, "places of shape \(positions.shape) and \(rows.shape) for \(batch) images of \(height) x \(width)") }
-        return positions.shape[1]
-    }
-}
-
 /// Convolution in two dimensions (cross-correlation, as in torch.nn.Conv2d) on channels-last images.
 ///
-/// Inputs: x [B, H W, C], weight [O, C / groups, kernel height, kernel width], bias [O]?, addend (the output's shape)?, when only some
-/// positions are there, the places of input and output (`VisiblePlaces`), and scale [O]?, which multiplies the sum before bias and addend
-/// join it. Output: [B, H' W', O], or [B, K', O] of visible positions. What is not there counts as zero and costs no time.
+/// Inputs: x [B, H W, C], weight [O, C / groups, kernel height, kernel width], bias [O]?, addend (the output's shape)?, the places of input
+/// and output (`VisiblePlaces`)? for tensors of visible positions, and scale [O]?, a factor of the sum before bias and addend.
+/// Output: [B, H' W', O], or [B, K', O] of visible positions. Hidden positions count as zero and cost no time.
 ///
-/// Scale and activation are what a frozen norm becomes (`Graph.frozenBatchNorm`); with either it has no gradient.
+/// Scale and activation come from a frozen norm (`Graph.frozenBatchNorm`); with either it has no gradient.
 public struct Convolution: Operation {
     public let rows: Window
     public let columns: Window
     public let groups: Int
-    /// Of the sum of all.
+    /// Applied last, after bias and addend.
     public let activation: BatchNorm.Activation
 
     enum Input {
@@ -140,7 +64,9 @@ public struct Convolution: Operation {
         guard activation == .none, node.inputs.count <= Input.scale || node.inputs[Input.scale] == nil else {
             throw MRPError(.unsupported, "a convolution that holds a frozen norm has no gradient")
         }
-        guard let gradient = outputGradients[0], let x = node.inputs[Input.x], let weight = node.inputs[Input.weight] else { return [] }
+        guard let gradient = outputGradients[0], let x = node.inputs[Input.x], let weight = node.inputs[Input.weight] else {
+            return node.noGradients
+        }
         let first = Input.places.first
         let places = (first..<(first + 4)).map { $0 < node.inputs.count ? node.inputs[$0] : nil }
         var result = [Value?](repeating: nil, count: node.inputs.count)
@@ -163,7 +89,7 @@ public struct Convolution: Operation {
         problem.channels = Int64(channels)
         problem.out_channels = Int64(outputs)
         problem.groups = Int64(groups)
-        problem.direct = call.convolvesDirectly ? 1 : 0
+        problem.direct = call.compute.convolvesDirectly ? 1 : 0
         problem.rows = rows.problem
         problem.columns = columns.problem
         problem.in = Input.places.places(call, at: 0, height: rows.size, width: columns.size, batch: batch)
@@ -175,7 +101,7 @@ public struct Convolution: Operation {
     static func kernel(_ call: KernelCall, _ problem: mk_conv2d, pass: Int) -> Kernel {
         let (pool, run, pass) = (call.pool, call.kernels.conv2d, Int32(pass))
         return Kernel(scratch: withUnsafePointer(to: problem) { call.kernels.conv2d_scratch($0, pass) }) {
-            withUnsafePointer(to: problem) { run?(pool, $0, pass) }
+            withUnsafePointer(to: problem) { run(pool, $0, pass) }
         }
     }
 
@@ -192,7 +118,7 @@ public struct Convolution: Operation {
     }
 }
 
-/// Inputs: dy, then weight (for dx) or x (for dweight), nothing, addend of dx?, places. Output: dx (+ addend) or dweight.
+/// Inputs: dy, then weight (for dx) or x (for dweight), nil, addend of dx?, places. Output: dx (+ addend) or dweight.
 struct ConvolutionGradient: Operation {
     enum Wanted {
         case input(TensorType)
@@ -222,5 +148,85 @@ struct ConvolutionGradient: Operation {
         problem.weight = isInput ? call.input(1) : call.outputs[0]
         problem.y = call.input(0)
         return Convolution.kernel(call, problem, pass: isInput ? MK_CONV2D_INPUT_GRADIENT : MK_CONV2D_WEIGHT_GRADIENT)
+    }
+}
+
+extension PlaceInputs {
+    /// The rows of x as images [B, H, W, C], with `fill` where nothing is; `index` as in `places`.
+    func images(
+        _ x: PrimitiveValue, _ inputs: [PrimitiveValue?], at index: Int, _ height: Int, _ width: Int, fill: Double = 0
+    ) throws -> PrimitiveValue {
+        let shape = [x.shape[0], height, width, x.width]
+        guard let rows = inputs.optional(first + index + 1) else { return try x.reshape(shape) }
+        let filling = try x.program.constant(fill, [x.width], x.element)
+        return try x.reshape([1, x.rows, x.width]).gatheredRows(rows.reshape([rows.type.count]), else: filling).reshape(shape)
+    }
+
+    /// The positions of images that are there: [B, K, C].
+    func rows(_ images: PrimitiveValue, _ inputs: [PrimitiveValue?], at index: Int) throws -> PrimitiveValue {
+        guard let positions = inputs.optional(first + index) else {
+            return try images.reshape([images.shape[0], images.shape[1] * images.shape[2], images.width])
+        }
+        return try images.program.apply(.gather(dimension: 0), [images.matrix(), positions])
+    }
+}
+
+extension Window {
+    var primitive: PrimitiveWindow { PrimitiveWindow(kernel, stride: stride, low: padding, high: padding, windowDilation: dilation) }
+
+    /// The sums to which an element of the input contributes: a window over the output, spread by the stride.
+    var inputGradient: PrimitiveWindow {
+        let reach = dilation * (kernel - 1)
+        let spread = (outputSize - 1) * stride + 1
+        return PrimitiveWindow(
+            kernel, low: reach - padding, high: size - spread + padding, baseDilation: stride, windowDilation: dilation)
+    }
+
+    /// The gradient of the output as a kernel over the input, one position for each tap.
+    var weightGradient: PrimitiveWindow {
+        let spread = (outputSize - 1) * stride + 1
+        return PrimitiveWindow(
+            outputSize, stride: dilation, low: padding, high: dilation * (kernel - 1) + spread - size - padding, windowDilation: stride)
+    }
+}
+
+extension Convolution {
+    public func lowered(_ inputs: [PrimitiveValue?], in program: PrimitiveBuilder) throws -> [PrimitiveValue] {
+        let x = try Input.places.images(inputs.at(Input.x), inputs, at: 0, rows.size, columns.size)
+        let images = try x.convolve(inputs.at(Input.weight), rows.primitive, columns.primitive, groups: groups)
+        var y = try Input.places.rows(images, inputs, at: 2)
+        if let scale = inputs.optional(Input.scale) { y = try y * scale }
+        if let bias = inputs.optional(Input.bias) { y = try y + bias }
+        if let addend = inputs.optional(Input.addend) { y = try y + addend }
+        return [try y.activated(activation)]
+    }
+
+    /// From dy as images [B, H', W', O] to dx [B, H, W, C]: the convolution with the weights turned round and exchanged.
+    func inputGradient(_ dy: PrimitiveValue, _ weight: PrimitiveValue) throws -> PrimitiveValue {
+        let shape = weight.shape
+        let turned = try weight.reshape([groups, shape[0] / groups] + shape[1...]).transpose([0, 2, 1, 3, 4])
+            .reshape([groups * shape[1], shape[0] / groups, shape[2], shape[3]]).reverse([2, 3])
+        return try dy.convolve(turned, rows.inputGradient, columns.inputGradient, groups: groups)
+    }
+
+    /// From images x and dy to dweight [O, C / groups, h, w]: a convolution over the batch, channels in the place of images.
+    func weightGradient(_ x: PrimitiveValue, _ dy: PrimitiveValue) throws -> PrimitiveValue {
+        let (batch, height, width, depth) = (x.shape[0], x.shape[1], x.shape[2], x.width / groups)
+        let channels = try x.reshape([batch, height, width, groups, depth]).transpose([4, 1, 2, 3, 0])
+            .reshape([depth, height, width, groups * batch])
+        return try channels.convolve(dy.transpose([3, 0, 1, 2]), rows.weightGradient, columns.weightGradient, groups: groups)
+            .transpose([3, 0, 1, 2])
+    }
+}
+
+extension ConvolutionGradient {
+    func lowered(_ inputs: [PrimitiveValue?], in program: PrimitiveBuilder) throws -> [PrimitiveValue] {
+        let (places, rows, columns) = (Convolution.Input.places, convolution.rows, convolution.columns)
+        let dy = try places.images(inputs.at(0), inputs, at: 2, rows.outputSize, columns.outputSize)
+        guard isInput else {
+            return [try convolution.weightGradient(places.images(inputs.at(1), inputs, at: 0, rows.size, columns.size), dy)]
+        }
+        let dx = try places.rows(convolution.inputGradient(dy, inputs.at(1)), inputs, at: 0)
+        return [try inputs.optional(Convolution.Input.addend).map { try dx + $0 } ?? dx]
     }
 }

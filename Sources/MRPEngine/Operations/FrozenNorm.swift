@@ -1,10 +1,10 @@
 import CMRPKernels
 
 extension Graph {
-    /// Batch norm with frozen statistics, then the residual and the activation: what `BatchNorm` gives, without gradients.
+    /// Batch norm with frozen statistics, residual and activation, without gradients: the same result as `BatchNorm`.
     ///
-    /// Where x is a convolution's sum, norm, residual and activation become part of that convolution and need no pass over memory of their
-    /// own. The convolution without them stays behind in the graph; it is not computed unless somebody else reads it.
+    /// When a convolution makes x, they become part of that convolution and need no pass over memory of their own. The plain convolution
+    /// stays in the graph and is computed only if another node reads it.
     ///
     /// x [..., C]; gamma, beta, mean, variance [C]; residual of x's shape.
     public func frozenBatchNorm(
@@ -25,7 +25,7 @@ extension Graph {
         return try apply(operation, joined)[0]
     }
 
-    /// The convolution that makes x, when it adds nothing to its sum and nobody reads x yet.
+    /// The convolution that makes x, if it is plain (no bias, addend or scale) and x has no readers yet.
     private func bareConvolution(_ x: Value) -> (Convolution, [Value?])? {
         guard let node = producer(of: x).map({ nodes[$0] }), let convolution = node.operation as? Convolution,
             convolution.activation == .none, uses(of: x) == 0
@@ -60,6 +60,13 @@ struct FrozenNorm: Operation {
         problem.mean = call.input(2).map { UnsafeRawPointer($0) }
         problem.variance = call.input(3).map { UnsafeRawPointer($0) }
         let (pool, run, prepared, scale, shift) = (call.pool, call.kernels.batch_norm_fold, problem, call.outputs[0], call.outputs[1])
-        return Kernel { withUnsafePointer(to: prepared) { run?(pool, $0, scale, shift) } }
+        return Kernel { withUnsafePointer(to: prepared) { run(pool, $0, scale, shift) } }
+    }
+}
+
+extension FrozenNorm {
+    func lowered(_ inputs: [PrimitiveValue?], in program: PrimitiveBuilder) throws -> [PrimitiveValue] {
+        let scale = try inputs.at(0) * (inputs.at(3) + epsilon).rsqrt()
+        return try [scale, inputs.at(1) - inputs.at(2) * scale]
     }
 }

@@ -40,7 +40,7 @@ public struct GatherTokens: Operation {
     }
 
     public func inputGradients(_ node: DifferentiatedNode, _ outputGradients: [Value?], in graph: Graph) throws -> [Value?] {
-        guard let gradient = outputGradients[0], let x = node.inputs[Input.x] else { return [] }
+        guard let gradient = outputGradients[0], let x = node.inputs[Input.x] else { return node.noGradients }
         let table = node.inputs[Input.table].map { graph.type(of: $0) }
         let operation = GatherTokensGradient(
             x: graph.type(of: x), table: table, wantsX: node.wanted[Input.x], wantsFill: node.wanted[Input.fill],
@@ -60,7 +60,7 @@ public struct GatherTokens: Operation {
             table_rows: Int64(call.inputType(Input.table)?.rows ?? 0), table_ids: call.indices(Input.tableIds),
             table_ids_stride: call.indexStride(Input.tableIds), y: call.outputs[0])
         let (pool, run) = (call.pool, call.kernels.gather)
-        return Kernel { withUnsafePointer(to: problem) { run?(pool, $0) } }
+        return Kernel { withUnsafePointer(to: problem) { run(pool, $0) } }
     }
 }
 
@@ -99,6 +99,46 @@ struct GatherTokensGradient: Operation {
             fill_gradient: wantsFill ? outputs.removeFirst() : nil,
             table_gradient: wantsTable && table != nil ? outputs.removeFirst() : nil)
         let (pool, run) = (call.pool, call.kernels.gather_gradient)
-        return Kernel { withUnsafePointer(to: problem) { run?(pool, $0) } }
+        return Kernel { withUnsafePointer(to: problem) { run(pool, $0) } }
+    }
+}
+
+extension GatherTokens {
+    public func lowered(_ inputs: [PrimitiveValue?], in program: PrimitiveBuilder) throws -> [PrimitiveValue] {
+        let x = try inputs.at(Input.x)
+        let count = inputs.optional(Input.ids)?.width ?? inputs.optional(Input.tableIds)?.width ?? x.shape[1]
+        var y = x
+        if let ids = try Self.ids(inputs.optional(Input.ids), program, count: count, of: x.shape[1]) {
+            y = try x.gatheredRows(ids, else: inputs.optional(Input.fill))
+        }
+        guard let table = try inputs.optional(Input.table)?.matrix() else { return [y] }
+        guard let tableIds = inputs.optional(Input.tableIds) else { return [try y + table.slice(0, 0..<count)] }
+        return [try y + program.apply(.gather(dimension: 0), [table, tableIds])]
+    }
+
+    /// Absent ids are 0 ..< count; nil: these are all rows.
+    static func ids(_ ids: PrimitiveValue?, _ program: PrimitiveBuilder, count: Int, of rows: Int) throws -> PrimitiveValue? {
+        if ids == nil, count == rows { return nil }
+        return try ids ?? program.iota(count)
+    }
+}
+
+extension GatherTokensGradient {
+    func lowered(_ inputs: [PrimitiveValue?], in program: PrimitiveBuilder) throws -> [PrimitiveValue] {
+        let dy = try inputs.at(0)
+        let (count, rows) = (dy.shape[1], x.shape[1])
+        let ids = try GatherTokens.ids(inputs.optional(1), program, count: count, of: rows)
+        var results: [PrimitiveValue] = []
+        if wantsX { results.append(try ids.map { try dy.scatteredRows($0, count: rows) } ?? dy) }
+        if wantsFill {
+            let isInside = try (ids ?? program.iota(count)).isRow(of: rows)
+            results.append(try isInside.choose(program.constant(0, dy.shape, dy.element), dy).sum([0, 1]))
+        }
+        if wantsTable, let table {
+            let tableIds = try inputs.optional(2) ?? program.iota(count)
+            let all = try tableIds.rank == 1 ? dy.sum([0]).reshape([1, count, dy.width]) : dy.reshape([1, dy.rows, dy.width])
+            results.append(try all.scatteredRows(tableIds.reshape([tableIds.type.count]), count: table.rows).reshape(table.shape))
+        }
+        return results
     }
 }

@@ -4,7 +4,7 @@ import CMRPKernels
 /// blocks of one cell and `block_norm="L2"`: the target of MaskFeat. Images [B, C, H, W] -> [B, L, cells C bins]. No gradient.
 public struct HistogramsOfGradients: Operation {
     public let geometry: PatchGeometry
-    /// Cells of a patch: as many as leave cells of at most 8 x 8 pixels.
+    /// Rows of cells of a patch; the fewest whose cells have at most 8 pixels a side.
     public let cellRows: Int
     public let cellColumns: Int
     public let bins: Int
@@ -43,6 +43,8 @@ public struct HistogramsOfGradients: Operation {
             cell_width: Int64(geometry.patchWidth / cellColumns), bins: Int64(bins), epsilon: Self.epsilon, images: call.input(0),
             out: call.outputs[0])
         let (pool, run) = (call.pool, call.kernels.hog)
-        return Kernel { withUnsafePointer(to: problem) { run?(pool, $0) } }
+        return Kernel { withUnsafePointer(to: problem) { run(pool, $0) } }
     }
 }
+
+extension HistogramsOfGradients: HostOperation {}

@@ -14,7 +14,7 @@ public struct MeanSquaredError: Operation {
     }
 
     public func inputGradients(_ node: DifferentiatedNode, _ outputGradients: [Value?], in graph: Graph) throws -> [Value?] {
-        guard let gradient = outputGradients[0] else { return [] }
+        guard let gradient = outputGradients[0] else { return node.noGradients }
         return [try graph.apply(MeanSquaredErrorGradient(), node.inputs + [gradient])[0], nil]
     }
 
@@ -22,7 +22,7 @@ public struct MeanSquaredError: Operation {
         let count = Int64(call.type(0).count)
         let (pool, run, prediction, target, loss) =
             (call.pool, call.kernels.squared_error, call.input(0), call.input(1), call.outputs[0])
-        return Kernel(scratch: call.kernels.squared_error_scratch(count)) { run?(pool, count, prediction, target, loss) }
+        return Kernel(scratch: call.kernels.squared_error_scratch(count)) { run(pool, count, prediction, target, loss) }
     }
 }
 
@@ -39,7 +39,7 @@ struct MeanSquaredErrorGradient: Operation {
         let count = Int64(call.type(0).count)
         let (pool, run, inputs, output) = (call.pool, call.kernels.squared_error_gradient, call.inputs, call.outputs[0])
         let (prediction, target, gradient) = (inputs[0], inputs[1], inputs[2])
-        return Kernel { run?(pool, count, prediction, target, gradient, output) }
+        return Kernel { run(pool, count, prediction, target, gradient, output) }
     }
 }
 
@@ -60,7 +60,7 @@ public struct SoftmaxCrossEntropy: Operation {
     }
 
     public func inputGradients(_ node: DifferentiatedNode, _ outputGradients: [Value?], in graph: Graph) throws -> [Value?] {
-        guard let gradient = outputGradients[0] else { return [] }
+        guard let gradient = outputGradients[0] else { return node.noGradients }
         let inputs = [node.inputs[0], node.inputs[1], node.outputs[1], gradient]
         return [try graph.apply(SoftmaxCrossEntropyGradient(smoothing: smoothing), inputs)[0], nil]
     }
@@ -70,7 +70,7 @@ public struct SoftmaxCrossEntropy: Operation {
         let (pool, run, smoothing) = (call.pool, call.kernels.cross_entropy, self.smoothing)
         let (logits, labels, loss, logSumExp) = (call.input(0), call.indices(1), call.outputs[0], call.outputs[1])
         return Kernel(scratch: call.kernels.cross_entropy_scratch(rows, classes)) {
-            run?(pool, rows, classes, logits, labels, smoothing, logSumExp, loss)
+            run(pool, rows, classes, logits, labels, smoothing, logSumExp, loss)
         }
     }
 }
@@ -90,7 +90,7 @@ struct SoftmaxCrossEntropyGradient: Operation {
         let (pool, run, smoothing) = (call.pool, call.kernels.cross_entropy_gradient, self.smoothing)
         let (logits, labels, logSumExp, gradient) = (call.input(0), call.indices(1), call.input(2), call.input(3))
         let output = call.outputs[0]
-        return Kernel { run?(pool, rows, classes, logits, labels, smoothing, logSumExp, gradient, output) }
+        return Kernel { run(pool, rows, classes, logits, labels, smoothing, logSumExp, gradient, output) }
     }
 }
 
@@ -110,7 +110,7 @@ public struct SoftTargetCrossEntropy: Operation {
     }
 
     public func inputGradients(_ node: DifferentiatedNode, _ outputGradients: [Value?], in graph: Graph) throws -> [Value?] {
-        guard let gradient = outputGradients[0] else { return [] }
+        guard let gradient = outputGradients[0] else { return node.noGradients }
         let inputs = [node.inputs[0], node.inputs[1], node.outputs[1], gradient]
         return [try graph.apply(SoftTargetCrossEntropyGradient(), inputs)[0], nil]
     }
@@ -120,7 +120,7 @@ public struct SoftTargetCrossEntropy: Operation {
         let (pool, run) = (call.pool, call.kernels.soft_cross_entropy)
         let (logits, targets, loss, logSumExp) = (call.input(0), call.input(1), call.outputs[0], call.outputs[1])
         return Kernel(scratch: call.kernels.cross_entropy_scratch(rows, classes)) {
-            run?(pool, rows, classes, logits, targets, logSumExp, loss)
+            run(pool, rows, classes, logits, targets, logSumExp, loss)
         }
     }
 }
@@ -137,6 +137,57 @@ struct SoftTargetCrossEntropyGradient: Operation {
         let (rows, classes) = (Int64(call.type(0).rows), Int64(call.type(0).width))
         let (pool, run, inputs, output) = (call.pool, call.kernels.soft_cross_entropy_gradient, call.inputs, call.outputs[0])
         let (logits, targets, logSumExp, gradient) = (inputs[0], inputs[1], inputs[2], inputs[3])
-        return Kernel { run?(pool, rows, classes, logits, targets, logSumExp, gradient, output) }
+        return Kernel { run(pool, rows, classes, logits, targets, logSumExp, gradient, output) }
+    }
+}
+
+extension MeanSquaredError {
+    public func lowered(_ inputs: [PrimitiveValue?], in program: PrimitiveBuilder) throws -> [PrimitiveValue] {
+        let prediction = try inputs.at(0)
+        return try [(prediction - inputs.at(1).reshape(prediction.shape)).squared().mean(Array(prediction.shape.indices))]
+    }
+}
+
+extension MeanSquaredErrorGradient {
+    func lowered(_ inputs: [PrimitiveValue?], in program: PrimitiveBuilder) throws -> [PrimitiveValue] {
+        let prediction = try inputs.at(0)
+        let factor = try inputs.at(2) * (2 / Double(prediction.type.count))
+        return try [(prediction - inputs.at(1).reshape(prediction.shape)) * factor]
+    }
+}
+
+extension SoftmaxCrossEntropy {
+    public func lowered(_ inputs: [PrimitiveValue?], in program: PrimitiveBuilder) throws -> [PrimitiveValue] {
+        let logits = try inputs.at(0).matrix()
+        let logSumExp = try logits.softmax().logSumExp.reshape([logits.rows])
+        var expected = try inputs.at(1).isOne(of: logits.width).choose(logits, 0).sum([1]) * (1 - smoothing)
+        if smoothing > 0 { expected = try expected + logits.mean([1]) * smoothing }
+        return try [(logSumExp - expected).mean([0]), logSumExp]
+    }
+}
+
+extension SoftmaxCrossEntropyGradient {
+    func lowered(_ inputs: [PrimitiveValue?], in program: PrimitiveBuilder) throws -> [PrimitiveValue] {
+        let logits = try inputs.at(0).matrix()
+        let isLabel = try inputs.at(1).isOne(of: logits.width).converted(to: logits.element)
+        let target = try isLabel * (1 - smoothing) + smoothing / Double(logits.width)
+        let probabilities = try (logits - inputs.at(2).reshape([logits.rows, 1])).exp()
+        return try [((probabilities - target) * (inputs.at(3) / Double(logits.rows))).reshape(inputs.at(0).shape)]
+    }
+}
+
+extension SoftTargetCrossEntropy {
+    public func lowered(_ inputs: [PrimitiveValue?], in program: PrimitiveBuilder) throws -> [PrimitiveValue] {
+        let logits = try inputs.at(0)
+        let logSumExp = try logits.softmax().logSumExp.reshape([logits.rows])
+        return try [(logSumExp - (inputs.at(1) * logits).sum([1])).mean([0]), logSumExp]
+    }
+}
+
+extension SoftTargetCrossEntropyGradient {
+    func lowered(_ inputs: [PrimitiveValue?], in program: PrimitiveBuilder) throws -> [PrimitiveValue] {
+        let logits = try inputs.at(0)
+        let probabilities = try (logits - inputs.at(2).reshape([logits.rows, 1])).exp()
+        return try [(probabilities - inputs.at(1)) * (inputs.at(3) / Double(logits.rows))]
     }
 }

@@ -1,6 +1,6 @@
 import CMRPKernels
 
-/// C = epilogue(op(A) op(B)), the general matrix product with what follows it fused: bias, exact GELU, residual.
+/// C = epilogue(op(A) op(B)), the general matrix product with a fused epilogue: bias, exact GELU, residual.
 ///
 /// Inputs: A (any leading dimensions are rows), B (a matrix), bias [n]?, residual (C's shape)?, pre-activation (C's shape)?.
 /// Outputs: C; with `.gelu` also the pre-activation v = op(A) op(B) + bias, which the gradient needs.
@@ -65,7 +65,7 @@ public struct MatrixProduct: Operation {
     }
 
     public func inputGradients(_ node: DifferentiatedNode, _ outputGradients: [Value?], in graph: Graph) throws -> [Value?] {
-        guard var gradient = outputGradients[0], let a = node.inputs[Input.a], let b = node.inputs[Input.b] else { return [] }
+        guard var gradient = outputGradients[0], let a = node.inputs[Input.a], let b = node.inputs[Input.b] else { return node.noGradients }
         let residualGradient = gradient
         if activation == .gelu {
             gradient = try GELUGradient.apply(to: gradient, preactivation: node.outputs[1], in: graph)
@@ -102,7 +102,7 @@ public struct MatrixProduct: Operation {
             bias: call.input(Input.bias), auxiliary: auxiliary, residual: call.input(Input.residual), scale: nil, relu: 0)
         let (pool, gemm) = (call.pool, call.kernels.gemm)
         return Kernel(scratch: withUnsafePointer(to: problem) { call.kernels.gemm_scratch($0) }) {
-            withUnsafePointer(to: problem) { gemm?(pool, $0) }
+            withUnsafePointer(to: problem) { gemm(pool, $0) }
         }
     }
 }
@@ -138,7 +138,7 @@ struct GELUDerivative: Operation {
     func kernel(_ call: KernelCall) -> Kernel {
         let (pool, run, count) = (call.pool, call.kernels.gelu_gradient, Int64(call.type(0).count))
         let (x, gradient, output) = (call.input(0), call.input(1), call.outputs[0])
-        return Kernel { run?(pool, count, x, gradient, output) }
+        return Kernel { run(pool, count, x, gradient, output) }
     }
 }
 
@@ -154,6 +154,33 @@ public struct ColumnSum: Operation {
     public func kernel(_ call: KernelCall) -> Kernel {
         let (rows, columns) = (Int64(call.type(0).rows), Int64(call.type(0).width))
         let (pool, run, x, y) = (call.pool, call.kernels.column_sum, call.input(0), call.outputs[0])
-        return Kernel(scratch: call.kernels.column_sum_scratch(rows, columns)) { run?(pool, rows, columns, x, y) }
+        return Kernel(scratch: call.kernels.column_sum_scratch(rows, columns)) { run(pool, rows, columns, x, y) }
+    }
+}
+
+extension MatrixProduct {
+    public func lowered(_ inputs: [PrimitiveValue?], in program: PrimitiveBuilder) throws -> [PrimitiveValue] {
+        let a = try transposeA ? inputs.at(Input.a).matrix() : inputs.at(Input.a)
+        var c = try a.dot(inputs.at(Input.b).matrix(), contracting: (transposeA ? 0 : a.last, transposeB ? 1 : 0))
+        if let bias = inputs.optional(Input.bias) { c = try c + bias }
+        switch activation {
+        case .gelu: return try [c.gelu(), c]
+        case .geluGradient: return try [c * inputs.at(Input.preactivation).reshape(c.shape).geluDerivative()]
+        case .none: return try [inputs.optional(Input.residual).map { try c + $0.reshape(c.shape) } ?? c]
+        }
+    }
+}
+
+extension GELUDerivative {
+    func lowered(_ inputs: [PrimitiveValue?], in program: PrimitiveBuilder) throws -> [PrimitiveValue] {
+        let x = try inputs.at(0)
+        return try [inputs.at(1).reshape(x.shape) * x.geluDerivative()]
+    }
+}
+
+extension ColumnSum {
+    public func lowered(_ inputs: [PrimitiveValue?], in program: PrimitiveBuilder) throws -> [PrimitiveValue] {
+        let x = try inputs.at(0)
+        return try [x.sum(x.leading)]
     }
 }

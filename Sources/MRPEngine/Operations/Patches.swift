@@ -1,49 +1,11 @@
 import CMRPKernels
 
-/// How images are cut: [C, H, W] into a grid of patches of `height` x `width` pixels, row by row.
-public struct PatchGeometry: Equatable, Sendable {
-    public let channels: Int
-    public let height: Int
-    public let width: Int
-    public let patchHeight: Int
-    public let patchWidth: Int
-
-    public init(channels: Int, height: Int, width: Int, patchHeight: Int, patchWidth: Int) throws {
-        guard channels > 0, height > 0, width > 0, patchHeight > 0, patchWidth > 0 else {
-            throw MRPError(.argument, "image \(channels) x \(height) x \(width) and patch \(patchHeight) x \(patchWidth) must be positive")
-        }
-        guard height % patchHeight == 0, width % patchWidth == 0 else {
-            throw MRPError(
-                .argument,
-                "image size \(height) x \(width) is not a multiple of the patch size \(patchHeight) x \(patchWidth)")
-        }
-        self.channels = channels
-        self.height = height
-        self.width = width
-        self.patchHeight = patchHeight
-        self.patchWidth = patchWidth
-    }
-
-    /// The same images with single pixels as patches.
-    public init(pixelsOf other: PatchGeometry) {
-        (channels, height, width, patchHeight, patchWidth) = (other.channels, other.height, other.width, 1, 1)
-    }
-
-    public var gridHeight: Int { height / patchHeight }
-    public var gridWidth: Int { width / patchWidth }
-    /// Patches per image, L.
-    public var count: Int { gridHeight * gridWidth }
-    /// Values per patch, p^2 C.
-    public var patchValues: Int { patchHeight * patchWidth * channels }
-    public var imageShape: [Int] { [channels, height, width] }
-}
-
 /// Patches of images as rows. Inputs: images [B, C, H, W], ids [B, K] or [K]? (nil: all L in order). Output: [B, K, p^2 C].
 ///
 /// A row is ordered (channel, row, column) with `.channelsFirst`, as a convolution's weight expects, and (row, column, channel)
 /// with `.channelsLast`, as the target of He et al. 2021 (`patchify`) is.
 public struct ExtractPatches: Operation {
-    public enum Order { case channelsFirst, channelsLast }
+    public enum Order: Sendable { case channelsFirst, channelsLast }
 
     let geometry: PatchGeometry
     let order: Order
@@ -63,8 +25,8 @@ public struct ExtractPatches: Operation {
     }
 
     public func inputGradients(_ node: DifferentiatedNode, _ outputGradients: [Value?], in graph: Graph) throws -> [Value?] {
-        guard let gradient = outputGradients[0] else { return [] }
-        return try graph.apply(ScatterPatches(geometry, order: order), [gradient, node.inputs[1]]).map { $0 }
+        guard let gradient = outputGradients[0] else { return node.noGradients }
+        return node.gradients(try graph.apply(ScatterPatches(geometry, order: order), [gradient, node.inputs[1]]))
     }
 
     public func kernel(_ call: KernelCall) -> Kernel {
@@ -95,8 +57,8 @@ public struct ScatterPatches: Operation {
     }
 
     public func inputGradients(_ node: DifferentiatedNode, _ outputGradients: [Value?], in graph: Graph) throws -> [Value?] {
-        guard let gradient = outputGradients[0] else { return [] }
-        return try graph.apply(ExtractPatches(geometry, order: order), [gradient, node.inputs[1]]).map { $0 }
+        guard let gradient = outputGradients[0] else { return node.noGradients }
+        return node.gradients(try graph.apply(ExtractPatches(geometry, order: order), [gradient, node.inputs[1]]))
     }
 
     public func kernel(_ call: KernelCall) -> Kernel {
@@ -108,7 +70,7 @@ public struct ScatterPatches: Operation {
 
 private func patchKernel(
     _ call: KernelCall, _ geometry: PatchGeometry, _ order: ExtractPatches.Order, images: UnsafeMutableRawPointer?,
-    patches: UnsafeMutableRawPointer?, rows: [Int], run: (@convention(c) (OpaquePointer?, UnsafePointer<mk_patches>?) -> Void)?
+    patches: UnsafeMutableRawPointer?, rows: [Int], run: @escaping @convention(c) (OpaquePointer?, UnsafePointer<mk_patches>?) -> Void
 ) -> Kernel {
     let problem = mk_patches(
         batch: Int64(rows[0]), channels: Int64(geometry.channels), height: Int64(geometry.height), width: Int64(geometry.width),
@@ -116,5 +78,35 @@ private func patchKernel(
         channels_last: order == .channelsLast ? 1 : 0, rows_out: Int64(rows[1]), ids: call.indices(1),
         ids_stride: call.indexStride(1), images: images, patches: patches)
     let pool = call.pool
-    return Kernel { withUnsafePointer(to: problem) { run?(pool, $0) } }
+    return Kernel { withUnsafePointer(to: problem) { run(pool, $0) } }
+}
+
+extension PatchGeometry {
+    /// The images cut along their axes: [B, C, grid height, patch height, grid width, patch width]; and the order of these in patches.
+    fileprivate func cut(batch: Int, _ order: ExtractPatches.Order) -> (shape: [Int], order: [Int]) {
+        (
+            [batch, channels, gridHeight, patchHeight, gridWidth, patchWidth],
+            order == .channelsFirst ? [0, 2, 4, 1, 3, 5] : [0, 2, 4, 3, 5, 1]
+        )
+    }
+}
+
+extension ExtractPatches {
+    public func lowered(_ inputs: [PrimitiveValue?], in program: PrimitiveBuilder) throws -> [PrimitiveValue] {
+        let images = try inputs.at(0)
+        let (shape, axes) = geometry.cut(batch: images.shape[0], order)
+        let patches = try images.reshape(shape).transpose(axes).reshape([shape[0], geometry.count, geometry.patchValues])
+        return [try inputs.optional(1).map { try patches.gatheredRows($0) } ?? patches]
+    }
+}
+
+extension ScatterPatches {
+    public func lowered(_ inputs: [PrimitiveValue?], in program: PrimitiveBuilder) throws -> [PrimitiveValue] {
+        let patches = try inputs.at(0)
+        let (shape, axes) = geometry.cut(batch: patches.shape[0], order)
+        let ids = try GatherTokens.ids(inputs.optional(1), program, count: patches.shape[1], of: geometry.count)
+        let all = try ids.map { try patches.scatteredRows($0, count: geometry.count) } ?? patches
+        let back = shape.indices.map { axis in axes.firstIndex(of: axis) ?? axis }
+        return try [all.reshape(axes.map { shape[$0] }).transpose(back).reshape([shape[0]] + geometry.imageShape)]
+    }
 }

@@ -1,7 +1,7 @@
 import CMRPKernels
 
 /// y = (x - mean) / sqrt(variance + epsilon) per row, unbiased variance: the target of `norm_pix_loss` (He et al. 2021, which
-/// uses epsilon 1e-6). It is a target, so it has no gradient.
+/// uses epsilon 1e-6). No gradient: it makes targets.
 public struct StandardizeRows: Operation {
     let epsilon: Double
 
@@ -18,7 +18,7 @@ public struct StandardizeRows: Operation {
     public func kernel(_ call: KernelCall) -> Kernel {
         let (rows, width) = (Int64(call.type(0).rows), Int64(call.type(0).width))
         let (pool, run, epsilon, x, y) = (call.pool, call.kernels.standardize_rows, self.epsilon, call.input(0), call.outputs[0])
-        return Kernel { run?(pool, rows, width, x, epsilon, y) }
+        return Kernel { run(pool, rows, width, x, epsilon, y) }
     }
 }
 
@@ -37,7 +37,7 @@ public struct SoftmaxRows: Operation {
     public func kernel(_ call: KernelCall) -> Kernel {
         let (rows, width) = (Int64(call.type(0).rows), Int64(call.type(0).width))
         let (pool, run, x, y) = (call.pool, call.kernels.softmax_rows, call.input(0), call.outputs[0])
-        return Kernel { run?(pool, rows, width, x, y) }
+        return Kernel { run(pool, rows, width, x, y) }
     }
 }
 
@@ -57,7 +57,7 @@ public struct MeanTokens: Operation {
     }
 
     public func inputGradients(_ node: DifferentiatedNode, _ outputGradients: [Value?], in graph: Graph) throws -> [Value?] {
-        guard let gradient = outputGradients[0], let x = node.inputs[0] else { return [] }
+        guard let gradient = outputGradients[0], let x = node.inputs[0] else { return node.noGradients }
         return try graph.apply(MeanTokensGradient(x: graph.type(of: x), first: first), [gradient]).map { $0 }
     }
 
@@ -65,7 +65,7 @@ public struct MeanTokens: Operation {
         let shape = call.type(0).shape.map(Int64.init)
         let (batch, tokens, width, first) = (shape[0], shape[1], shape[2], Int64(self.first))
         let (pool, run, x, y) = (call.pool, call.kernels.mean_tokens, call.input(0), call.outputs[0])
-        return Kernel { run?(pool, batch, tokens, width, first, x, y) }
+        return Kernel { run(pool, batch, tokens, width, first, x, y) }
     }
 }
 
@@ -81,7 +81,7 @@ struct MeanTokensGradient: Operation {
         let shape = x.shape.map(Int64.init)
         let (batch, tokens, width, first) = (shape[0], shape[1], shape[2], Int64(self.first))
         let (pool, run, dy, dx) = (call.pool, call.kernels.mean_tokens_gradient, call.input(0), call.outputs[0])
-        return Kernel { run?(pool, batch, tokens, width, first, dy, dx) }
+        return Kernel { run(pool, batch, tokens, width, first, dy, dx) }
     }
 }
 
@@ -104,7 +104,7 @@ public struct Add: Operation {
     public func kernel(_ call: KernelCall) -> Kernel {
         let count = Int64(call.type(0).count)
         let (pool, run, a, b, y) = (call.pool, call.kernels.add, call.input(0), call.input(1), call.outputs[0])
-        return Kernel { run?(pool, count, a, b, y) }
+        return Kernel { run(pool, count, a, b, y) }
     }
 }
 
@@ -123,14 +123,14 @@ public struct Scale: Operation {
     }
 
     public func inputGradients(_ node: DifferentiatedNode, _ outputGradients: [Value?], in graph: Graph) throws -> [Value?] {
-        guard let gradient = outputGradients[0] else { return [] }
+        guard let gradient = outputGradients[0] else { return node.noGradients }
         return [try graph.apply(self, [gradient])[0]]
     }
 
     public func kernel(_ call: KernelCall) -> Kernel {
         let count = Int64(call.type(0).count)
         let (pool, run, factor, x, y) = (call.pool, call.kernels.scale, self.factor, call.input(0), call.outputs[0])
-        return Kernel { run?(pool, count, factor, x, y) }
+        return Kernel { run(pool, count, factor, x, y) }
     }
 }
 
@@ -150,9 +150,9 @@ public struct ScaleImages: Operation {
     }
 
     public func inputGradients(_ node: DifferentiatedNode, _ outputGradients: [Value?], in graph: Graph) throws -> [Value?] {
-        guard let gradient = outputGradients[0] else { return [] }
+        guard let gradient = outputGradients[0] else { return node.noGradients }
         let dx = node.wanted[0] ? try graph.apply(self, [gradient, node.inputs[1]])[0] : nil
-        return [dx, nil, gradient]
+        return Array([dx, nil, gradient].prefix(node.inputs.count))
     }
 
     public func kernel(_ call: KernelCall) -> Kernel {
@@ -160,6 +160,56 @@ public struct ScaleImages: Operation {
         let (count, values) = (Int64(images), Int64(call.type(0).count / max(images, 1)))
         let (pool, run, x, factors) = (call.pool, call.kernels.scale_images, call.input(0), call.input(1))
         let (residual, y) = (call.input(2), call.outputs[0])
-        return Kernel { run?(pool, count, values, factors, x, residual, y) }
+        return Kernel { run(pool, count, values, factors, x, residual, y) }
+    }
+}
+
+extension StandardizeRows {
+    public func lowered(_ inputs: [PrimitiveValue?], in program: PrimitiveBuilder) throws -> [PrimitiveValue] {
+        let x = try inputs.at(0)
+        let (_, difference, variance) = try x.centered([x.last])
+        let unbiased = try variance * (Double(x.width) / Double(x.width - 1))
+        return try [difference / (unbiased + epsilon).sqrt()]
+    }
+}
+
+extension SoftmaxRows {
+    public func lowered(_ inputs: [PrimitiveValue?], in program: PrimitiveBuilder) throws -> [PrimitiveValue] {
+        [try inputs.at(0).softmax().probabilities]
+    }
+}
+
+extension MeanTokens {
+    public func lowered(_ inputs: [PrimitiveValue?], in program: PrimitiveBuilder) throws -> [PrimitiveValue] {
+        let x = try inputs.at(0)
+        return try [x.slice(1, first..<x.shape[1]).mean([1])]
+    }
+}
+
+extension MeanTokensGradient {
+    func lowered(_ inputs: [PrimitiveValue?], in program: PrimitiveBuilder) throws -> [PrimitiveValue] {
+        let (tokens, width) = (x.shape[1] - first, x.width)
+        let dy = try inputs.at(0).reshape([x.shape[0], 1, width]) / Double(tokens)
+        return try [dy.broadcast(to: [x.shape[0], tokens, width]).pad([1: PrimitivePadding(low: first)])]
+    }
+}
+
+extension Add {
+    public func lowered(_ inputs: [PrimitiveValue?], in program: PrimitiveBuilder) throws -> [PrimitiveValue] {
+        try [inputs.at(0) + inputs.at(1)]
+    }
+}
+
+extension Scale {
+    public func lowered(_ inputs: [PrimitiveValue?], in program: PrimitiveBuilder) throws -> [PrimitiveValue] {
+        try [inputs.at(0) * factor]
+    }
+}
+
+extension ScaleImages {
+    public func lowered(_ inputs: [PrimitiveValue?], in program: PrimitiveBuilder) throws -> [PrimitiveValue] {
+        let x = try inputs.at(0)
+        let scaled = try x * inputs.at(1).reshape([x.shape[0]] + x.shape.dropFirst().map { _ in 1 })
+        return try [inputs.optional(2).map { try $0 + scaled } ?? scaled]
     }
 }

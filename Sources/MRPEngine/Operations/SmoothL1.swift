@@ -18,14 +18,14 @@ public struct SmoothL1: Operation {
     }
 
     public func inputGradients(_ node: DifferentiatedNode, _ outputGradients: [Value?], in graph: Graph) throws -> [Value?] {
-        guard let gradient = outputGradients[0] else { return [] }
+        guard let gradient = outputGradients[0] else { return node.noGradients }
         return [try graph.apply(SmoothL1Gradient(beta: beta), node.inputs + [gradient])[0], nil]
     }
 
     public func kernel(_ call: KernelCall) -> Kernel {
         let (count, beta) = (Int64(call.type(0).count), self.beta)
         let (pool, run, prediction, target, loss) = (call.pool, call.kernels.smooth_l1, call.input(0), call.input(1), call.outputs[0])
-        return Kernel(scratch: call.kernels.squared_error_scratch(count)) { run?(pool, count, beta, prediction, target, loss) }
+        return Kernel(scratch: call.kernels.squared_error_scratch(count)) { run(pool, count, beta, prediction, target, loss) }
     }
 }
 
@@ -44,6 +44,25 @@ struct SmoothL1Gradient: Operation {
         let (count, beta) = (Int64(call.type(0).count), self.beta)
         let (pool, run, inputs, output) = (call.pool, call.kernels.smooth_l1_gradient, call.inputs, call.outputs[0])
         let (prediction, target, gradient) = (inputs[0], inputs[1], inputs[2])
-        return Kernel { run?(pool, count, beta, prediction, target, gradient, output) }
+        return Kernel { run(pool, count, beta, prediction, target, gradient, output) }
+    }
+}
+
+extension SmoothL1 {
+    public func lowered(_ inputs: [PrimitiveValue?], in program: PrimitiveBuilder) throws -> [PrimitiveValue] {
+        let prediction = try inputs.at(0)
+        let distance = try (prediction - inputs.at(1).reshape(prediction.shape)).abs()
+        let far = try distance - beta / 2
+        let loss = try beta > 0 ? (distance .< beta).choose(distance.squared() / (2 * beta), far) : far
+        return [try loss.mean(Array(loss.shape.indices))]
+    }
+}
+
+extension SmoothL1Gradient {
+    func lowered(_ inputs: [PrimitiveValue?], in program: PrimitiveBuilder) throws -> [PrimitiveValue] {
+        let prediction = try inputs.at(0)
+        let d = try prediction - inputs.at(1).reshape(prediction.shape)
+        let slope = try beta > 0 ? (d.abs() .< beta).choose(d / beta, d.sign()) : d.sign()
+        return try [slope * (inputs.at(2) / Double(d.type.count))]
     }
 }

@@ -1,8 +1,9 @@
 import CMRPKernels
 
-/// Transposed convolution in two dimensions (torch.nn.ConvTranspose2d) on channels-last images: the map that the gradient of a
-/// convolution to its input is. `rows` and `columns` are the windows of that convolution, which leads from the large image (this one's
-/// output) to the small one (its input): a kernel of 4 with stride 2 and padding 1 doubles the size.
+/// Transposed convolution in two dimensions (torch.nn.ConvTranspose2d) on channels-last images: the input gradient of a convolution.
+///
+/// `rows` and `columns` are the windows of that convolution, from the large image (the output here) to the small one (the input here): a
+/// kernel of 4 with stride 2 and padding 1 doubles the size.
 ///
 /// Inputs: x [B, H' W', C], weight [C, O / groups, kernel height, kernel width], bias [O]?, addend (the output's shape)?.
 /// Output: [B, H W, O].
@@ -41,7 +42,9 @@ public struct TransposedConvolution: Operation {
     }
 
     public func inputGradients(_ node: DifferentiatedNode, _ outputGradients: [Value?], in graph: Graph) throws -> [Value?] {
-        guard let gradient = outputGradients[0], let x = node.inputs[Input.x], let weight = node.inputs[Input.weight] else { return [] }
+        guard let gradient = outputGradients[0], let x = node.inputs[Input.x], let weight = node.inputs[Input.weight] else {
+            return node.noGradients
+        }
         var result = [Value?](repeating: nil, count: node.inputs.count)
         if node.wanted[Input.x] { result[Input.x] = try graph.apply(convolution, [gradient, weight])[0] }
         if node.wanted[Input.weight] {
@@ -61,5 +64,16 @@ public struct TransposedConvolution: Operation {
         problem.y = call.input(Input.x)
         problem.bias = call.input(Input.bias).map { UnsafeRawPointer($0) }
         return Convolution.kernel(call, problem, pass: MK_CONV2D_INPUT_GRADIENT)
+    }
+}
+
+extension TransposedConvolution {
+    public func lowered(_ inputs: [PrimitiveValue?], in program: PrimitiveBuilder) throws -> [PrimitiveValue] {
+        let (x, rows, columns) = (try inputs.at(Input.x), convolution.rows, convolution.columns)
+        let images = try x.reshape([x.shape[0], rows.outputSize, columns.outputSize, x.width])
+        var y = try convolution.inputGradient(images, inputs.at(Input.weight))
+        y = try y.reshape([x.shape[0], rows.size * columns.size, y.width])
+        if let bias = inputs.optional(Input.bias) { y = try y + bias }
+        return [try inputs.optional(Input.addend).map { try y + $0 } ?? y]
     }
 }

@@ -1,27 +1,10 @@
 import CMRPKernels
 
-/// What an optimiser reads anew at each step: the host sets it before the step runs.
-public final class StepSettings {
-    public var learningRate = 0.0
-    /// 1 at the first update (for the bias corrections).
-    public var step = 1
-    /// Multiplies every gradient first (clipping).
-    public var gradientScale = 1.0
-    /// Multiplies every weight decay (its schedule).
-    public var decayScale = 1.0
-    /// A step may be done in parts, batch by batch, whose gradients are averaged: this part of how many.
-    public var part = 0
-    public var parts = 1
-    /// What a teacher keeps of itself, and what averaged weights do.
-    public var teacherDecay = 1.0
-    public var averageDecay = 1.0
-
-    public init() {}
-}
-
 /// One AdamW update (Loshchilov & Hutter 2019, decoupled weight decay, in torch.optim.AdamW's order) of one bound parameter; with
 /// `layerWise` LAMB (You et al. 2020, as in timm).
-/// Inputs: parameter, gradient, first moment, second moment (all bound but the gradient). No outputs.
+///
+/// Inputs: parameter, gradient, first moment, second moment (all bound but the gradient); float64 scalars: learning rate, decay scale?,
+/// step, gradient scale? (factors, 1 when absent). No outputs.
 public struct AdamW: Operation {
     public struct Hyperparameters {
         public var beta1 = 0.9
@@ -30,7 +13,7 @@ public struct AdamW: Operation {
         public var weightDecay = 0.05
         /// Multiplies the learning rate (layer-wise decay).
         public var rateScale = 1.0
-        /// Scales the whole step by |parameter| / |update|.
+        /// LAMB: scales the whole step by |parameter| / |update|.
         public var layerWise = false
 
         public init(
@@ -47,35 +30,37 @@ public struct AdamW: Operation {
     }
 
     let hyperparameters: Hyperparameters
-    let settings: StepSettings
 
-    public init(_ hyperparameters: Hyperparameters, settings: StepSettings) {
-        self.hyperparameters = hyperparameters
-        self.settings = settings
-    }
+    public init(_ hyperparameters: Hyperparameters) { self.hyperparameters = hyperparameters }
 
     public var name: String { "adamw" }
-    public var hasSideEffects: Bool { true }
+    public var updatedInputs: [Int] { [0, 2, 3] }
 
-    public func outputTypes(_ inputs: [TensorType?]) throws -> [TensorType] { try updateTypes(name, inputs, count: 4) }
+    public func outputTypes(_ inputs: [TensorType?]) throws -> [TensorType] {
+        try updateTypes(name, inputs, tensors: 4, scalars: 4, optional: [5, 7])
+    }
 
     public func kernel(_ call: KernelCall) -> Kernel {
-        let (values, settings) = (hyperparameters, self.settings)
+        let values = hyperparameters
+        let (rate, decayScale, step, gradientScale) = (call.scalar(4), call.scalar(5), call.scalar(6), call.scalar(7))
         let (pool, run, count) = (call.pool, call.kernels.adamw, Int64(call.type(0).count))
         let (parameter, gradient, first, second) = (call.input(0), call.input(1), call.input(2), call.input(3))
         return Kernel(scratch: call.kernels.update_scratch(count)) {
             var update = mk_adamw(
                 count: count, parameter: parameter, first_moment: first, second_moment: second, gradient: gradient,
-                learning_rate: settings.learningRate * values.rateScale, beta1: values.beta1, beta2: values.beta2,
-                epsilon: values.epsilon, weight_decay: values.weightDecay * settings.decayScale, step: Int64(settings.step),
-                gradient_scale: settings.gradientScale, layer_wise: values.layerWise ? 1 : 0)
-            run?(pool, &update)
+                learning_rate: rate.value * values.rateScale, beta1: values.beta1, beta2: values.beta2,
+                epsilon: values.epsilon, weight_decay: values.weightDecay * decayScale.value,
+                step: Int64(min(max(1, step.value), 1e15)), gradient_scale: gradientScale.value, layer_wise: values.layerWise ? 1 : 0)
+            run(pool, &update)
         }
     }
 }
 
 /// One update by gradient descent with momentum, in torch.optim.SGD's order; with `trust` LARS (You et al. 2017, as MAE's linear probe
-/// uses it). Inputs: parameter, gradient, momentum buffer (all bound but the gradient). No outputs.
+/// uses it).
+///
+/// Inputs: parameter, gradient, momentum buffer (all bound but the gradient); float64 scalars: learning rate, decay scale?, gradient scale?
+/// (factors, 1 when absent). No outputs.
 public struct SGD: Operation {
     public struct Hyperparameters {
         public var momentum: Double
@@ -96,35 +81,35 @@ public struct SGD: Operation {
     }
 
     let hyperparameters: Hyperparameters
-    let settings: StepSettings
 
-    public init(_ hyperparameters: Hyperparameters, settings: StepSettings) {
-        self.hyperparameters = hyperparameters
-        self.settings = settings
-    }
+    public init(_ hyperparameters: Hyperparameters) { self.hyperparameters = hyperparameters }
 
     public var name: String { "sgd" }
-    public var hasSideEffects: Bool { true }
+    public var updatedInputs: [Int] { [0, 2] }
 
-    public func outputTypes(_ inputs: [TensorType?]) throws -> [TensorType] { try updateTypes(name, inputs, count: 3) }
+    public func outputTypes(_ inputs: [TensorType?]) throws -> [TensorType] {
+        try updateTypes(name, inputs, tensors: 3, scalars: 3, optional: [4, 5])
+    }
 
     public func kernel(_ call: KernelCall) -> Kernel {
-        let (values, settings) = (hyperparameters, self.settings)
+        let values = hyperparameters
+        let (rate, decayScale, gradientScale) = (call.scalar(3), call.scalar(4), call.scalar(5))
         let (pool, run, count) = (call.pool, call.kernels.sgd, Int64(call.type(0).count))
         let (parameter, gradient, buffer) = (call.input(0), call.input(1), call.input(2))
         return Kernel(scratch: call.kernels.update_scratch(count)) {
             var update = mk_sgd(
                 count: count, parameter: parameter, buffer: buffer, gradient: gradient,
-                learning_rate: settings.learningRate * values.rateScale, momentum: values.momentum,
-                weight_decay: values.weightDecay * settings.decayScale, trust: values.trust, gradient_scale: settings.gradientScale,
+                learning_rate: rate.value * values.rateScale, momentum: values.momentum,
+                weight_decay: values.weightDecay * decayScale.value, trust: values.trust, gradient_scale: gradientScale.value,
                 nesterov: values.nesterov ? 1 : 0)
-            run?(pool, &update)
+            run(pool, &update)
         }
     }
 }
 
 /// average = decay average + (1 - decay) source, after the source was updated: averaged weights, teachers.
-/// Inputs: average, source (both bound). No outputs.
+///
+/// Inputs: average, source (both bound); decay (float64 scalar). No outputs.
 public struct MovingAverage: Operation {
     /// Names of two weights of the same shape.
     public struct Pair: Equatable, Sendable {
@@ -137,52 +122,51 @@ public struct MovingAverage: Operation {
         }
     }
 
-    let settings: StepSettings
-    let decay: KeyPath<StepSettings, Double>
-
-    public init(settings: StepSettings, decay: KeyPath<StepSettings, Double>) {
-        self.settings = settings
-        self.decay = decay
-    }
+    public init() {}
 
     public var name: String { "moving average" }
-    public var hasSideEffects: Bool { true }
+    public var updatedInputs: [Int] { [0] }
 
-    public func outputTypes(_ inputs: [TensorType?]) throws -> [TensorType] { try updateTypes(name, inputs, count: 2) }
+    public func outputTypes(_ inputs: [TensorType?]) throws -> [TensorType] { try updateTypes(name, inputs, tensors: 2, scalars: 1) }
 
     public func kernel(_ call: KernelCall) -> Kernel {
-        let (pool, run, count, settings, decay) = (call.pool, call.kernels.blend, Int64(call.type(0).count), self.settings, self.decay)
-        let (average, source) = (call.input(0), call.input(1))
-        return Kernel {
-            let kept = settings[keyPath: decay]
-            run?(pool, count, kept, 1 - kept, source, average)
-        }
+        let (pool, run, count) = (call.pool, call.kernels.blend, Int64(call.type(0).count))
+        let (average, source, decay) = (call.input(0), call.input(1), call.scalar(2))
+        return Kernel { run(pool, count, decay.value, 1 - decay.value, source, average) }
     }
 }
 
-/// sum = sum + share gradient, or share gradient in the first part of a step: gradients of a step that is done in parts.
-/// Inputs: sum (bound), gradient. No outputs.
+/// sum = keep sum + share gradient: gradients of a step that is done in parts. Part of the work: a step that fails begins its sums anew.
+///
+/// Inputs: sum (bound), gradient; keep (0 in the first part of a step: the sum is not read), share (float64 scalars). No outputs.
 public struct SumGradient: Operation {
-    let settings: StepSettings
-
-    public init(settings: StepSettings) { self.settings = settings }
+    public init() {}
 
     public var name: String { "sum of gradients" }
-    public var hasSideEffects: Bool { true }
-    public var isUpdate: Bool { false }
+    public var updatedInputs: [Int] { [0] }
+    public var phase: RunPhase { .work }
 
-    public func outputTypes(_ inputs: [TensorType?]) throws -> [TensorType] { try updateTypes(name, inputs, count: 2) }
+    public func outputTypes(_ inputs: [TensorType?]) throws -> [TensorType] { try updateTypes(name, inputs, tensors: 2, scalars: 2) }
 
     public func kernel(_ call: KernelCall) -> Kernel {
-        let (pool, run, count, settings) = (call.pool, call.kernels.blend, Int64(call.type(0).count), self.settings)
-        let (sum, gradient) = (call.input(0), call.input(1))
-        return Kernel { run?(pool, count, settings.part == 0 ? 0 : 1, 1 / Double(settings.parts), gradient, sum) }
+        let (pool, run, count) = (call.pool, call.kernels.blend, Int64(call.type(0).count))
+        let (sum, gradient, keep, share) = (call.input(0), call.input(1), call.scalar(2), call.scalar(3))
+        return Kernel { run(pool, count, keep.value, share.value, gradient, sum) }
     }
 }
 
-private func updateTypes(_ name: String, _ inputs: [TensorType?], count: Int) throws -> [TensorType] {
-    guard inputs.count == count, let parameter = inputs[0], inputs.allSatisfy({ $0?.count == parameter.count }) else {
-        throw shapeError(name, "parameter, gradient and moments must have the same shape")
+/// The shape rule of an update: tensors of one count, then float64 scalars, of which those at `optional` may be absent.
+private func updateTypes(
+    _ name: String, _ inputs: [TensorType?], tensors: Int, scalars: Int, optional: Set<Int> = []
+) throws -> [TensorType] {
+    guard inputs.count <= tensors + scalars, inputs.count >= tensors, let parameter = inputs[0],
+        inputs[..<tensors].allSatisfy({ $0?.count == parameter.count && $0?.element == .real })
+    else { throw shapeError(name, "parameter, gradient and moments must have the same shape") }
+    for index in tensors..<(tensors + scalars) {
+        let type = index < inputs.count ? inputs[index] : nil
+        guard type.map({ $0 == TensorType([], .float64) }) ?? optional.contains(index) else {
+            throw shapeError(name, "input \(index) must be a float64 scalar")
+        }
     }
     return []
 }
@@ -201,6 +185,74 @@ public struct Norm: Operation {
     public func kernel(_ call: KernelCall) -> Kernel {
         let (pool, run, count) = (call.pool, call.kernels.norm, Int64(call.type(0).count))
         let (x, out) = (call.input(0), call.outputs[0])
-        return Kernel(scratch: call.kernels.update_scratch(count)) { run?(pool, count, x, out) }
+        return Kernel(scratch: call.kernels.update_scratch(count)) { run(pool, count, x, out) }
+    }
+}
+
+extension AdamW {
+    public func lowered(_ inputs: [PrimitiveValue?], in program: PrimitiveBuilder) throws -> [PrimitiveValue] {
+        let (p, rate, step) = try (inputs.at(0), inputs.at(4) * hyperparameters.rateScale, inputs.at(6))
+        let (beta1, beta2) = (hyperparameters.beta1, hyperparameters.beta2)
+        let decay = try program.factor(inputs.optional(5)) * hyperparameters.weightDecay
+        let g = try inputs.at(1).reshape(p.shape) * program.factor(inputs.optional(7))
+        let m = try inputs.at(2) * beta1 + g * (1 - beta1)
+        let v = try inputs.at(3) * beta2 + g.squared() * (1 - beta2)
+        let (correction1, correction2) = try (1 - step.exponent(of: beta1), 1 - step.exponent(of: beta2))
+        let u = try m / correction1 / (v.sqrt() / correction2.sqrt() + hyperparameters.epsilon)
+        guard hyperparameters.layerWise else { return try [p * (1 - rate * decay) - u * rate, m, v] }
+        let whole = try u + p * decay
+        return try [p - whole * (rate * p.relativeNorm(to: whole)), m, v]
+    }
+}
+
+extension SGD {
+    public func lowered(_ inputs: [PrimitiveValue?], in program: PrimitiveBuilder) throws -> [PrimitiveValue] {
+        let (p, rate) = try (inputs.at(0), inputs.at(3) * hyperparameters.rateScale)
+        let decay = try program.factor(inputs.optional(4)) * hyperparameters.weightDecay
+        var g = try inputs.at(1).reshape(p.shape) * program.factor(inputs.optional(5)) + p * decay
+        if hyperparameters.trust > 0 { g = try g * p.relativeNorm(to: g, hyperparameters.trust) }
+        let buffer = try inputs.at(2) * hyperparameters.momentum + g
+        return try [p - (hyperparameters.nesterov ? g + buffer * hyperparameters.momentum : buffer) * rate, buffer]
+    }
+}
+
+extension MovingAverage {
+    public func lowered(_ inputs: [PrimitiveValue?], in program: PrimitiveBuilder) throws -> [PrimitiveValue] {
+        [try inputs.at(0).blended(keep: inputs.at(2), inputs.at(1), share: 1 - inputs.at(2))]
+    }
+}
+
+extension SumGradient {
+    public func lowered(_ inputs: [PrimitiveValue?], in program: PrimitiveBuilder) throws -> [PrimitiveValue] {
+        [try inputs.at(0).blended(keep: inputs.at(2), inputs.at(1), share: inputs.at(3))]
+    }
+}
+
+extension Norm {
+    public func lowered(_ inputs: [PrimitiveValue?], in program: PrimitiveBuilder) throws -> [PrimitiveValue] {
+        [try inputs.at(0).squared().total().sqrt()]
+    }
+}
+
+extension PrimitiveBuilder {
+    /// A scalar that is 1 when it is absent.
+    fileprivate func factor(_ scalar: PrimitiveValue?) throws -> PrimitiveValue { try scalar ?? constant(1, [], .f64) }
+}
+
+extension PrimitiveValue {
+    fileprivate func exponent(of base: Double) throws -> PrimitiveValue {
+        try Self.binary(.power, program.constant(base, [], element), self)
+    }
+
+    /// keep self + share x; with keep 0 self is not read, and may be anything.
+    fileprivate func blended(keep: PrimitiveValue, _ x: PrimitiveValue, share: PrimitiveValue) throws -> PrimitiveValue {
+        try (keep .== 0).broadcast(to: shape)
+            .choose(program.constant(0, shape, element), self * keep) + x.reshape(shape) * share
+    }
+
+    /// factor |self| / |other|, or 1 where one of them is 0.
+    fileprivate func relativeNorm(to other: PrimitiveValue, _ factor: Double = 1) throws -> PrimitiveValue {
+        let (a, b) = try (squared().total(), other.squared().total())
+        return try ((a .> 0) .& (b .> 0)).choose(a.sqrt() / b.sqrt() * factor, 1)
     }
 }

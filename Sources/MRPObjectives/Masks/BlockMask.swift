@@ -1,8 +1,4 @@
-#if canImport(Glibc)
-    import Glibc
-#else
-    import Darwin
-#endif
+import Glibc
 
 /// Blockwise masking of BEiT (Bao et al. 2022, algorithm 1): rectangles of a random area and an aspect ratio between 0.3 and 1 / 0.3 are
 /// hidden until the count is reached. What no rectangle fits any more is filled with single patches, so that the count is exact.

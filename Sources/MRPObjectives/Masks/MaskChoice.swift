@@ -20,25 +20,26 @@ public struct MaskChoice: Equatable, Sendable {
         _ = try visibleCount(geometry)
     }
 
-    /// Patches that stay visible; throws when a share leaves none, or hides none.
-    public func visibleCount(_ geometry: PatchGeometry) throws -> Int {
-        roundsToNearest
-            ? try PatchMask.roundedVisibleCount(cells: geometry.count, ratio: ratio)
-            : try PatchMask.visibleCount(patches: geometry.count, ratio: ratio)
+    /// Patches that stay visible with the share `ratio` hidden, by default its own; throws when a share leaves none, or hides none.
+    public func visibleCount(_ geometry: PatchGeometry, ratio: Double? = nil) throws -> Int {
+        let ratio = ratio ?? self.ratio
+        return try roundsToNearest
+            ? PatchMask.roundedVisibleCount(cells: geometry.count, ratio: ratio)
+            : PatchMask.visibleCount(patches: geometry.count, ratio: ratio)
     }
 
     func hiddenCount(_ geometry: PatchGeometry) throws -> Int { try geometry.count - visibleCount(geometry) }
 
     /// Fills the masks of a step, the caller's or those of the pattern; false when the caller stops the run. `visibleCount` takes the place
     /// of the ratio's.
-    func prepare(_ step: ObjectiveStep, _ geometry: PatchGeometry, visibleCount: Int? = nil, _ executor: Executor) throws -> Bool {
+    func prepare(_ step: TrainingStep, _ geometry: PatchGeometry, visibleCount: Int? = nil, _ program: any Program) throws -> Bool {
         let visible = try visibleCount ?? self.visibleCount(geometry)
         guard let masking = step.masking else {
-            try pattern.mask(geometry, visibleCount: visible, batch: step.batch, seed: step.seed, step: step.step).fill(executor)
+            try pattern.mask(geometry, visibleCount: visible, slice: step.slice, seed: step.seed, step: step.step).fill(program)
             return true
         }
         let mask = try PatchMask.given(masking, step, count: geometry.count, visibleCount: visible, rule: "mask_ratio \(ratio)")
-        mask?.fill(executor)
+        try mask?.fill(program)
         return mask != nil
     }
 }

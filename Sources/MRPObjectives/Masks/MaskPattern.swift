@@ -1,8 +1,8 @@
 import MRPEngine
 import MRPModels
 
-/// How the hidden patches of an image are chosen. Every image of a batch hides the same number, the count that the objective wants;
-/// a pattern says which. Masks are functions of seed, step and place in the batch alone.
+/// Choice of the hidden patches of an image. Every image of a batch hides the same number, the count that the objective wants; a pattern says
+/// which. Masks are functions of seed, step and place in the global batch alone.
 public enum MaskPattern: String, CaseIterable, Sendable {
     /// Each patch alike (He et al. 2021).
     case random
@@ -13,48 +13,58 @@ public enum MaskPattern: String, CaseIterable, Sendable {
     /// The union of a few target blocks (Assran et al. 2023, I-JEPA).
     case multiBlock = "multi_block"
 
-    /// The masks of a step's images that leave `visibleCount` patches visible.
-    public func mask(_ geometry: PatchGeometry, visibleCount: Int, batch: Int, seed: UInt64, step: Int) throws -> PatchMask {
-        let count = geometry.count
-        guard self != .random else {
-            return try PatchMask.random(batch: batch, count: count, visibleCount: visibleCount, seed: seed, step: step)
+    /// Masks of the images of a step that leave `visibleCount` patches of each visible.
+    public func mask(_ geometry: PatchGeometry, visibleCount: Int, slice: BatchSlice, seed: UInt64, step: Int) throws -> PatchMask {
+        let (height, width, count) = (geometry.gridHeight, geometry.gridWidth, geometry.count)
+        let hiddenCount = count - visibleCount
+        func masks(
+            _ substream: UniformNumbers.Substream, _ hidden: (inout UniformNumbers) -> [Bool]
+        ) -> PatchMask {
+            var order: [Int32] = []
+            order.reserveCapacity(slice.count * count)
+            for image in 0..<slice.count {
+                var numbers = UniformNumbers(seed: seed, substream, step: step, place: slice.first + image)
+                let isHidden = hidden(&numbers)
+                order += (0..<count).filter { !isHidden[$0] }.map(Int32.init) + (0..<count).filter { isHidden[$0] }.map(Int32.init)
+            }
+            return PatchMask(order: order, batch: slice.count, count: count, visibleCount: visibleCount)
         }
-        var order: [Int32] = []
-        order.reserveCapacity(batch * count)
-        for image in 0..<batch {
-            var numbers = UniformNumbers(seed: seed, pattern: self, step: step, image: image)
-            let isHidden = try hidden(geometry, count: count - visibleCount, &numbers)
-            order += (0..<count).filter { !isHidden[$0] }.map(Int32.init) + (0..<count).filter { isHidden[$0] }.map(Int32.init)
-        }
-        return PatchMask(order: order, batch: batch, count: count, visibleCount: visibleCount)
-    }
-
-    private func hidden(_ geometry: PatchGeometry, count: Int, _ numbers: inout UniformNumbers) throws -> [Bool] {
-        let (height, width) = (geometry.gridHeight, geometry.gridWidth)
         switch self {
-        case .random, .block: return BlockMask(height, width).hidden(count, &numbers)
-        case .grid: return GridMask(height, width).hidden(count, &numbers)
-        case .multiBlock: return try TargetBlocks(gridHeight: height, gridWidth: width).hidden(count, &numbers)
+        case .random: return try .random(slice, count: count, visibleCount: visibleCount, seed: seed, step: step)
+        case .block: return masks(.blockMask) { BlockMask(height, width).hidden(hiddenCount, &$0) }
+        case .grid: return masks(.gridMask) { GridMask(height, width).hidden(hiddenCount, &$0) }
+        case .multiBlock:
+            let blocks = try TargetBlocks(gridHeight: height, gridWidth: width)
+            return masks(.multiBlockMask) { blocks.hidden(hiddenCount, &$0) }
         }
     }
 }
 
-/// Random numbers for one image of one step, one after the other.
+/// Random numbers for one place of one step, one after the other.
 struct UniformNumbers {
+    /// Users of the stream `masking`, whose first substream belongs to random masks. The values are part of the reproducibility promise.
+    enum Substream: UInt32 {
+        case blockMask = 2
+        case gridMask = 3
+        case multiBlockMask = 4
+
+        /// k-means of `PatchClusters`: at steps below 0, which no mask has.
+        static let clusters = Substream.gridMask
+    }
+
     private let stream: RandomStream
     private let step: Int
     private var next = 0
     private var first: Int
     private var values: [Float] = []
 
-    /// Numbers that an image may draw without meeting those of the next.
-    private static let perImage = 1 << 24
+    /// Numbers that a place may draw without meeting those of the next.
+    private static let perPlace = 1 << 24
 
-    init(seed: UInt64, pattern: MaskPattern, step: Int, image: Int) {
-        stream = RandomStream(
-            seed: seed, .masking, substream: UInt32(1 + (MaskPattern.allCases.firstIndex(of: pattern) ?? 0)))
+    init(seed: UInt64, _ substream: Substream, step: Int, place: Int) {
+        stream = RandomStream(seed: seed, .masking, substream: substream.rawValue)
         self.step = step
-        first = image * Self.perImage
+        first = place * Self.perPlace
     }
 
     /// In [0, 1).
@@ -84,7 +94,7 @@ struct UniformNumbers {
     /// The elements in random order.
     mutating func shuffled(_ elements: [Int]) -> [Int] {
         var result = elements
-        for index in stride(from: result.count - 1, to: 0, by: -1) { result.swapAt(index, integer(below: index + 1)) }
+        result.shuffle { integer(below: $0) }
         return result
     }
 }

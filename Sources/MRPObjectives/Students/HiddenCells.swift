@@ -1,7 +1,7 @@
 import MRPEngine
 import MRPModels
 
-/// What a student does with the hidden cells, or patches, of an image.
+/// Treatment of the hidden cells, or patches, of an image by a student.
 public enum HiddenCells: String, CaseIterable, Sendable {
     /// Left out of all computation (He et al. 2021, MAE; Tian et al. 2023, SparK; Woo et al. 2023, FCMAE); a decoder predicts.
     case skip
@@ -31,7 +31,7 @@ public enum HiddenCells: String, CaseIterable, Sendable {
 extension PatchMask {
     /// The visible patches [B, K] of a batch of images.
     static func visible(_ images: Value, _ count: Int, _ graph: Graph) -> Value {
-        graph.input(visibleInput, TensorType([graph.shape(of: images)[0], count], .int32))
+        graph.input(visibleInput, TensorType([graph.shape(of: images)[0], count], .int32), filledBy: .masks)
     }
 
     /// The images with the pixels of hidden patches zero.

@@ -6,8 +6,9 @@ import MRPModels
 /// token stands at hidden positions, one ConvNeXt block lets the positions know of each other, and a convolution over each cell predicts.
 ///
 /// With `HiddenCells.zero` the network is dense, on images whose hidden cells are zero, and there is no mask token.
-public struct MaskedCellStudent<Encoder: ConvolutionalEncoder>: MaskedStudent {
-    public let encoder: Encoder
+public struct MaskedCellStudent: MaskedStudent {
+    let network: any ConvolutionalEncoder
+    public var encoder: any ImageEncoder { network }
     /// Begins the names of the weights.
     let name: String
     public let outputs: Int
@@ -15,9 +16,11 @@ public struct MaskedCellStudent<Encoder: ConvolutionalEncoder>: MaskedStudent {
     public let decoderWidth: Int
     public let hiddenCells: HiddenCells
 
-    init(encoder: Encoder, name: String, outputs: Int, masks: MaskChoice, decoderWidth: Int, hiddenCells: HiddenCells) throws {
-        try encoder.checkCells()
-        self.encoder = encoder
+    init(
+        network: any ConvolutionalEncoder, name: String, outputs: Int, masks: MaskChoice, decoderWidth: Int, hiddenCells: HiddenCells
+    ) throws {
+        try network.checkMaskable()
+        self.network = network
         self.name = name
         self.outputs = outputs
         self.masks = masks
@@ -27,22 +30,22 @@ public struct MaskedCellStudent<Encoder: ConvolutionalEncoder>: MaskedStudent {
 
     private var block: ConvNeXtBlock { ConvNeXtBlock(name: name + ".block") }
     /// Positions of the last stage per axis of a cell.
-    private var side: Int { encoder.geometry.patchHeight / encoder.downsampling }
+    private var side: Int { network.geometry.patchHeight / network.downsampling }
 
     public var parameters: [ParameterSpecification] {
         let token = ParameterSpecification(
-            name + ".mask_token", [decoderWidth], .normal(deviation: 0.02), storedShape: [1, decoderWidth, 1, 1])
+            name + ".mask_token", [decoderWidth], .normal(std: 0.02), role: .token, storedShape: [1, decoderWidth, 1, 1])
         let bound = Initializer.uniform(bound: 1 / Double(decoderWidth * side * side).squareRoot())
         return linearParameters(name + ".embed", from: encoder.featureWidth, to: decoderWidth)
             + (hiddenCells == .skip ? [token] : []) + block.parameters(width: decoderWidth) + [
                 ParameterSpecification(name + ".head.weight", [outputs, decoderWidth, side, side], bound),
-                ParameterSpecification(name + ".head.bias", [outputs], .zeros),
+                ParameterSpecification(name + ".head.bias", [outputs], .zeros, role: .bias),
             ]
     }
 
     public func prediction(_ images: Value, _ builder: NetworkBuilder, batch: Int) throws -> Value {
         let graph = builder.graph
-        let (maps, visible) = try hiddenCells.stages(images, visibleCount: masks.visibleCount(geometry), encoder, builder)
+        let (maps, visible) = try hiddenCells.stages(images, visibleCount: masks.visibleCount(geometry), network, builder)
         var x = maps[maps.count - 1]
         try builder.watchFeatures(x.value, of: encoder)
         x.value = try builder.linear(name + ".embed", x.value)

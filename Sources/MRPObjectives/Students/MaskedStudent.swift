@@ -4,8 +4,7 @@ import MRPModels
 /// The student that SimMIM, MaskFeat, BEiT, data2vec and given targets share: it sees a masked image and predicts something about each
 /// hidden patch. What that is, is the objective's.
 public protocol MaskedStudent: Sendable {
-    associatedtype Encoder: ImageEncoder
-    var encoder: Encoder { get }
+    var encoder: any ImageEncoder { get }
     /// Numbers that are predicted for a patch.
     var outputs: Int { get }
     var masks: MaskChoice { get }
@@ -22,19 +21,19 @@ extension MaskedStudent {
 
     /// The hidden patches [B, M], as indices.
     func hidden(_ graph: Graph, batch: Int) throws -> Value {
-        graph.input(PatchMask.hiddenInput, TensorType([batch, try masks.hiddenCount(geometry)], .int32))
+        graph.input(PatchMask.hiddenInput, TensorType([batch, try masks.hiddenCount(geometry)], .int32), filledBy: .masks)
     }
 
     /// The hidden patches [B, M], as rows among the tokens of an encoder, which may begin with a class token.
     func hiddenRows(_ graph: Graph, batch: Int) throws -> Value {
-        let input = encoder.hasClassToken ? PatchMask.predictedInput : PatchMask.hiddenInput
-        return graph.input(input, TensorType([batch, try masks.hiddenCount(geometry)], .int32))
+        let input = encoder.hasClassToken ? PatchMask.hiddenRowsInput : PatchMask.hiddenInput
+        return graph.input(input, TensorType([batch, try masks.hiddenCount(geometry)], .int32), filledBy: .masks)
     }
 
-    func prepare(_ step: ObjectiveStep, _ executor: Executor) throws -> Bool { try masks.prepare(step, geometry, executor) }
+    func prepare(_ step: TrainingStep, _ program: any Program) throws -> Bool { try masks.prepare(step, geometry, program) }
 }
 
-/// What an objective asks of its student.
+/// Settings of a student that an objective asks for.
 public struct StudentSettings: Equatable, Sendable {
     public let masks: MaskChoice
     /// Channels of the decoder of convolutional networks.
@@ -51,30 +50,26 @@ public struct StudentSettings: Equatable, Sendable {
         self.hiddenCells = hiddenCells
     }
 
-    /// The student of this encoder whose weights' names begin with `name`. Throws when the encoder cannot be one.
+    /// The student of this encoder, whose parameters' names begin with `name`. Throws when the encoder cannot be one.
     func student(_ encoder: any ImageEncoder, _ name: String, outputs: Int) throws -> any MaskedStudent {
-        switch encoder {
-        case let encoder as VisionTransformer:
-            switch (hiddenCells, decoder) {
-            case (nil, _), (.token, _): return MaskTokenStudent(encoder: encoder, name: name, outputs: outputs, masks: masks)
-            case (.skip, let decoder?):
-                return VisiblePatchStudent(encoder: encoder, name: name, outputs: outputs, masks: masks, decoder: decoder)
-            case (.skip, nil):
-                throw MRPError(
-                    .argument, "hidden_cells skip in a vision transformer needs a decoder: its encoder sees visible patches only")
-            case (.zero, _):
-                throw MRPError(.argument, "hidden_cells zero is for convolutional networks: in a vision transformer it is skip or token")
-            }
-        case let encoder as any ConvolutionalEncoder:
-            return try cellStudent(encoder, name, outputs: outputs)
-        default: throw MRPError(.unsupported, "objective \(name) does not know this encoder")
+        if let encoder = encoder.tokenEncoder { return try tokenStudent(encoder, name, outputs: outputs) }
+        guard let encoder = encoder.convolutionalEncoder else {
+            throw MRPError(.unsupported, "objective \(name) needs an encoder of tokens or of stages, which can leave hidden patches out")
         }
+        return try MaskedCellStudent(
+            network: encoder, name: name, outputs: outputs, masks: masks, decoderWidth: decoderWidth, hiddenCells: hiddenCells ?? .skip)
     }
 
-    private func cellStudent(
-        _ encoder: some ConvolutionalEncoder, _ name: String, outputs: Int
-    ) throws -> any MaskedStudent {
-        try MaskedCellStudent(
-            encoder: encoder, name: name, outputs: outputs, masks: masks, decoderWidth: decoderWidth, hiddenCells: hiddenCells ?? .skip)
+    private func tokenStudent(_ encoder: any TokenEncoder, _ name: String, outputs: Int) throws -> any MaskedStudent {
+        switch (hiddenCells, decoder) {
+        case (nil, _), (.token, _): return MaskTokenStudent(transformer: encoder, name: name, outputs: outputs, masks: masks)
+        case (.skip, let decoder?):
+            return VisiblePatchStudent(transformer: encoder, name: name, outputs: outputs, masks: masks, decoder: decoder)
+        case (.skip, nil):
+            throw MRPError(
+                .argument, "hidden_cells skip in a vision transformer needs a decoder: its encoder sees visible patches only")
+        case (.zero, _):
+            throw MRPError(.argument, "hidden_cells zero is for convolutional networks: in a vision transformer it is skip or token")
+        }
     }
 }

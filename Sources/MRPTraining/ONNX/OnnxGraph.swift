@@ -11,82 +11,81 @@ struct OnnxGraph {
         case float(Float)
     }
 
-    private var nodes: [Protobuf] = []
-    private var constants: [Protobuf] = []
+    /// Numbers of element types.
+    enum Element: Int {
+        case float = 1
+        case int32 = 6
+        case int64 = 7
+        case bool = 9
+    }
+
+    private struct Node {
+        let inputs: [String]
+        let output: String
+        let message: Protobuf
+    }
+
+    private var nodes: [Node] = []
+    private var constants: [(name: String, message: Protobuf)] = []
     private var inputs: [Protobuf] = []
-    private var outputs: [Protobuf] = []
+    private var outputs: [(name: String, message: Protobuf)] = []
     /// Memory that the messages refer to.
     private var kept: [AnyObject] = []
     private var names: [String: Int] = [:]
+    /// Names of small constants by what they hold.
+    private var known: [String: String] = [:]
 
     /// A name that nothing else has.
     private mutating func unique(_ base: String) -> String {
-        let number = names[base, default: 0]
-        names[base] = number + 1
-        return number == 0 ? base : "\(base)_\(number)"
+        names[base, default: -1] += 1
+        return names[base].map { $0 == 0 ? base : "\(base)_\($0)" } ?? base
     }
 
     // MARK: Values
 
-    /// A tensor of float32 under a name of ours. `keeping` owns the memory.
-    mutating func constant(_ name: String, _ shape: [Int], _ data: UnsafeRawBufferPointer, keeping owner: AnyObject) -> String {
+    /// A tensor under a name of ours. `keeping` owns the memory. TensorProto: dims 1, data_type 2, name 8, raw_data 9.
+    mutating func constant(
+        _ name: String, _ element: Element, _ shape: [Int], _ data: UnsafeRawBufferPointer, keeping owner: AnyObject
+    ) -> String {
         let name = unique(name)
         kept.append(owner)
-        var tensor = Self.tensor(name, shape, type: 1)
-        tensor.memory(9, data)
-        constants.append(tensor)
+        let tensor = Protobuf { tensor in
+            for size in shape { tensor.integer(1, size) }
+            tensor.integer(2, element.rawValue)
+            tensor.text(8, name)
+            tensor.memory(9, data)
+        }
+        constants.append((name, tensor))
         return name
     }
 
-    mutating func constant(_ name: String, _ values: [Float], shape: [Int]) throws -> String {
-        let bytes = try Bytes(4 * values.count)
-        values.withUnsafeBytes { bytes.bytes.copyMemory(from: $0) }
-        return constant(name, shape, UnsafeRawBufferPointer(bytes.bytes), keeping: bytes)
+    /// A small tensor; the same numbers are stored once.
+    mutating func constant<Number>(_ name: String, _ element: Element, _ shape: [Int], _ numbers: [Number]) throws -> String {
+        let key = "\(element) \(shape) \(numbers)"
+        if let name = known[key] { return name }
+        let bytes = try Memory(bytes: MemoryLayout<Number>.stride * numbers.count, for: "a constant")
+        numbers.withUnsafeBytes { bytes.raw.copyMemory(from: $0) }
+        known[key] = constant(name, element, shape, UnsafeRawBufferPointer(bytes.raw), keeping: bytes)
+        return known[key] ?? name
     }
 
     /// A list of 64-bit integers, such as a shape.
-    mutating func constant(_ name: String, _ values: [Int]) throws -> String {
-        let name = unique(name)
-        let bytes = try Bytes(8 * values.count)
-        for (index, value) in values.enumerated() {
-            bytes.bytes.storeBytes(of: Int64(value).littleEndian, toByteOffset: 8 * index, as: Int64.self)
-        }
-        kept.append(bytes)
-        var tensor = Self.tensor(name, [values.count], type: 7)
-        tensor.memory(9, UnsafeRawBufferPointer(bytes.bytes))
-        constants.append(tensor)
-        return name
-    }
+    mutating func list(_ numbers: [Int]) throws -> String { try constant("list", .int64, [numbers.count], numbers.map(Int64.init)) }
 
-    /// TensorProto: dims 1, data_type 2 (1 float, 7 int64), name 8, raw_data 9.
-    private static func tensor(_ name: String, _ shape: [Int], type: Int) -> Protobuf {
-        var tensor = Protobuf()
-        for size in shape { tensor.integer(1, size) }
-        tensor.integer(2, type)
-        tensor.text(8, name)
-        return tensor
-    }
-
-    /// ValueInfoProto: name 1, type 2; float tensors whose first dimension is the batch.
+    /// Floats [batch] + shape. ValueInfoProto: name 1, type 2.
     private static func valueInfo(_ name: String, _ shape: [Int]) -> Protobuf {
-        var dimensions = Protobuf()
-        var batch = Protobuf()
-        batch.text(2, "batch")
-        dimensions.message(1, batch)
-        for size in shape {
-            var dimension = Protobuf()
-            dimension.integer(1, size)
-            dimensions.message(1, dimension)
+        let dimensions = Protobuf { dimensions in
+            dimensions.message(1, Protobuf { $0.text(2, "batch") })
+            for size in shape { dimensions.message(1, Protobuf { $0.integer(1, size) }) }
         }
-        var tensorType = Protobuf()
-        tensorType.integer(1, 1)
-        tensorType.message(2, dimensions)
-        var type = Protobuf()
-        type.message(1, tensorType)
-        var info = Protobuf()
-        info.text(1, name)
-        info.message(2, type)
-        return info
+        let tensor = Protobuf { tensor in
+            tensor.integer(1, Element.float.rawValue)
+            tensor.message(2, dimensions)
+        }
+        return Protobuf { info in
+            info.text(1, name)
+            info.message(2, Protobuf { $0.message(1, tensor) })
+        }
     }
 
     /// An input [batch] + shape.
@@ -97,75 +96,85 @@ struct OnnxGraph {
 
     /// Makes a value an output [batch] + shape, under the given name.
     mutating func output(_ value: String, as name: String, _ shape: [Int]) {
-        outputs.append(Self.valueInfo(name, shape))
-        var node = Protobuf()
-        node.text(1, value)
-        node.text(2, name)
-        node.text(4, "Identity")
-        nodes.append(node)
+        outputs.append((name, Self.valueInfo(name, shape)))
+        append("Identity", [value], name, [])
     }
 
     // MARK: Nodes
 
-    /// NodeProto: input 1, output 2, name 3, op_type 4, attribute 5. Returns the name of its output.
+    /// Appends a node; returns the name of its output.
     mutating func apply(_ operation: String, _ inputs: [String], _ attributes: [(String, Attribute)] = []) -> String {
-        var node = Protobuf()
-        for input in inputs { node.text(1, input) }
         let output = unique(operation)
-        node.text(2, output)
-        node.text(3, output)
-        node.text(4, operation)
-        for (name, value) in attributes {
-            var attribute = Protobuf()
-            attribute.text(1, name)
-            switch value {
-            case .float(let number):
-                attribute.float(2, number)
-                attribute.integer(20, 1)
-            case .integer(let number):
-                attribute.integer(3, number)
-                attribute.integer(20, 2)
-            case .integers(let numbers):
-                for number in numbers { attribute.integer(8, number) }
-                attribute.integer(20, 7)
-            }
-            node.message(5, attribute)
-        }
-        nodes.append(node)
+        append(operation, inputs, output, attributes)
         return output
+    }
+
+    /// NodeProto: input 1, output 2, name 3, op_type 4, attribute 5. AttributeProto: name 1, f 2, i 3, ints 8, type 20.
+    private mutating func append(_ operation: String, _ inputs: [String], _ output: String, _ attributes: [(String, Attribute)]) {
+        let node = Protobuf { node in
+            for input in inputs { node.text(1, input) }
+            node.text(2, output)
+            node.text(3, output)
+            node.text(4, operation)
+            for (name, value) in attributes {
+                var attribute = Protobuf { $0.text(1, name) }
+                switch value {
+                case .float(let number):
+                    attribute.float(2, number)
+                    attribute.integer(20, 1)
+                case .integer(let number):
+                    attribute.integer(3, number)
+                    attribute.integer(20, 2)
+                case .integers(let numbers):
+                    for number in numbers { attribute.integer(8, number) }
+                    attribute.integer(20, 7)
+                }
+                node.message(5, attribute)
+            }
+        }
+        nodes.append(Node(inputs: inputs, output: output, message: node))
     }
 
     // MARK: The file
 
-    /// ModelProto: ir_version 1, producer_name 2, graph 7, opset_import 8. GraphProto: node 1, name 2, initializer 5, input 11, output 12.
+    /// ModelProto: ir_version 1, producer_name 2, graph 7, opset_import 8. GraphProto: node 1, name 2, initializer 5, input 11, output 12. What
+    /// no output needs is left out.
     func write(to path: String, name: String) throws {
-        var graph = Protobuf()
-        for node in nodes { graph.message(1, node) }
-        graph.text(2, name)
-        for constant in constants { graph.message(5, constant) }
-        for input in inputs { graph.message(11, input) }
-        for output in outputs { graph.message(12, output) }
-        var opset = Protobuf()
-        opset.text(1, "")
-        opset.integer(2, Self.opset)
-        var model = Protobuf()
-        model.integer(1, 8)
-        model.text(2, "libmrp")
-        model.message(7, graph)
-        model.message(8, opset)
+        var needed = Set(outputs.map(\.name))
+        var used: [Node] = []
+        for node in nodes.reversed() where needed.contains(node.output) {
+            needed.formUnion(node.inputs)
+            used.append(node)
+        }
+        let graph = Protobuf { graph in
+            for node in used.reversed() { graph.message(1, node.message) }
+            graph.text(2, name)
+            for constant in constants where needed.contains(constant.name) { graph.message(5, constant.message) }
+            for input in inputs { graph.message(11, input) }
+            for output in outputs { graph.message(12, output.message) }
+        }
+        let opset = Protobuf { opset in
+            opset.text(1, "")
+            opset.integer(2, Self.opset)
+        }
+        let model = Protobuf { model in
+            model.integer(1, 8)
+            model.text(2, "libmrp")
+            model.message(7, graph)
+            model.message(8, opset)
+        }
         guard model.count <= Self.largestFile else {
             throw MRPError(.argument, "the ONNX file would have \(model.count) bytes, at most \(Self.largestFile) are possible")
         }
-        var owned: [Bytes] = []
-        var pieces: [UnsafeRawBufferPointer] = []
-        for piece in model.pieces {
+        var owned: [Memory] = []
+        let pieces = try model.pieces.map { piece in
             switch piece {
-            case .memory(let memory): pieces.append(memory)
+            case .memory(let memory): return memory
             case .bytes(let bytes):
-                let copy = try Bytes(bytes.count)
-                copy.bytes.copyBytes(from: bytes)
+                let copy = try Memory(bytes: bytes.count, for: "a file")
+                copy.raw.copyBytes(from: bytes)
                 owned.append(copy)
-                pieces.append(UnsafeRawBufferPointer(copy.bytes))
+                return UnsafeRawBufferPointer(copy.raw)
             }
         }
         try FileSystem.replace(path, with: pieces)

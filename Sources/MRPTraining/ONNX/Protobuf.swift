@@ -12,6 +12,11 @@ struct Protobuf {
     private(set) var pieces: [Piece] = []
     private(set) var count = 0
 
+    init() {}
+
+    /// A message with the fields that `write` appends.
+    init(_ write: (inout Protobuf) -> Void) { write(&self) }
+
     private mutating func append(_ bytes: [UInt8]) {
         count += bytes.count
         if case .bytes(let last)? = pieces.last, last.count < 4096 {

@@ -1,28 +1,23 @@
 import CMRPImage
+import Glibc
 import MRPEngine
-
-#if canImport(Glibc)
-    import Glibc
-#else
-    import Darwin
-#endif
 
 /// Writes files on a thread of its own, one after the other, each replaced as a whole. Used by one thread at a time.
 final class BackgroundWriter {
     private final class Job {
         let path: String
-        let bytes: Bytes
+        let bytes: Memory
         var failure: Error?
         var done: Int32 = 0
 
-        init(_ path: String, _ bytes: Bytes) {
+        init(_ path: String, _ bytes: Memory) {
             self.path = path
             self.bytes = bytes
         }
 
         func run() {
             do {
-                try FileSystem.replace(path, with: [UnsafeRawBufferPointer(bytes.bytes)])
+                try FileSystem.replace(path, with: [UnsafeRawBufferPointer(bytes.raw)])
             } catch {
                 failure = error
             }
@@ -40,7 +35,7 @@ final class BackgroundWriter {
     var isBusy: Bool { job.map { mi_flag_load(&$0.done) == 0 } ?? false }
 
     /// Begins to write; waits for the file before it. Errors: of the file before it. Without a thread the file is written here.
-    func write(_ bytes: Bytes, to path: String) throws {
+    func write(_ bytes: Memory, to path: String) throws {
         try finish()
         let job = Job(path, bytes)
         self.job = job

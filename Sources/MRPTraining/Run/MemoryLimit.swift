@@ -1,6 +1,7 @@
 import MRPData
 import MRPEngine
 import MRPModels
+import MRPOptions
 
 /// The memory of a run against `memory_limit`, before its first step.
 enum MemoryLimit {
@@ -8,10 +9,10 @@ enum MemoryLimit {
     static func trainer(
         _ model: Model, _ dataset: ImageDataset, _ options: Options, _ phase: Phase, cancel: UnsafePointer<Int32>?, poll: (() -> Void)?
     ) throws -> Trainer {
-        let limit = options.integer("memory_limit")
+        let limit = options[RunOptions.memoryLimit]
         func make(_ batch: Int? = nil) throws -> Trainer {
             var changed = options
-            if let batch { try changed.set("\(phase.rawValue).batch_size", String(batch)) }
+            if let batch { try changed.set(TrainingOptions.batchSize, phase, batch) }
             return try Trainer(model, dataset, changed, phase, cancel: cancel, poll: poll)
         }
         guard limit > 0 else { return try make() }

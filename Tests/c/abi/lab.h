@@ -1,4 +1,4 @@
-/* What the programs of the laboratory share: one that is done in milliseconds. */
+/* Shared by the programs of the laboratory: one that is done in milliseconds. */
 #ifndef LAB_H
 #define LAB_H
 

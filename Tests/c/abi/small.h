@@ -1,4 +1,4 @@
-/* What the programs share: options of a network that trains in milliseconds, and 16 small colour images with labels. */
+/* Shared by the programs: options of a network that trains in milliseconds, and 16 small colour images with labels. */
 #ifndef SMALL_H
 #define SMALL_H
 
@@ -47,7 +47,7 @@ static inline const char *path_in(const char *folder, const char *name) {
         }                                                                                       \
     } while (0)
 
-/* Which function gave which status, "mrp_encode MRP_ERR_BUSY" per line, in the file that MRP_PAIRS names: test_error_pairs.py compares
+/* Records the status that a function gave, "mrp_encode MRP_ERR_BUSY" per line, in the file that MRP_PAIRS names: test_error_pairs.py compares
  * them with the header. `call` begins with the function's name. */
 static inline void record_pair(const char *call, mrp_status status) {
     const char *path = getenv("MRP_PAIRS");

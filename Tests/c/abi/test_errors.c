@@ -219,6 +219,8 @@ static void test_training(void) {
     REFUSES(mrp_trainer_step(NULL), "NULL");
     REFUSES(mrp_trainer_save(NULL, "x"), "NULL");
     REFUSES(mrp_trainer_resume(NULL, "x"), "NULL");
+    REFUSES(mrp_trainer_suspend(NULL), "NULL");
+    EXPECT(mrp_trainer_end(NULL) == NULL);
     EXPECT(mrp_trainer_progress(NULL) == NULL);
     WORKS(mrp_trainer_create(model, plain, options, "pretrain", &trainer));
     WORKS(mrp_trainer_plan(trainer, NULL, NULL));
@@ -227,6 +229,8 @@ static void test_training(void) {
     REFUSES(mrp_trainer_resume(trainer, NULL), "path");
     FAILS(mrp_trainer_resume(trainer, "/no/such/run"), MRP_ERR_IO, "/no/such/run");
     FAILS(mrp_trainer_resume(trainer, "/proc/self/exe"), MRP_ERR_FORMAT, "/proc/self/exe");
+    FAILS(mrp_trainer_suspend(trainer), MRP_ERR_STATE, "run_folder");
+    EXPECT(strcmp(mrp_trainer_end(trainer), "") == 0);
     WORKS(mrp_trainer_step(trainer));
     EXPECT(isnan(mrp_progress_value(mrp_trainer_progress(trainer), "no such value")));
     EXPECT(isnan(mrp_progress_value(mrp_trainer_progress(trainer), NULL)));
@@ -234,11 +238,37 @@ static void test_training(void) {
     EXPECT(isnan(mrp_progress_fraction(NULL)));
     EXPECT(strcmp(mrp_progress_phase(NULL), "") == 0);
     WORKS(mrp_trainer_step(trainer));
+    EXPECT(strcmp(mrp_trainer_end(trainer), "finished") == 0);
     EXPECT(mrp_trainer_step(trainer) == MRP_DONE);
     mrp_trainer_destroy(trainer);
     mrp_trainer_destroy(NULL);
     mrp_dataset_destroy(two_channels);
     mrp_config_destroy(other);
+}
+
+/* `missing` names a layer that is not there. */
+static void test_attention(const mrp_config *missing) {
+    enum { MAPS = COUNT * 2 * (1 + PATCHES) * (1 + PATCHES) };
+    static float maps[MAPS];
+    mrp_config *convolutional = small_options();
+    mrp_model *resnet = NULL;
+    REFUSES(mrp_attention(NULL, plain, options, maps, MAPS), "NULL");
+    REFUSES(mrp_attention(model, NULL, options, maps, MAPS), "NULL");
+    REFUSES(mrp_attention(model, plain, options, NULL, MAPS), "NULL");
+    REFUSES(mrp_attention(model, plain, options, maps, MAPS - 1), "799");
+    REFUSES(mrp_attention(model, plain, missing, maps, MAPS), "layer 2");
+    WORKS(mrp_attention(model, plain, options, maps, MAPS));
+    for (int row = 0; row < MAPS; row += 1 + PATCHES) {
+        float sum = 0;
+        for (int i = 0; i <= PATCHES; i++) sum += maps[row + i];
+        EXPECT(sum > 0.9999f && sum < 1.0001f);
+    }
+    WORKS(mrp_config_set(convolutional, "encoder", "resnet18"));
+    WORKS(mrp_config_set(convolutional, "width", "4"));
+    WORKS(mrp_model_create(convolutional, &resnet));
+    REFUSES(mrp_attention(resnet, plain, options, maps, MAPS), "has no attention");
+    mrp_model_destroy(resnet);
+    mrp_config_destroy(convolutional);
 }
 
 static void test_use(void) {
@@ -257,6 +287,7 @@ static void test_use(void) {
     WORKS(mrp_config_set(other, "features", "mean"));
     WORKS(mrp_config_set(other, "layer", "2"));
     REFUSES(mrp_encode(model, plain, other, features, COUNT * WIDTH), "layer 2");
+    test_attention(other);
     REFUSES(mrp_predict(NULL, plain, options, features, COUNT * WIDTH), "NULL");
     REFUSES(mrp_predict(model, NULL, options, features, COUNT * WIDTH), "NULL");
     FAILS(mrp_predict(model, plain, options, features, COUNT * WIDTH), MRP_ERR_STATE, "fine-tune");
@@ -321,6 +352,8 @@ static void test_handles(void) {
         FAILS(mrp_encode(model, wrong, NULL, values, 4), MRP_ERR_HANDLE, "dataset");
         FAILS(mrp_trainer_step(wrong), MRP_ERR_HANDLE, "trainer");
         FAILS(mrp_trainer_plan(wrong, &number, &number), MRP_ERR_HANDLE, "trainer");
+        FAILS(mrp_trainer_suspend(wrong), MRP_ERR_HANDLE, "trainer");
+        EXPECT(mrp_trainer_end(wrong) == NULL);
         EXPECT(mrp_trainer_progress(wrong) == NULL);
         mrp_config_destroy(wrong == (void *)model ? NULL : wrong);
         if (i == 2) break;

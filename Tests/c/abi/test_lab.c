@@ -122,11 +122,32 @@ static char *json_of(const mrp_lab_report *of) {
     return text;
 }
 
-static void test_report(void) {
-    static char text[16384];
-    double values[KERNELS * 2 * K + 1];
-    double measured, low, high, sum;
-    int64_t rows = 0, seeds = 0, kernels, features, needed;
+static void check_row_texts(int64_t row) {
+    char text[4096];
+    int64_t needed;
+    static const char *const texts[] = {"claim", "statement", "quantity", "threshold"};
+    for (int i = 0; i < 4; i++) {
+        WORKS(mrp_lab_report_row_text(report, row, texts[i], text, sizeof text, &needed));
+        EXPECT(needed == (int64_t)strlen(text) + 1 && needed > 1);
+    }
+}
+
+/* The measured value of a row is the mean of the seeds' values. */
+static void check_row_seeds(int64_t row, int64_t seeds, double measured, double low, double high) {
+    double sum = 0;
+    for (int64_t seed = 0; seed < seeds; seed++) {
+        double one;
+        int32_t holds;
+        WORKS(mrp_lab_report_row(report, row, seed, &one, NULL, NULL, &holds, NULL));
+        EXPECT(holds == (one >= low && one <= high));
+        sum += one;
+    }
+    EXPECT(isnan(measured) ? isnan(sum) : fabs(measured - sum / (double)seeds) < 1e-12);
+}
+
+static void test_report_rows(void) {
+    double measured, low, high;
+    int64_t rows = 0, seeds = 0;
     int32_t claims = -1, controls = -1, holds, is_control, all_claims = 1, all_controls = 1;
     WORKS(mrp_lab_report_summary(report, &rows, &seeds, &claims, &controls));
     WORKS(mrp_lab_report_summary(report, NULL, NULL, NULL, NULL));
@@ -136,22 +157,15 @@ static void test_report(void) {
         EXPECT(low <= high);
         if (is_control) all_controls &= holds;
         if (!is_control) all_claims &= holds;
-        sum = 0;
-        for (int64_t seed = 0; seed < seeds; seed++) {
-            double one;
-            WORKS(mrp_lab_report_row(report, row, seed, &one, NULL, NULL, &holds, NULL));
-            EXPECT(holds == (one >= low && one <= high));
-            sum += one;
-        }
-        EXPECT(isnan(measured) ? isnan(sum) : fabs(measured - sum / 2) < 1e-12);
-        static const char *const texts[] = {"claim", "statement", "quantity", "threshold"};
-        for (int i = 0; i < 4; i++) {
-            WORKS(mrp_lab_report_row_text(report, row, texts[i], text, sizeof text, &needed));
-            EXPECT(needed == (int64_t)strlen(text) + 1 && needed > 1);
-        }
+        check_row_seeds(row, seeds, measured, low, high);
+        check_row_texts(row);
     }
     EXPECT(claims == all_claims && controls == all_controls);
     EXPECT(claims == 0); /* five steps capture nothing */
+}
+
+static void test_report_texts(void) {
+    static char text[16384];
     WORKS(mrp_lab_report_row_text(report, 0, "claim", text, sizeof text, NULL));
     EXPECT(strcmp(text, "all_semantics_captured") == 0);
     WORKS(mrp_lab_report_table(report, -1, text, sizeof text, NULL));
@@ -161,6 +175,11 @@ static void test_report(void) {
     char *json = json_of(report);
     EXPECT(json && strstr(json, "\"format\": \"mrp-lab-report\""));
     free(json);
+}
+
+static void test_report_correlations(void) {
+    double values[KERNELS * 2 * K + 1];
+    int64_t kernels, features;
     static const char *const moments[] = {"initial", "pretrained", "supervised"};
     for (int i = 0; i < 3; i++) {
         WORKS(mrp_lab_report_correlations(report, 1, moments[i], NULL, 0, &kernels, &features));
@@ -169,7 +188,11 @@ static void test_report(void) {
         WORKS(mrp_lab_report_correlations(report, 1, moments[i], values, KERNELS * 2 * K, NULL, NULL));
         EXPECT(isfinite(values[0]) && values[KERNELS * 2 * K] == 77);
     }
+}
 
+static void test_report_refusals(void) {
+    static char text[16384];
+    double values[KERNELS * 2 * K];
     REFUSES(mrp_lab_report_summary(NULL, NULL, NULL, NULL, NULL), "NULL");
     const int64_t wrong[] = {-2, 2, INT64_MIN, INT64_MAX};
     for (int i = 0; i < 4; i++) {
@@ -194,6 +217,10 @@ static void test_report(void) {
     REFUSES(mrp_lab_report_correlations(report, 0, "final", values, 64, NULL, NULL), "final");
     REFUSES(mrp_lab_report_correlations(report, 0, "initial", values, 31, NULL, NULL), "32");
     REFUSES(mrp_lab_report_correlations(report, 0, "initial", NULL, 32, NULL, NULL), "NULL");
+}
+
+static void test_report_without_supervised_training(void) {
+    double values[64];
     mrp_lab_report *unsupervised = NULL;
     WORKS(mrp_lab_set(lab, "supervised", "false"));
     WORKS(mrp_lab_run(lab, NULL, NULL, &unsupervised));
@@ -203,10 +230,9 @@ static void test_report(void) {
     mrp_lab_report_destroy(NULL);
 }
 
-static void test_samples(void) {
-    static float x[SAMPLES * P * D], again[P * D];
-    static double features[2 * K * D];
-    int32_t y[SAMPLES], single[SAMPLES], shown[SAMPLES], origins[SAMPLES * P];
+/* The features are orthonormal. */
+static void test_features(void) {
+    double features[2 * K * D];
     int64_t count = 0;
     WORKS(mrp_lab_features(lab, 9, NULL, 0, &count));
     EXPECT(count == 2 * K * D);
@@ -218,53 +244,81 @@ static void test_samples(void) {
             EXPECT(fabs(dot - (a == b)) < 1e-12);
         }
     }
-    WORKS(mrp_lab_set(lab, "mu", "0.5"));
-    WORKS(mrp_lab_set(lab, "noise", "0"));
-    WORKS(mrp_lab_set(lab, "gamma", "0"));
-    WORKS(mrp_lab_samples(lab, 9, "mixed", 0, SAMPLES, x, SAMPLES * P * D, y, single, shown, origins, SAMPLES * P));
-    int kinds[2] = {0, 0}, classes[K] = {0};
-    for (int n = 0; n < SAMPLES; n++) {
-        kinds[single[n] != 0]++;
-        classes[y[n]]++;
-        EXPECT(single[n] ? shown[n] == 0 || shown[n] == 1 : shown[n] == -1);
-        for (int p = 0; p < P; p++) {
-            const int origin = origins[n * P + p];
-            EXPECT(origin >= -1 && origin < 2 * K && (origin < 0 || origin / 2 == y[n])); /* s = 0: only the label's features */
-            /* Without noise a patch is a multiple of its feature, or nothing. */
-            double norm = 0, along = 0;
-            for (int i = 0; i < D; i++) {
-                const double value = x[(n * P + p) * D + i];
-                norm += value * value;
-                along += origin < 0 ? 0 : value * features[origin * D + i];
-            }
-            EXPECT(fabs(sqrt(norm) - along) < 1e-6);
-        }
-    }
-    EXPECT(kinds[0] > 5 && kinds[1] > 5 && classes[0] > 5 && classes[1] > 5);
-    WORKS(mrp_lab_samples(lab, 9, "mixed", 7, 1, again, P * D, NULL, NULL, NULL, NULL, 0));
-    EXPECT(memcmp(again, x + 7 * P * D, sizeof again) == 0);
-    WORKS(mrp_lab_samples(lab, 9, "single_view", 0, SAMPLES, NULL, 0, NULL, single, NULL, NULL, 0));
-    for (int n = 0; n < SAMPLES; n++) EXPECT(single[n] == 1);
-    WORKS(mrp_lab_samples(lab, 9, "multi_view", 0, 0, x, SAMPLES * P * D, y, single, shown, origins, SAMPLES * P));
-
-    REFUSES(mrp_lab_samples(NULL, 9, "mixed", 0, 1, x, SAMPLES * P * D, y, single, shown, origins, SAMPLES * P), "NULL");
-    REFUSES(mrp_lab_samples(lab, 9, NULL, 0, 1, x, SAMPLES * P * D, y, single, shown, origins, SAMPLES * P), "kind");
-    REFUSES(mrp_lab_samples(lab, 9, "any", 0, 1, x, SAMPLES * P * D, y, single, shown, origins, SAMPLES * P), "any");
-    REFUSES(mrp_lab_samples(lab, 9, "mixed", -1, 1, x, SAMPLES * P * D, y, single, shown, origins, SAMPLES * P), "-1");
-    REFUSES(mrp_lab_samples(lab, 9, "mixed", 0, -1, x, SAMPLES * P * D, y, single, shown, origins, SAMPLES * P), "-1");
-    REFUSES(mrp_lab_samples(lab, 9, "mixed", INT64_MAX, 1, x, SAMPLES * P * D, y, single, shown, origins, SAMPLES * P), "outside");
-    REFUSES(mrp_lab_samples(lab, 9, "mixed", 0, INT64_MAX, x, SAMPLES * P * D, y, single, shown, origins, SAMPLES * P), "outside");
-    REFUSES(mrp_lab_samples(lab, UINT64_MAX, "mixed", 0, 1, x, SAMPLES * P * D, y, single, shown, origins, SAMPLES * P), "seed");
-    REFUSES(mrp_lab_samples(lab, 9, "mixed", 0, 2, x, 2 * P * D - 1, y, single, shown, origins, 2 * P), "capacity 95 of patches");
-    REFUSES(mrp_lab_samples(lab, 9, "mixed", 0, 2, x, 2 * P * D, y, single, shown, origins, 2 * P - 1), "capacity 11 of origins");
     REFUSES(mrp_lab_features(NULL, 9, features, count, NULL), "NULL");
     REFUSES(mrp_lab_features(lab, UINT64_MAX, features, count, NULL), "seed");
     REFUSES(mrp_lab_features(lab, 9, features, count - 1, NULL), "32");
     REFUSES(mrp_lab_features(lab, 9, NULL, count, NULL), "NULL");
     WORKS(mrp_lab_set(lab, "P", "3"));
     REFUSES(mrp_lab_features(lab, 9, features, count, NULL), "patches (P) 3");
-    REFUSES(mrp_lab_samples(lab, 9, "mixed", 0, 1, x, SAMPLES * P * D, y, single, shown, origins, SAMPLES * P), "patches (P) 3");
+    REFUSES(mrp_lab_samples(lab, 9, "mixed", 0, 1, NULL, 0, NULL, NULL, NULL, NULL, 0), "patches (P) 3");
     WORKS(mrp_lab_set(lab, "P", "6"));
+}
+
+/* Samples and what was drawn for them. */
+static struct {
+    float x[SAMPLES * P * D];
+    int32_t y[SAMPLES], single[SAMPLES], shown[SAMPLES], origins[SAMPLES * P];
+} drawn;
+
+/* A call of mrp_lab_samples that fills `drawn`. */
+#define DRAW(of, seed, kind, first, count, x_capacity, origin_capacity) \
+    mrp_lab_samples(of, seed, kind, first, count, drawn.x, x_capacity, drawn.y, drawn.single, drawn.shown, drawn.origins, origin_capacity)
+
+/* Without noise a patch is a multiple of its feature, or nothing. */
+static void check_patch(const float *patch, int origin, const double *features) {
+    double norm = 0, along = 0;
+    for (int i = 0; i < D; i++) {
+        const double value = patch[i];
+        norm += value * value;
+        along += origin < 0 ? 0 : value * features[origin * D + i];
+    }
+    EXPECT(fabs(sqrt(norm) - along) < 1e-6);
+}
+
+static void test_samples(void) {
+    double features[2 * K * D];
+    int kinds[2] = {0, 0}, classes[K] = {0};
+    WORKS(mrp_lab_set(lab, "mu", "0.5"));
+    WORKS(mrp_lab_set(lab, "noise", "0"));
+    WORKS(mrp_lab_set(lab, "gamma", "0"));
+    WORKS(mrp_lab_features(lab, 9, features, 2 * K * D, NULL));
+    WORKS(DRAW(lab, 9, "mixed", 0, SAMPLES, SAMPLES * P * D, SAMPLES * P));
+    for (int n = 0; n < SAMPLES; n++) {
+        kinds[drawn.single[n] != 0]++;
+        classes[drawn.y[n]]++;
+        EXPECT(drawn.single[n] ? drawn.shown[n] == 0 || drawn.shown[n] == 1 : drawn.shown[n] == -1);
+        for (int p = 0; p < P; p++) {
+            const int origin = drawn.origins[n * P + p];
+            EXPECT(origin >= -1 && origin < 2 * K && (origin < 0 || origin / 2 == drawn.y[n])); /* s = 0: only the label's features */
+            check_patch(drawn.x + (n * P + p) * D, origin, features);
+        }
+    }
+    EXPECT(kinds[0] > 5 && kinds[1] > 5 && classes[0] > 5 && classes[1] > 5);
+}
+
+static void test_some_samples(void) {
+    float again[P * D];
+    int32_t single[SAMPLES];
+    WORKS(DRAW(lab, 9, "mixed", 0, SAMPLES, SAMPLES * P * D, SAMPLES * P));
+    WORKS(mrp_lab_samples(lab, 9, "mixed", 7, 1, again, P * D, NULL, NULL, NULL, NULL, 0));
+    EXPECT(memcmp(again, drawn.x + 7 * P * D, sizeof again) == 0);
+    WORKS(mrp_lab_samples(lab, 9, "single_view", 0, SAMPLES, NULL, 0, NULL, single, NULL, NULL, 0));
+    for (int n = 0; n < SAMPLES; n++) EXPECT(single[n] == 1);
+    WORKS(DRAW(lab, 9, "multi_view", 0, 0, SAMPLES * P * D, SAMPLES * P));
+}
+
+static void test_samples_refusals(void) {
+    const int64_t values = SAMPLES * P * D, patches = SAMPLES * P;
+    REFUSES(DRAW(NULL, 9, "mixed", 0, 1, values, patches), "NULL");
+    REFUSES(DRAW(lab, 9, NULL, 0, 1, values, patches), "kind");
+    REFUSES(DRAW(lab, 9, "any", 0, 1, values, patches), "any");
+    REFUSES(DRAW(lab, 9, "mixed", -1, 1, values, patches), "-1");
+    REFUSES(DRAW(lab, 9, "mixed", 0, -1, values, patches), "-1");
+    REFUSES(DRAW(lab, 9, "mixed", INT64_MAX, 1, values, patches), "outside");
+    REFUSES(DRAW(lab, 9, "mixed", 0, INT64_MAX, values, patches), "outside");
+    REFUSES(DRAW(lab, UINT64_MAX, "mixed", 0, 1, values, patches), "seed");
+    REFUSES(DRAW(lab, 9, "mixed", 0, 2, 2 * P * D - 1, 2 * P), "capacity 95 of patches");
+    REFUSES(DRAW(lab, 9, "mixed", 0, 2, 2 * P * D, 2 * P - 1), "capacity 11 of origins");
 }
 
 static char *contents(const char *path) {
@@ -339,10 +393,17 @@ int main(void) {
     lab = small_lab();
     test_options();
     test_run();
-    test_report();
+    test_report_rows();
+    test_report_texts();
+    test_report_correlations();
+    test_report_refusals();
+    test_report_without_supervised_training();
     test_same_bits();
     test_study();
+    test_features();
     test_samples();
+    test_some_samples();
+    test_samples_refusals();
     mrp_lab_destroy(lab);
     mrp_lab_report_destroy(report);
     EXPECT(mrp_memory_in_use() == 0);

@@ -1,4 +1,4 @@
-/* What a damaged file costs: whatever is done to a header, the answer comes from memory of less than twice the file's size, and fast. The
+/* The cost of a damaged file: whatever is done to a header, the answer comes from memory of less than twice the file's size, and fast. The
  * program's own malloc counts what the library takes. The times are printed, not judged. */
 #include <errno.h>
 #include <fcntl.h>

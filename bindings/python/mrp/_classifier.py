@@ -199,36 +199,15 @@ def knn_score(encoder: Any, X: Any, y: Any, X_test: Any, y_test: Any, *, k: int 
     """
     model = encoder.model_ if isinstance(encoder, Estimator) else encoder
     convert = encoder._dataset if isinstance(encoder, Estimator) else as_dataset
-    known, wanted = convert(X), convert(X_test)
-    labels, truth = _truth_of(known, y), _truth_of(wanted, y_test)
-    if not 1 <= k <= len(known):
-        raise ArgumentError(f"k {k} is outside 1 ... {len(known)}")
-    classes, numbers = np.unique(labels, return_inverse=True)
-    reference, queries = (_normalised(model.encode(dataset, **options).reshape(len(dataset), -1)) for dataset in (known, wanted))
-    correct = 0
-    for start in range(0, len(queries), 1024):
-        similarity = queries[start : start + 1024] @ reference.T
-        nearest = np.argpartition(-similarity, k - 1, axis=1)[:, :k]
-        weights = np.exp((np.take_along_axis(similarity, nearest, axis=1) - 1) / temperature)
-        votes = np.zeros((len(nearest), len(classes)))
-        np.add.at(votes, (np.arange(len(nearest))[:, None], numbers[nearest]), weights)
-        correct += int(np.sum(classes[votes.argmax(1)] == truth[start : start + 1024]))
-    return correct / len(queries)
-
-
-def _truth_of(dataset: Dataset, y: Any) -> npt.NDArray[Any]:
-    labels = dataset.labels if y is None else array_of(y)
-    if labels is None:
-        raise ArgumentError("labels are missing: pass y, or a labelled dataset")
-    if labels.shape != (len(dataset),):
-        raise ArgumentError(f"labels have the shape {labels.shape}, expected ({len(dataset)},)")
-    return labels
-
-
-def _normalised(features: FloatArray) -> FloatArray:
-    length = np.linalg.norm(features, axis=1, keepdims=True)
-    result: FloatArray = features / np.maximum(length, 1e-12)
-    return result
+    if y is None or y_test is None:
+        known, wanted = convert(X, y), convert(X_test, y_test)
+    else:
+        # One numbering for both: labels may be names, and test images may have classes that no known image has.
+        y, y_test = array_of(y), array_of(y_test)
+        classes, numbers = np.unique(np.concatenate([y, y_test]), return_inverse=True)
+        names = [str(number) for number in range(len(classes))]
+        known, wanted = (convert(*part).with_class_names(names) for part in ((X, numbers[: len(y)]), (X_test, numbers[len(y) :])))
+    return model.probe(known, wanted, "knn", knn_k=k, knn_temperature=temperature, **options)
 
 
 document(Classifier, "network", "objective", "training", "data", "run", "measurement")

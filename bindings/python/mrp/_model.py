@@ -221,38 +221,11 @@ class Model:
 
         softmax(q k' / sqrt(width of a head)), Vaswani et al. 2017; row and column 0 are the class token.
         """
-        dataset, info = as_dataset(dataset), self.info
-        if "num_attention_heads" not in info:
-            raise ArgumentError(f"{info['architecture']} has no attention: that is of vision transformers")
-        depth, heads, width = info["num_hidden_layers"], info["num_attention_heads"], info["hidden_size"]
-        block = depth if layer == 0 else layer
-        if not 1 <= block <= depth:
-            raise ArgumentError(f"layer {layer} is outside 0 ... {depth}")
-        tokens = self._embedded(dataset) if block == 1 else self.encode(dataset, features="tokens", layer=block - 1)
-        name = f"blocks.{block - 1}."
-        centred = tokens - tokens.mean(-1, keepdims=True)
-        normed = centred / np.sqrt(np.square(centred).mean(-1, keepdims=True) + np.float32(info["layer_norm_eps"]))
-        normed = normed * self.parameter(name + "norm1.weight") + self.parameter(name + "norm1.bias")
-        product = normed @ self.parameter(name + "attn.qkv.weight").T + self.parameter(name + "attn.qkv.bias")
-        query, key = (part.reshape(*part.shape[:2], heads, -1).transpose(0, 2, 1, 3) for part in np.split(product, 3, axis=-1)[:2])
-        scores = query @ key.transpose(0, 1, 3, 2) / np.float32(np.sqrt(width // heads))
-        weights = np.exp(scores - scores.max(-1, keepdims=True))
-        result: FloatArray = weights / weights.sum(-1, keepdims=True)
-        return result
-
-    def _embedded(self, dataset: Dataset) -> FloatArray:
-        """What the first block reads: embedded patches with their positions, class token first."""
-        (channels, height, width), (rows, columns), info = self.image_shape, self.grid, self.info["libmrp"]
-        images = dataset.images(size=(height, width))
-        if "mean" in info:
-            mean, std = (np.asarray(info[key], np.float32).reshape(-1, 1, 1) for key in ("mean", "std"))
-            images = (images - mean) / std
-        patches = images.reshape(len(images), channels, rows, height // rows, columns, width // columns).transpose(0, 2, 4, 1, 3, 5)
-        weight = self.parameter("patch_embed.proj.weight").reshape(-1, patches[0, 0, 0].size)
-        embedded = patches.reshape(len(images), rows * columns, -1) @ weight.T + self.parameter("patch_embed.proj.bias")
-        start = np.broadcast_to(self.parameter("cls_token"), (len(images), 1, weight.shape[0]))
-        result: FloatArray = np.concatenate([start, embedded], axis=1) + self.parameter("pos_embed")
-        return result
+        dataset, shapes = as_dataset(dataset), self.info["attention"]
+        heads, tokens = shapes[layer - 1 if 1 <= layer <= len(shapes) else -1] or (0, 0)
+        attention = np.empty((len(dataset), heads, tokens, tokens), np.float32)
+        _mrp.attention(self._handle, dataset._handle, handle_of(None, {"layer": layer}), attention)
+        return attention
 
     def predict_proba(self, dataset: Any, options: Options = None, **more: Any) -> FloatArray:
         """Class probabilities (count, classes)."""

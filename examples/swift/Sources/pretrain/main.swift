@@ -4,6 +4,7 @@ import Glibc
 import MRPData
 import MRPEngine
 import MRPModels
+import MRPOptions
 import MRPTraining
 
 do {

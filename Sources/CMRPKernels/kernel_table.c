@@ -1,0 +1,82 @@
+/* The check that a kernel table is complete. */
+#include <stddef.h>
+#include <string.h>
+
+#include "mk_kernels.h"
+
+typedef void (*function)(void);
+
+#define ENTRY(name) {#name, offsetof(mk_kernels, name)}
+
+static const struct {
+    const char *name;
+    size_t offset;
+} entries[] = {
+    ENTRY(gemm_scratch),
+    ENTRY(gemm),
+    ENTRY(attention_scratch),
+    ENTRY(attention_forward),
+    ENTRY(attention_backward),
+    ENTRY(layer_norm_forward),
+    ENTRY(layer_norm_scratch),
+    ENTRY(layer_norm_backward),
+    ENTRY(column_sum_scratch),
+    ENTRY(column_sum),
+    ENTRY(gather),
+    ENTRY(gather_gradient),
+    ENTRY(extract_patches),
+    ENTRY(scatter_patches),
+    ENTRY(standardize_rows),
+    ENTRY(squared_error_scratch),
+    ENTRY(squared_error),
+    ENTRY(squared_error_gradient),
+    ENTRY(cross_entropy_scratch),
+    ENTRY(cross_entropy),
+    ENTRY(cross_entropy_gradient),
+    ENTRY(soft_cross_entropy),
+    ENTRY(soft_cross_entropy_gradient),
+    ENTRY(smooth_l1),
+    ENTRY(smooth_l1_gradient),
+    ENTRY(argmax_rows),
+    ENTRY(hog),
+    ENTRY(softmax_rows),
+    ENTRY(mean_tokens),
+    ENTRY(mean_tokens_gradient),
+    ENTRY(add),
+    ENTRY(scale),
+    ENTRY(gelu_gradient),
+    ENTRY(blend),
+    ENTRY(scale_images),
+    ENTRY(conv2d_scratch),
+    ENTRY(conv2d),
+    ENTRY(column_moments_scratch),
+    ENTRY(column_moments),
+    ENTRY(batch_norm_scratch),
+    ENTRY(batch_norm_forward),
+    ENTRY(batch_norm_fold),
+    ENTRY(batch_norm_backward),
+    ENTRY(image_norm_scratch),
+    ENTRY(group_norm_forward),
+    ENTRY(group_norm_backward),
+    ENTRY(response_norm_forward),
+    ENTRY(response_norm_backward),
+    ENTRY(pool2d_forward),
+    ENTRY(pool2d_backward),
+    ENTRY(norm),
+    ENTRY(update_scratch),
+    ENTRY(adamw),
+    ENTRY(sgd),
+};
+
+enum { FIRST = offsetof(mk_kernels, gemm_scratch) };
+
+_Static_assert(sizeof entries / sizeof *entries == (sizeof(mk_kernels) - FIRST) / sizeof(function), "an entry of mk_kernels is not listed");
+
+const char *mk_kernels_missing(const mk_kernels *table) {
+    for (size_t i = 0; i < sizeof entries / sizeof *entries; ++i) {
+        function entry; /* read as bytes: the compiler may take a _Nonnull member for not NULL */
+        memcpy(&entry, (const char *)table + entries[i].offset, sizeof entry);
+        if (entry == NULL) return entries[i].name;
+    }
+    return NULL;
+}

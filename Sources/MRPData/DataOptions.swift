@@ -1,0 +1,119 @@
+import MRPOptions
+
+/// Options of datasets, augmentation and the loader.
+public enum DataOptions {
+    private static let share = OptionType.number(0...1)
+
+    // MARK: Crop, flip and normalisation
+
+    public static let augmentation = Option(
+        "augmentation", .choice(Augmentation.Kind.self),
+        auto: "pad_crop_flip when the images have the network's size, else random_resized_crop_flip", section: .data,
+        "What is done to each training image."
+    ).perPhase
+    public static let cropPadding = Option(
+        "crop_padding", .integer(0...4_096), default: 4, section: .data, "Pixels of reflected border before a pad_crop_flip crop."
+    ).perPhase
+    public static let cropScaleMin = Option(
+        "crop_scale_min", .number(0.01...1), default: 0.2, section: .data,
+        "Smallest share of the image's area in a random resized crop."
+    ).perPhase
+    public static let cropScaleMax = Option(
+        "crop_scale_max", .number(0.01...1), default: 1, section: .data, "Largest share of the image's area in a random resized crop."
+    ).perPhase
+    public static let mean = Option(
+        "mean", .numbers, auto: "measured on the data of the first training", section: .data,
+        "Mean of each channel, integers as fractions of their range.")
+    public static let std = Option(
+        "std", .numbers, auto: "measured on the data of the first training", section: .data, "Standard deviation of each channel.")
+
+    // MARK: Folders and generated images
+
+    public static let cacheBytes = Option(
+        "cache_bytes", .integer(0...(1 << 40)), default: 512 << 20, section: .data,
+        "Decoded images of a folder are kept in memory up to this many bytes.")
+    public static let syntheticClasses = Option(
+        "synthetic_classes", .integer(2...1_000), default: 10, section: .data, "Classes of the generated images.")
+    public static let syntheticSingleView = Option(
+        "synthetic_single_view", share, default: 0.5, section: .data,
+        "Share of generated images that show only one of their class's two parts.")
+    public static let syntheticFirstImage = Option(
+        "synthetic_first_image", .integer(0...(1 << 40)), default: 0, section: .data,
+        "Where the generated set begins in its endless sequence: sets that do not overlap share classes but no image.")
+
+    // MARK: Changes of the pixels
+
+    public static let randAugment = Option(
+        "rand_augment", .text, default: "", section: .data,
+        "RandAugment (Cubuk et al. 2020) in timm's notation, such as m9-mstd0.5-inc1, or a magnitude alone, which means that with it; empty: none. 8-bit images of 1 or 3 channels."
+    ).perPhase
+    public static let colorJitter = Option(
+        "color_jitter", .number(0...10), default: 0, section: .data,
+        "Strength of random changes of brightness, contrast and saturation; 0: none. 8-bit images of 1 or 3 channels."
+    ).perPhase
+    public static let hueJitter = Option(
+        "hue_jitter", .number(0...0.5), default: 0, section: .data,
+        "Largest random change of the hue, in turns, as a part of color_jitter's random order; 0: none. 8-bit images of 3 channels."
+    ).perPhase
+    public static let randomErasing = Option(
+        "random_erasing", share, default: 0, section: .data, "How often a rectangle of an image is erased (Zhong et al. 2020)."
+    ).perPhase
+    public static let erasingMode = Option(
+        "erasing_mode", .choice(RandomErasing.Mode.self), default: .pixel, section: .data,
+        "What fills the rectangle: pixel, random numbers; const, the mean colour."
+    ).perPhase
+
+    // MARK: Mixed images
+
+    public static let mixup = Option(
+        "mixup", .number(0...100), default: 0, section: .data,
+        "Fine-tuning mixes pairs of images with shares from Beta(mixup, mixup) (Zhang et al. 2018); 0: not.")
+    public static let cutmix = Option(
+        "cutmix", .number(0...100), default: 0, section: .data,
+        "Fine-tuning pastes boxes of one image into another, the share from Beta(cutmix, cutmix) (Yun et al. 2019); 0: not.")
+    public static let mixProbability = Option(
+        "mix_probability", share, default: 1, section: .data, "How often a batch is mixed at all.")
+    public static let mixSwitchProbability = Option(
+        "mix_switch_probability", share, default: 0.5, section: .data, "How often cutmix is taken where mixup is on too.")
+
+    // MARK: The loader
+
+    public static let unreadableImages = Option(
+        "unreadable_images", .choice(UnreadableImages.self), default: .refuse, section: .data,
+        "What training does with an image that cannot be read or decoded: refuse stops with its name, skip takes the next image and names it in the log."
+    )
+    public static var sampler: Option<String> {
+        let list = Samplers.registry.all.map { "\($0.name), \($0.summary)" }
+        return Option(
+            "sampler", .name(among: Samplers.registry.names), default: ShuffledSampler.descriptor.name, section: .data,
+            "Order of the training images in an epoch: \(list.joined(separator: "; ")).")
+    }
+    public static let loaderThreads = Option(
+        "loader_threads", .integer(0...256), default: 1, section: .run,
+        "Background threads that prepare images. Results do not depend on it.")
+
+    public static let images: [any OptionDeclaration] = [
+        augmentation, cropPadding, cropScaleMin, cropScaleMax, mean, std, cacheBytes, syntheticClasses, syntheticSingleView,
+        syntheticFirstImage,
+    ]
+    public static var pixels: [any OptionDeclaration] {
+        [
+            randAugment, colorJitter, hueJitter, randomErasing, erasingMode, mixup, cutmix, mixProbability, mixSwitchProbability,
+            unreadableImages, sampler,
+        ] + Samplers.registry.all.flatMap(\.options)
+    }
+}
+
+/// Answer of training to an image that cannot be read or decoded: an error, or the next image.
+public enum UnreadableImages: String, CaseIterable, Sendable {
+    case refuse, skip
+}
+
+extension Augmentation {
+    /// Crops and flips by name.
+    public enum Kind: String, CaseIterable, Sendable {
+        case none, flip
+        case padCropFlip = "pad_crop_flip"
+        case randomResizedCropFlip = "random_resized_crop_flip"
+    }
+}

@@ -1,0 +1,43 @@
+import Synchronization
+
+/// Something that is looked up by its name.
+public protocol Named: Sendable {
+    var name: String { get }
+}
+
+/// Entries of one kind in the order of their arrival: the built-in ones, then those that a program adds. For any number of threads.
+public final class Registry<Entry: Named>: Sendable {
+    /// The field's word for an entry, as errors have it: "sampler".
+    public let kind: String
+    private let entries: Mutex<[Entry]>
+
+    public init(_ kind: String, _ builtIn: [Entry]) {
+        self.kind = kind
+        entries = Mutex(builtIn)
+    }
+
+    public var all: [Entry] { entries.withLock { $0 } }
+
+    public var names: [String] { all.map(\.name) }
+
+    public func find(_ name: String) -> Entry? { all.first { $0.name == name } }
+
+    /// Errors: `.argument` with all names when there is no such entry.
+    public func entry(_ name: String) throws -> Entry {
+        guard let entry = find(name) else {
+            throw MRPError(.argument, "\(kind) '\(name)' is none of: \(names.joined(separator: ", "))")
+        }
+        return entry
+    }
+
+    /// Errors: `.argument` when the name is empty or taken.
+    public func add(_ entry: Entry) throws {
+        guard !entry.name.isEmpty else { throw MRPError(.argument, "the name of a \(kind) is empty") }
+        try entries.withLock { entries in
+            guard !entries.contains(where: { $0.name == entry.name }) else {
+                throw MRPError(.argument, "there is a \(kind) named \(entry.name) already")
+            }
+            entries.append(entry)
+        }
+    }
+}
