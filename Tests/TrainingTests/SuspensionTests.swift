@@ -78,15 +78,20 @@ extension RunTests {
         }
         var run: TrainingRun? = try begin()
         var suspensions = 0
-        while let now = run, now.end != .finished {
+        /// One step; the step where the run was suspended. In a function of its own, so that nothing else holds the run when it is let go.
+        func suspend(_ now: TrainingRun) throws -> Int? {
             let step = now.progress.step + 1
             if step % 4 == 0 { heldOut.arm() }  // every second measurement
-            guard try now.step(cancel: flag) == .cancelled else { continue }
+            guard try now.step(cancel: flag) == .cancelled else { return nil }
             flag.pointee = 0
-            suspensions += 1
             #expect(now.progress.step == step)
             try now.suspend()
             #expect(now.end == .suspended)
+            return step
+        }
+        while run?.end != .finished {
+            guard let step = try run.flatMap({ try suspend($0) }) else { continue }
+            suspensions += 1
             guard suspensions % 3 != 0 else { continue }  // the same run goes on
             run = nil
             run = try begin()
