@@ -27,7 +27,10 @@ public enum OnnxExport {
         let (graph, inference) = (Graph(), Inference(model, options))
         let builder = model.builder(graph)
         guard let head = model.head, options[FileOptions.classifier] != .new else {
-            return (graph, [("features", try inference.features(builder, batch: batch))])
+            let features = try inference.features(builder, batch: batch)
+            // A class token is one of one token.
+            let isToken = options[FeatureOptions.features] == .cls
+            return (graph, [("features", isToken ? try graph.apply(MeanTokens(first: 0), [features])[0] : features)])
         }
         let outputs = try inference.outputs(of: head, builder, batch: batch)
         return (graph, [("logits", outputs), ("probabilities", try graph.apply(SoftmaxRows(), [outputs])[0])])

@@ -60,7 +60,7 @@ struct OnnxGraph {
     }
 
     /// A small tensor; the same numbers are stored once.
-    mutating func constant<Number>(_ name: String, _ element: Element, _ shape: [Int], _ numbers: [Number]) throws -> String {
+    mutating func constant<Number: Numeric>(_ name: String, _ element: Element, _ shape: [Int], _ numbers: [Number]) throws -> String {
         let key = "\(element) \(shape) \(numbers)"
         if let name = known[key] { return name }
         let bytes = try Memory(bytes: MemoryLayout<Number>.stride * numbers.count, for: "a constant")

@@ -19,10 +19,10 @@ extension OnnxWalker {
             return Form(rows: (graph.apply("LayerNormalization", inputs, attributes), shapes[value]))
         case .gelu:
             // Opset 17 has no node for it; runtimes know these five.
-            let numbers = try [2.squareRoot(), 1, 0.5 as Float].map { try graph.constant("number", .float, [], [$0]) }
-            let erf = graph.apply("Erf", [graph.apply("Div", [inputs[0], numbers[0]])])
-            let product = graph.apply("Mul", [inputs[0], graph.apply("Add", [erf, numbers[1]])])
-            return Form(rows: (graph.apply("Mul", [product, numbers[2]]), shapes[value]))
+            let (root, one, half) = try (number(2.0.squareRoot()), number(1), number(0.5))
+            let erf = graph.apply("Erf", [graph.apply("Div", [inputs[0], root])])
+            let product = graph.apply("Mul", [inputs[0], graph.apply("Add", [erf, one])])
+            return Form(rows: (graph.apply("Mul", [product, half]), shapes[value]))
         }
     }
 
@@ -64,17 +64,18 @@ extension OnnxWalker {
         case .reduceWindow(.sum, let rows, let columns):
             guard let window = Self.attributes(rows, columns)?.prefix(3), rows.windowDilation * columns.windowDilation == 1 else { return nil }
             let mean = graph.apply("AveragePool", [try image(operands[0])], window + [("count_include_pad", .integer(1))])
-            let area = try graph.constant("number", .float, [], [Float(rows.size * columns.size)])
-            return Form(image: (graph.apply("Mul", [mean, area]), [0, 3, 1, 2].map { shape[$0] }))
+            return Form(image: (graph.apply("Mul", [mean, try number(Double(rows.size * columns.size))]), [0, 3, 1, 2].map { shape[$0] }))
         case .reduceWindow(.minimum, _, _): return nil
         }
     }
 
     private static let elements: [PrimitiveElement: OnnxGraph.Element] = [.f32: .float, .i32: .int32, .i1: .bool]
 
+    private mutating func number(_ number: Double) throws -> String { try graph.constant("number", .float, [], [Float(number)]) }
+
     private mutating func scalar(_ number: Double, _ element: PrimitiveElement) throws -> String? {
         switch element {
-        case .f32: try graph.constant("number", .float, [], [Float(number)])
+        case .f32: try self.number(number)
         case .i32: try graph.constant("number", .int32, [], [Int32(number)])
         case .i1, .f64: nil
         }
