@@ -4,7 +4,8 @@ extension OnnxWalker {
     /// ONNX's names for elementwise primitives: a node, and one that follows it.
     private static let nodes = [
         "negate": "Neg", "exponential": "Exp", "log": "Log", "sqrt": "Sqrt", "rsqrt": "Sqrt Reciprocal", "tanh": "Tanh", "abs": "Abs",
-        "sign": "Sign", "erf": "Erf", "add": "Add", "subtract": "Sub", "multiply": "Mul", "divide": "Div", "maximum": "Max", "minimum": "Min",
+        "sign": "Sign", "erf": "Erf", "add": "Add", "subtract": "Sub", "multiply": "Mul", "divide": "Div", "maximum": "Max",
+        "minimum": "Min",
         "power": "Pow", "and": "And", "or": "Or", "EQ": "Equal", "NE": "Equal Not", "LT": "Less", "GT": "Greater", "GE": "GreaterOrEqual",
     ]
 
@@ -62,7 +63,9 @@ extension OnnxWalker {
             guard let window = Self.attributes(rows, columns) else { return nil }
             return Form(image: (graph.apply("MaxPool", [try image(operands[0])], window), [0, 3, 1, 2].map { shape[$0] }))
         case .reduceWindow(.sum, let rows, let columns):
-            guard let window = Self.attributes(rows, columns)?.prefix(3), rows.windowDilation * columns.windowDilation == 1 else { return nil }
+            guard let window = Self.attributes(rows, columns)?.prefix(3), rows.windowDilation * columns.windowDilation == 1 else {
+                return nil
+            }
             let mean = graph.apply("AveragePool", [try image(operands[0])], window + [("count_include_pad", .integer(1))])
             return Form(image: (graph.apply("Mul", [mean, try number(Double(rows.size * columns.size))]), [0, 3, 1, 2].map { shape[$0] }))
         case .reduceWindow(.minimum, _, _): return nil

@@ -25,7 +25,9 @@ struct OnnxWalker {
     private var sources: [String: (name: String, shape: [Int])] = [:]
     private var images = ""
 
-    init(_ program: PrimitiveProgram, shapes: [[Int]], _ model: Model) { (self.program, self.shapes, self.model) = (program, shapes, model) }
+    init(_ program: PrimitiveProgram, shapes: [[Int]], _ model: Model) {
+        (self.program, self.shapes, self.model) = (program, shapes, model)
+    }
 
     mutating func walk() throws {
         for argument in program.arguments { forms[argument.value] = Form(rows: (try input(argument), shapes[argument.value])) }

@@ -259,7 +259,7 @@ static void test_attention(const mrp_config *missing) {
         EXPECT(sum > 0.9999f && sum < 1.0001f);
     }
     WORKS(mrp_config_set(convolutional, "encoder", "resnet18"));
-    WORKS(mrp_config_set(convolutional, "width", "2"));
+    WORKS(mrp_config_set(convolutional, "width", "4"));
     WORKS(mrp_model_create(convolutional, &resnet));
     REFUSES(mrp_attention(resnet, plain, options, maps, MAPS), "has no attention");
     mrp_model_destroy(resnet);
