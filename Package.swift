@@ -15,9 +15,9 @@ let imageFlags: [CSetting] = [
 
 // The compiler sees the handle types as complete, so that the header generator prints `mrp_model *`, not `void *`.
 let boundaryFlags: [SwiftSetting] = [
-    .swiftLanguageMode(.v5), .unsafeFlags(["-Xcc", "-DMRP_SWIFT_IMPORT"]),
+    .swiftLanguageMode(.v6), .unsafeFlags(["-Xcc", "-DMRP_SWIFT_IMPORT"]),
 ]
-let swiftFlags: [SwiftSetting] = [.swiftLanguageMode(.v5)]
+let swiftFlags: [SwiftSetting] = [.swiftLanguageMode(.v6)]
 // For @testable in a release build. `make test` leaves it out elsewhere, so that the tests run the library's own optimised modules.
 let testableFlags = swiftFlags + [.unsafeFlags(["-enable-testing"])]
 

@@ -259,13 +259,15 @@ int64_t mrp_memory_in_use(void);
  *   mask_pattern            auto        random, block, grid, multi_block
  *   teacher_decay           auto        [0.0, 1.0]
  *   teacher_decay_end       auto        [0.0, 1.0]
- *   teacher_layers          auto        1 ... 1024
  *   target_norm             layer       layer, instance
  *   smooth_l1_beta          auto        >= 0.0
- *   codebook_size           512         2 ... 65536
- *   target_width            auto        1 ... 65536
  *   norm_pix_loss           true        true or false
  *   hidden_cells            auto        skip, zero, token
+ *   codebook_size           512         2 ... 65536
+ *   teacher_layers          auto        1 ... 1024
+ *   target_width            auto        1 ... 65536
+ *   task                    classify    classify
+ *   loss                    cross_entropycross_entropy
  *   label_smoothing         0.1         [0.0, 1.0)
  *
  * training:
@@ -318,6 +320,7 @@ int64_t mrp_memory_in_use(void);
  *   mix_probability         1           [0.0, 1.0]
  *   mix_switch_probability  0.5         [0.0, 1.0]
  *   unreadable_images       refuse      refuse, skip
+ *   sampler                 shuffle     shuffle, sequential
  *
  * files:
  *   names                   hub         hub, timm, transformers5, transformers5_saved
@@ -660,7 +663,8 @@ mrp_status mrp_model_save(mrp_model *model, const char *path, const mrp_config *
  * Writes a model as an ONNX file (opset 17) for any number of images at once. Input "images"
  * [batch, channels, height, width]: floats in 0 ... 1, or in the units of the float images that the
  * model was trained on; they are standardised inside. Output of a classifier: "logits" and
- * "probabilities" [batch, classes]; of any other model "features", as mrp_encode gives them.
+ * "probabilities" [batch, classes], of another head "outputs"; of any other model "features", as
+ * mrp_encode gives them.
  *
  *   path     the file; it is replaced as a whole.
  *   options  "features" and "layer" as in mrp_encode; "classifier" = "new" leaves the classifier
@@ -835,9 +839,9 @@ mrp_status mrp_trainer_plan(const mrp_trainer *trainer, int64_t *bytes, int64_t 
 /**
  * Does one step.
  *
- * Returns: MRP_OK, MRP_DONE when all steps were done before, MRP_CANCELLED when mrp_cancel or a
- *     function of the caller's stopped it (nothing changed; the next call tries the same step
- *     again).
+ * Returns: MRP_OK, MRP_DONE when the run had ended before (mrp_trainer_end says why), MRP_CANCELLED
+ *     when mrp_cancel or a function of the caller's stopped it (nothing changed; the next call
+ *     tries the same step again).
  * Errors: MRP_ERR_NUMERIC, MRP_ERR_IO, MRP_ERR_FORMAT, MRP_ERR_MEMORY as for mrp_pretrain;
  *     MRP_ERR_ARGUMENT (NULL; noise or targets that are not numbers), MRP_ERR_STATE (objective
  *     "given" without targets), MRP_ERR_FORKED (the trainer's loader belongs to the parent
@@ -894,6 +898,29 @@ mrp_status mrp_trainer_save(mrp_trainer *trainer, const char *path);
  * Since 0.1.
  */
 mrp_status mrp_trainer_resume(mrp_trainer *trainer, const char *path);
+
+/**
+ * Suspends a run with a run_folder: its state is written there, and a run with the same options
+ * goes on from it, in this process or another, with the same bits as without the stop. The trainer
+ * may go on too: its next step takes the run up again. What stops mrp_pretrain and mrp_finetune
+ * before the end, a callback or an error, suspends them by itself.
+ *
+ * Errors: MRP_ERR_STATE (the run has no run_folder), MRP_ERR_IO (cannot be written), MRP_ERR_FORKED
+ *     (the run belongs to the parent process), MRP_ERR_ARGUMENT (NULL), MRP_ERR_HANDLE,
+ *     MRP_ERR_BUSY.
+ * Since 0.1.
+ */
+mrp_status mrp_trainer_suspend(mrp_trainer *trainer);
+
+/**
+ * Why a run has ended: "finished" (all steps are done), "time_budget" (it is used up),
+ * "early_stopping" (the measurements have not become better), "suspended" (by mrp_trainer_suspend:
+ * the next step takes it up again).
+ *
+ * Returns: a static text, "" while the run goes on; NULL when trainer is not a live handle.
+ * Since 0.1.
+ */
+const char *mrp_trainer_end(const mrp_trainer *trainer);
 
 /**
  * How far a run is. The pointer is good as long as the trainer; each step rewrites what it shows.

@@ -65,10 +65,14 @@ const char *mt_build(void) {
         __clang_minor__) "." TEXT(__clang_patchlevel__);
 }
 
-const char *mt_static_name(const char *phase) {
+const char *mt_static_name(const char *name) {
     static const char *const names[] = {
         "pretrain",
         "finetune",
+        "finished",
+        "time_budget",
+        "early_stopping",
+        "suspended",
         "pretraining",
         "fine-tuning",
         "frozen probe",
@@ -83,6 +87,6 @@ const char *mt_static_name(const char *phase) {
         "control random_encoder_converged",
     };
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        if (strcmp(names[i], phase) == 0) return names[i];
+        if (strcmp(names[i], name) == 0) return names[i];
     return "";
 }

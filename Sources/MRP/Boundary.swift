@@ -32,7 +32,7 @@ func boundary(_ body: () throws -> Void) -> mrp_status {
     }
 }
 
-/// What `mrp_set_log` asked for.
+/// Function and level of `mrp_set_log`.
 enum Log {
     private struct Target {
         let level: Int32
@@ -52,14 +52,14 @@ enum Log {
     }
 }
 
-/// What every object behind a handle is: it can be in use by one call at a time.
+/// Object behind a handle: it can be in use by one call at a time.
 class Handle {
     /// Guarded by the registry's lock.
     fileprivate var isBusy = false
     class var kind: String { "handle" }
 }
 
-/// What stops a call: set by the caller's function or by another thread, read by the kernels.
+/// Flag that stops a call: set by the caller's function or by another thread, read by the kernels.
 final class CancelFlag {
     private let memory: Memory
 

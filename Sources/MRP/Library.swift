@@ -7,8 +7,8 @@ import CMRPTypes
 import Glibc
 import MRPEngine
 
-/// The text of `mrp_build_info`, made once and kept for the life of the process; nil when there was no memory for it.
-private let buildInfo: UnsafePointer<CChar>? = {
+/// The text of `mrp_build_info`, made once and kept for the life of the process; nil when there was no memory for it. Nobody writes it, so threads may share it.
+nonisolated(unsafe) private let buildInfo: UnsafePointer<CChar>? = {
     let names = [MK_ISA_BASELINE: "baseline", MK_ISA_AVX2: "avx2", MK_ISA_AVX512: "avx512", MK_ISA_NEON: "neon"]
     let kernels = names[Int(mk_isa_best())] ?? "unknown"
     return UnsafePointer(strdup("\(String(cString: mt_build())), \(kernels) kernels"))

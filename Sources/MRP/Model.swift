@@ -111,7 +111,7 @@ public func mrp_model_save(
 
 /// Writes a model as an ONNX file (opset 17) for any number of images at once. Input "images" [batch, channels, height, width]: floats in
 /// 0 ... 1, or in the units of the float images that the model was trained on; they are standardised inside. Output of a classifier:
-/// "logits" and "probabilities" [batch, classes]; of any other model "features", as mrp_encode gives them.
+/// "logits" and "probabilities" [batch, classes], of another head "outputs"; of any other model "features", as mrp_encode gives them.
 ///
 /// - Parameters:
 ///   - path: the file; it is replaced as a whole.

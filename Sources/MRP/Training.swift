@@ -12,7 +12,7 @@ import MRPModels
 import MRPOptions
 import MRPTraining
 
-/// What a run tells of itself.
+/// Progress of a run, of training or of the laboratory.
 protocol ReadableProgress {
     var phase: String { get }
     var fraction: Double { get }
@@ -21,7 +21,7 @@ protocol ReadableProgress {
 
 extension TrainingProgress: ReadableProgress {}
 
-/// What a callback or a caller reads of a run.
+/// Handle by which a callback or a caller reads the progress.
 final class ProgressHandle: Handle {
     override class var kind: String { "progress" }
     var progress: any ReadableProgress
@@ -78,14 +78,20 @@ private func train(
             relay.call()
             while true {
                 defer { tell(run) }
-                switch try run.step(cancel: handle.cancelFlag, poll: relay.call) {
-                case .stepped:
-                    relay.handle.progress = run.progress
-                    relay.call()
-                case .finished: return
-                case .cancelled:
-                    try run.suspend()
-                    throw Cancelled()
+                do {
+                    switch try run.step(cancel: handle.cancelFlag, poll: relay.call) {
+                    case .stepped:
+                        relay.handle.progress = run.progress
+                        relay.call()
+                    case .finished: return
+                    case .cancelled:
+                        if run.hasFolder { try run.suspend() }
+                        throw Cancelled()
+                    }
+                } catch let error as MRPError {
+                    // What was learned is not lost; the error to tell is the one that ended the run.
+                    if run.progress.step > 0 { try? run.suspend() }
+                    throw error
                 }
             }
         }
@@ -223,7 +229,7 @@ public func mrp_trainer_plan(
 
 /// Does one step.
 ///
-/// - Returns: MRP_OK, MRP_DONE when all steps were done before, MRP_CANCELLED when mrp_cancel or a function of the caller's stopped it (nothing
+/// - Returns: MRP_OK, MRP_DONE when the run had ended before (mrp_trainer_end says why), MRP_CANCELLED when mrp_cancel or a function of the caller's stopped it (nothing
 ///   changed; the next call tries the same step again).
 /// - Errors: MRP_ERR_NUMERIC, MRP_ERR_IO, MRP_ERR_FORMAT, MRP_ERR_MEMORY as for mrp_pretrain; MRP_ERR_ARGUMENT (NULL; noise or
 ///   targets that are not numbers), MRP_ERR_STATE (objective "given" without targets), MRP_ERR_FORKED (the trainer's loader belongs to the parent
@@ -313,7 +319,7 @@ public func mrp_trainer_set_targets(
 @_cdecl("mrp_trainer_save")
 public func mrp_trainer_save(_ trainer: UnsafeMutablePointer<mrp_trainer>?, _ path: UnsafePointer<CChar>?) -> mrp_status {
     boundary {
-        try Registry.exclusively(trainer, TrainerHandle.self) { try $0.trainer.save(to: string(path, "path")) }
+        try Registry.exclusively(trainer, TrainerHandle.self) { try $0.run.save(to: string(path, "path")) }
     }
 }
 
@@ -334,6 +340,30 @@ public func mrp_trainer_resume(_ trainer: UnsafeMutablePointer<mrp_trainer>?, _ 
             handle.progress.progress = handle.run.progress
         }
     }
+}
+
+/// Suspends a run with a run_folder: its state is written there, and a run with the same options goes on from it, in this process or another,
+/// with the same bits as without the stop. The trainer may go on too: its next step takes the run up again. What stops mrp_pretrain and
+/// mrp_finetune before the end, a callback or an error, suspends them by itself.
+///
+/// - Errors: MRP_ERR_STATE (the run has no run_folder), MRP_ERR_IO (cannot be written), MRP_ERR_FORKED (the run belongs to the parent process),
+///   MRP_ERR_ARGUMENT (NULL), MRP_ERR_HANDLE, MRP_ERR_BUSY.
+///
+/// Since 0.1.
+@_cdecl("mrp_trainer_suspend")
+public func mrp_trainer_suspend(_ trainer: UnsafeMutablePointer<mrp_trainer>?) -> mrp_status {
+    boundary { try Registry.exclusively(trainer, TrainerHandle.self) { try $0.run.suspend() } }
+}
+
+/// Why a run has ended: "finished" (all steps are done), "time_budget" (it is used up), "early_stopping" (the measurements have not become
+/// better), "suspended" (by mrp_trainer_suspend: the next step takes it up again).
+///
+/// - Returns: a static text, "" while the run goes on; NULL when `trainer` is not a live handle.
+///
+/// Since 0.1.
+@_cdecl("mrp_trainer_end")
+public func mrp_trainer_end(_ trainer: UnsafePointer<mrp_trainer>?) -> UnsafePointer<CChar>? {
+    (try? Registry.find(trainer, TrainerHandle.self)).map { mt_static_name($0.run.end?.rawValue ?? "") }
 }
 
 /// How far a run is. The pointer is good as long as the trainer; each step rewrites what it shows.

@@ -117,7 +117,8 @@ public final class BatchLoader {
         }
     }
 
-    private func checkProcess() throws {
+    /// Errors: `.forked` in a child of the process that started the threads.
+    public func checkProcess() throws {
         if !threads.isEmpty, owner != getpid() {
             throw MRPError(.forked, "this loader's threads belong to process \(owner): make a new loader in process \(getpid())")
         }

@@ -29,6 +29,8 @@ public final class Graph {
     /// Declarations of the inputs, in the order of making.
     public private(set) var inputs: [GraphInput] = []
     private var boundByName: [String: Value] = [:]
+    /// Names that were declared with two types.
+    private var conflicts: [String] = []
     private var inputByName: [String: Value] = [:]
     /// Nodes whose values may be computed again for the gradients instead of being kept.
     private(set) var segments: [Range<Int>] = []
@@ -54,7 +56,7 @@ public final class Graph {
 
     /// A tensor that is filled before each run. The same name gives the same value.
     public func input(_ name: String, _ type: TensorType, filledBy source: GraphInput.Source = .host) -> Value {
-        if let known = inputByName[name] { return known }
+        if let known = inputByName[name] { return same(known, name, type) }
         let value = newValue(type, .input(name))
         inputByName[name] = value
         inputs.append(GraphInput(name: name, type: type, source: source))
@@ -63,7 +65,7 @@ public final class Graph {
 
     /// A tensor that lives outside the graph (a weight, an optimiser moment), found by name when the graph is compiled.
     public func bound(_ name: String, _ type: TensorType) -> Value {
-        if let known = boundByName[name] { return known }
+        if let known = boundByName[name] { return same(known, name, type) }
         let value = newValue(type, .bound(name))
         boundByName[name] = value
         return value
@@ -96,8 +98,16 @@ public final class Graph {
 
     public func inputValue(_ name: String) -> Value? { inputByName[name] }
 
-    /// Refuses an operation that updates something else than a bound tensor: `.internalError`. Backends call it when they compile.
+    /// A value that was declared before under this name.
+    private func same(_ known: Value, _ name: String, _ type: TensorType) -> Value {
+        if self.type(of: known) != type { conflicts.append("'\(name)' has shape \(shape(of: known)) and shape \(type.shape)") }
+        return known
+    }
+
+    /// Refuses an operation that updates something else than a bound tensor, and a name that was declared with two types: `.internalError`.
+    /// Backends call it when they compile.
     public func checkUpdates() throws {
+        if let conflict = conflicts.first { throw MRPError(.internalError, conflict) }
         for node in nodes {
             for index in node.operation.updatedInputs {
                 guard index < node.inputs.count, let value = node.inputs[index], case .bound = origins[value.id] else {

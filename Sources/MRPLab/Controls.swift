@@ -1,7 +1,7 @@
-/// What one control measured.
+/// Measurements of one control.
 public struct ControlResult: Sendable {
     public let id: String
-    /// What was changed, and what should follow.
+    /// The change, and what should follow from it.
     public let statement: String
     public let features: FeatureState
     public let loss: Double

@@ -1,7 +1,7 @@
 import CMRPKernels
 import MRPEngine
 
-/// What the kernels know of the features at one moment.
+/// Correlations of the kernels with the features at one moment.
 public struct FeatureState: Sendable {
     /// Lambda_{i,l} = max_r max(<w_r, v_{i,l}>, 0), 2 k values, feature 2 class + view. With class blocks the maximum is over the
     /// class's own kernels.

@@ -1,6 +1,6 @@
 import MRPEngine
 
-/// Where a run stands; passed to the progress callback after every step, on the calling thread.
+/// Place of a run; passed to the progress callback after every step, on the calling thread.
 public struct LabProgress: Sendable {
     /// The seed being run, counted from 0, and the number of seeds.
     public internal(set) var seedIndex = 0

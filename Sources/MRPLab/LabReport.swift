@@ -1,6 +1,6 @@
 import MRPEngine
 
-/// What a run found, per seed and over seeds.
+/// Findings of a run, per seed and over seeds.
 public struct LabReport: Sendable {
     /// Said in every report.
     public static let note =
@@ -55,7 +55,7 @@ public struct LabReport: Sendable {
 // MARK: Text
 
 extension LabReport {
-    /// What a claim or a control states; "" for an unknown one.
+    /// Statement of a claim or a control; "" for an unknown one.
     public func statement(of claim: String) -> String {
         Claims.all.first { $0.id == claim }?.statement ?? seeds.first?.controls.first { $0.id == claim }?.statement ?? ""
     }

@@ -8,7 +8,7 @@ import MRPEngine
 /// alpha in [0, gamma] and xi ~ N(0, sigma_p^2 I). Multi-view samples show both views of y; single-view samples (a share of mu)
 /// show one and hold the other only weakly. Feature j = 2 i + l counts classes and views from 0.
 public final class MultiViewDistribution {
-    /// How the kind of a sample is drawn.
+    /// Draw of the kind of a sample.
     public enum Kind: Int32, Sendable { case mixed = 0, multiView = 1, singleView = 2 }
 
     public let options: LabOptions

@@ -11,7 +11,7 @@ public struct ProbePoint: Sendable {
     public let test: TestResult?
 }
 
-/// How pretraining of one seed went.
+/// Result of pretraining one seed.
 public struct PretrainingResult: Sendable {
     public var initial: FeatureState
     public var final: FeatureState
@@ -26,7 +26,7 @@ public struct PretrainingResult: Sendable {
     public var seconds: Double
 }
 
-/// How training with labels went: fine-tuning, supervised learning or the frozen probe.
+/// Result of training with labels: fine-tuning, supervised learning or the frozen probe.
 public struct ClassifierResult: Sendable {
     public var features: FeatureState
     /// On all training samples, with the final weights.

@@ -3,7 +3,7 @@ import MRPEngine
 /// A vision encoder with its weights, and the objective or classifier that it has at the moment.
 public final class Model {
     public let encoder: any ImageEncoder
-    /// What the encoder was pretrained by, or is being; its weights are among the parameters.
+    /// Objective that the encoder was pretrained by, or is being; its weights are among the parameters.
     public private(set) var objective: (any PretrainingObjective)?
     public private(set) var head: (any Head)?
     public let parameters: Parameters
@@ -13,7 +13,7 @@ public final class Model {
     public var classNames: [String] = []
     /// Whether the encoder has been pretrained: fine-tuning then lowers the learning rate of the lower layers.
     public var isPretrained = false
-    /// What was assumed, left out or changed when the model was read from a file, line by line.
+    /// Remarks on a model that was read from a file, line by line: parts that were assumed, left out or changed.
     public var notes: [String] = []
 
     /// A model with fresh weights, or with zeros where there is no seed.

@@ -1,6 +1,6 @@
 import MRPEngine
 
-/// How a parameter begins.
+/// Initial values of a parameter.
 public enum Initializer: Equatable, Sendable {
     case zeros
     case ones

@@ -1,6 +1,6 @@
 import MRPEngine
 
-/// How an encoder is pretrained without labels. Its weights beside the encoder's (a decoder, mask tokens, a teacher) are the model's while
+/// Objective of pretraining without labels. Its weights beside the encoder's (a decoder, mask tokens, a teacher) are the model's while
 /// it pretrains, so checkpoints and files hold them; fine-tuning drops them.
 public protocol PretrainingObjective: TrainingObjective {
     /// As in option `objective` and in files.

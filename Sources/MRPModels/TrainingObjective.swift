@@ -67,7 +67,7 @@ public struct Loss {
     }
 }
 
-/// How weights are measured on the data before the first step.
+/// Measurement of weights on the data before the first step.
 public struct MeasuredWeights: Sendable {
     /// Images that are looked at, at most.
     public let sampleSize: Int

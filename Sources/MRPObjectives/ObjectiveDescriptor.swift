@@ -80,7 +80,7 @@ public struct ObjectiveRequest {
         return encoder
     }
 
-    /// How hidden cells are treated where the options say it.
+    /// Treatment of hidden cells where the options say it.
     var hiddenCells: HiddenCells? { options[ObjectiveOptions.hiddenCells] }
 
     /// Settings of a `MaskedStudent`.

@@ -21,7 +21,9 @@ enum Checkpoint {
         var seconds: Double
         /// Sum of the losses of the present epoch, and of how many steps.
         var epochLosses = (sum: 0.0, count: 0)
-        /// What belongs to the run beyond its steps: measurements, a lowered learning rate.
+        /// What the step showed: loss, learning rate, spread of the features.
+        var values: [String: Double] = [:]
+        /// State of the run beyond its steps: measurements, a lowered learning rate.
         var run: JSON?
     }
 
@@ -44,6 +46,8 @@ enum Checkpoint {
             ("seconds", .number(state.seconds)),
             ("epoch_loss", .number(state.epochLosses.sum)), ("epoch_steps", .integer(state.epochLosses.count)),
         ]
+        let values = state.values.filter(\.value.isFinite).sorted { $0.key < $1.key }
+        if !values.isEmpty { members.append(("values", .object(values.map { ($0.key, .number($0.value)) }))) }
         if let run = state.run { members.append(("run", run)) }
         let metadata = [
             (key: versionKey, value: String(version)), (stateKey, JSON.object(members).text()),
@@ -87,8 +91,9 @@ enum Checkpoint {
             guard let entry = file.entries[name] else { continue }
             try file.read(entry, into: tensor.float32)
         }
+        let values = (json["values"]?.members ?? []).compactMap { name, value in value.number.map { (name, $0) } }
         return State(
             phase: phase, step: step, steps: steps, batch: batch, accumulationSteps: parts, seed: UInt64(seed), seconds: seconds,
-            epochLosses: (sum, count), run: json["run"])
+            epochLosses: (sum, count), values: Dictionary(values) { $1 }, run: json["run"])
     }
 }

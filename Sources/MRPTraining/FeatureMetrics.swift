@@ -5,7 +5,7 @@ import MRPEngine
 struct FeatureMetrics {
     /// The mean over dimensions of the standard deviation over images.
     let deviation: Double
-    /// How many directions the features vary along: (sum of l)^2 / (sum of l^2) over the eigenvalues l of their covariance, the participation
+    /// Number of directions along which the features vary: (sum of l)^2 / (sum of l^2) over the eigenvalues l of their covariance, the participation
     /// ratio. At most the smaller of the width and the number of images less 1.
     let rank: Double
 

@@ -40,7 +40,7 @@ public enum FileSystem {
         let (temporary, descriptor) = try createTemporary(for: path)
         do {
             for piece in pieces { try write(piece, to: descriptor, path) }
-            guard repeating({ fsync(descriptor) }) == 0 else { throw failure("cannot write", path) }
+            try synchronize(descriptor, path)
         } catch {
             close(descriptor)
             unlink(temporary)
@@ -55,7 +55,7 @@ public enum FileSystem {
         try synchronizeFolder(of: path)
     }
 
-    /// How the temporary files end that a killed process may leave behind.
+    /// Suffix of the temporary files that a killed process may leave behind.
     static let temporarySuffix = ".tmp"
 
     /// A new file beside `path`, under a name that no other thread or process uses.
@@ -75,6 +75,22 @@ public enum FileSystem {
         return result
     }
 
+    /// Adds a record to a file that is open for appending: all of it, or after a failure nothing.
+    static func append(_ record: [UInt8], to descriptor: Int32, _ path: String) throws {
+        let end = lseek(descriptor, 0, SEEK_END)
+        do {
+            try record.withUnsafeBytes { try write($0, to: descriptor, path) }
+        } catch {
+            _ = ftruncate(descriptor, end)
+            throw error
+        }
+    }
+
+    /// Returns when what was written is on the disk.
+    static func synchronize(_ descriptor: Int32, _ path: String) throws {
+        guard repeating({ fsync(descriptor) }) == 0 else { throw failure("cannot write", path) }
+    }
+
     static func write(_ piece: UnsafeRawBufferPointer, to descriptor: Int32, _ path: String) throws {
         guard let start = piece.baseAddress else { return }
         var position = 0
@@ -85,6 +101,25 @@ public enum FileSystem {
             guard count > 0 else { throw failure("cannot write", path) }
             position += count
         }
+    }
+
+    /// Makes a folder where there is none. Errors: `.io`.
+    static func makeFolder(_ path: String) throws {
+        guard mkdir(path, 0o777) == 0 || errno == EEXIST else { throw failure("cannot create the folder", path) }
+    }
+
+    /// The names in a folder.
+    static func names(in folder: String) throws -> [String] {
+        guard let stream = opendir(folder) else { throw failure("cannot read the folder", folder) }
+        defer { closedir(stream) }
+        var names: [String] = []
+        while let entry = readdir(stream) {
+            names.append(
+                withUnsafePointer(to: &entry.pointee.d_name) {
+                    $0.withMemoryRebound(to: CChar.self, capacity: MemoryLayout.size(ofValue: $0.pointee)) { String(cString: $0) }
+                })
+        }
+        return names
     }
 
     static func folder(of path: String) -> String { path.lastIndex(of: "/").map { String(path[...$0]) } ?? "." }

@@ -49,7 +49,9 @@ public struct Inference {
     /// `view`: the images as fine-tuning augments them in this epoch; nil: as evaluation takes them.
     public func encode(_ dataset: ImageDataset, view: Int? = nil, into output: UnsafeMutableBufferPointer<Float>) throws -> Bool {
         let count = try featureCount()
-        return try run(dataset, view: view) { try features($0, batch: $1) } collect: { features, batch, first in
+        return try run(dataset, view: view) {
+            try features($0, batch: $1)
+        } collect: { features, batch, first in
             guard let source = features.baseAddress else { return }
             output.baseAddress.map { ($0 + first * count).update(from: source, count: batch.count * count) }
         }
@@ -125,7 +127,7 @@ public struct Inference {
         /// Mean cross entropy without smoothing.
         public var loss = 0.0
         public let classes: Int
-        /// How many images of class t were taken for class p: confusion[t classes + p].
+        /// Number of images of class t that were taken for class p: confusion[t classes + p].
         public var confusion: [Int64]
 
         init(classes: Int) {

@@ -3,7 +3,7 @@ import MRPEngine
 import MRPModels
 import MRPOptions
 
-/// How images of a dataset become batches for a model: checks that they fit, normalisation, augmentation, loader.
+/// Way from the images of a dataset to batches for a model: checks that they fit, normalisation, augmentation, loader.
 enum Pipeline {
     static func check(_ dataset: ImageDataset, fits model: Model) throws {
         guard dataset.count > 0 else { throw MRPError(.argument, "the dataset has no images") }
@@ -63,7 +63,7 @@ enum Pipeline {
             normalization: normalization, options: settings)
     }
 
-    /// What training does to an image.
+    /// Augmentation of training images.
     private static func trainingAugmentation(
         _ dataset: ImageDataset, _ model: Model, _ options: Options, _ phase: Phase, _ normalization: Normalization
     ) throws -> Augmentation {
@@ -92,7 +92,7 @@ enum Pipeline {
 
     static func skipsUnreadable(_ options: Options) -> Bool { options[DataOptions.unreadableImages] == .skip }
 
-    /// What follows crop and flip, in timm's order.
+    /// Steps after crop and flip, in timm's order.
     private static func add(
         to augmentation: inout Augmentation, _ options: Options, _ phase: Phase, _ normalization: Normalization
     ) throws {

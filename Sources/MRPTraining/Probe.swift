@@ -5,7 +5,7 @@ import MRPEngine
 import MRPModels
 import MRPOptions
 
-/// How good frozen features are: accuracy on held-out images of a classifier that knows labelled ones, without training the encoder.
+/// Quality of frozen features: accuracy on held-out images of a classifier that knows labelled ones, without training the encoder.
 public struct Probe {
     public enum Method: String, CaseIterable, Sendable {
         /// Weighted nearest neighbours (Wu et al. 2018): the k images with the largest cosine similarity s vote with exp(s / temperature).

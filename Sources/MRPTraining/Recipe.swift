@@ -36,7 +36,7 @@ struct Recipe {
         let blocks = model.encoder.droppableBlocks
         guard rate == 0 || blocks > 0 else {
             throw MRPError(
-                .unsupported, "drop_path \(rate) is offered for vision transformers and ConvNeXt, the encoder is a residual network")
+                .unsupported, "drop_path \(rate) is not offered for a \(model.encoder.family.name): none of its blocks can be left out")
         }
         dropPath = rate > 0 ? DropPath(rate: rate, blocks: blocks) : nil
         emaDecay = options[TrainingOptions.emaDecay, phase]

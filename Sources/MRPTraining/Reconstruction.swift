@@ -4,7 +4,7 @@ import MRPModels
 import MRPObjectives
 
 extension Inference {
-    /// Where `reconstruct` writes; each part may be nil.
+    /// Memory that `reconstruct` writes; each part may be nil.
     public struct ReconstructionOutput {
         /// The images as the network sees them, [count, C, H, W] in 0 ... 1 (floats in their own units).
         public var images: UnsafeMutablePointer<Float>?

@@ -88,7 +88,7 @@ public final class Trainer {
     /// Throws when the run has no use for targets of the caller's.
     public func checkTakesTargets() throws {
         guard objective.takesTargets else {
-            throw MRPError(.state, "targets belong to objective given, this run is made for \(objective.objectiveName)")
+            throw MRPError(.state, "targets belong to objective given, this run has \(objective.objectiveName)")
         }
     }
 
@@ -184,7 +184,7 @@ public final class Trainer {
             }
         }
         if losses.count > 1 {
-            for term in losses { progress.measures["loss_\(term.name)"] = try program.scalar(term.value) }
+            for term in losses { progress.measures[Self.measureName(of: term)] = try program.scalar(term.value) }
         }
         if progress.step % recipe.stepsPerEpoch == 0 { epochLosses = (0, 0) }
         progress.learningRate = learningRate
@@ -192,8 +192,21 @@ public final class Trainer {
         progress.epoch = Double(progress.step) / Double(recipe.stepsPerEpoch)
         progress.loss = loss
         epochLosses = (epochLosses.sum + loss, epochLosses.count + 1)
-        progress.meanLoss = epochLosses.sum / Double(epochLosses.count)
         progress.seconds += seconds
+        showMeans()
+    }
+
+    /// Names of the measures that a step makes itself.
+    var measureNames: [String] {
+        (features == nil ? [] : ["feature_std", "feature_rank"]) + (losses.count > 1 ? losses.map(Self.measureName) : [])
+    }
+
+    private static func measureName(of term: Loss) -> String { "loss_\(term.name)" }
+
+    /// Mean loss of the epoch and mean speed.
+    private func showMeans() {
+        guard epochLosses.count > 0 else { return }
+        progress.meanLoss = epochLosses.sum / Double(epochLosses.count)
         progress.imagesPerSecond = Double(progress.step * batch * recipe.accumulationSteps) / max(progress.seconds, 1e-9)
     }
 
@@ -210,6 +223,7 @@ public final class Trainer {
         progress.step = step
         progress.seconds = seconds
         progress.epoch = Double(step) / Double(recipe.stepsPerEpoch)
+        showMeans()
         markPretrained()
     }
 

@@ -7,7 +7,21 @@ extension Trainer {
     var state: Checkpoint.State {
         Checkpoint.State(
             phase: phase, step: progress.step, steps: progress.steps, batch: batch, accumulationSteps: recipe.accumulationSteps,
-            seed: options.seed, seconds: progress.seconds, epochLosses: epochLosses, run: runState)
+            seed: options.seed, seconds: progress.seconds, epochLosses: epochLosses, values: stepValues, run: runState)
+    }
+
+    /// Values of the last step by name: its loss, its learning rate, and the measures that it made itself.
+    private var stepValues: [String: Double] {
+        get {
+            guard progress.step > 0 else { return [:] }
+            return progress.measures.filter { measureNames.contains($0.key) }
+                .merging(["loss": progress.loss, "learning_rate": progress.learningRate]) { $1 }
+        }
+        set {
+            progress.loss = newValue["loss"] ?? .nan
+            progress.learningRate = newValue["learning_rate"] ?? 0
+            for name in measureNames { progress.measures[name] = newValue[name] }
+        }
     }
 
     /// Writes the run's state between two steps; the file is replaced as a whole.
@@ -30,6 +44,7 @@ extension Trainer {
         try program.uploadState()
         runState = saved.run
         epochLosses = saved.epochLosses
+        stepValues = saved.values
         try seek(to: saved.step, seconds: saved.seconds)
     }
 

@@ -1,4 +1,4 @@
-/// Where a run stands.
+/// Place of a run, and its numbers.
 public struct TrainingProgress: Sendable {
     public let phase: String
     /// Steps done, and in all.
@@ -12,7 +12,7 @@ public struct TrainingProgress: Sendable {
     public internal(set) var learningRate = 0.0
     public internal(set) var seconds = 0.0
     public internal(set) var imagesPerSecond = 0.0
-    /// What was measured last on held-out images, and what the run did beyond its steps; see `measureNames`.
+    /// Last measurements on held-out images, and events of the run beyond its steps; see `measureNames`.
     public internal(set) var measures: [String: Double] = [:]
 
     public init(phase: String, steps: Int) {

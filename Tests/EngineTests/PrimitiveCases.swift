@@ -70,7 +70,8 @@ struct PrimitiveCase: @unchecked Sendable, CustomTestStringConvertible {
         return try outputs + (differentiated ? outputs.first.map(graph.gradients) ?? [] : [])
     }
 
-    static let all = products + norms + attention + attentionScores + separateAttention + tokens + losses + rows + convolutions + pools + updates
+    static let all =
+        products + norms + attention + attentionScores + separateAttention + tokens + losses + rows + convolutions + pools + updates
 
     // MARK: Products and norms
 

@@ -20,9 +20,9 @@ public final class TemporaryFolder {
 
     public func file(_ name: String) -> String { path + "/" + name }
 
-    /// The names of the files and folders in it, sorted.
-    public func names() throws -> [String] {
-        guard let names = Self.names(path) else { throw Self.failure("opendir") }
+    /// The names of the files and folders in it, or in a folder in it, sorted.
+    public func names(in folder: String = ".") throws -> [String] {
+        guard let names = Self.names(file(folder)) else { throw Self.failure("opendir") }
         return names
     }
 

@@ -158,4 +158,24 @@ import Testing
         #expect(a["cls_token"] != b["cls_token"] && a["mask_token"] != b["mask_token"])
         #expect(a["blocks.0.attn.qkv.weight"] == b["blocks.0.attn.qkv.weight"])
     }
+
+    /// mmpretrain's exemption is for every token, whatever its name.
+    @Test(arguments: ["mae", "mmpretrain"]) func exemptTokensHaveNoWeightDecay(_ exempt: String) throws {
+        func weights(decay: String) throws -> [String: Tensor] {
+            let trainer = try trainer(
+                .pretrain,
+                [
+                    ("objective", "simmim"), ("decay_exempt", exempt), ("weight_decay", decay), ("learning_rate", "0.1"),
+                    ("warmup_epochs", "0"),
+                ])
+            #expect(try trainer.step() == .stepped)
+            return trainer.model.parameters.tensors
+        }
+        let (plain, decayed) = (try weights(decay: "0"), try weights(decay: "0.5"))
+        func isDecayed(_ name: String) throws -> Bool {
+            try Array(#require(plain[name]).float32) != Array(#require(decayed[name]).float32)
+        }
+        for token in ["cls_token", "simmim.mask_token"] { #expect(try isDecayed(token) == (exempt == "mae"), "\(token)") }
+        #expect(try isDecayed("simmim.head.weight") && !isDecayed("simmim.head.bias"))
+    }
 }

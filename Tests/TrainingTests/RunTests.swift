@@ -165,17 +165,7 @@ import Testing
         }
         let run = try start(.finetune, options(changes))
         while try run.step() == .stepped {}
-        let names = try folder.names().filter { $0.hasPrefix("events.out.tfevents.") }
-        #expect(names.count == 2)
-        var values: [String: [Int: Float]] = [:]
-        for name in names {
-            let events = try EventReader.read(bytes(folder.file(name)))
-            #expect(events.first?.version == "brain.Event:2")
-            if let start = events.first(where: \.startsSession)?.step {  // as TensorBoard does
-                for tag in values.keys { values[tag] = values[tag]?.filter { $0.key < start } }
-            }
-            for event in events { for (tag, value) in event.values { values[tag, default: [:]][event.step] = value } }
-        }
+        let values = try scalars(folder, .finetune, files: 2)
         let rows = String(decoding: try bytes(folder.file("finetune.csv")), as: UTF8.self).split(separator: "\n").map {
             $0.split(separator: ",", omittingEmptySubsequences: false)
         }

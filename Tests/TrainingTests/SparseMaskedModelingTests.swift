@@ -205,4 +205,17 @@ import Testing
         }
         #expect(error?.message == refused.message)
     }
+
+    /// A share of the caller's is rounded as the objective rounds its own: to the nearest here, down in a masked autoencoder.
+    @Test func reconstructionsRoundAsTraining() throws {
+        let network = try ResidualNetwork(ResidualNetwork.sizes[0], stem: .cifar, baseWidth: 8, channels: 3, height: 32, width: 32)
+        let sparse = try SparseMaskedModeling(network, decoder: ConvolutionalDecoder(width: 32), normalizesTargets: true)
+        #expect(try sparse.visibleCount(ratio: 0.65) == 6 && sparse.withVisibleCount(3).visibleCount() == 3)
+        let transformer = try VisionTransformer(
+            geometry: PatchGeometry(channels: 3, height: 32, width: 32, patchHeight: 8, patchWidth: 8),
+            transformer: TransformerConfiguration(width: 16, depth: 1, heads: 2))
+        let masked = try MaskedAutoencoder(
+            transformer, decoder: MaskedDecoder(TransformerConfiguration(width: 8, depth: 1, heads: 2)), normalizesTargets: true)
+        #expect(try masked.visibleCount(ratio: 0.65) == 5)
+    }
 }

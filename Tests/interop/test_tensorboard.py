@@ -26,8 +26,8 @@ def test_tensorboard_reads_what_the_log_says(tmp_path):
     for path in tmp_path.glob("pretrain-00000005.ckpt"):
         path.unlink()  # so that the second run begins before the end of the first one
     mrp.MaskedAutoencoder(**options).fit(images)
-    assert len(list(tmp_path.glob("events.out.tfevents.*"))) == 2
-    events = EventAccumulator(str(tmp_path)).Reload()
+    assert len(list(tmp_path.glob("pretrain/events.out.tfevents.*"))) == 2
+    events = EventAccumulator(str(tmp_path / "pretrain")).Reload()
     with open(tmp_path / "pretrain.csv") as file:
         rows = list(csv.DictReader(file))
     assert [int(row["step"]) for row in rows] == list(range(1, 11))

@@ -66,7 +66,8 @@ def test_pretrain_is_the_packages_pretraining(made):
     images = mrp.Dataset.generate(8, image_size=16)
     np.testing.assert_array_equal(mae.transform(images), mrp.load(made / "encoder.safetensors").transform(images))
     assert (made / "encoder.json").exists()
-    assert not (made / "encoder.ckpt").exists()
+    assert steps_of(made / "encoder.run/pretrain.csv") == list(range(1, 17))
+    assert not list((made / "encoder.run").glob("*.ckpt"))
 
 
 def test_json_of_a_run(tmp_path):
@@ -76,46 +77,132 @@ def test_json_of_a_run(tmp_path):
     assert np.isfinite(result["loss"])
     assert [row["epoch"] for row in result["history"]] == [1, 2]
     assert result["output"] == "my.safetensors"
-    assert sorted(os.listdir(tmp_path)) == ["my.json", "my.safetensors"]
+    assert (result["stopped"], result["goes_on"], result["run_folder"]) == (None, False, "my.run")
+    assert sorted(os.listdir(tmp_path)) == ["my.json", "my.run", "my.safetensors"]
 
 
-def test_time_budget_and_resume_end_with_the_same_bytes(tmp_path):
-    words = ("pretrain", "generated:256", *SMALL, "--batch-size", 8, "--epochs", 12)
-    command(*words, "-o", "whole.safetensors", folder=tmp_path)
-    stopped = answer(*words, "-o", "parts.safetensors", "--time-budget", "0.02s", folder=tmp_path)
-    assert stopped["stopped"] == "time budget"
+# ---- Runs that stop and go on
+
+LONG = ("pretrain", "generated:256", *SMALL, "--batch-size", "8", "--epochs", "40", "--checkpoint-steps", "10")  # 1280 steps
+
+
+def rows_of(log):
+    """The log without what depends on time."""
+    with open(log) as file:
+        return [{key: row[key] for key in row if key not in ("seconds", "images_per_second")} for row in csv.DictReader(file)]
+
+
+def steps_of(log):
+    return [int(row["step"]) for row in rows_of(log)]
+
+
+def contents(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A folder with the output and the log of a run that nothing stopped."""
+    folder = tmp_path_factory.mktemp("whole")
+    command(*LONG, "-o", "whole.safetensors", folder=folder)
+    assert steps_of(folder / "whole.run/pretrain.csv") == list(range(1, 1281))
+    return folder
+
+
+def check_resumption(folder, whole, stopped_at):
+    """What remains of the run `parts` is refused without --resume, and ends with it as the whole run did."""
+    words = (*LONG, "-o", "parts.safetensors")
+    before = contents(folder)
+    refusal = command(*words, folder=folder, status=1).stderr
+    assert f"'parts.run' has a run that got to step {stopped_at}: --resume goes on with it, another --run-folder leaves it alone" in refusal
+    assert contents(folder) == before
+    resumed = answer(*words, "--resume", folder=folder)
+    assert (resumed["finished"], resumed["stopped"], resumed["step"]) == (True, None, 1280)
+    assert (folder / "parts.safetensors").read_bytes() == (whole / "whole.safetensors").read_bytes()
+    assert rows_of(folder / "parts.run/pretrain.csv") == rows_of(whole / "whole.run/pretrain.csv")
+    assert not list(folder.rglob("*.ckpt"))
+    said = command(*words, "--resume", folder=folder, status=1).stderr
+    assert "there is nothing to resume: 'parts.run' has no checkpoint of pretrain" in said
+
+
+def newest_checkpoint(folder):
+    return max(int(path.stem.split("-")[1]) for path in folder.glob("pretrain-*.ckpt"))
+
+
+def test_a_time_budget_stops_and_resume_goes_on(whole, tmp_path):
+    words = (*LONG, "-o", "parts.safetensors", "--time-budget", "0.05s")
+    stopped = answer(*words, folder=tmp_path)
+    assert (stopped["finished"], stopped["stopped"], stopped["goes_on"]) == (False, "time_budget", True)
     assert 0 < stopped["step"] < stopped["steps"]
     assert mrp.load(tmp_path / "parts.safetensors")  # what was learned so far
-    assert json.loads(command("info", "parts.ckpt", "--json", folder=tmp_path).stdout)["state"]["step"] == stopped["step"]
-    resumed = answer(*words, "-o", "parts.safetensors", "--resume", folder=tmp_path)
-    assert resumed["finished"] is True
-    assert (tmp_path / "parts.safetensors").read_bytes() == (tmp_path / "whole.safetensors").read_bytes()
-    assert not (tmp_path / "parts.ckpt").exists()
-    assert "nothing to resume" in command(*words, "-o", "parts.safetensors", "--resume", folder=tmp_path, status=1).stderr
+    checkpoint = tmp_path / f"parts.run/pretrain-{stopped['step']:08}.ckpt"
+    assert json.loads(command("info", checkpoint, "--json", folder=tmp_path).stdout)["state"]["step"] == stopped["step"]
+    text = command(*words, "--resume", folder=tmp_path).stdout
+    assert "stopped: time budget; go on with --resume (state in 'parts.run')" in text
+    check_resumption(tmp_path, whole, newest_checkpoint(tmp_path / "parts.run"))
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_interruption_keeps_the_state(tmp_path, number, status):
-    words = ["pretrain", "generated:256", *SMALL, "--batch-size", "8", "--epochs", "100000", "--progress"]
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -signal.SIGKILL)])
+def test_a_signal_stops_and_resume_goes_on(whole, tmp_path, number, status):
     process = subprocess.Popen(
-        [sys.executable, "-m", "mrp", *words],
+        [sys.executable, "-m", "mrp", *LONG, "-o", "parts.safetensors"],
         cwd=tmp_path,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # jobs in the background inherit "ignore"
     )
-    seen = ""
-    while "step" not in seen and (more := process.stderr.read(1)):  # the bar moves: the run has begun
-        seen += more
-    assert "step" in seen, seen
-    time.sleep(0.2)
+    log, folder = tmp_path / "parts.run/pretrain.csv", tmp_path / "parts.run"
+    while process.poll() is None and not (log.exists() and log.read_bytes().count(b"\n") > 45):
+        time.sleep(0.001)
     process.send_signal(number)
-    text = process.communicate(timeout=60)[0]
-    assert process.returncode == status
-    assert "stopped: interrupted; go on with --resume ('encoder.ckpt')" in text
-    assert (tmp_path / "encoder.ckpt").exists()
-    assert mrp.load(tmp_path / "encoder.safetensors")
+    text, errors = process.communicate(timeout=60)
+    assert process.returncode == status, errors
+    step = newest_checkpoint(folder)
+    if number == signal.SIGKILL:
+        assert step <= steps_of(log)[-1]
+        assert not (tmp_path / "parts.safetensors").exists()
+    else:
+        assert steps_of(log) == list(range(1, step + 1))
+        assert "stopped: interrupted; go on with --resume (state in 'parts.run')" in text
+        assert mrp.load(tmp_path / "parts.safetensors")
+    check_resumption(tmp_path, whole, step)
+
+
+def test_a_run_folder_of_ones_own_keeps_its_checkpoints(tmp_path):
+    words = ("pretrain", "generated:64", *SMALL, "--batch-size", 8, "--epochs", 2, "--run-folder", "run", "-o", "e.safetensors")
+    first = answer(*words, folder=tmp_path)
+    output, log = (tmp_path / "e.safetensors").read_bytes(), rows_of(tmp_path / "run/pretrain.csv")
+    assert sorted(os.listdir(tmp_path)) == ["e.json", "e.safetensors", "run"]
+    assert "has a run that got to step 16" in command(*words, folder=tmp_path, status=1).stderr
+    # Nothing is left to do but to write the output, which a process that died at the very end had not done.
+    (tmp_path / "e.safetensors").unlink()
+    again = answer(*words, "--resume", folder=tmp_path)
+    assert (again["finished"], again["step"], again["loss"]) == (True, 16, first["loss"])
+    assert (tmp_path / "e.safetensors").read_bytes() == output
+    assert rows_of(tmp_path / "run/pretrain.csv") == log
+    # The phases are told apart.
+    tuning = ("finetune", "generated:64", "--from", "e.safetensors", *RUN, "--epochs", 1, "--run-folder", "run")
+    assert "no checkpoint of finetune" in command(*tuning, "--resume", folder=tmp_path, status=1).stderr
+    assert answer(*tuning, folder=tmp_path)["finished"]
+    assert len(rows_of(tmp_path / "run/finetune.csv")) == 8
+
+
+def test_a_run_folder_in_use_is_refused(tmp_path):
+    options = {"run_folder": tmp_path / "e.run", "epochs": 1, "batch_size": 8, "threads": 1}
+    model = mrp.Model(image_size=8, patch_size=4, width=16, depth=1, heads=2)
+    holder = mrp.Trainer(model, np.zeros((16, 3, 8, 8), np.uint8), options)
+    done = command("pretrain", "generated:64", *SMALL, "-o", "e.safetensors", folder=tmp_path, status=1)
+    assert "in use by another run" in done.stderr
+    del holder
+    assert not (tmp_path / "e.safetensors").exists()
+
+
+def test_resume_needs_a_place(made, tmp_path):
+    words = ("probe", "generated:64", "--from", made / "encoder.safetensors", *RUN, "--epochs", 1)
+    assert "--resume needs the --output or the --run-folder" in command(*words, "--resume", folder=tmp_path, status=1).stderr
+    assert answer(*words, folder=tmp_path)["run_folder"] is None
+    assert os.listdir(tmp_path) == []
 
 
 def test_finetune_from_an_encoder_and_from_scratch(made, tmp_path):

@@ -38,6 +38,17 @@ def test_a_run_folder_continues_by_itself(images, tmp_path):
     assert float(rows[-1]["mean_loss"]) == whole.history_[-1]["loss"]
 
 
+def test_an_error_leaves_the_run_in_its_folder(images, tmp_path):
+    wild = TINY | {"learning_rate": 1e30, "warmup_epochs": 0, "epochs": 50, "run_folder": tmp_path}
+    mae = mrp.MaskedAutoencoder(**wild)
+    with pytest.raises(mrp.NumericError):
+        mae.fit(images)
+    with open(tmp_path / "pretrain.csv") as file:
+        steps = [int(row["step"]) for row in csv.DictReader(file)]
+    assert steps == list(range(1, mae.history_[-1]["step"] + 1))
+    assert [path.name for path in tmp_path.glob("*.ckpt")] == [f"pretrain-{steps[-1]:08}.ckpt"]
+
+
 def test_a_folder_in_use_is_an_error(images, tmp_path):
     options = {"run_folder": tmp_path / "run", "epochs": 1, "batch_size": 8, "threads": 1}
     first = mrp.Trainer(mrp.Model(image_size=8, **NETWORK), images, options)
@@ -184,7 +195,8 @@ def test_the_command_measures_and_stops_early(tmp_path):
     network = [word for key, value in NETWORK.items() for word in (f"--{key.replace('_', '-')}", str(value))]
     command = [sys.executable, "-m", "mrp", *words.split(), *network, "--image-size", "16", "--threads", "1", "--batch-size", "16"]
     result = json.loads(subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=True).stdout)
-    assert result["stopped"] == "early stopping"
+    assert (result["finished"], result["stopped"], result["goes_on"]) == (False, "early_stopping", False)
+    assert [path.name for path in tmp_path.rglob("*.ckpt")] == ["finetune-best.ckpt"]
     assert result["step"] == 6
     assert result["best_step"] == 2
 

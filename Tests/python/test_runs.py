@@ -1,5 +1,6 @@
 """Runs: the same bits, callbacks, interruption, threads, fork, memory."""
 
+import contextlib
 import gc
 import math
 import os
@@ -332,6 +333,94 @@ def test_a_trainer_resumes_exactly(images, labels, tmp_path):
     second.resume(tmp_path / "run.ckpt")
     assert [progress.step for progress in second] == [8, 9, 10]
     assert file_of(second.model, tmp_path) == file_of(whole.model, tmp_path)
+
+
+def leave_by_break(trainer):
+    for progress in trainer:
+        if progress.step == 4:
+            break
+
+
+def leave_by_error(trainer):
+    for progress in trainer:
+        if progress.step == 4:
+            raise ZeroDivisionError
+
+
+def leave_by_interrupt(trainer):
+    for progress in trainer:
+        if progress.step == 4:
+            raise KeyboardInterrupt
+
+
+def leave_by_suspending(trainer):
+    for _ in range(4):
+        trainer.step()
+    trainer.suspend()
+
+
+@pytest.mark.parametrize("leave", [leave_by_break, leave_by_error, leave_by_interrupt, leave_by_suspending])
+def test_a_run_that_is_left_is_suspended_in_its_folder(images, tmp_path, leave):
+    options = {key: value for key, value in TINY.items() if key not in ("progress", "random_state")}
+
+    def trainer(**more):
+        return mrp.Trainer(mrp.Model(options, image_size=8), images, options, **more)
+
+    whole, first = trainer(), trainer(run_folder=tmp_path / "run")
+    list(whole)
+    assert (whole.end, first.end) == ("finished", None)
+    with contextlib.suppress(ZeroDivisionError, KeyboardInterrupt):
+        leave(first)
+    assert (first.end, first.progress.step) == ("suspended", 4)
+    assert [path.name for path in (tmp_path / "run").glob("*.ckpt")] == ["pretrain-00000004.ckpt"]
+    if leave is leave_by_break:
+        list(first)  # the same one goes on
+        assert file_of(first.model, tmp_path) == file_of(whole.model, tmp_path)
+    loss = first.progress.loss
+    del first
+    second = trainer(run_folder=tmp_path / "run")
+    assert (second.progress.loss, second.end) == (loss, "finished" if leave is leave_by_break else None)
+    list(second)
+    assert second.end == "finished"
+    assert file_of(second.model, tmp_path) == file_of(whole.model, tmp_path)
+
+
+def test_a_run_without_a_folder_is_not_suspended(images):
+    trainer = mrp.Trainer(mrp.Model(image_size=8, **NETWORK), images, epochs=1, batch_size=8, threads=1)
+    for _ in trainer:
+        break
+    assert trainer.end is None
+    with pytest.raises(mrp.StateError, match="no run_folder"):
+        trainer.suspend()
+    assert [progress.step for progress in trainer] == [2, 3, 4, 5]
+    assert trainer.end == "finished"
+
+
+def test_an_error_in_a_step_suspends_the_run(images, tmp_path):
+    def masking(numbers):
+        if trainer.progress.step == 3:
+            raise ZeroDivisionError
+        return np.random.default_rng(0).random((len(numbers), 4))
+
+    trainer = masked_trainer(images, masking, run_folder=tmp_path)
+    with pytest.raises(ZeroDivisionError):
+        list(trainer)
+    assert trainer.end == "suspended"
+    trainer = None
+    gc.collect()  # the exception's frames
+    assert masked_trainer(images, None, run_folder=tmp_path).progress.step == 3
+
+
+def test_control_c_suspends_the_run(tmp_path):
+    check_interruption(
+        "for progress in mrp.Trainer(mae, images, epochs=1000, threads=1, run_folder=folder): pass",
+        textwrap.dedent(SETUP) + f"folder = {str(tmp_path / 'run')!r}\n",
+        after="""
+            trainer = mrp.Trainer(mae, images, epochs=1000, threads=1, run_folder=folder)
+            with open(f"{folder}/pretrain.csv") as file:
+                assert len(file.readlines()) - 1 == trainer.progress.step > 0
+        """,
+    )
 
 
 def test_a_trainer_keeps_what_it_needs(images):

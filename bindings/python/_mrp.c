@@ -957,6 +957,22 @@ static mrp_status call_trainer_resume(void *trainer, const char *path, const mrp
 static PyObject *py_trainer_save(PyObject *module, PyObject *args) { return file_call(module, args, TRAINER, call_trainer_save); }
 static PyObject *py_trainer_resume(PyObject *module, PyObject *args) { return file_call(module, args, TRAINER, call_trainer_resume); }
 
+static PyObject *py_trainer_suspend(PyObject *module, PyObject *object) {
+    module_state *state = state_of(module);
+    mrp_trainer *trainer = handle_of(state, object, TRAINER);
+    if (!trainer) return NULL;
+    mrp_status status;
+    Py_BEGIN_ALLOW_THREADS status = mrp_trainer_suspend(trainer);
+    Py_END_ALLOW_THREADS return none_or_raise(state, status);
+}
+
+static PyObject *py_trainer_end(PyObject *module, PyObject *object) {
+    mrp_trainer *trainer = handle_of(state_of(module), object, TRAINER);
+    const char *end = trainer ? mrp_trainer_end(trainer) : NULL;
+    if (!trainer) return NULL;
+    return PyUnicode_FromString(end ? end : "");
+}
+
 static PyObject *py_trainer_progress(PyObject *module, PyObject *object) {
     module_state *state = state_of(module);
     mrp_trainer *trainer = handle_of(state, object, TRAINER);
@@ -1348,6 +1364,8 @@ static PyMethodDef functions[] = {
     FUNCTION(trainer_plan, METH_O, "($module, trainer, /)", "(bytes, steps) of the run, known before its first step."),
     FUNCTION(trainer_save, METH_VARARGS, "($module, trainer, path, /)", "Write the state of a run."),
     FUNCTION(trainer_resume, METH_VARARGS, "($module, trainer, path, /)", "Continue a saved run."),
+    FUNCTION(trainer_suspend, METH_O, "($module, trainer, /)", "Write the state of a run into its run folder, from where it goes on."),
+    FUNCTION(trainer_end, METH_O, "($module, trainer, /)", "Why a run has ended; '' while it goes on."),
     FUNCTION(trainer_step, METH_O, "($module, trainer, /)", "One step; returns 0, 1 when cancelled, 2 when the run is done."),
     FUNCTION(
         trainer_set_filler, METH_VARARGS, "($module, trainer, which, function, /)",

@@ -17,8 +17,8 @@ const char *mt_last_error(void);
 /* The name of a status code such as "MRP_ERR_MEMORY", or "unknown status". */
 const char *mt_status_name(int32_t status);
 
-/* The same name from static memory; "" for a phase that does not exist. */
-const char *mt_static_name(const char *phase);
+/* The name of a phase or of a run's end from static memory; "" for one that does not exist. */
+const char *mt_static_name(const char *name);
 
 const char *mt_version(void);
 

@@ -102,7 +102,7 @@ private struct GraphLowering {
         }
     }
 
-    /// What the results need, and no more.
+    /// Program of the instructions that the results need.
     mutating func program(outputs: [Value]) throws -> PrimitiveProgram {
         var results = try outputs.map { (value: try value($0).id, target: Value?.none) }
         for target in updated.sorted(by: { $0.id < $1.id }) { results.append((try value(target).id, target)) }

@@ -143,7 +143,7 @@ public struct PrimitiveProgram {
 
     public struct Argument {
         public enum Source {
-            /// What the host fills before each step.
+            /// Input that the host fills before each step.
             case input(String)
             /// A tensor that lives outside the graph.
             case bound(String)

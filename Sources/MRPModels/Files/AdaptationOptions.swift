@@ -1,7 +1,7 @@
 import MRPEngine
 import MRPOptions
 
-/// What loading may change so that a file's weights fit other images.
+/// Changes that loading may make so that a file's weights fit other images.
 public enum AdaptationOptions {
     public static let positions = Option(
         "positions", .choice(Positions.self), default: .keep, section: .files,

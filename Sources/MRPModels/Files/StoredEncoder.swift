@@ -3,7 +3,7 @@ import MRPOptions
 
 /// An encoder as model files see it. The defaults fit a network whose weights always have the same shapes and that no other library has.
 public protocol StoredEncoder: Sendable {
-    /// How it is made and read.
+    /// Descriptor by which it is made and read.
     var family: EncoderFamily { get }
 
     /// Members of a model's configuration that say which encoder it is, with the keys of Hugging Face's `config.json` where it has some:

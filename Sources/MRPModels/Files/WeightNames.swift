@@ -6,7 +6,7 @@ public enum WeightNames: String, CaseIterable, Sendable {
     case timm
     /// `state_dict()` of transformers 5.
     case transformers5
-    /// What `save_pretrained` of transformers 5.23 writes: hub names, but for the decoder's blocks.
+    /// Files of `save_pretrained` of transformers 5.23: hub names, but for the decoder's blocks.
     case transformers5Saved = "transformers5_saved"
 }
 

@@ -21,6 +21,7 @@ public struct ClassifierHead: Head, Equatable {
     }
 
     public var featurePooling: Pooling? { pooling }
+    public var isClassifier: Bool { true }
 
     public var settings: [(key: String, value: JSON)] {
         [("classes", .integer(classes)), ("pooling", .string(pooling.rawValue))]

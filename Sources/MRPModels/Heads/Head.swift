@@ -11,6 +11,9 @@ public protocol Head: Sendable {
     /// Pooling that the encoder's last norm was trained with; nil: none.
     var featurePooling: Pooling? { get }
 
+    /// Whether its outputs are scores of classes, whose softmax are probabilities.
+    var isClassifier: Bool { get }
+
     /// Everything about it that a file has to say, beside `name`.
     var settings: [(key: String, value: JSON)] { get }
 
@@ -24,6 +27,7 @@ public protocol Head: Sendable {
 extension Head {
     public var name: String { Self.name }
     public var featurePooling: Pooling? { nil }
+    public var isClassifier: Bool { false }
 
     /// Whether both have the same parameters and outputs.
     public func isSame(as other: any Head) -> Bool {

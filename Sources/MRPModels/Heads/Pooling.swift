@@ -1,4 +1,4 @@
-/// The part of the tokens of an encoder that a classifier reads. the encoder's tokens.
+/// The part of the tokens of an encoder that a classifier reads.
 public enum Pooling: String, CaseIterable, Sendable {
     /// Mean over patch tokens, then a layer norm (`fc_norm`), as MAE fine-tunes.
     case mean

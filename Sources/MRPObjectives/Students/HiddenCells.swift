@@ -1,7 +1,7 @@
 import MRPEngine
 import MRPModels
 
-/// What a student does with the hidden cells, or patches, of an image.
+/// Treatment of the hidden cells, or patches, of an image by a student.
 public enum HiddenCells: String, CaseIterable, Sendable {
     /// Left out of all computation (He et al. 2021, MAE; Tian et al. 2023, SparK; Woo et al. 2023, FCMAE); a decoder predicts.
     case skip

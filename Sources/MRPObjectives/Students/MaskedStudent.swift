@@ -33,7 +33,7 @@ extension MaskedStudent {
     func prepare(_ step: TrainingStep, _ program: any Program) throws -> Bool { try masks.prepare(step, geometry, program) }
 }
 
-/// What an objective asks of its student.
+/// Settings of a student that an objective asks for.
 public struct StudentSettings: Equatable, Sendable {
     public let masks: MaskChoice
     /// Channels of the decoder of convolutional networks.

@@ -1,6 +1,6 @@
 import MRPEngine
 
-/// What a safetensors file holds, as JSON.
+/// Contents of a safetensors file, as JSON.
 public enum FileDescription {
     public static func json(_ path: String) throws -> JSON {
         let file = try SafetensorsFile(path: path)

@@ -1,7 +1,7 @@
 import MRPModels
 import MRPOptions
 
-/// How models are saved, and whether loading keeps the classifier; `AdaptationOptions` say the rest of loading.
+/// Options of saving models and of keeping the classifier on loading; `AdaptationOptions` are the rest of loading.
 enum FileOptions {
     static let names = Option(
         "names", .choice(WeightNames.self), default: .hub, section: .files,

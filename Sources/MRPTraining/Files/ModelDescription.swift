@@ -10,7 +10,7 @@ struct ModelDescription {
     var normalization: Normalization?
     var classNames: [String] = []
     var isPretrained = true
-    /// What had to be assumed, or is left out.
+    /// Assumptions, and parts that are left out.
     var notes: [String] = []
 
     init(encoder: any ImageEncoder) { self.encoder = encoder }

@@ -23,10 +23,10 @@ public struct SafetensorsFile {
 
     public let entries: [String: Entry]
     public let metadata: [String: String]
-    /// What errors call the file: its path.
+    /// Name of the file in errors: its path.
     let path: String
     private let bytes: UnsafeRawBufferPointer
-    /// What holds the bytes.
+    /// Owner of the bytes.
     private let owner: AnyObject
     private let dataStart: Int
 

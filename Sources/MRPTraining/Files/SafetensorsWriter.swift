@@ -39,7 +39,7 @@ public enum Safetensors {
         try withExtendedLifetime(encoded) { try FileSystem.replace(path, with: encoded.pieces) }
     }
 
-    /// What `write` writes. With a checksum, a last tensor of one number is the CRC-32C of all bytes before it.
+    /// Bytes that `write` writes. With a checksum, a last tensor of one number is the CRC-32C of all bytes before it.
     public static func encode(
         _ tensors: [Tensor], metadata: [(key: String, value: String)], floats: ElementFormat = .float32, checksum: Bool = false
     ) throws -> Encoded {

@@ -10,7 +10,7 @@ struct WeightSource {
         func read(into output: UnsafeMutableBufferPointer<Float>) throws { try file.read(entry, into: output) }
     }
 
-    /// What the caller named, for errors.
+    /// Path that the caller gave, for errors.
     let path: String
     /// The folder with a slash at its end, or nothing.
     let folder: String

@@ -28,11 +28,12 @@ public enum OnnxExport {
         let builder = model.builder(graph)
         guard let head = model.head, options[FileOptions.classifier] != .new else {
             let features = try inference.features(builder, batch: batch)
-            // A class token is one of one token.
-            let isToken = options[FeatureOptions.features] == .cls
-            return (graph, [("features", isToken ? try graph.apply(MeanTokens(first: 0), [features])[0] : features)])
+            guard options[FeatureOptions.features] == .cls else { return (graph, [("features", features)]) }
+            // One row for each image: its dimension goes.
+            return (graph, [("features", try graph.apply(MeanTokens(first: 0), [features])[0])])
         }
         let outputs = try inference.outputs(of: head, builder, batch: batch)
+        guard head.isClassifier else { return (graph, [("outputs", outputs)]) }
         return (graph, [("logits", outputs), ("probabilities", try graph.apply(SoftmaxRows(), [outputs])[0])])
     }
 

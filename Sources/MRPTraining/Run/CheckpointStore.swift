@@ -14,13 +14,15 @@ final class CheckpointStore {
     private let writer = BackgroundWriter()
     /// The step whose checkpoint is being written.
     private var pending: Int?
+    /// The step of the newest checkpoint, on the disk or on the way to it; nil where that would be another state, or failed.
+    var newest: Int?
 
     /// Creates the folder where there is none. Errors: `.io`, `.state` when another run uses it.
     init(_ folder: String, _ phase: Phase, keep: Int) throws {
         self.folder = folder.hasSuffix("/") ? folder : folder + "/"
         self.phase = phase
         self.keep = keep
-        guard mkdir(folder, 0o777) == 0 || errno == EEXIST else { throw FileSystem.failure("cannot create the folder", folder) }
+        try FileSystem.makeFolder(folder)
         let descriptor = open(self.folder + "lock", O_RDWR | O_CREAT | O_CLOEXEC, 0o666)
         guard descriptor >= 0 else { throw FileSystem.failure("cannot create", self.folder + "lock") }
         guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else {
@@ -28,7 +30,7 @@ final class CheckpointStore {
             throw MRPError(.state, "run_folder '\(folder)' is in use by another run")
         }
         lock = descriptor
-        for name in try names() where name.hasPrefix(phase.rawValue) && name.hasSuffix(FileSystem.temporarySuffix) {
+        for name in try FileSystem.names(in: folder) where name.hasPrefix(phase.rawValue) && name.hasSuffix(FileSystem.temporarySuffix) {
             unlink(self.folder + name)  // left by a process that was killed: nobody else writes here
         }
     }
@@ -47,11 +49,13 @@ final class CheckpointStore {
     /// The state to which numbers that are not finite lead back.
     var rollbackPath: String { "\(folder)\(phase.rawValue)-rollback.ckpt" }
     var logPath: String { "\(folder)\(phase.rawValue).csv" }
+    /// Folder of the event files. Each phase has its own: TensorBoard takes a folder for one run.
+    var eventsPath: String { "\(folder)\(phase.rawValue)/" }
 
     /// The steps that have a checkpoint, newest first.
     func steps() throws -> [Int] {
         let prefix = phase.rawValue + "-"
-        return try names().compactMap { name in
+        return try FileSystem.names(in: folder).compactMap { name in
             guard name.hasPrefix(prefix), name.hasSuffix(".ckpt") else { return nil }
             return Int(name.dropFirst(prefix.count).dropLast(5))
         }.sorted(by: >)
@@ -63,6 +67,7 @@ final class CheckpointStore {
     /// Writes a checkpoint: in the background when there is memory for a copy of the state, else now. Errors: `.io`, also of the one before.
     func save(_ encoded: Safetensors.Encoded, step: Int) throws {
         try finish()
+        newest = nil
         if let copy = try? encoded.copied() {
             pending = step
             try writer.write(copy, to: path(step: step))
@@ -70,6 +75,7 @@ final class CheckpointStore {
             try FileSystem.replace(path(step: step), with: encoded.pieces)
             try prune()
         }
+        newest = step
     }
 
     /// Deletes the checkpoints of later steps.
@@ -86,26 +92,17 @@ final class CheckpointStore {
     func finish() throws {
         guard pending != nil else { return }
         pending = nil
-        try writer.finish()
+        do {
+            try writer.finish()
+        } catch {
+            newest = nil
+            throw error
+        }
         try prune()
     }
 
     /// Deletes what is too old; the newest must be known to be whole.
     func prune() throws {
         for step in try steps().dropFirst(keep) { unlink(path(step: step)) }
-    }
-
-    /// The names in the folder.
-    private func names() throws -> [String] {
-        guard let stream = opendir(folder) else { throw FileSystem.failure("cannot read the folder", folder) }
-        defer { closedir(stream) }
-        var names: [String] = []
-        while let entry = readdir(stream) {
-            names.append(
-                withUnsafePointer(to: &entry.pointee.d_name) {
-                    $0.withMemoryRebound(to: CChar.self, capacity: MemoryLayout.size(ofValue: $0.pointee)) { String(cString: $0) }
-                })
-        }
-        return names
     }
 }

@@ -15,10 +15,9 @@ final class KeptState {
     func holds(step: Int) -> Bool { path.map { access($0, R_OK) == 0 } ?? (memory?.step == step) }
 
     /// Replaces what was kept. Errors: `.io`, or `.memory` when there is no room for a second state; then the old one is still there.
-    func save(_ trainer: Trainer) throws {
-        let encoded = try trainer.encodedState()
+    func save(_ encoded: Safetensors.Encoded, step: Int) throws {
         if let path { return try FileSystem.replace(path, with: encoded.pieces) }
-        memory = (try encoded.copied(), trainer.progress.step)
+        memory = (try encoded.copied(), step)
     }
 
     /// Errors: `.state` when nothing is kept, `.io`, `.format`.

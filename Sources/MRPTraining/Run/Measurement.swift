@@ -67,10 +67,12 @@ struct Measurement {
     }
 }
 
-/// What the measurements of a run have shown so far; part of its checkpoints.
+/// Record of the measurements of a run; part of its checkpoints.
 struct MeasurementRecord {
     /// The last values by name.
     var values: [String: Double] = [:]
+    /// The step after which they were measured.
+    var step = 0
     var best: Double?
     var bestStep = 0
     /// Measurements since the best one.
@@ -79,6 +81,7 @@ struct MeasurementRecord {
     /// Takes in what was measured after a step; true when it is the best so far.
     mutating func add(_ measured: [String: Double], main: String, step: Int) -> Bool {
         values.merge(measured) { $1 }
+        self.step = step
         guard let value = measured[main], value > best ?? -.infinity else {
             withoutBetter += 1
             return false
@@ -90,7 +93,7 @@ struct MeasurementRecord {
     var json: JSON {
         var members: [(key: String, value: JSON)] = [
             ("values", .object(values.sorted { $0.key < $1.key }.map { ($0.key, .number($0.value)) })),
-            ("best_step", .integer(bestStep)), ("without_better", .integer(withoutBetter)),
+            ("step", .integer(step)), ("best_step", .integer(bestStep)), ("without_better", .integer(withoutBetter)),
         ]
         if let best { members.append(("best", .number(best))) }
         return .object(members)
@@ -100,6 +103,7 @@ struct MeasurementRecord {
 
     init(_ json: JSON) {
         for (key, value) in json["values"]?.members ?? [] { values[key] = value.number }
+        step = json["step"]?.integer ?? 0
         best = json["best"]?.number
         bestStep = json["best_step"]?.integer ?? 0
         withoutBetter = json["without_better"]?.integer ?? 0

@@ -8,15 +8,10 @@ import MRPOptions
 ///
 /// With a `run_folder` the run goes on where the newest complete checkpoint there left off, with the same bits as if it had not been stopped.
 public final class TrainingRun {
-    /// Why a run has ended.
-    public enum End: String, Sendable {
-        case finished = "all steps are done"
-        case timeBudget = "the time budget is used up"
-        case earlyStopping = "the measurements have not become better"
-    }
-
     public let trainer: Trainer
     public private(set) var end: End?
+    /// Whether the run keeps its state in a folder, so that it can be suspended.
+    public var hasFolder: Bool { store != nil }
     public var progress: TrainingProgress { trainer.progress }
 
     private let options: Options
@@ -24,17 +19,16 @@ public final class TrainingRun {
     private let best: KeptState
     private let rollback: KeptState
     private var log: RunLog?
-    private let events: EventLog?
+    private var events: EventLog?
     private let measurement: Measurement?
     private var record = MeasurementRecord()
-    /// A step is done whose measurement is not: the run was cancelled in between.
-    private var owesMeasurement = false
+    /// The last step is done, but its measurement and its row in the logs are not: the run was cancelled in between.
+    private var isRowDue = false
     private var notes: [String] = []
     private var unreadableCount = 0
     private var rollbacks = 0
     private let start = monotonicSeconds()
     private var savedAt = monotonicSeconds()
-    private var savedStep = -1
 
     /// - validation: images on which the run is measured; nil: it is not.
     public init(
@@ -56,27 +50,19 @@ public final class TrainingRun {
         best = KeptState("state of the best measurement", path: store?.bestPath)
         rollback = KeptState("state to roll back to", path: store?.rollbackPath)
         guard let store else {
-            events = nil
             try keepRollback(always: true)
             return
         }
         let found = try Self.resume(trainer, from: store, continues: options[RunOptions.continueRun])
         notes += found.notes
-        savedStep = found.step
-        log = try RunLog(store.logPath, after: trainer.progress.step)
-        events = options[RunOptions.tensorboard] ? try EventLog(store.folder, phase, after: trainer.progress.step) : nil
-        takeState()
-        if hasLostPatience {
-            end = .earlyStopping
-            try trainer.takeAverages()
-            try restoreBest()
-        }
+        try takeUp()
+        store.newest = isRowDue ? nil : found.step
         // Also where a run goes on that did not keep one before.
         if trainer.progress.step == 0 || !rollback.holds(step: trainer.progress.step) { try keepRollback(always: true) }
     }
 
     /// Goes on from the newest checkpoint that is whole. A damaged one is set aside under another name.
-    private static func resume(_ trainer: Trainer, from store: CheckpointStore, continues: Bool) throws -> (step: Int, notes: [String]) {
+    private static func resume(_ trainer: Trainer, from store: CheckpointStore, continues: Bool) throws -> (step: Int?, notes: [String]) {
         var notes: [String] = []
         for step in try store.steps() {
             guard continues else {
@@ -92,10 +78,24 @@ public final class TrainingRun {
                 store.setAside(step: step)
             }
         }
-        return (-1, notes)
+        return (nil, notes)
     }
 
-    /// What is worth a line in the log since the last call: where the run went on, images left out, measurements, ways back.
+    /// Begins where the trainer's state is, which may be the end of the run.
+    private func takeUp() throws {
+        takeState()
+        try openLogs(after: isRowDue ? progress.step - 1 : progress.step)
+        guard !isRowDue else { return }
+        if progress.step == progress.steps {
+            end = .finished
+        } else if hasLostPatience {
+            end = .earlyStopping
+            try trainer.takeAverages()
+        }
+        if end != nil { try restoreBest() }
+    }
+
+    /// Lines for the log since the last call: resumed steps, images left out, measurements, rollbacks.
     public func takeNotes() -> [String] {
         defer { notes = [] }
         return notes
@@ -106,9 +106,10 @@ public final class TrainingRun {
     /// One step and what follows it. Errors: those of `Trainer.step`, `.io` of checkpoints and logs. A step that is cancelled while the
     /// held-out images are measured is done; the next call measures them.
     public func step(cancel: UnsafePointer<Int32>? = nil, poll: (() -> Void)? = nil) throws -> Trainer.Outcome {
+        if end == .suspended { end = nil }
         guard end == nil else { return .finished }
         try store?.check()
-        if !owesMeasurement {
+        if !isRowDue {
             switch try stepOrRollBack(cancel: cancel, poll: poll) {
             case .cancelled: return .cancelled
             case .finished:
@@ -116,17 +117,17 @@ public final class TrainingRun {
                 try restoreBest()
                 try store?.finish()
                 return .finished
-            case .stepped: owesMeasurement = isMeasurementDue
+            case .stepped: isRowDue = true
             }
         }
-        let isMeasured = owesMeasurement
-        if owesMeasurement {
+        let isMeasured = isMeasurementDue
+        if isMeasured, record.step != progress.step {
             guard try measure(cancel: cancel, poll: poll) else { return .cancelled }
-            owesMeasurement = false
         }
         noteUnreadableImages()
         try log?.add(progress, measured: isMeasured)
         try events?.add(progress.scalars(measured: isMeasured), phase: progress.phase, step: progress.step)
+        isRowDue = false
         decideOnEnd()
         if end != nil || isCheckpointDue { try save() }
         if end == .earlyStopping { try trainer.takeAverages() }
@@ -149,7 +150,7 @@ public final class TrainingRun {
         } else if options[RunOptions.timeBudget] > 0, monotonicSeconds() - start >= options[RunOptions.timeBudget] {
             end = .timeBudget
         }
-        if let end, end != .finished { notes.append("stopped after step \(progress.step): \(end.rawValue)") }
+        if let end, end != .finished { notes.append("stopped after step \(progress.step): \(end.text)") }
     }
 
     private func noteUnreadableImages() {
@@ -175,9 +176,9 @@ public final class TrainingRun {
             let found = try trainer.withAverages({ try measurement.measure(trainer.model, cancel: cancel, poll: poll) })
         else { return false }
         let isBest = record.add(found, main: measurement.main, step: progress.step)
-        putState()
+        showMeasures()
         notes.append("step \(progress.step): " + found.sorted { $0.key < $1.key }.map { "\($0.key) \($0.value)" }.joined(separator: ", "))
-        if isBest, store != nil || options[MeasurementOptions.restoreBest] { try best.save(trainer) }
+        if isBest, store != nil || options[MeasurementOptions.restoreBest] { try best.save(encodedState(), step: progress.step) }
         return true
     }
 
@@ -198,7 +199,17 @@ public final class TrainingRun {
     private func putState() {
         trainer.runState = .object([
             ("measurements", record.json), ("rate_scale", .number(trainer.rateScale)), ("rollbacks", .integer(rollbacks)),
+            ("row_due", .bool(isRowDue)),
         ])
+    }
+
+    /// Bytes of a checkpoint.
+    private func encodedState() throws -> Safetensors.Encoded {
+        putState()
+        return try trainer.encodedState()
+    }
+
+    private func showMeasures() {
         trainer.progress.measures.merge(record.values) { $1 }
         trainer.progress.measures["best"] = record.best
         trainer.progress.measures["best_step"] = record.best.map { _ in Double(record.bestStep) }
@@ -206,11 +217,12 @@ public final class TrainingRun {
     }
 
     private func takeState() {
-        guard let state = trainer.runState else { return }
-        record = state["measurements"].map { MeasurementRecord($0) } ?? MeasurementRecord()
-        trainer.rateScale = state["rate_scale"]?.number ?? 1
-        rollbacks = state["rollbacks"]?.integer ?? 0
-        putState()
+        let state = trainer.runState
+        record = state?["measurements"].map { MeasurementRecord($0) } ?? MeasurementRecord()
+        trainer.rateScale = state?["rate_scale"]?.number ?? 1
+        rollbacks = state?["rollbacks"]?.integer ?? 0
+        isRowDue = state?["row_due"]?.bool ?? false
+        if state != nil { showMeasures() }
     }
 
     // MARK: Back from numbers that are not finite
@@ -228,7 +240,7 @@ public final class TrainingRun {
     /// Keeps the state where it is due, after a multiple of `rollback_steps`.
     private func keepRollback(always: Bool = false) throws {
         guard options[RunOptions.rollbacks] > 0, always || progress.step % options[RunOptions.rollbackSteps] == 0 else { return }
-        try rollback.save(trainer)
+        try rollback.save(encodedState(), step: progress.step)
     }
 
     /// To the last kept state; from there with a lower learning rate.
@@ -237,20 +249,27 @@ public final class TrainingRun {
         try store?.finish()
         try trainer.resume(from: rollback.open())
         takeState()
-        (trainer.rateScale, rollbacks) = (scale, count)
-        putState()
+        (trainer.rateScale, rollbacks, isRowDue) = (scale, count, false)
+        showMeasures()
         notes.append("rolled back to step \(progress.step), learning rate times \(scale): \(error.message)")
         if let store {
-            savedStep = -1
+            store.newest = nil
             try save()
             try store.finish()
             try store.forget(after: progress.step)
-            log = try RunLog(store.logPath, after: progress.step)
+            try openLogs(after: progress.step)
         }
         try keepRollback(always: true)
     }
 
-    // MARK: Checkpoints
+    // MARK: Checkpoints and logs
+
+    /// Opens the log and the event file anew; what the files hold of later steps is taken out, or declared void.
+    private func openLogs(after step: Int) throws {
+        guard let store else { return }
+        log = try RunLog(store.logPath, after: step)
+        events = options[RunOptions.tensorboard] ? try EventLog(store.eventsPath, after: step) : nil
+    }
 
     private var isCheckpointDue: Bool {
         let (steps, seconds) = (options[RunOptions.checkpointSteps], options[RunOptions.checkpointSeconds])
@@ -258,25 +277,41 @@ public final class TrainingRun {
         return seconds > 0 && monotonicSeconds() - savedAt >= seconds
     }
 
+    /// The rows of a checkpoint's steps are on the disk before it, so that a power cut loses none.
     private func save() throws {
-        guard let store, progress.step != savedStep else { return }
-        try store.save(trainer.encodedState(), step: progress.step)
-        (savedAt, savedStep) = (monotonicSeconds(), progress.step)
+        guard let store, progress.step != store.newest else { return }
+        try log?.synchronize()
+        try events?.synchronize()
+        try store.save(encodedState(), step: progress.step)
+        savedAt = monotonicSeconds()
+        if isRowDue { store.newest = nil }  // the state of the whole step is another one
+    }
+
+    /// Writes the state to a file of the caller's, which is replaced as a whole. Errors: `.io`.
+    public func save(to path: String) throws {
+        putState()
+        try trainer.save(to: path)
     }
 
     /// Continues a state that was saved elsewhere than in the run folder. Errors: as of `Trainer.resume`.
     public func resume(from path: String) throws {
         try trainer.resume(from: path)
-        (end, owesMeasurement, savedStep) = (nil, false, -1)
-        takeState()
-        if let store { log = try RunLog(store.logPath, after: progress.step) }
+        end = nil
+        store?.newest = nil
+        try takeUp()
         try keepRollback(always: true)
     }
 
-    /// Writes the state before the run is given up for now; it is on the disk when this returns. A step whose measurement is missing is
-    /// not written: it will be done again.
+    /// Writes the state into the run folder, from where a new run goes on; it is on the disk when this returns. The run ends here unless
+    /// another step follows. A measurement that is missing is made up for by the step that goes on.
+    ///
+    /// Errors: `.state` without a run folder, `.io`, `.forked` in a child of the process that made the run.
     public func suspend() throws {
-        if !owesMeasurement { try save() }
-        try store?.finish()
+        guard let store else { throw MRPError(.state, "the run has no run_folder to be suspended in") }
+        try trainer.loader.checkProcess()
+        // After an end there is nothing to go on with, and the model may have its best weights instead of the last.
+        if end != .finished, end != .earlyStopping { try save() }
+        try store.finish()
+        if end == nil { end = .suspended }
     }
 }

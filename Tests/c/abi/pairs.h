@@ -29,9 +29,7 @@ typedef struct {
 static mrp_status pretrain(mrp_model *m, const mrp_dataset *d, const mrp_config *c) { return mrp_pretrain(m, d, c, NULL, NULL); }
 static mrp_status finetune(mrp_model *m, const mrp_dataset *d, const mrp_config *c) { return mrp_finetune(m, d, c, NULL, NULL); }
 static mrp_status encode(mrp_model *m, const mrp_dataset *d, const mrp_config *c) { return mrp_encode(m, d, c, numbers, 4 * VALUES); }
-static mrp_status attention(mrp_model *m, const mrp_dataset *d, const mrp_config *c) {
-    return mrp_attention(m, d, c, numbers, 4 * VALUES);
-}
+static mrp_status attention(mrp_model *m, const mrp_dataset *d, const mrp_config *c) { return mrp_attention(m, d, c, numbers, 4 * VALUES); }
 static mrp_status predict(mrp_model *m, const mrp_dataset *d, const mrp_config *c) { return mrp_predict(m, d, c, numbers, 4 * VALUES); }
 static mrp_status evaluate(mrp_model *m, const mrp_dataset *d, const mrp_config *c) {
     double value;
@@ -56,9 +54,9 @@ static mrp_status create_trainer(mrp_model *m, const mrp_dataset *d, const mrp_c
 }
 
 static const operation operations[] = {
-    {"mrp_pretrain", pretrain, 0}, {"mrp_finetune", finetune, 0},       {"mrp_encode", encode, 0},
-    {"mrp_predict", predict, 1},   {"mrp_evaluate", evaluate, 0},       {"mrp_confusion", confusion, 1},
-    {"mrp_probe", probe, 0},       {"mrp_reconstruct", reconstruct, 0}, {"mrp_trainer_create", create_trainer, 0},
+    {"mrp_pretrain", pretrain, 0},   {"mrp_finetune", finetune, 0},       {"mrp_encode", encode, 0},
+    {"mrp_predict", predict, 1},     {"mrp_evaluate", evaluate, 0},       {"mrp_confusion", confusion, 1},
+    {"mrp_probe", probe, 0},         {"mrp_reconstruct", reconstruct, 0}, {"mrp_trainer_create", create_trainer, 0},
     {"mrp_attention", attention, 0},
 };
 enum { OPERATIONS = sizeof operations / sizeof operations[0] };

@@ -219,6 +219,8 @@ static void test_training(void) {
     REFUSES(mrp_trainer_step(NULL), "NULL");
     REFUSES(mrp_trainer_save(NULL, "x"), "NULL");
     REFUSES(mrp_trainer_resume(NULL, "x"), "NULL");
+    REFUSES(mrp_trainer_suspend(NULL), "NULL");
+    EXPECT(mrp_trainer_end(NULL) == NULL);
     EXPECT(mrp_trainer_progress(NULL) == NULL);
     WORKS(mrp_trainer_create(model, plain, options, "pretrain", &trainer));
     WORKS(mrp_trainer_plan(trainer, NULL, NULL));
@@ -227,6 +229,8 @@ static void test_training(void) {
     REFUSES(mrp_trainer_resume(trainer, NULL), "path");
     FAILS(mrp_trainer_resume(trainer, "/no/such/run"), MRP_ERR_IO, "/no/such/run");
     FAILS(mrp_trainer_resume(trainer, "/proc/self/exe"), MRP_ERR_FORMAT, "/proc/self/exe");
+    FAILS(mrp_trainer_suspend(trainer), MRP_ERR_STATE, "run_folder");
+    EXPECT(strcmp(mrp_trainer_end(trainer), "") == 0);
     WORKS(mrp_trainer_step(trainer));
     EXPECT(isnan(mrp_progress_value(mrp_trainer_progress(trainer), "no such value")));
     EXPECT(isnan(mrp_progress_value(mrp_trainer_progress(trainer), NULL)));
@@ -234,6 +238,7 @@ static void test_training(void) {
     EXPECT(isnan(mrp_progress_fraction(NULL)));
     EXPECT(strcmp(mrp_progress_phase(NULL), "") == 0);
     WORKS(mrp_trainer_step(trainer));
+    EXPECT(strcmp(mrp_trainer_end(trainer), "finished") == 0);
     EXPECT(mrp_trainer_step(trainer) == MRP_DONE);
     mrp_trainer_destroy(trainer);
     mrp_trainer_destroy(NULL);
@@ -347,6 +352,8 @@ static void test_handles(void) {
         FAILS(mrp_encode(model, wrong, NULL, values, 4), MRP_ERR_HANDLE, "dataset");
         FAILS(mrp_trainer_step(wrong), MRP_ERR_HANDLE, "trainer");
         FAILS(mrp_trainer_plan(wrong, &number, &number), MRP_ERR_HANDLE, "trainer");
+        FAILS(mrp_trainer_suspend(wrong), MRP_ERR_HANDLE, "trainer");
+        EXPECT(mrp_trainer_end(wrong) == NULL);
         EXPECT(mrp_trainer_progress(wrong) == NULL);
         mrp_config_destroy(wrong == (void *)model ? NULL : wrong);
         if (i == 2) break;

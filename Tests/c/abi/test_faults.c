@@ -148,9 +148,10 @@ static mrp_model *new_model(void) {
 
 /* Whole runs with a run folder: a fault ends them or not; the next one, on a sound disk, ends with the same weights as without faults. */
 static long check_runs(content expected) {
-    char folder[64];
+    char folder[64], events[80];
     long faults = 0;
     snprintf(folder, sizeof folder, "%s/run", root);
+    snprintf(events, sizeof events, "%s/pretrain", folder);
     WORKS(mrp_config_set(options, "run_folder", folder));
     WORKS(mrp_config_set(options, "checkpoint_steps", "1"));
     WORKS(mrp_config_set(options, "keep_checkpoints", "1"));
@@ -174,6 +175,8 @@ static long check_runs(content expected) {
                 CHECK(count_files(folder, ".ckpt", 0) == 1 && count_files(folder, ".tmp", 0) == 0, "run: %s %ld", kinds[kind], countdown);
                 free(now.bytes);
                 mrp_model_destroy(made);
+                count_files(events, "", 1);
+                rmdir(events);
                 count_files(folder, "", 1);
                 if (!struck) break;
                 faults++;

@@ -107,20 +107,29 @@ static int ended_well(pid_t child) {
     return WIFEXITED(status) && WEXITSTATUS(status) == 0;
 }
 
-static int count_files(const char *suffix, int and_delete) {
-    DIR *stream = opendir(folder);
+static int count_files(const char *place, const char *suffix, int and_delete) {
+    DIR *stream = opendir(place);
     struct dirent *entry;
     int count = 0;
     while (stream && (entry = readdir(stream))) {
         const size_t length = strlen(entry->d_name), tail = strlen(suffix);
         if (entry->d_name[0] == '.' || length < tail || strcmp(entry->d_name + length - tail, suffix) != 0) continue;
         char path[400];
-        snprintf(path, sizeof path, "%s/%s", folder, entry->d_name);
+        snprintf(path, sizeof path, "%s/%s", place, entry->d_name);
         count++;
         if (and_delete) unlink(path);
     }
     if (stream) closedir(stream);
     return count;
+}
+
+/* Deletes what is in the run folder. */
+static void empty(void) {
+    char events[400];
+    snprintf(events, sizeof events, "%s/pretrain", folder);
+    count_files(events, "", 1);
+    rmdir(events);
+    count_files(folder, "", 1);
 }
 
 int main(int argc, char **argv) {
@@ -146,22 +155,22 @@ int main(int argc, char **argv) {
         if (WIFSIGNALED(status)) {
             CHECK(WTERMSIG(status) == SIGKILL, "the training process ended by signal %d", WTERMSIG(status));
             done++;
-            leftovers += count_files(".tmp", 0);
+            leftovers += count_files(folder, ".tmp", 0);
         } else {
             CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0, "the training process ended with %d", status);
         }
         CHECK(ended_well(start(verify)), "after kill %ld", done);
-        CHECK(count_files(".tmp", 0) == 0 && count_files(".damaged", 0) == 0, "after kill %ld", done);
+        CHECK(count_files(folder, ".tmp", 0) == 0 && count_files(folder, ".damaged", 0) == 0, "after kill %ld", done);
         stopped_at[shared->found]++;
         if (shared->found == STEPS) { /* the weights of the last step were compared above */
             runs++;
-            count_files("", 1);
+            empty();
             __atomic_store_n(&shared->on_disk, 0, __ATOMIC_SEQ_CST);
         }
     }
     int cuts = 0;
     for (int step = 0; step < STEPS; step++) cuts += stopped_at[step] > 0;
-    count_files("", 1);
+    empty();
     rmdir(folder);
     unlink(saved);
     snprintf(saved, sizeof saved, "%s/model.json", root);

@@ -246,6 +246,88 @@ static void test_files(void) {
 
 /* ---- Run folders and measurements */
 
+/* A run in a folder whose weights stay as they are, with an option more. */
+static mrp_trainer *trainer_in(const char *path, const char *key, const char *value, mrp_model **m) {
+    mrp_config *other = small_options();
+    mrp_trainer *trainer = NULL;
+    WORKS(mrp_config_set(other, "epochs", "4")); /* 8 steps, and a measurement after each second one */
+    WORKS(mrp_config_set(other, "learning_rate", "0"));
+    WORKS(mrp_config_set(other, "run_folder", path));
+    if (key) WORKS(mrp_config_set(other, key, value));
+    *m = model_for(&operations[3]);
+    WORKS(mrp_model_set_validation(*m, labelled, NULL));
+    WORKS(mrp_trainer_create(*m, labelled, other, "finetune", &trainer));
+    mrp_config_destroy(other);
+    return trainer;
+}
+
+static void finish(mrp_trainer *trainer, const char *end, double step) {
+    mrp_status status;
+    while ((status = mrp_trainer_step(trainer)) == MRP_OK) EXPECT(mrp_progress_value(mrp_trainer_progress(trainer), "step") <= step);
+    EXPECT(status == MRP_DONE);
+    CHECK(strcmp(mrp_trainer_end(trainer), end) == 0, "the end is '%s', not '%s'", mrp_trainer_end(trainer), end);
+    EXPECT(mrp_progress_value(mrp_trainer_progress(trainer), "step") == step);
+}
+
+/* Why runs end, and that a suspended one goes on, here and in a new trainer. */
+static void test_ends(void) {
+    mrp_model *m = NULL;
+    char path[256], loss[64];
+    snprintf(path, sizeof path, "%s", in_root("ends"));
+    mrp_trainer *trainer = trainer_in(path, "time_budget", "1e-9", &m);
+    finish(trainer, "time_budget", 1);
+    WORKS(mrp_trainer_suspend(trainer));
+    EXPECT(strcmp(mrp_trainer_end(trainer), "time_budget") == 0);
+    mrp_trainer_destroy(trainer);
+    mrp_model_destroy(m);
+
+    trainer = trainer_in(path, NULL, NULL, &m);
+    EXPECT(strcmp(mrp_trainer_end(trainer), "") == 0);
+    WORKS(mrp_trainer_step(trainer));
+    WORKS(mrp_trainer_suspend(trainer));
+    EXPECT(strcmp(mrp_trainer_end(trainer), "suspended") == 0);
+    WORKS(mrp_trainer_step(trainer));
+    EXPECT(strcmp(mrp_trainer_end(trainer), "") == 0);
+    WORKS(mrp_trainer_suspend(trainer));
+    WORKS(mrp_trainer_suspend(trainer));
+    snprintf(loss, sizeof loss, "%.17g", mrp_progress_value(mrp_trainer_progress(trainer), "loss"));
+    mrp_trainer_destroy(trainer);
+    mrp_model_destroy(m);
+
+    trainer = trainer_in(path, NULL, NULL, &m);
+    EXPECT(mrp_progress_value(mrp_trainer_progress(trainer), "step") == 3);
+    EXPECT(mrp_progress_value(mrp_trainer_progress(trainer), "loss") == strtod(loss, NULL));
+    finish(trainer, "finished", 8);
+    mrp_trainer_destroy(trainer);
+    mrp_model_destroy(m);
+    trainer = trainer_in(path, NULL, NULL, &m);
+    EXPECT(strcmp(mrp_trainer_end(trainer), "finished") == 0); /* before any step */
+    finish(trainer, "finished", 8);
+    mrp_trainer_destroy(trainer);
+    mrp_model_destroy(m);
+
+    trainer = trainer_in(in_root("patience"), "early_stopping", "1", &m);
+    finish(trainer, "early_stopping", 4);
+    mrp_trainer_destroy(trainer);
+    mrp_model_destroy(m);
+}
+
+static void test_suspension_fails(void) {
+    mrp_model *m = NULL;
+    char path[256], moved[256];
+    snprintf(path, sizeof path, "%s", in_root("moved"));
+    snprintf(moved, sizeof moved, "%s", in_root("elsewhere"));
+    mrp_trainer *trainer = trainer_in(path, NULL, NULL, &m);
+    WORKS(mrp_trainer_step(trainer));
+    EXPECT(rename(path, moved) == 0);
+    FAILS(mrp_trainer_suspend(trainer), MRP_ERR_IO, path);
+    EXPECT(strcmp(mrp_trainer_end(trainer), "") == 0);
+    EXPECT(rename(moved, path) == 0);
+    WORKS(mrp_trainer_suspend(trainer));
+    mrp_trainer_destroy(trainer);
+    mrp_model_destroy(m);
+}
+
 static void test_recipe(void) {
     mrp_config *other = small_options();
     mrp_trainer *holder = NULL, *trainer = NULL;
@@ -318,6 +400,7 @@ static void test_handles(void) {
     FAILS(mrp_trainer_create(wrong, labelled, options, "pretrain", &trainer), MRP_ERR_HANDLE, "model");
     FAILS(mrp_trainer_save(wrong, "never"), MRP_ERR_HANDLE, "trainer");
     FAILS(mrp_trainer_resume(wrong, "never"), MRP_ERR_HANDLE, "trainer");
+    FAILS(mrp_trainer_suspend(wrong), MRP_ERR_HANDLE, "trainer");
     EXPECT(!m && !made && !trainer);
 }
 
@@ -382,6 +465,8 @@ int main(void) {
     test_numbers();
     test_names();
     test_recipe();
+    test_ends();
+    test_suspension_fails();
     test_log();
     return end(__FILE__);
 }

@@ -68,6 +68,9 @@ static void test_busy(void) {
     mrp_status targets;
     while ((targets = mrp_trainer_set_targets(host.trainer, NULL, NULL)) == MRP_ERR_STATE) {}
     fails(targets, MRP_ERR_BUSY, "trainer", "mrp_trainer_set_targets", __LINE__);
+    mrp_status suspended;
+    while ((suspended = mrp_trainer_suspend(host.trainer)) == MRP_ERR_STATE) {}
+    fails(suspended, MRP_ERR_BUSY, "trainer", "mrp_trainer_suspend", __LINE__);
     while ((resumed = mrp_trainer_resume(host.trainer, in_root("busy.ckpt"))) == MRP_OK) {}
     fails(resumed, MRP_ERR_BUSY, "trainer", "mrp_trainer_resume", __LINE__);
     other.stop = 1;
@@ -231,12 +234,14 @@ static void test_fork(void) {
     int how = 0;
     WORKS(mrp_config_set(threaded, "loader_threads", "1"));
     WORKS(mrp_config_set(threaded, "epochs", "100"));
+    WORKS(mrp_config_set(threaded, "run_folder", in_root("forked")));
     WORKS(mrp_trainer_create(mae, labelled, threaded, "pretrain", &trainer));
     WORKS(mrp_trainer_step(trainer));
     const pid_t child = fork();
     if (child == 0) {
         const long before = check_failures;
         FAILS(mrp_trainer_step(trainer), MRP_ERR_FORKED, "");
+        FAILS(mrp_trainer_suspend(trainer), MRP_ERR_FORKED, "");
         WORKS(mrp_pretrain(mae, labelled, options, NULL, NULL)); /* new runs work */
         _exit(check_failures != before);
     }

@@ -24,6 +24,11 @@ images that the library draws."""
 EXIT = """exit status: 0 done, also when a time budget ended the run; 1 an error; 2 wrong usage; 130 interrupted by Ctrl-C
 (143: SIGTERM), with the state of a training run saved for --resume."""
 
+RUNS = """A run keeps its checkpoints and logs in its run folder: FILE.run beside the output FILE.safetensors, or --run-folder.
+However it was stopped (Ctrl-C, a signal, --time-budget, kill -9, a power cut), the same command with --resume goes on from
+the newest checkpoint there and ends with the same bytes. Without --resume a folder that holds a run is refused. When the
+output of a finished run is written, the checkpoints are deleted and the logs stay; with --run-folder all stays."""
+
 
 class Parser(argparse.ArgumentParser):
     """Usage errors in the library's manner, in one line: `mrp: ...`."""
@@ -60,7 +65,7 @@ def _add_table(parser: argparse.ArgumentParser, *sections: str) -> None:
     for section in sections:
         group = parser.add_argument_group(f"options: {section}")
         for option in options().values():
-            if option.section == section:
+            if option.section == section and option.key != "continue_run":  # --resume
                 text = f"{option.summary} [{option.limits}; default {option.default}]".replace("%", "%%")
                 flag = f"--{option.key.replace('_', '-')}"
                 # Durations may be written as people write them: 10m.
@@ -86,7 +91,11 @@ def _add_run(parser: argparse.ArgumentParser, output: str | None, source: str) -
     parser.add_argument("--preset", choices=sorted(presets()), help="a named set of option values")
     _add_output(parser, output, "the model's safetensors file")
     parser.add_argument(
-        "--resume", action="store_true", help="go on with the run that was stopped: its state is beside the output, as .ckpt"
+        "--resume",
+        action="store_const",
+        const="true",
+        dest="option.continue_run",
+        help="go on with the run that was stopped, from the newest checkpoint in its run folder: see below",
     )
     parser.add_argument("--options", metavar="FILE.json", help="options as a JSON object, as `mrp options --preset NAME` prints them")
     group = parser.add_argument_group("measurements during training")
@@ -119,18 +128,18 @@ def build_parser() -> Parser:
         command: Parser = commands.add_parser(name, help=text, description=text, epilog="\n\n".join(filter(None, [epilog, EXIT])))
         return command
 
-    command = add("pretrain", "Pretrain an encoder on images without labels, as a masked autoencoder.", DATA)
+    command = add("pretrain", "Pretrain an encoder on images without labels, as a masked autoencoder.", f"{DATA}\n\n{RUNS}")
     _add_data(command)
     _add_run(command, "encoder.safetensors", "go on from this model's weights instead of fresh ones")
     _add_table(command, "network", "objective", "training", "data", "run", "measurement")
 
-    command = add("finetune", "Train a classifier with labels: from a pretrained encoder, or from scratch.", DATA)
+    command = add("finetune", "Train a classifier with labels: from a pretrained encoder, or from scratch.", f"{DATA}\n\n{RUNS}")
     _add_data(command)
     _add_labelled(command)
     _add_run(command, "classifier.safetensors", "the pretrained encoder; without it the network is trained from scratch")
     _add_table(command, "network", "objective", "training", "data", "run", "measurement")
 
-    command = add("probe", "Measure an encoder: a linear classifier on its frozen features, and nearest neighbours.", DATA)
+    command = add("probe", "Measure an encoder: a linear classifier on its frozen features, and nearest neighbours.", f"{DATA}\n\n{RUNS}")
     _add_data(command)
     _add_labelled(command)
     command.add_argument("--knn", type=int, metavar="K", help="also measure a K-nearest-neighbour classifier on the test images")

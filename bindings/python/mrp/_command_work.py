@@ -19,7 +19,7 @@ import numpy.typing as npt
 from mrp import _mrp
 from mrp._classifier import knn_score
 from mrp._command import INTERRUPTED, TERMINATED, Terminated
-from mrp._config import Config, check_keys, option_of, options, presets
+from mrp._config import Config, check_keys, option_of, options, presets, text_of, value_of
 from mrp._dataset import Dataset, ImageFolder
 from mrp._masked_autoencoder import MaskedAutoencoder
 from mrp._model import Model
@@ -27,7 +27,7 @@ from mrp._mrp import ArgumentError, StateError
 from mrp._progress import Reporter
 from mrp._trainer import Trainer
 
-CHECKPOINT_SECONDS = 300.0
+Phase = Literal["pretrain", "finetune"]
 
 
 def open_data(args: argparse.Namespace, data: str, targets: str | None) -> Dataset:
@@ -92,47 +92,60 @@ def _plain(value: Any) -> Any:
 # ---- Training
 
 
-def train(
-    args: argparse.Namespace, model: Model, dataset: Dataset, config: Config, phase: Literal["pretrain", "finetune"]
-) -> dict[str, Any]:
-    """Runs to the end, to the end of the time budget, or until it is interrupted: then the state is saved for --resume."""
+def place_run(args: argparse.Namespace, phase: Phase) -> None:
+    """Sets the run folder: that of --run-folder, else the one beside the output. Refuses --resume where nothing is to resume, and a folder
+    that holds a run without --resume."""
+    resume = bool(value_of("continue_run", text_of("continue_run", args.table.get("continue_run", False))))
+    folder = str(args.table.get("run_folder") or "")
+    args.removes_checkpoints = not folder
+    if not folder and args.output:
+        folder = f"{args.output.removesuffix('.safetensors')}.run"
+    if resume and not folder:
+        raise ArgumentError("--resume needs the --output or the --run-folder of the run")
+    steps = sorted(int(step) for step in (path.stem.rpartition("-")[2] for path in _checkpoints(folder, phase)))
+    if resume and not steps:
+        raise StateError(f"there is nothing to resume: '{folder}' has no checkpoint of {phase}")
+    if steps and not resume:
+        raise StateError(
+            f"'{folder}' has a run that got to step {steps[-1]}: --resume goes on with it, another --run-folder leaves it alone"
+        )
+    args.table |= {"run_folder": folder, "continue_run": resume}
+
+
+def _checkpoints(folder: str, phase: Phase) -> list[Path]:
+    return list(Path(folder).glob(f"{phase}-[0-9]*.ckpt")) if folder else []
+
+
+def train(args: argparse.Namespace, model: Model, dataset: Dataset, config: Config, phase: Phase) -> dict[str, Any]:
+    """Runs until the library ends the run, or until it is interrupted: then the run is suspended."""
     start = time.monotonic()
-    checkpoint = Path(args.output).with_suffix(".ckpt") if args.output else None
-    if args.resume and (checkpoint is None or not checkpoint.exists()):
-        raise ArgumentError(f"there is nothing to resume: '{checkpoint}' does not exist" if checkpoint else "--resume needs --output")
     if args.validate:
         reference = open_data(args, args.reference, args.reference_targets) if args.reference else None
         model.validate_on(open_data(args, args.validate, args.validate_targets), reference)
-    trainer = Trainer(model, dataset, config, phase=phase)
-    if args.resume:
-        trainer.resume(checkpoint)  # type: ignore[arg-type]
-    stopped, signal_status, next_save = None, 0, start + CHECKPOINT_SECONDS
+    trainer, folder, status = Trainer(model, dataset, config, phase=phase), config["run_folder"], 0
     history: list[dict[str, Any]] = []
     with Reporter(history, args.progress, None) as reporter:
         try:
             for progress in trainer:
                 reporter(progress)
-                now = time.monotonic()
-                if checkpoint and now >= next_save:
-                    trainer.save(checkpoint)
-                    next_save = now + CHECKPOINT_SECONDS
         except KeyboardInterrupt as interrupt:
-            stopped, signal_status = "interrupted", TERMINATED if isinstance(interrupt, Terminated) else INTERRUPTED
-    progress = trainer.progress
-    if stopped is None and progress.step < progress.steps:  # the library stopped the run
-        stopped = "time budget" if 0 < config["time_budget"] <= time.monotonic() - start else "early stopping"
-    if checkpoint and stopped:
-        trainer.save(checkpoint)
+            status = TERMINATED if isinstance(interrupt, Terminated) else INTERRUPTED
+            if folder and trainer.end is None:
+                trainer.suspend()
     if args.output:
         model.save(args.output)
-    if checkpoint and not stopped:
-        checkpoint.unlink(missing_ok=True)
+    progress, end = trainer.progress, trainer.end or "cancelled"
+    goes_on = bool(folder) and end in ("time_budget", "suspended")
+    if args.output and args.removes_checkpoints and not goes_on and not status:
+        for path in [*_checkpoints(folder, phase), Path(folder, f"{phase}-rollback.ckpt")]:
+            path.unlink(missing_ok=True)
     return {
         "command": args.command,
         "output": args.output,
-        "finished": stopped is None,
-        "stopped": stopped,
-        "checkpoint": str(checkpoint) if checkpoint and stopped else None,
+        "run_folder": folder or None,
+        "finished": end == "finished",
+        "stopped": None if end == "finished" else end,
+        "goes_on": goes_on,
         "step": progress.step,
         "steps": progress.steps,
         "loss": progress.loss,
@@ -142,7 +155,7 @@ def train(
         "best": progress.best,
         "best_step": progress.best_step,
         "history": history,
-        "status": signal_status,
+        "status": status,
     }
 
 
@@ -150,8 +163,8 @@ def _lines(result: dict[str, Any]) -> list[str]:
     share = f"step {result['step']} of {result['steps']}"
     lines = [f"{result['command']}: {share}, loss {result['loss']:.4f}, {result['seconds']:.1f} s"]
     if result["stopped"]:
-        where = f"; go on with --resume ('{result['checkpoint']}')" if result["checkpoint"] else ""
-        lines.append(f"stopped: {result['stopped']}{where}")
+        where = f"; go on with --resume (state in '{result['run_folder']}')" if result["goes_on"] else ""
+        lines.append(f"stopped: {'interrupted' if result['status'] else result['stopped'].replace('_', ' ')}{where}")
     if result["best_step"] is not None:
         lines.append(f"held-out images: {100 * result['best']:.2f} % correct at best, after step {result['best_step']}")
     if "top1" in result:
@@ -159,11 +172,12 @@ def _lines(result: dict[str, Any]) -> list[str]:
     if "knn_top1" in result:
         lines.append(f"nearest neighbours: {100 * result['knn_top1']:.2f} % correct")
     if result["output"]:
-        lines.append(f"wrote {result['output']}")
+        lines.append(f"wrote {result['output']} (log in '{result['run_folder']}')")
     return lines
 
 
 def pretrain(args: argparse.Namespace) -> int:
+    place_run(args, "pretrain")
     dataset = open_data(args, args.data, args.targets)
     config = config_of(args, None if args.source else dataset)
     model = _source(args) if args.source else Model(config)
@@ -182,6 +196,7 @@ def _source(args: argparse.Namespace) -> Model:
 
 
 def finetune(args: argparse.Namespace, **more: Any) -> int:
+    place_run(args, "finetune")
     dataset = open_data(args, args.data, args.targets)
     test = open_data(args, args.test, args.test_targets) if args.test else None
     seed = int(args.table.get("seed", 0))

@@ -33,6 +33,9 @@ class Trainer:
                 break
         for progress in trainer: ...        # goes on where it stopped
 
+    With a `run_folder`, a loop that is left before the end (by break, an exception, Ctrl-C) suspends the run: a trainer with the same
+    options, in any process, goes on there.
+
     phase: 'pretrain' (labels are not read) or 'finetune'. All memory is taken when the trainer is made. Between steps the model may
     be saved, evaluated or used.
 
@@ -66,7 +69,9 @@ class Trainer:
         self.model = model
         self.dataset = as_dataset(dataset)
         self.phase = phase
-        self._handle = _mrp.trainer_create(model._handle, self.dataset._handle, handle_of(options, more), phase)
+        config = handle_of(options, more)
+        self._has_folder = _mrp.config_get(config, "run_folder") != ""
+        self._handle = _mrp.trainer_create(model._handle, self.dataset._handle, config, phase)
         if masking is not None:
             _mrp.trainer_set_filler(self._handle, "masking", lambda numbers: _noise(masking, np.frombuffer(numbers, np.int64)))
         if targets is not None:
@@ -83,8 +88,13 @@ class Trainer:
         """How far the run is."""
         return _mrp.trainer_progress(self._handle)
 
+    @property
+    def end(self) -> str | None:
+        """Why the run has ended: 'finished', 'time_budget', 'early_stopping' or 'suspended' (its next step goes on); None: it has not."""
+        return _mrp.trainer_end(self._handle) or None
+
     def step(self) -> bool:
-        """One step. False when all steps were done before, or `model.cancel()` stopped this one (then nothing changed)."""
+        """One step. False when the run had ended before (see `end`), or `model.cancel()` stopped this one (then nothing changed)."""
         return _mrp.trainer_step(self._handle) not in (_DONE, _CANCELLED)
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -95,9 +105,17 @@ class Trainer:
         """Continue a saved run: same model sizes, data and options. The end is the same, bit for bit, as without the stop."""
         _mrp.trainer_resume(self._handle, path)
 
+    def suspend(self) -> None:
+        """Write the run's state into its `run_folder`, where a trainer with the same options goes on. This one may go on too."""
+        _mrp.trainer_suspend(self._handle)
+
     def __iter__(self) -> Iterator[Progress]:
-        while self.step():
-            yield self.progress
+        try:
+            while self.step():
+                yield self.progress
+        finally:
+            if self._has_folder and self.end is None and self.progress.step > 0:
+                self.suspend()
 
     def __repr__(self) -> str:
         progress = self.progress
