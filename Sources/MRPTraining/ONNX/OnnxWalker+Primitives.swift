@@ -5,8 +5,8 @@ extension OnnxWalker {
     private static let nodes = [
         "negate": "Neg", "exponential": "Exp", "log": "Log", "sqrt": "Sqrt", "rsqrt": "Sqrt Reciprocal", "tanh": "Tanh", "abs": "Abs",
         "sign": "Sign", "erf": "Erf", "add": "Add", "subtract": "Sub", "multiply": "Mul", "divide": "Div", "maximum": "Max",
-        "minimum": "Min",
-        "power": "Pow", "and": "And", "or": "Or", "EQ": "Equal", "NE": "Equal Not", "LT": "Less", "GT": "Greater", "GE": "GreaterOrEqual",
+        "minimum": "Min", "power": "Pow", "and": "And", "or": "Or", "EQ": "Equal", "NE": "Equal Not", "LT": "Less", "GT": "Greater",
+        "GE": "GreaterOrEqual",
     ]
 
     /// The node of a value that is a function of others as a whole; nil: it is not. What defines it is then left out.
@@ -33,7 +33,7 @@ extension OnnxWalker {
         switch instruction.primitive {
         case .constant(let number, let type): return try scalar(number, type.element).map { Form(rows: ($0, [])) }
         case .dense(let tensor, _): return Form(rows: (constant("constant", tensor, shape), shape))
-        case .iota, .scatterAdd, .reverse: return nil
+        case .iota, .scatterAdd, .reverse, .pad, .reduceWindow(.minimum, _, _): return nil
         case .convert(let element):
             return try Self.elements[element].map { try elementwise("Cast", operands, [("to", .integer($0.rawValue))]) }
         case .unary(let function): return try elementwise(named: function.rawValue, operands)
@@ -45,15 +45,16 @@ extension OnnxWalker {
         case .transpose(let order): return try transpose(operands[0], order)
         case .broadcastInDim(_, let dimensions): return try broadcast(operands[0], dimensions, rank: shape.count)
         case .slice(let ranges, let strides): return try slice(operands[0], ranges, strides, shape)
-        case .pad(let edges):
-            guard edges.allSatisfy({ $0.interior == 0 }) else { return nil }
-            let sizes = try graph.list(edges.map(\.low) + edges.map(\.high))
-            return Form(rows: (graph.apply("Pad", [try full(operands[0]), sizes, try full(operands[1])]), shape))
         case .concatenate(let axis):
             return Form(rows: (graph.apply("Concat", try operands.map { try full($0) }, [("axis", .integer(axis))]), shape))
         case .gather(let axis):
             return Form(rows: (graph.apply("Gather", try operands.map { try full($0) }, [("axis", .integer(axis))]), shape))
-        case .reduce(let reduction, let axes): return try reduce(reduction, operands[0], axes, shape)
+        case .reduce(.sum, let axes):
+            let inputs = [try full(operands[0]), try graph.list(axes)]
+            return Form(rows: (graph.apply("ReduceSum", inputs, [("keepdims", .integer(0))]), shape))
+        case .reduce(let reduction, let axes):
+            let name = reduction == .maximum ? "ReduceMax" : "ReduceMin"
+            return Form(rows: (graph.apply(name, [try full(operands[0])], [("axes", .integers(axes)), ("keepdims", .integer(0))]), shape))
         case .dotGeneral(let batch, let (left, right)): return try product(operands, batch, left, right, shape)
         case .convolution(let rows, let columns, let groups):
             guard let window = Self.attributes(rows, columns) else { return nil }
@@ -68,7 +69,6 @@ extension OnnxWalker {
             }
             let mean = graph.apply("AveragePool", [try image(operands[0])], window + [("count_include_pad", .integer(1))])
             return Form(image: (graph.apply("Mul", [mean, try number(Double(rows.size * columns.size))]), [0, 3, 1, 2].map { shape[$0] }))
-        case .reduceWindow(.minimum, _, _): return nil
         }
     }
 
@@ -107,19 +107,6 @@ extension OnnxWalker {
         guard axes.allSatisfy({ shapes[value][$0] > 0 }) else { return nil }
         let bounds = [axes.map { ranges[$0].lowerBound }, axes.map { ranges[$0].upperBound }, axes, axes.map { strides[$0] }]
         return Form(rows: (graph.apply("Slice", [try full(value)] + (try bounds.map { try graph.list($0) })), shape))
-    }
-
-    private mutating func reduce(_ reduction: Primitive.Reduction, _ value: Int, _ axes: [Int], _ shape: [Int]) throws -> Form {
-        // Nodes keep the dimensions, with size 1, since most readers want them back.
-        let kept = shapes[value].enumerated().map { axes.contains($0) ? 1 : $1 }
-        let x = try full(value)
-        let name =
-            switch reduction {
-            case .sum: graph.apply("ReduceSum", [x, try graph.list(axes)])
-            case .maximum: graph.apply("ReduceMax", [x], [("axes", .integers(axes))])
-            case .minimum: graph.apply("ReduceMin", [x], [("axes", .integers(axes))])
-            }
-        return Form(rows: (try reshape(name, kept, to: shape), shape))
     }
 
     /// MatMul of [batch, rows, k] and [batch, k, columns], without a batch of [..., k] and [k, columns].
