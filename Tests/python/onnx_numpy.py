@@ -105,9 +105,9 @@ OPERATIONS = {
     "Slice": cut,
     "Concat": lambda *parts, axis: np.concatenate(parts, axis),
     "Gather": lambda x, indices, axis: np.take(x, indices, axis),
-    "ReduceSum": lambda x, axes: x.sum(tuple(axes), keepdims=True),
-    "ReduceMean": lambda x, axes: x.mean(tuple(axes), keepdims=True),
-    "ReduceMax": lambda x, axes: x.max(tuple(axes), keepdims=True),
+    "ReduceSum": lambda x, axes, keepdims: x.sum(tuple(axes), keepdims=bool(keepdims)),
+    "ReduceMax": lambda x, axes, keepdims: x.max(tuple(axes), keepdims=bool(keepdims)),
+    "ReduceMin": lambda x, axes, keepdims: x.min(tuple(axes), keepdims=bool(keepdims)),
     "MatMul": np.matmul,
     "Softmax": lambda x, axis: np.exp(x - x.max(axis, keepdims=True)) / np.exp(x - x.max(axis, keepdims=True)).sum(axis, keepdims=True),
     "LayerNormalization": lambda x, scale, shift, axis, epsilon: (

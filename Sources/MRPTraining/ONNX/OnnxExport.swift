@@ -20,7 +20,8 @@ public enum OnnxExport {
         try walker.graph.write(to: path, name: "libmrp")
     }
 
-    /// What a file computes from the input `images`: `logits` and `probabilities` of a head, or `features`.
+    /// What a file computes from the input `images`: `logits` and `probabilities` of a classifier, `outputs` of another head, or
+    /// `features`.
     public static func graph(
         of model: Model, _ options: Options = Options(), batch: Int
     ) throws -> (graph: Graph, outputs: [(name: String, value: Value)]) {

@@ -19,13 +19,7 @@ struct OnnxGraph {
         case bool = 9
     }
 
-    private struct Node {
-        let inputs: [String]
-        let output: String
-        let message: Protobuf
-    }
-
-    private var nodes: [Node] = []
+    private var nodes: [(inputs: [String], output: String, message: Protobuf)] = []
     private var constants: [(name: String, message: Protobuf)] = []
     private var inputs: [Protobuf] = []
     private var outputs: [(name: String, message: Protobuf)] = []
@@ -60,7 +54,7 @@ struct OnnxGraph {
     }
 
     /// A small tensor; the same numbers are stored once.
-    mutating func constant<Number>(_ name: String, _ element: Element, _ shape: [Int], _ numbers: [Number]) throws -> String {
+    mutating func constant<Number: Numeric>(_ name: String, _ element: Element, _ shape: [Int], _ numbers: [Number]) throws -> String {
         let key = "\(element) \(shape) \(numbers)"
         if let name = known[key] { return name }
         let bytes = try Memory(bytes: MemoryLayout<Number>.stride * numbers.count, for: "a constant")
@@ -132,7 +126,7 @@ struct OnnxGraph {
                 node.message(5, attribute)
             }
         }
-        nodes.append(Node(inputs: inputs, output: output, message: node))
+        nodes.append((inputs, output, node))
     }
 
     // MARK: The file
@@ -141,13 +135,9 @@ struct OnnxGraph {
     /// no output needs is left out.
     func write(to path: String, name: String) throws {
         var needed = Set(outputs.map(\.name))
-        var used: [Node] = []
-        for node in nodes.reversed() where needed.contains(node.output) {
-            needed.formUnion(node.inputs)
-            used.append(node)
-        }
+        for node in nodes.reversed() where needed.contains(node.output) { needed.formUnion(node.inputs) }
         let graph = Protobuf { graph in
-            for node in used.reversed() { graph.message(1, node.message) }
+            for node in nodes where needed.contains(node.output) { graph.message(1, node.message) }
             graph.text(2, name)
             for constant in constants where needed.contains(constant.name) { graph.message(5, constant.message) }
             for input in inputs { graph.message(11, input) }

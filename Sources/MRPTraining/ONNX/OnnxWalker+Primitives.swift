@@ -5,8 +5,8 @@ extension OnnxWalker {
     private static let nodes = [
         "negate": "Neg", "exponential": "Exp", "log": "Log", "sqrt": "Sqrt", "rsqrt": "Sqrt Reciprocal", "tanh": "Tanh", "abs": "Abs",
         "sign": "Sign", "erf": "Erf", "add": "Add", "subtract": "Sub", "multiply": "Mul", "divide": "Div", "maximum": "Max",
-        "minimum": "Min",
-        "power": "Pow", "and": "And", "or": "Or", "EQ": "Equal", "NE": "Equal Not", "LT": "Less", "GT": "Greater", "GE": "GreaterOrEqual",
+        "minimum": "Min", "power": "Pow", "and": "And", "or": "Or", "EQ": "Equal", "NE": "Equal Not", "LT": "Less", "GT": "Greater",
+        "GE": "GreaterOrEqual",
     ]
 
     /// The node of a value that is a function of others as a whole; nil: it is not. What defines it is then left out.
@@ -20,10 +20,10 @@ extension OnnxWalker {
             return Form(rows: (graph.apply("LayerNormalization", inputs, attributes), shapes[value]))
         case .gelu:
             // Opset 17 has no node for it; runtimes know these five.
-            let numbers = try [2.squareRoot(), 1, 0.5 as Float].map { try graph.constant("number", .float, [], [$0]) }
-            let erf = graph.apply("Erf", [graph.apply("Div", [inputs[0], numbers[0]])])
-            let product = graph.apply("Mul", [inputs[0], graph.apply("Add", [erf, numbers[1]])])
-            return Form(rows: (graph.apply("Mul", [product, numbers[2]]), shapes[value]))
+            let (root, one, half) = try (number(2.0.squareRoot()), number(1), number(0.5))
+            let erf = graph.apply("Erf", [graph.apply("Div", [inputs[0], root])])
+            let product = graph.apply("Mul", [inputs[0], graph.apply("Add", [erf, one])])
+            return Form(rows: (graph.apply("Mul", [product, half]), shapes[value]))
         }
     }
 
@@ -33,7 +33,7 @@ extension OnnxWalker {
         switch instruction.primitive {
         case .constant(let number, let type): return try scalar(number, type.element).map { Form(rows: ($0, [])) }
         case .dense(let tensor, _): return Form(rows: (constant("constant", tensor, shape), shape))
-        case .iota, .scatterAdd, .reverse: return nil
+        case .iota, .scatterAdd, .reverse, .pad, .reduceWindow(.minimum, _, _): return nil
         case .convert(let element):
             return try Self.elements[element].map { try elementwise("Cast", operands, [("to", .integer($0.rawValue))]) }
         case .unary(let function): return try elementwise(named: function.rawValue, operands)
@@ -45,15 +45,16 @@ extension OnnxWalker {
         case .transpose(let order): return try transpose(operands[0], order)
         case .broadcastInDim(_, let dimensions): return try broadcast(operands[0], dimensions, rank: shape.count)
         case .slice(let ranges, let strides): return try slice(operands[0], ranges, strides, shape)
-        case .pad(let edges):
-            guard edges.allSatisfy({ $0.interior == 0 }) else { return nil }
-            let sizes = try graph.list(edges.map(\.low) + edges.map(\.high))
-            return Form(rows: (graph.apply("Pad", [try full(operands[0]), sizes, try full(operands[1])]), shape))
         case .concatenate(let axis):
             return Form(rows: (graph.apply("Concat", try operands.map { try full($0) }, [("axis", .integer(axis))]), shape))
         case .gather(let axis):
             return Form(rows: (graph.apply("Gather", try operands.map { try full($0) }, [("axis", .integer(axis))]), shape))
-        case .reduce(let reduction, let axes): return try reduce(reduction, operands[0], axes, shape)
+        case .reduce(.sum, let axes):
+            let inputs = [try full(operands[0]), try graph.list(axes)]
+            return Form(rows: (graph.apply("ReduceSum", inputs, [("keepdims", .integer(0))]), shape))
+        case .reduce(let reduction, let axes):
+            let name = reduction == .maximum ? "ReduceMax" : "ReduceMin"
+            return Form(rows: (graph.apply(name, [try full(operands[0])], [("axes", .integers(axes)), ("keepdims", .integer(0))]), shape))
         case .dotGeneral(let batch, let (left, right)): return try product(operands, batch, left, right, shape)
         case .convolution(let rows, let columns, let groups):
             guard let window = Self.attributes(rows, columns) else { return nil }
@@ -67,17 +68,17 @@ extension OnnxWalker {
                 return nil
             }
             let mean = graph.apply("AveragePool", [try image(operands[0])], window + [("count_include_pad", .integer(1))])
-            let area = try graph.constant("number", .float, [], [Float(rows.size * columns.size)])
-            return Form(image: (graph.apply("Mul", [mean, area]), [0, 3, 1, 2].map { shape[$0] }))
-        case .reduceWindow(.minimum, _, _): return nil
+            return Form(image: (graph.apply("Mul", [mean, try number(Double(rows.size * columns.size))]), [0, 3, 1, 2].map { shape[$0] }))
         }
     }
 
     private static let elements: [PrimitiveElement: OnnxGraph.Element] = [.f32: .float, .i32: .int32, .i1: .bool]
 
+    private mutating func number(_ number: Double) throws -> String { try graph.constant("number", .float, [], [Float(number)]) }
+
     private mutating func scalar(_ number: Double, _ element: PrimitiveElement) throws -> String? {
         switch element {
-        case .f32: try graph.constant("number", .float, [], [Float(number)])
+        case .f32: try self.number(number)
         case .i32: try graph.constant("number", .int32, [], [Int32(number)])
         case .i1, .f64: nil
         }
@@ -106,19 +107,6 @@ extension OnnxWalker {
         guard axes.allSatisfy({ shapes[value][$0] > 0 }) else { return nil }
         let bounds = [axes.map { ranges[$0].lowerBound }, axes.map { ranges[$0].upperBound }, axes, axes.map { strides[$0] }]
         return Form(rows: (graph.apply("Slice", [try full(value)] + (try bounds.map { try graph.list($0) })), shape))
-    }
-
-    private mutating func reduce(_ reduction: Primitive.Reduction, _ value: Int, _ axes: [Int], _ shape: [Int]) throws -> Form {
-        // Nodes keep the dimensions, with size 1, since most readers want them back.
-        let kept = shapes[value].enumerated().map { axes.contains($0) ? 1 : $1 }
-        let x = try full(value)
-        let name =
-            switch reduction {
-            case .sum: graph.apply("ReduceSum", [x, try graph.list(axes)])
-            case .maximum: graph.apply("ReduceMax", [x], [("axes", .integers(axes))])
-            case .minimum: graph.apply("ReduceMin", [x], [("axes", .integers(axes))])
-            }
-        return Form(rows: (try reshape(name, kept, to: shape), shape))
     }
 
     /// MatMul of [batch, rows, k] and [batch, k, columns], without a batch of [..., k] and [k, columns].

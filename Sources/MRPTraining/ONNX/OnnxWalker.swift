@@ -21,8 +21,6 @@ struct OnnxWalker {
     private var forms: [Int: Form] = [:]
     /// Constants that are one number, by the number of the value.
     private(set) var numbers: [Int: Double] = [:]
-    /// The value that a reshaped one was made of.
-    private var sources: [String: (name: String, shape: [Int])] = [:]
     private var images = ""
 
     init(_ program: PrimitiveProgram, shapes: [[Int]], _ model: Model) {
@@ -41,6 +39,7 @@ struct OnnxWalker {
     }
 
     mutating func output(_ value: Int, as name: String) throws {
+        guard shapes[value].first == -1 else { throw MRPError(.unsupported, "export to ONNX: '\(name)' is not one value for each image") }
         graph.output(try full(value), as: name, Array(shapes[value].dropFirst()))
     }
 
@@ -131,12 +130,7 @@ struct OnnxWalker {
     }
 
     mutating func reshape(_ name: String, _ from: [Int], to shape: [Int]) throws -> String {
-        guard from != shape else { return name }
-        let source = sources[name] ?? (name, from)
-        guard source.shape != shape else { return source.name }
-        let result = graph.apply("Reshape", [source.name, try graph.list(shape.map { max($0, -1) })])
-        sources[result] = source
-        return result
+        from == shape ? name : graph.apply("Reshape", [name, try graph.list(shape.map { max($0, -1) })])
     }
 
     /// A value with other dimensions.
