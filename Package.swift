@@ -34,8 +34,10 @@ let package = Package(
         .target(
             name: "CMRPImage", dependencies: ["CMRPKernels"], cSettings: imageFlags,
             linkerSettings: [.linkedLibrary("jpeg"), .linkedLibrary("png16")]),
+        .target(name: "CMRPDevice", cSettings: [.unsafeFlags(["-O2", "-fvisibility=hidden"])]),
         .target(name: "CMRPTypes"),
         .target(name: "MRPEngine", dependencies: ["CMRPKernels"], swiftSettings: [.swiftLanguageMode(.v6)]),
+        .target(name: "MRPDevice", dependencies: ["MRPEngine", "CMRPDevice", "CMRPKernels"], swiftSettings: swiftFlags),
         .target(name: "MRPOptions", dependencies: ["MRPEngine"], swiftSettings: swiftFlags),
         .target(name: "MRPModels", dependencies: ["MRPEngine", "MRPOptions"], swiftSettings: swiftFlags),
         .target(name: "MRPObjectives", dependencies: ["MRPModels", "MRPData", "MRPOptions"], swiftSettings: swiftFlags),
@@ -43,7 +45,7 @@ let package = Package(
             name: "MRPData", dependencies: ["MRPEngine", "MRPOptions", "CMRPImage", "CMRPKernels"], swiftSettings: [.swiftLanguageMode(.v6)]
         ),
         .target(
-            name: "MRPTraining", dependencies: ["MRPOptions", "MRPObjectives", "MRPData", "CMRPImage", "CMRPKernels"],
+            name: "MRPTraining", dependencies: ["MRPOptions", "MRPObjectives", "MRPData", "MRPDevice", "CMRPImage", "CMRPKernels"],
             swiftSettings: swiftFlags),
         .target(name: "MRPLab", dependencies: ["MRPEngine", "MRPOptions", "CMRPKernels"], swiftSettings: testableFlags),
         .target(
@@ -63,7 +65,7 @@ let package = Package(
                     ], .when(platforms: [.linux], configuration: .release))
             ]),
         .testTarget(
-            name: "EngineTests", dependencies: ["MRPEngine", "CMRPKernels", "TestSupport"], swiftSettings: swiftFlags),
+            name: "EngineTests", dependencies: ["MRPEngine", "MRPDevice", "CMRPKernels", "TestSupport"], swiftSettings: swiftFlags),
         .target(name: "TestSupport", dependencies: ["MRPEngine"], path: "Tests/TestSupport", swiftSettings: swiftFlags),
         .testTarget(
             name: "DataTests", dependencies: ["MRPData", "MRPEngine", "CMRPImage", "CMRPKernels", "TestSupport"], swiftSettings: swiftFlags),

@@ -6,12 +6,28 @@ public protocol Backend {
     /// Plans and prepares a graph.
     ///
     /// - `outputs` can be read after each run.
+    /// - `guards` are real scalars: a run updates the state only if all of them are finite. They can be read like outputs.
     /// - `state` holds a tensor for every bound value of the graph, by name. The program keeps these tensors and updates them, at once or when
     ///   asked to (`Program.downloadState`).
     ///
     /// Errors: `.memory`; `.unsupported` for an operation that the device lacks; `.internalError` when the state does not fit the graph or
     /// an operation updates an input that is not bound.
-    func compile(_ graph: Graph, outputs: [Value], state: [String: Tensor]) throws -> any Program
+    func compile(_ graph: Graph, outputs: [Value], guards: [Value], state: [String: Tensor]) throws -> any Program
+}
+
+extension Backend {
+    public func compile(_ graph: Graph, outputs: [Value], state: [String: Tensor]) throws -> any Program {
+        try compile(graph, outputs: outputs, guards: [], state: state)
+    }
+}
+
+/// End of a run of a program.
+public enum RunOutcome: Sendable {
+    case finished
+    /// Without updates.
+    case cancelled
+    /// A guard is not finite: without updates. Outputs can be read.
+    case notFinite
 }
 
 /// A compiled graph with its state: inputs are written, it runs, outputs are read. Used by one thread at a time.
@@ -25,16 +41,18 @@ public protocol Program: AnyObject {
     /// input.
     func withInput<Result>(_ name: String, _ body: (UnsafeMutableRawBufferPointer) throws -> Result) throws -> Result?
 
-    /// Runs the work and then the updates of the state. Returns whether it came to the end.
+    /// Runs the work and then the updates of the state.
     ///
-    /// - `cancel` is polled: soon after it becomes nonzero the call returns false, without updates.
+    /// - `cancel` is polled: soon after it becomes nonzero the call returns.
     /// - `poll` is called on this thread now and then.
-    /// - `accept` is asked between work and updates, when outputs can be read: false or an error leaves the state as it was.
-    /// - `updates` false leaves the state as it was.
+    /// - `updates` false leaves out the updates; what the work itself adds up stays.
+    /// - `meanwhile` is called once, on this thread, while a device works: it may fill the inputs of the next run. Programs of the processor
+    ///   never call it.
     ///
-    /// An error of the work leaves the state as it was too.
-    @discardableResult
-    func run(cancel: UnsafePointer<Int32>?, poll: (() -> Void)?, updates: Bool, accept: () throws -> Bool) throws -> Bool
+    /// An error of the work leaves the state as it was.
+    func execute(
+        cancel: UnsafePointer<Int32>?, poll: (() -> Void)?, updates: Bool, meanwhile: (() -> Void)?
+    ) throws -> RunOutcome
 
     /// Gives the body an output of the last run, row-major. Errors: `.internalError` for a value that is not among the outputs.
     func withOutput<Result>(_ value: Value, _ body: (UnsafeRawBufferPointer) throws -> Result) throws -> Result
@@ -54,10 +72,10 @@ public protocol Program: AnyObject {
 }
 
 extension Program {
-    /// Runs work and updates.
+    /// Runs work and updates. Returns whether it came to the end.
     @discardableResult
     public func run(cancel: UnsafePointer<Int32>? = nil, poll: (() -> Void)? = nil, updates: Bool = true) throws -> Bool {
-        try run(cancel: cancel, poll: poll, updates: updates, accept: { true })
+        try execute(cancel: cancel, poll: poll, updates: updates, meanwhile: nil) == .finished
     }
 
     // MARK: Inputs

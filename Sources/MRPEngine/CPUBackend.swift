@@ -6,7 +6,7 @@ public struct CPUBackend: Backend {
 
     public var precision: Precision { compute.precision }
 
-    public func compile(_ graph: Graph, outputs: [Value], state: [String: Tensor]) throws -> any Program {
-        try CPUProgram(graph, outputs: outputs, state: state, compute: compute)
+    public func compile(_ graph: Graph, outputs: [Value], guards: [Value], state: [String: Tensor]) throws -> any Program {
+        try CPUProgram(graph, outputs: outputs, guards: guards, state: state, compute: compute)
     }
 }

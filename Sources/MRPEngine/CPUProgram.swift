@@ -11,6 +11,7 @@ public final class CPUProgram: Program {
 
     private let graph: Graph
     private let outputs: Set<Value>
+    private let guards: [Value]
     private let arena: Memory
     private var inputs: [String: Tensor] = [:]
     private var constants: [Value: Tensor] = [:]
@@ -18,12 +19,15 @@ public final class CPUProgram: Program {
     private var kernels: [Kernel] = []
 
     /// See `Backend.compile`.
-    public init(_ graph: Graph, outputs: [Value], state: [String: Tensor], compute: Compute) throws {
+    public init(
+        _ graph: Graph, outputs: [Value], guards: [Value] = [], state: [String: Tensor], compute: Compute
+    ) throws {
         self.graph = graph
         self.compute = compute
-        self.outputs = Set(outputs)
+        self.outputs = Set(outputs + guards)
+        self.guards = guards
         self.state = state
-        plan = try MemoryPlan(graph, outputs: outputs, precision: compute.precision)
+        plan = try MemoryPlan(graph, outputs: outputs + guards, precision: compute.precision)
         arena = try Memory(bytes: plan.arenaBytes, for: "the values of a step")
         for value in plan.inputs {
             guard case .input(let name) = graph.origins[value.id] else { continue }
@@ -59,23 +63,22 @@ public final class CPUProgram: Program {
         }
     }
 
-    @discardableResult
-    public func run(
-        cancel: UnsafePointer<Int32>?, poll: (() -> Void)?, updates: Bool, accept: () throws -> Bool
-    ) throws -> Bool {
+    public func execute(
+        cancel: UnsafePointer<Int32>?, poll: (() -> Void)?, updates: Bool, meanwhile _: (() -> Void)?
+    ) throws -> RunOutcome {
         mk_pool_set_cancel_flag(compute.pool, cancel)
         defer { mk_pool_set_cancel_flag(compute.pool, nil) }
         for index in 0..<plan.firstUpdate {
-            if mk_pool_cancelled(compute.pool) != 0 { return false }
+            if mk_pool_cancelled(compute.pool) != 0 { return .cancelled }
             try kernels[index].run()
             poll?()
         }
-        if mk_pool_cancelled(compute.pool) != 0 { return false }
-        guard try accept() else { return false }
-        guard updates else { return true }
+        if mk_pool_cancelled(compute.pool) != 0 { return .cancelled }
+        guard try guards.allSatisfy({ try scalar($0).isFinite }) else { return .notFinite }
+        guard updates else { return .finished }
         mk_pool_set_cancel_flag(compute.pool, nil)
         for index in plan.firstUpdate..<kernels.count { try kernels[index].run() }
-        return true
+        return .finished
     }
 
     public func downloadState() {}

@@ -12,6 +12,7 @@ public struct MRPError: Error {
         case numeric = -9
         case forked = -10
         case unsupported = -11
+        case device = -12
         case internalError = -99
     }
 

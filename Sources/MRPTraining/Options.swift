@@ -1,4 +1,5 @@
 import Glibc
+import MRPDevice
 import MRPEngine
 import MRPOptions
 
@@ -17,5 +18,13 @@ extension Options {
     }
 
     /// The backend that the options describe.
-    public func backend() throws -> any Backend { try CPUBackend(compute()) }
+    ///
+    /// Errors: `.unsupported` when there is no plug-in or no device.
+    public func backend() throws -> any Backend {
+        let device = self[RunOptions.device]
+        guard device != "cpu" else { return try CPUBackend(compute()) }
+        return try DeviceBackend(
+            device: device, precision: self[RunOptions.matmulPrecision], compute: compute(),
+            cache: self[RunOptions.deviceCache].map { $0.isEmpty ? nil : $0 } ?? ExecutableCache.standardFolder)
+    }
 }

@@ -22,6 +22,18 @@ enum RunOptions {
         "fast: 3 x 3 convolutions go by Winograd's method where it is faster; direct: never, because its rounding errors are some ten times larger (still below 1e-4 of the largest value)."
     )
 
+    static let device = Option(
+        "device", .text, default: "cpu", section: .run,
+        "Place of the computation: cpu; cuda, rocm or tpu, whose PJRT plug-in is installed as a package (docs/devices.md); or pjrt:/path/to/plugin.so."
+    )
+    static let matmulPrecision = Option(
+        "matmul_precision", .choice(MatmulPrecision.self), default: .highest, section: .run,
+        "Precision of matrix products and convolutions on a device: highest: float32; high: tf32 where the device has it; medium: bfloat16 operands, float32 sums. The processor computes in float32."
+    )
+    static let deviceCache = Option(
+        "device_cache", .text, auto: "the folder mrp among the user's caches", section: .run,
+        "Folder that keeps compiled programs of devices. Empty: none are kept.")
+
     // MARK: Checkpoints
 
     static let runFolder = Option(
@@ -62,7 +74,9 @@ enum RunOptions {
     static let tensorboard = Option(
         "tensorboard", .flag, default: true, section: .run, "Whether the run_folder gets TensorBoard event files beside the CSV log.")
 
-    static let computation: [any OptionDeclaration] = [seed, threads, DataOptions.loaderThreads, instructions, convolutions]
+    static let computation: [any OptionDeclaration] = [
+        seed, threads, DataOptions.loaderThreads, instructions, convolutions, device, matmulPrecision, deviceCache,
+    ]
     static let course: [any OptionDeclaration] = [
         runFolder, continueRun, checkpointSteps, checkpointSeconds, keepCheckpoints, timeBudget, memoryLimit, rollbacks, rollbackSteps,
         rollbackFactor, tensorboard,

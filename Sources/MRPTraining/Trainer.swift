@@ -54,6 +54,8 @@ public final class Trainer {
     /// Factor of the learning rate: below 1 after the run was rolled back.
     var rateScale = 1.0
     private var learningRate = 0.0
+    /// Number of the batch whose inputs were filled ahead, or how that failed; nil: none was. A nil number: it was cancelled.
+    private var filled: Result<Int?, any Error>?
 
     public init(
         _ model: Model, _ dataset: any ImageDataset, _ options: Options, _ phase: Phase, cancel: UnsafePointer<Int32>? = nil,
@@ -78,8 +80,8 @@ public final class Trainer {
         optimizer = try Optimizer(graph, loss: loss, model: model, objective: objective, settings: recipe.optimizer)
         program = try options.backend().compile(
             graph,
-            outputs: [loss] + (losses.count > 1 ? losses.map(\.value) : []) + (features.map { [$0.value] } ?? [])
-                + optimizer.norms.map(\.value),
+            outputs: (losses.count > 1 ? losses.map(\.value) : []) + (features.map { [$0.value] } ?? []),
+            guards: [loss] + optimizer.norms.map(\.value),
             state: model.parameters.tensors.merging(optimizer.tensors) { first, _ in first })
         plannedBytes = program.bytes + model.parameters.bytes + optimizer.bytes
         progress = TrainingProgress(phase: phase.rawValue, steps: recipe.steps)
@@ -117,7 +119,7 @@ public final class Trainer {
                 }
             } catch {
                 // The next call goes on behind the batches of this one, as the loader does for one batch.
-                if parts > 1 { try? seek(step: progress.step + 1) }
+                if parts > 1 || filled != nil { try? seek(step: progress.step + 1) }
                 throw error
             }
         }
@@ -141,18 +143,42 @@ public final class Trainer {
 
     /// Takes a batch and does its work, and with the last part of a step the updates. False when it was cancelled.
     private func run(part: Int, sum: inout Double, cancel: UnsafePointer<Int32>?, poll: (() -> Void)?) throws -> Bool {
-        guard case .batch(let data) = try loader.next(cancel: cancel), try fill(data, part: part) else { return false }
+        // Random numbers are counted by batches.
+        let number = progress.step * recipe.accumulationSteps + part
+        guard try takeBatch(number, cancel: cancel) else { return false }
         let isLast = part == recipe.accumulationSteps - 1
         try program.write(part == 0 ? 0 : 1, to: .accumulationKeep)
-        return try program.run(cancel: cancel, poll: poll, updates: isLast) {
+        let fillsAhead = !asksCaller && number + 1 < progress.steps * recipe.accumulationSteps
+        let outcome = try program.execute(
+            cancel: cancel, poll: poll, updates: isLast,
+            meanwhile: fillsAhead
+                ? { [self] in filled = Result { try take(number + 1, cancel: cancel) ? number + 1 : nil } } : nil)
+        switch outcome {
+        case .cancelled: return false
+        case .notFinite:
             let value = try program.scalar(loss)
             guard value.isFinite else { throw try numericFailure("the loss is \(value)") }
-            if isLast, let bad = try optimizer.firstBadGradient(program) {
-                throw try numericFailure("the gradient of '\(bad)' is not finite")
-            }
-            sum += value
-            return true
+            throw try numericFailure("the gradient of '\(optimizer.firstBadGradient(program) ?? "")' is not finite")
+        case .finished: sum += try program.scalar(loss)
         }
+        return true
+    }
+
+    /// Functions of the caller's are called in their own step, so no batch is taken ahead of it.
+    private var asksCaller: Bool { masking != nil || targets != nil }
+
+    /// The inputs of a batch, unless they were filled while the device did the one before. False when it was cancelled.
+    private func takeBatch(_ number: Int, cancel: UnsafePointer<Int32>?) throws -> Bool {
+        defer { filled = nil }
+        guard let ahead = try filled?.get() else { return try take(number, cancel: cancel) }
+        if ahead == number, !asksCaller { return true }
+        try seek(step: number / recipe.accumulationSteps)
+        return try take(number, cancel: cancel)
+    }
+
+    private func take(_ number: Int, cancel: UnsafePointer<Int32>?) throws -> Bool {
+        guard case .batch(let data) = try loader.next(cancel: cancel) else { return false }
+        return try fill(data, number: number)
     }
 
     private func numericFailure(_ what: String) throws -> MRPError {
@@ -163,11 +189,9 @@ public final class Trainer {
     }
 
     /// Copies a batch into the graph's inputs and lets the objective fill its own; false when a function of the caller's stops the run.
-    private func fill(_ data: Batch, part: Int) throws -> Bool {
+    private func fill(_ data: Batch, number: Int) throws -> Bool {
         let values = model.encoder.geometry.imageShape.reduce(batch, *)
         try program.write(UnsafeBufferPointer(start: data.images, count: values), to: Inputs.imagesName)
-        // Random numbers are counted by batches.
-        let number = progress.step * recipe.accumulationSteps + part
         try recipe.dropPath?.fill(program, slice: slice, seed: options.seed, step: number)
         let step = TrainingStep(
             slice: slice, seed: options.seed, step: number, indices: UnsafeBufferPointer(start: data.indices, count: batch),
@@ -214,6 +238,7 @@ public final class Trainer {
 
     /// The next batch is the first of this step.
     private func seek(step: Int) throws {
+        filled = nil
         try loader.seek(epoch: step / recipe.stepsPerEpoch, step: step % recipe.stepsPerEpoch * recipe.accumulationSteps)
     }
 

@@ -103,8 +103,6 @@ import Testing
         var flag: Int32 = 1
         #expect(try program.run(cancel: &flag) == false)
         #expect(Array(try #require(bound["w0"]).float32) == before)
-        #expect(try program.run(cancel: nil, poll: nil, updates: true, accept: { false }) == false)
-        #expect(Array(try #require(bound["w0"]).float32) == before)
         #expect(try program.run())
         #expect(Array(try #require(bound["w0"]).float32) != before)
     }

@@ -169,24 +169,18 @@ extension mk_attention {
 }
 
 extension Attention {
-    /// q, k and v of qkv [B, T, 3 D], each [B, heads, T, d].
-    static func split(_ qkv: PrimitiveValue, heads: Int) throws -> [PrimitiveValue] {
-        let (batch, tokens, depth) = (qkv.shape[0], qkv.shape[1], qkv.width / (3 * heads))
-        let parts = try qkv.reshape([batch, tokens, 3, heads, depth]).transpose([2, 0, 3, 1, 4])
-        return try (0..<3).map { try parts.slice(0, $0..<($0 + 1)).reshape([batch, heads, tokens, depth]) }
-    }
-
-    /// q k^T / sqrt(d): [B, heads, T, T].
-    static func scores(_ q: PrimitiveValue, _ k: PrimitiveValue) throws -> PrimitiveValue {
-        try q.dot(k, batch: 2, contracting: (3, 3)) * (1 / Double(q.width).squareRoot())
+    /// q, k and v of qkv [B, T, 3 D], each [B, T, heads, d].
+    static func split(_ qkv: PrimitiveValue, heads: Int) throws -> AttentionParts {
+        let (batch, tokens, width) = (qkv.shape[0], qkv.shape[1], qkv.width / 3)
+        let parts = try (0..<3).map {
+            try qkv.slice(2, ($0 * width)..<(($0 + 1) * width)).reshape([batch, tokens, heads, width / heads])
+        }
+        return AttentionParts(q: parts[0], k: parts[1], v: parts[2])
     }
 
     public func lowered(_ inputs: [PrimitiveValue?], in program: PrimitiveBuilder) throws -> [PrimitiveValue] {
-        let parts = try Self.split(inputs.at(0), heads: heads)
-        let (probabilities, logSumExp) = try Self.scores(parts[0], parts[1]).softmax()
-        let out = try probabilities.dot(parts[2], batch: 2, contracting: (3, 2)).transpose([0, 2, 1, 3])
-        let shape = out.shape
-        return try [out.reshape([shape[0], shape[1], shape[2] * shape[3]]), logSumExp.reshape([shape[0], shape[2], shape[1]])]
+        let (out, logSumExp) = try Self.split(inputs.at(0), heads: heads).attended(lengths: nil)
+        return [try out.reshape([out.shape[0], out.shape[1], heads * out.width]), logSumExp]
     }
 }
 
@@ -194,69 +188,90 @@ extension AttentionGradient {
     func lowered(_ inputs: [PrimitiveValue?], in program: PrimitiveBuilder) throws -> [PrimitiveValue] {
         let qkv = try inputs.at(0)
         let parts = try Attention.split(qkv, heads: heads)
-        let (q, k, v) = (parts[0], parts[1], parts[2])
-        let (batch, tokens, depth) = (q.shape[0], q.shape[2], q.width)
-        func byHead(_ x: PrimitiveValue) throws -> PrimitiveValue {
-            try x.reshape([batch, tokens, heads, depth]).transpose([0, 2, 1, 3])
-        }
-        let (out, dout) = try (byHead(inputs.at(1)), byHead(inputs.at(3)))
-        let p = try (Attention.scores(q, k) - inputs.at(2).reshape([batch, heads, tokens, 1])).exp()
-        let dp = try dout.dot(v, batch: 2, contracting: (3, 3))
-        let dz = try p * (dp - (dout * out).sum([3], keep: true)) * (1 / Double(depth).squareRoot())
+        let gradients = try parts.gradients(out: inputs.at(1), logSumExp: inputs.at(2), dout: inputs.at(3), lengths: nil)
+        return [try PrimitiveValue.concatenate(gradients.map { try $0.reshape(inputs.at(1).shape) }, 2)]
+    }
+}
+
+/// q [B, Tq, heads, d], k and v [B, Tk, heads, d]: the attention of both operations in primitives.
+struct AttentionParts {
+    let q: PrimitiveValue
+    let k: PrimitiveValue
+    let v: PrimitiveValue
+
+    /// [B, T, heads, d] as [B, heads, T, d], and the reverse.
+    private static func swapped(_ x: PrimitiveValue) throws -> PrimitiveValue { try x.transpose([0, 2, 1, 3]) }
+
+    private var scale: Double { 1 / Double(q.width).squareRoot() }
+
+    /// q k^T / sqrt(d): [B, heads, Tq, Tk].
+    func scores() throws -> PrimitiveValue {
+        try (Self.swapped(q) * scale).dot(Self.swapped(k), batch: 2, contracting: (3, 3))
+    }
+
+    /// Values [B, heads, Tq, Tk] at the keys that are attended to, another number elsewhere.
+    private func masked(_ values: PrimitiveValue, else other: Double, lengths: PrimitiveValue?) throws -> PrimitiveValue {
+        guard let lengths else { return values }
+        let keys = try q.program.iota(values.width).reshape([1, 1, 1, values.width])
+        return try (keys .< lengths.reshape([lengths.shape[0], 1, 1, 1])).choose(values, other)
+    }
+
+    /// Output [B, Tq, heads, d] and log-sum-exp of the scaled scores [B, heads, Tq].
+    func attended(lengths: PrimitiveValue?) throws -> (out: PrimitiveValue, logSumExp: PrimitiveValue) {
+        let (probabilities, sums) = try lengths.map { try softmax(lengths: $0) } ?? scores().softmax()
+        let out = try Self.swapped(probabilities.dot(Self.swapped(v), batch: 2, contracting: (3, 2)))
+        let logSumExp = try sums.reshape([q.shape[0], q.shape[2], q.shape[1]])
+        guard lengths == nil else { return (out, logSumExp) }
+        return (
+            q.program.value(out, is: .attention(.output), of: [q, k, v]),
+            q.program.value(logSumExp, is: .attention(.logSumExp), of: [q, k, v])
+        )
+    }
+
+    /// Softmax over the first keys, 0 where none is left, and log-sum-exp.
+    private func softmax(lengths: PrimitiveValue) throws -> (probabilities: PrimitiveValue, logSumExp: PrimitiveValue) {
+        let scores = try scores()
+        let largest = try masked(scores, else: -1e30, lengths: lengths).max([3], keep: true)
+        let powers = try masked((scores - largest).exp(), else: 0, lengths: lengths)
+        let sum = try powers.sum([3], keep: true)
+        return try (powers / (sum .== 0).choose(sum + 1, sum), largest + sum.log())
+    }
+
+    /// Gradients of q, k and v, in their shapes. `out` and `dout` are [B, Tq, heads d].
+    func gradients(
+        out: PrimitiveValue, logSumExp: PrimitiveValue, dout: PrimitiveValue, lengths: PrimitiveValue?
+    ) throws -> [PrimitiveValue] {
+        let (out, dout) = try (out.reshape(q.shape), dout.reshape(q.shape))
+        let (byHead, dByHead) = try (Self.swapped(out), Self.swapped(dout))
+        let p = try masked((scores() - logSumExp.reshape(logSumExp.shape + [1])).exp(), else: 0, lengths: lengths)
+        let dp = try dByHead.dot(Self.swapped(v), batch: 2, contracting: (3, 3))
+        let dz = try p * (dp - (dByHead * byHead).sum([3], keep: true)) * scale
         let gradients = try [
-            dz.dot(k, batch: 2, contracting: (3, 2)), dz.dot(q, batch: 2, contracting: (2, 2)), p.dot(dout, batch: 2, contracting: (2, 2)),
-        ].map { try $0.transpose([0, 2, 1, 3]).reshape([batch, tokens, 1, heads, depth]) }
-        return [try PrimitiveValue.concatenate(gradients, 2).reshape(qkv.shape)]
+            dz.dot(Self.swapped(k), batch: 2, contracting: (3, 2)), dz.dot(Self.swapped(q), batch: 2, contracting: (2, 2)),
+            p.dot(dByHead, batch: 2, contracting: (2, 2)),
+        ].map(Self.swapped)
+        guard lengths == nil else { return gradients }
+        let kinds: [PrimitiveComposite.Attention] = [.queryGradient, .keyGradient, .valueGradient]
+        return zip(gradients, kinds).map { q.program.value($0, is: .attention($1), of: [q, k, v, logSumExp, dout, out]) }
     }
 }
 
 extension ScaledDotProductAttention {
-    /// x [B, T, heads d] as [B, heads, T, d].
-    static func byHead(_ x: PrimitiveValue, _ heads: Int) throws -> PrimitiveValue {
-        try x.reshape([x.shape[0], x.shape[1], heads, x.width / heads]).transpose([0, 2, 1, 3])
-    }
-
-    /// The reverse.
-    static func byToken(_ x: PrimitiveValue) throws -> PrimitiveValue {
-        try x.transpose([0, 2, 1, 3]).reshape([x.shape[0], x.shape[2], x.shape[1] * x.shape[3]])
-    }
-
-    /// Values [B, heads, Tq, Tk] at the keys that are attended to, another number elsewhere.
-    static func attended(
-        _ values: PrimitiveValue, else other: Double, lengths: PrimitiveValue?, in program: PrimitiveBuilder
-    ) throws -> PrimitiveValue {
-        guard let lengths else { return values }
-        let keys = try program.iota(values.width).reshape([1, 1, 1, values.width])
-        return try (keys .< lengths.reshape([lengths.shape[0], 1, 1, 1])).choose(values, other)
+    static func split(_ inputs: [PrimitiveValue?], heads: Int) throws -> AttentionParts {
+        func split(_ x: PrimitiveValue) throws -> PrimitiveValue { try x.reshape([x.shape[0], x.shape[1], heads, x.width / heads]) }
+        return try AttentionParts(q: split(inputs.at(Input.q)), k: split(inputs.at(Input.k)), v: split(inputs.at(Input.v)))
     }
 
     public func lowered(_ inputs: [PrimitiveValue?], in program: PrimitiveBuilder) throws -> [PrimitiveValue] {
-        let (q, k, v) = try (
-            Self.byHead(inputs.at(Input.q), heads), Self.byHead(inputs.at(Input.k), heads), Self.byHead(inputs.at(Input.v), heads)
-        )
-        let (scores, lengths) = (try Attention.scores(q, k), inputs.optional(Input.lengths))
-        let largest = try Self.attended(scores, else: -1e30, lengths: lengths, in: program).max([3], keep: true)
-        let powers = try Self.attended((scores - largest).exp(), else: 0, lengths: lengths, in: program)
-        let sum = try powers.sum([3], keep: true)
-        let isEmpty = try sum .== 0
-        let out = try powers.dot(v, batch: 2, contracting: (3, 2)) / isEmpty.choose(sum + 1, sum)
-        let logSumExp = try (largest + sum.log()).reshape([q.shape[0], heads, q.shape[2]])
-        return [try Self.byToken(out), logSumExp]
+        let (out, logSumExp) = try Self.split(inputs, heads: heads).attended(lengths: inputs.optional(Input.lengths))
+        return [try out.reshape(inputs.at(Input.q).shape), logSumExp]
     }
 }
 
 extension ScaledDotProductAttentionGradient {
     func lowered(_ inputs: [PrimitiveValue?], in program: PrimitiveBuilder) throws -> [PrimitiveValue] {
-        func head(_ index: Int) throws -> PrimitiveValue { try ScaledDotProductAttention.byHead(inputs.at(index), heads) }
-        let (q, k, v, out, dout) = try (head(0), head(1), head(2), head(4), head(6))
-        let logSumExp = try inputs.at(5).reshape([q.shape[0], heads, q.shape[2], 1])
-        let p = try ScaledDotProductAttention.attended(
-            (Attention.scores(q, k) - logSumExp).exp(), else: 0, lengths: inputs.optional(3), in: program)
-        let dp = try dout.dot(v, batch: 2, contracting: (3, 3))
-        let dz = try p * (dp - (dout * out).sum([3], keep: true)) * (1 / Double(q.width).squareRoot())
-        let gradients = try [
-            dz.dot(k, batch: 2, contracting: (3, 2)), dz.dot(q, batch: 2, contracting: (2, 2)), p.dot(dout, batch: 2, contracting: (2, 2)),
-        ]
-        return try gradients.map(ScaledDotProductAttention.byToken)
+        let gradients = try ScaledDotProductAttention.split(inputs, heads: heads)
+            .gradients(out: inputs.at(4), logSumExp: inputs.at(5), dout: inputs.at(6), lengths: inputs.optional(3))
+        return try zip(gradients, 0..<3).map { try $0.reshape(inputs.at($1).shape) }
     }
 }

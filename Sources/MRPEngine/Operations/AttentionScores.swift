@@ -43,7 +43,6 @@ public struct AttentionScores: Operation {
 
 extension AttentionScores {
     public func lowered(_ inputs: [PrimitiveValue?], in program: PrimitiveBuilder) throws -> [PrimitiveValue] {
-        let parts = try Attention.split(inputs.at(0), heads: heads)
-        return [try Attention.scores(parts[0], parts[1])]
+        [try Attention.split(inputs.at(0), heads: heads).scores()]
     }
 }

@@ -10,15 +10,17 @@ extension HostOperation {
 }
 
 extension Graph {
-    /// The meaning in primitives of all that `outputs` need and of all updates, in the order in which an executor runs them. Real numbers
-    /// are `real`.
+    /// The meaning in primitives of all that `outputs` need and of all updates (without `updates` of the work alone), in the order in which an
+    /// executor runs them. Real numbers are `real`. Bound tensors keep their values where one of the `guards`, real scalars, is not finite.
     ///
     /// Throws `MRP_ERR_UNSUPPORTED` for a `HostOperation` that depends on bound tensors.
-    public func lowered(outputs: [Value], real: PrimitiveElement = .f32) throws -> PrimitiveProgram {
-        let schedule = try MemoryPlan(self, outputs: outputs, precision: .float32).schedule
+    public func lowered(
+        outputs: [Value], guards: [Value] = [], updates: Bool = true, real: PrimitiveElement = .f32
+    ) throws -> PrimitiveProgram {
+        let plan = try MemoryPlan(self, outputs: outputs + guards, precision: .float32)
         var lowering = GraphLowering(graph: self, real: real)
-        for index in schedule { try lowering.append(index) }
-        return try lowering.program(outputs: outputs)
+        for index in updates ? plan.schedule[...] : plan.schedule[..<plan.firstUpdate] { try lowering.append(index) }
+        return try lowering.program(outputs: outputs, guards: guards)
     }
 }
 
@@ -103,13 +105,20 @@ private struct GraphLowering {
     }
 
     /// Program of the instructions that the results need.
-    mutating func program(outputs: [Value]) throws -> PrimitiveProgram {
+    mutating func program(outputs: [Value], guards: [Value]) throws -> PrimitiveProgram {
+        builder.operation = "guard"
+        var accepted: PrimitiveValue?
+        for value in try guards.map({ try value($0).unary(.isFinite) }) { accepted = try accepted.map { try $0 .& value } ?? value }
         var results = try outputs.map { (value: try value($0).id, target: Value?.none) }
-        for target in updated.sorted(by: { $0.id < $1.id }) { results.append((try value(target).id, target)) }
-        var needed = Set(results.map(\.value))
+        for target in updated.sorted(by: { $0.id < $1.id }) {
+            let new = try value(target)
+            let guarded = try accepted.flatMap { accepted in try arguments[target].map { try accepted.choose(new, $0.value) } } ?? new
+            results.append((guarded.id, target))
+        }
+        var needed = Set(results.map(\.value) + (accepted.map { [$0.id] } ?? []))
         var instructions: [PrimitiveProgram.Instruction] = []
         for instruction in builder.instructions.reversed() where needed.contains(instruction.result) {
-            needed.formUnion(instruction.operands)
+            needed.formUnion(instruction.operands + (builder.composites[instruction.result]?.operands ?? []))
             instructions.append(instruction)
         }
         let used = arguments.filter { needed.contains($0.value.value.id) || updated.contains($0.key) }.sorted { $0.key.id < $1.key.id }
@@ -118,6 +127,6 @@ private struct GraphLowering {
             instructions: instructions.reversed(), composites: builder.composites.filter { needed.contains($0.key) },
             results: results.map { result in
                 .init(value: result.value, updates: result.target.flatMap { target in used.firstIndex { $0.key == target } })
-            })
+            }, accepted: accepted?.id)
     }
 }

@@ -128,6 +128,13 @@ public enum PrimitiveComposite: Sendable {
     case layerNorm(epsilon: Double)
     /// x Phi(x), of x.
     case gelu
+    /// Of q, k, v [B, T, heads, d]; its gradients of these, the log-sum-exp, the output's gradient and the output [B, T, heads, d].
+    case attention(Attention)
+
+    /// What an attention gives: each is a value of its own.
+    public enum Attention: Int, Sendable {
+        case output, logSumExp, queryGradient, keyGradient, valueGradient
+    }
 }
 
 /// A straight list of instructions on typed values, made by `Graph.lowered`: what exporters read.
@@ -170,4 +177,6 @@ public struct PrimitiveProgram {
     public let composites: [Int: (function: PrimitiveComposite, operands: [Int])]
     /// The outputs that were asked for, in order, then the new values of bound tensors.
     public let results: [Result]
+    /// Whether all guards are finite (i1); else the new values of bound tensors are the old ones. Nil without guards.
+    public let accepted: Int?
 }

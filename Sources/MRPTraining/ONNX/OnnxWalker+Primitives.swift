@@ -12,6 +12,7 @@ extension OnnxWalker {
     /// The node of a value that is a function of others as a whole; nil: it is not. What defines it is then left out.
     mutating func composite(_ value: Int) throws -> Form? {
         guard let (function, operands) = program.composites[value] else { return nil }
+        if case .attention = function { return nil }
         let inputs = try operands.map { try full($0) }
         switch function {
         case .softmax: return Form(rows: (graph.apply("Softmax", inputs, [("axis", .integer(-1))]), shapes[value]))
@@ -24,6 +25,7 @@ extension OnnxWalker {
             let erf = graph.apply("Erf", [graph.apply("Div", [inputs[0], root])])
             let product = graph.apply("Mul", [inputs[0], graph.apply("Add", [erf, one])])
             return Form(rows: (graph.apply("Mul", [product, half]), shapes[value]))
+        case .attention: return nil
         }
     }
 
