@@ -76,6 +76,7 @@ enum {
     MRP_ERR_NUMERIC = -9,  /* NaN or infinity in the data or in the loss */
     MRP_ERR_FORKED = -10,  /* the handle was in use when the process forked */
     MRP_ERR_UNSUPPORTED = -11, /* correct, but not offered by this build or for this model */
+    MRP_ERR_DEVICE = -12,      /* an accelerator failed or was lost */
     MRP_ERR_INTERNAL = -99     /* a defect of the library: please report it */
 };
 
@@ -336,6 +337,9 @@ int64_t mrp_memory_in_use(void);
  *   loader_threads          1           0 ... 256
  *   instructions            auto        baseline, avx2, avx512, neon
  *   convolutions            fast        fast, direct
+ *   device                  cpu         any text
+ *   matmul_precision        highest     highest, high, medium
+ *   device_cache            auto        any text
  *   run_folder                          any text
  *   continue_run            true        true or false
  *   checkpoint_steps        0           0 ... 1099511627776
@@ -1363,6 +1367,65 @@ mrp_status mrp_lab_report_correlations(const mrp_lab_report *report, int64_t see
  * Since 0.1.
  */
 void mrp_lab_report_destroy(mrp_lab_report *report);
+
+/* ---- 8. Devices ---------------------------------------------------------------------------------
+ *
+ * Accelerators by PJRT plug-ins, which are found and loaded at run time: option "device" names one,
+ * everything else stays the same. docs/devices.md tells how to install one.
+ */
+
+/**
+ * Describes the devices that a plug-in sees as JSON: "plugin" (its path), "platform", "version",
+ * and "devices", each with "kind", "bytes_in_use", "peak_bytes" and "bytes_limit" (null where the
+ * plug-in does not say). The plug-in is loaded and stays loaded.
+ *
+ *   device    "cuda", "rocm", "tpu" or "pjrt:/path/to/plugin.so".
+ *   buffer    receives the text; NULL with a capacity of 0 asks for the size only.
+ *   capacity  bytes in buffer.
+ *   needed    receives the size of the text with its NUL; may be NULL.
+ * Errors: MRP_ERR_UNSUPPORTED (no such plug-in, another version of the interface, no device),
+ *     MRP_ERR_ARGUMENT (unknown name, buffer too small, NULL).
+ * Since 0.1.
+ */
+mrp_status mrp_device_describe(const char *device, char *buffer, int64_t capacity, int64_t *needed);
+
+/**
+ * The number of devices that a plug-in sees.
+ *
+ *   device  as for mrp_device_describe; "cpu" has one.
+ *   count   receives the number.
+ * Errors: MRP_ERR_UNSUPPORTED, MRP_ERR_ARGUMENT, as for mrp_device_describe.
+ * Since 0.1.
+ */
+mrp_status mrp_device_count(const char *device, int64_t *count);
+
+/**
+ * Writes the whole training step of a run (forward, backward, clipping, updates guarded by a finite
+ * loss) as a program for other runtimes, and beside it <path>.json, which names arguments, results
+ * and which argument a result is the new value of. Matrix products have the precision of option
+ * "matmul_precision".
+ *
+ *   format  "stablehlo": StableHLO text.
+ *   path    the file; both are replaced as a whole.
+ * Errors: MRP_ERR_ARGUMENT (another format, NULL), MRP_ERR_IO (cannot be written), MRP_ERR_HANDLE,
+ *     MRP_ERR_BUSY.
+ * Since 0.1.
+ */
+mrp_status mrp_trainer_export(mrp_trainer *trainer, const char *format, const char *path);
+
+/**
+ * Writes what a model computes as StableHLO text, weights as arguments, and <path>.json as
+ * mrp_trainer_export does.
+ *
+ *   path     the file; both are replaced as a whole.
+ *   options  "batch_size" images at once, "matmul_precision", "features", "layer" and "classifier"
+ *            as for mrp_model_export_onnx; NULL for the defaults.
+ * Errors: MRP_ERR_IO (cannot be written), MRP_ERR_ARGUMENT (NULL, no such layer), MRP_ERR_MEMORY,
+ *     MRP_ERR_HANDLE, MRP_ERR_BUSY.
+ * Since 0.1.
+ */
+mrp_status mrp_model_export_stablehlo(mrp_model *model, const char *path,
+                                      const mrp_config *options);
 
 #ifdef __cplusplus
 }

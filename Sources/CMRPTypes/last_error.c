@@ -49,6 +49,7 @@ const char *mt_status_name(int32_t status) {
         NAME(MRP_ERR_NUMERIC);
         NAME(MRP_ERR_FORKED);
         NAME(MRP_ERR_UNSUPPORTED);
+        NAME(MRP_ERR_DEVICE);
         NAME(MRP_ERR_INTERNAL);
 #undef NAME
     default: return "unknown status";

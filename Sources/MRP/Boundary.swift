@@ -57,6 +57,9 @@ class Handle {
     /// Guarded by the registry's lock.
     fileprivate var isBusy = false
     class var kind: String { "handle" }
+
+    /// Called when a call takes the object: brings up to date what lives elsewhere.
+    func synchronize() throws {}
 }
 
 /// Flag that stops a call: set by the caller's function or by another thread, read by the kernels.
@@ -128,6 +131,7 @@ enum Registry {
         let object = try find(pointer, type)
         try acquire(object)
         defer { release(object) }
+        try object.synchronize()
         return try body(object)
     }
 

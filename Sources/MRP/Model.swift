@@ -21,6 +21,8 @@ final class ModelHandle: Handle, CancellableHandle {
         self.model = model
         flag = try CancelFlag()
     }
+
+    override func synchronize() throws { try model.refresh?() }
 }
 
 /// Makes a model with fresh weights: the encoder that the options describe.
@@ -75,7 +77,7 @@ public func mrp_model_load(
     }
 }
 
-private func writeFile(
+func writeFile(
     _ model: UnsafeMutablePointer<mrp_model>?, _ path: UnsafePointer<CChar>?, _ options: UnsafePointer<mrp_config>?, _ what: String,
     _ body: (Model, String, Options) throws -> Void
 ) -> mrp_status {

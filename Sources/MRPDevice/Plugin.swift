@@ -35,6 +35,21 @@ public struct Plugin: @unchecked Sendable {
         func known(_ bytes: Int64) -> Int? { bytes >= 0 ? Int(bytes) : nil }
         return (known(inUse), known(peak), known(limit))
     }
+
+    /// Path, platform, version and devices.
+    public var description: JSON {
+        func bytes(_ count: Int?) -> JSON { count.map { .integer($0) } ?? .null }
+        let devices = (0..<deviceCount).map { device -> JSON in
+            let memory = memory(of: device)
+            return .object([
+                ("kind", .string(kind(of: device))), ("bytes_in_use", bytes(memory.inUse)), ("peak_bytes", bytes(memory.peak)),
+                ("bytes_limit", bytes(memory.limit)),
+            ])
+        }
+        return .object([
+            ("plugin", .string(path)), ("platform", .string(platform)), ("version", .string(version)), ("devices", .array(devices)),
+        ])
+    }
 }
 
 // MARK: Calls of the client

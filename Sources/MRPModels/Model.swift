@@ -15,6 +15,8 @@ public final class Model {
     public var isPretrained = false
     /// Remarks on a model that was read from a file, line by line: parts that were assumed, left out or changed.
     public var notes: [String] = []
+    /// Brings the weights up to date where a device trains them; nil: they are.
+    public var refresh: (() throws -> Void)?
 
     /// A model with fresh weights, or with zeros where there is no seed.
     public init(encoder: any ImageEncoder, objective: (any PretrainingObjective)? = nil, head: (any Head)? = nil, seed: UInt64?) throws {

@@ -36,6 +36,9 @@ public final class Trainer {
     public var targets: Targets?
 
     let options: Options
+    let graph: Graph
+    /// Values that are read beside the loss and the norms of the gradients.
+    let outputs: [Value]
     let program: any Program
     let optimizer: Optimizer
     let loader: BatchLoader
@@ -78,14 +81,17 @@ public final class Trainer {
         loss = try Loss.total(losses, in: graph)
         features = graph.marks[NetworkBuilder.featuresMark].map { ($0, graph.type(of: $0).width) }
         optimizer = try Optimizer(graph, loss: loss, model: model, objective: objective, settings: recipe.optimizer)
+        self.graph = graph
+        outputs = (losses.count > 1 ? losses.map(\.value) : []) + (features.map { [$0.value] } ?? [])
         program = try options.backend().compile(
-            graph,
-            outputs: (losses.count > 1 ? losses.map(\.value) : []) + (features.map { [$0.value] } ?? []),
-            guards: [loss] + optimizer.norms.map(\.value),
+            graph, outputs: outputs, guards: [loss] + optimizer.norms.map(\.value),
             state: model.parameters.tensors.merging(optimizer.tensors) { first, _ in first })
         plannedBytes = program.bytes + model.parameters.bytes + optimizer.bytes
         progress = TrainingProgress(phase: phase.rawValue, steps: recipe.steps)
+        model.refresh = { [weak self] in try self?.program.downloadState() }
     }
+
+    deinit { try? program.downloadState() }
 
     /// Throws when the run has no use for targets of the caller's.
     public func checkTakesTargets() throws {

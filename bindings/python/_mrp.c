@@ -46,6 +46,7 @@ static const exception_spec exception_specs[] = {
     {"NumericError", MRP_ERR_NUMERIC, "ArithmeticError", "NaN or infinity in the data or in the loss."},
     {"ForkedError", MRP_ERR_FORKED, "RuntimeError", "The object was in use when the process forked."},
     {"UnsupportedError", MRP_ERR_UNSUPPORTED, NULL, "Correct, but not offered by this build or for this model."},
+    {"DeviceError", MRP_ERR_DEVICE, "RuntimeError", "An accelerator failed or was lost."},
     {"InternalError", MRP_ERR_INTERNAL, "RuntimeError", "A defect of the library: please report it."},
 };
 enum { EXCEPTIONS = sizeof exception_specs / sizeof exception_specs[0] };
@@ -272,6 +273,7 @@ READER(read_lab_table, mrp_lab_describe(buffer, capacity, needed))
 READER(read_class_name, mrp_dataset_class_name(object, *(const int64_t *)argument, buffer, capacity, needed))
 READER(read_image_name, mrp_dataset_image_name(object, *(const int64_t *)argument, buffer, capacity, needed))
 READER(read_file, mrp_file_describe(object, buffer, capacity, needed))
+READER(read_devices, mrp_device_describe(object, buffer, capacity, needed))
 READER(read_model, mrp_model_describe((mrp_model *)(uintptr_t)object, buffer, capacity, needed))
 
 /* ---- Progress and interruption ---- */
@@ -763,6 +765,19 @@ static mrp_status call_onnx(void *model, const char *path, const mrp_config *opt
 }
 static PyObject *py_model_export_onnx(PyObject *module, PyObject *args) { return file_call(module, args, MODEL, call_onnx); }
 
+static mrp_status call_stablehlo(void *model, const char *path, const mrp_config *options) {
+    return mrp_model_export_stablehlo(model, path, options);
+}
+static PyObject *py_model_export_stablehlo(PyObject *module, PyObject *args) {
+    return file_call(module, args, MODEL, call_stablehlo);
+}
+
+static PyObject *py_device_describe(PyObject *module, PyObject *args) {
+    const char *device;
+    if (!PyArg_ParseTuple(args, "s", &device)) return NULL;
+    return read_text(state_of(module), read_devices, device, NULL);
+}
+
 static PyObject *py_model_set_validation(PyObject *module, PyObject *args) {
     PyObject *object, *held_out, *reference;
     if (!PyArg_ParseTuple(args, "OOO", &object, &held_out, &reference)) return NULL;
@@ -953,6 +968,12 @@ static mrp_status call_trainer_resume(void *trainer, const char *path, const mrp
     (void)options;
     return mrp_trainer_resume(trainer, path);
 }
+
+static mrp_status call_trainer_export(void *trainer, const char *path, const mrp_config *options) {
+    (void)options;
+    return mrp_trainer_export(trainer, "stablehlo", path);
+}
+static PyObject *py_trainer_export(PyObject *module, PyObject *args) { return file_call(module, args, TRAINER, call_trainer_export); }
 
 static PyObject *py_trainer_save(PyObject *module, PyObject *args) { return file_call(module, args, TRAINER, call_trainer_save); }
 static PyObject *py_trainer_resume(PyObject *module, PyObject *args) { return file_call(module, args, TRAINER, call_trainer_resume); }
@@ -1347,6 +1368,8 @@ static PyMethodDef functions[] = {
     FUNCTION(model_load, METH_VARARGS, "($module, path, config, /)", "A model from a safetensors file."),
     FUNCTION(model_save, METH_VARARGS, "($module, model, path, config, /)", "Write a model as safetensors."),
     FUNCTION(model_export_onnx, METH_VARARGS, "($module, model, path, config, /)", "Write a model as ONNX."),
+    FUNCTION(model_export_stablehlo, METH_VARARGS, "($module, model, path, config, /)", "Write a model as StableHLO text."),
+    FUNCTION(device_describe, METH_VARARGS, "($module, device, /)", "The devices that a plug-in sees, as JSON."),
     FUNCTION(model_set_validation, METH_VARARGS, "($module, model, held_out, reference, /)",
              "Datasets on which training is measured, or None."),
     FUNCTION(model_clone, METH_O, "($module, model, /)", "A copy with its own weights."),
@@ -1362,6 +1385,7 @@ static PyMethodDef functions[] = {
     FUNCTION(trainer_create, METH_VARARGS, "($module, model, dataset, config, phase, /)",
              "A run that the caller steps through; phase: 'pretrain' or 'finetune'."),
     FUNCTION(trainer_plan, METH_O, "($module, trainer, /)", "(bytes, steps) of the run, known before its first step."),
+    FUNCTION(trainer_export, METH_VARARGS, "($module, trainer, path, /)", "Write the training step as StableHLO text."),
     FUNCTION(trainer_save, METH_VARARGS, "($module, trainer, path, /)", "Write the state of a run."),
     FUNCTION(trainer_resume, METH_VARARGS, "($module, trainer, path, /)", "Continue a saved run."),
     FUNCTION(trainer_suspend, METH_O, "($module, trainer, /)", "Write the state of a run into its run folder, from where it goes on."),

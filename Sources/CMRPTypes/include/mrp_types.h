@@ -74,6 +74,7 @@ enum {
     MRP_ERR_NUMERIC = -9,  /* NaN or infinity in the data or in the loss */
     MRP_ERR_FORKED = -10,  /* the handle was in use when the process forked */
     MRP_ERR_UNSUPPORTED = -11, /* correct, but not offered by this build or for this model */
+    MRP_ERR_DEVICE = -12,      /* an accelerator failed or was lost */
     MRP_ERR_INTERNAL = -99     /* a defect of the library: please report it */
 };
 

@@ -77,6 +77,11 @@ class Model:
         """Write an ONNX file for any batch size: 'images' (pixels in 0 ... 1) to 'logits' and 'probabilities', or to 'features'."""
         _mrp.model_export_onnx(self._handle, path, handle_of(options, more))
 
+    def export_stablehlo(self, path: str | os.PathLike[str], options: Options = None, **more: Any) -> None:
+        """Write what the model computes of `batch_size` images as StableHLO text, and a JSON file beside it that names arguments and
+        results: for JAX, IREE or other runtimes."""
+        _mrp.model_export_stablehlo(self._handle, path, handle_of(options, more))
+
     def copy(self) -> "Model":
         """A model with its own copy of the weights."""
         return Model._adopt(_mrp.model_clone(self._handle))

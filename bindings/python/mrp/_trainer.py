@@ -101,6 +101,13 @@ class Trainer:
         """Write the run's state (weights, optimiser, position) between two steps; the file is replaced as a whole."""
         _mrp.trainer_save(self._handle, path)
 
+    def export(self, format: Literal["stablehlo"], path: str | os.PathLike[str]) -> None:
+        """Write the whole training step, updates included, as StableHLO text, and a JSON file beside it (`path` + .json) that names
+        arguments, results and which argument a result is the new value of."""
+        if format != "stablehlo":
+            raise ValueError(f"format {format!r} is not 'stablehlo'")
+        _mrp.trainer_export(self._handle, path)
+
     def resume(self, path: str | os.PathLike[str]) -> None:
         """Continue a saved run: same model sizes, data and options. The end is the same, bit for bit, as without the stop."""
         _mrp.trainer_resume(self._handle, path)
