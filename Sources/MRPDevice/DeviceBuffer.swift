@@ -22,7 +22,7 @@ final class DeviceBuffer {
     deinit { pj_buffer_destroy(handle) }
 
     func download(to memory: UnsafeMutableRawPointer, bytes: Int) throws {
-        try check("the device's memory") { pj_download(handle, memory, bytes, $0) }
+        try withExtendedLifetime(self) { try check("the device's memory") { pj_download(handle, memory, bytes, $0) } }
     }
 
     private static func code(_ element: PrimitiveElement) -> Int32 {

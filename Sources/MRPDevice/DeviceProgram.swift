@@ -195,8 +195,11 @@ final class DeviceProgram: Program {
         (results, read) = ([:], [:])
         ran = inputs.compactMapValues(\.buffer)
         do {
-            try check("device \(backend.plugin.platform)") {
-                pj_execute(compiled.executable.handle, handles, handles.count, &made, &event, $0)
+            // Handles do not keep their buffers alive.
+            try withExtendedLifetime(buffers) {
+                try check("device \(backend.plugin.platform)") {
+                    pj_execute(compiled.executable.handle, handles, handles.count, &made, &event, $0)
+                }
             }
         } catch let error as MRPError where error.code == .memory { throw outOfMemory(compiled, error) }
         let new = made.compactMap { $0.map(DeviceBuffer.init) }

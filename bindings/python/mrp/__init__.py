@@ -14,6 +14,12 @@ Weights of others: load() reads timm's and transformers' files, to_torch_state_d
 The same seed gives the same bits, whatever the number of threads.
 """
 
+import os
+import sys
+
+# Folders of packages, in which the library looks for plug-ins of devices (docs/devices.md).
+os.environ.setdefault("MRP_PLUGIN_FOLDERS", os.pathsep.join(folder for folder in sys.path if folder))
+
 from mrp import lab
 from mrp._classifier import Classifier, LinearProbe, knn_score
 from mrp._config import Config, Option, Preset, options, presets
