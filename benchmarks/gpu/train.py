@@ -35,6 +35,10 @@ RECIPE = {
     "label_smoothing": 0.1,
 }
 PROBE_STEPS = 24
+SHARE = 0.4
+"""Of the time for fine-tuning, where its epochs take as much."""
+MARGIN = 1.05
+"""Planned steps take this much longer than those that were measured."""
 RESERVE = 12.0
 """Seconds kept for evaluation, loading executables and the last step."""
 LEAST = 5.0
@@ -55,6 +59,10 @@ class Training:
         """Seconds until the end."""
         return self.end - time.monotonic()
 
+    def left_for_steps(self) -> float:
+        """The same without the reserve."""
+        return max(self.left() - RESERVE, LEAST)
+
     def epoch_seconds(self, phase: str) -> float:
         """Seconds of an epoch, measured on a network of its own."""
         config = mrp.Config(**self.options | {"epochs": 10000.0})
@@ -68,7 +76,7 @@ class Training:
 
     def run(self, model: mrp.Model, phase: str, epochs: float, seconds: float) -> dict[str, Any]:
         """One phase; `seconds` stop it where the speed was misjudged."""
-        config = mrp.Config(**self.options | {"epochs": epochs, "time_budget": max(seconds, 1.0)})
+        config = mrp.Config(**self.options | {"epochs": round(epochs, 2), "time_budget": seconds})
         trainer, losses, start = mrp.Trainer(model, self.train, config, phase=phase), [], time.monotonic()
         for progress in trainer:
             if int(progress.epoch) > len(losses):
@@ -77,7 +85,13 @@ class Training:
         done = trainer.progress.epoch
         rate = done * len(self.train) / seconds
         course = losses[:: max(1, len(losses) // 10)]
-        return {"epochs": round(done, 2), "planned": epochs, "seconds": round(seconds, 1), "images_per_second": round(rate), "loss": course}
+        return {
+            "epochs": round(done, 2),
+            "planned": round(epochs, 2),
+            "seconds": round(seconds, 1),
+            "images_per_second": round(rate),
+            "loss": course,
+        }
 
 
 def main() -> None:
@@ -94,13 +108,14 @@ def main() -> None:
     args = parser.parse_args()
     training = Training(args)
     pretrain_seconds, finetune_seconds = training.epoch_seconds("pretrain"), training.epoch_seconds("finetune")
-    left = max(training.left() - RESERVE, LEAST)
-    finetune_epochs = min(args.finetune_epochs, 0.4 * left / finetune_seconds)
-    budget = max(left - finetune_epochs * finetune_seconds * 1.05, LEAST)
+    left = training.left_for_steps()
+    finetune_epochs = min(args.finetune_epochs, SHARE * left / finetune_seconds)
+    budget = max(left - finetune_epochs * finetune_seconds * MARGIN, LEAST)
     model = mrp.Model(mrp.Config(**training.options))
-    pretrain = training.run(model, "pretrain", round(min(2000.0, budget / pretrain_seconds / 1.03), 2), budget)
-    left = max(training.left() - RESERVE, LEAST)
-    finetune = training.run(model, "finetune", round(min(args.finetune_epochs, left / finetune_seconds / 1.03), 2), left)
+    pretrain = training.run(model, "pretrain", min(2000.0, budget / pretrain_seconds / MARGIN), budget)
+    left = training.left_for_steps()
+    # A fine-tuning that is stopped before its rate has come down is worth little: its limit is a wide one.
+    finetune = training.run(model, "finetune", min(args.finetune_epochs, left / finetune_seconds / MARGIN), left + 2 * RESERVE)
     top1 = model.evaluate(training.test, "top1", mrp.Config(**device_options(args)))
     answer(
         top1=round(100 * top1, 2), published=89.77, published_scratch=74.13, pretrain=pretrain, finetune=finetune,
