@@ -31,7 +31,7 @@ export_step() { # export_step NAME PRECISION BATCH PHASE OPTION...: the text of 
     shift 4
     modules+=("$folder/$name-$precision.mlir:$batch")
     [ -s "$folder/$name-$precision.mlir" ] && [ "$folder/$name-$precision.mlir" -nt build/lib/libmrp.so.0 ] && return
-    "$python" PYTHONPATH=bindings/python/$name-$precision.mlir" "$phase" matmul_precision="$precision" batch_size="$batch" "$@"
+    "$python" benchmarks/gpu/export_step.py "$folder/$name-$precision.mlir" "$phase" matmul_precision="$precision" batch_size="$batch" "$@"
 }
 
 modules=("$@")
