@@ -167,12 +167,22 @@ def environment(args: argparse.Namespace) -> dict[str, Any]:
     return {
         "gpu": said("nvidia-smi", "--query-gpu=name,memory.total,driver_version,clocks.sm,clocks.max.sm", "--format=csv,noheader"),
         "packages": ", ".join(version(name) for name in ("torch", "jax-cuda13-pjrt", "nvidia-cudnn-cu13", "numpy")),
+        "cuda compiler": cuda_folder(),
         "libmrp": said(sys.executable, "-m", "mrp", "info", "--devices"),
         "device": args.device,
         "tiny": args.tiny,
         "python": platform.python_version(),
         "processors": len(os.sched_getaffinity(0)),
     }
+
+
+def cuda_folder() -> str:
+    """Where XLA finds ptxas and libdevice: beside the plug-in's package, or where CUDA is installed."""
+    candidates = [Path(folder) / "nvidia/cu13" for folder in sys.path if folder]
+    candidates += [Path("/usr/local/cuda"), *([Path(os.environ["CUDA_HOME"])] if "CUDA_HOME" in os.environ else [])]
+    candidates += [Path(nvcc).resolve().parents[1] for nvcc in [shutil.which("nvcc")] if nvcc]
+    found = [folder for folder in candidates if (folder / "nvvm/libdevice/libdevice.10.bc").exists() and (folder / "bin/ptxas").exists()]
+    return str(found[0]) if found else f"none with nvvm/libdevice and bin/ptxas; ptxas on PATH: {shutil.which('ptxas')}"
 
 
 def main() -> None:
