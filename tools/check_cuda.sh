@@ -36,13 +36,14 @@ export_step() { # export_step NAME PRECISION BATCH PHASE OPTION...: the text of 
 
 modules=("$@")
 if [ ${#modules[@]} -eq 0 ]; then
+    # Batches for which the run also fits into this machine's memory, where it is planned; time and bytes grow with them.
     vit=(image_size=224 patch_size=16 decoder_width=512 decoder_depth=8 decoder_heads=16)
-    export_step mae_vit_base medium 256 pretrain encoder=vit_base "${vit[@]}"
-    export_step mae_vit_base high 256 pretrain encoder=vit_base "${vit[@]}"
-    export_step mae_vit_large medium 128 pretrain encoder=vit_large "${vit[@]}"
-    export_step mae_vit_tiny_32 medium 1024 pretrain encoder=vit_tiny
-    export_step spark_resnet50 medium 128 pretrain encoder=resnet50 image_size=224 decoder_width=512
-    export_step sup_resnet50 medium 256 finetune encoder=resnet50 image_size=224 classes=1000
+    export_step mae_vit_base medium 64 pretrain encoder=vit_base "${vit[@]}"
+    export_step mae_vit_base high 64 pretrain encoder=vit_base "${vit[@]}"
+    export_step mae_vit_large medium 16 pretrain encoder=vit_large "${vit[@]}"
+    export_step mae_vit_tiny_32 medium 512 pretrain encoder=vit_tiny
+    export_step spark_resnet50 medium 32 pretrain encoder=resnet50 image_size=224 decoder_width=512
+    export_step sup_resnet50 medium 64 finetune encoder=resnet50 image_size=224 classes=1000
 fi
 cuda=$PWD/$folder/site/nvidia/cu13
 for module in "${modules[@]}"; do
