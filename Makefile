@@ -4,7 +4,7 @@ export SCRATCH
 SWIFT_BUILD = swift build -c release --scratch-path $(SCRATCH)
 venv = .venv/bin/python
 
-.PHONY: help setup build library install uninstall wheel demo test test-fast test-interop fingerprints check header format bench sanitize coverage clean
+.PHONY: help setup build library install uninstall wheel demo test test-fast test-interop fingerprints check check-cuda header format bench sanitize coverage clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -55,6 +55,9 @@ fingerprints: build ## records what short runs of everything give on this proces
 
 check: build ## formatting, header, symbols, what the library depends on; under a minute
 	@tools/check.sh
+
+check-cuda: build ## training steps compile for an H100 that is not there, and what their kernels need; CUDA's compiler goes into build/cuda
+	@tools/check_cuda.sh
 
 header: setup ## regenerates include/mrp.h, docs/options.md and packaging/symbols.txt
 	$(SWIFT_BUILD) --product mrp
