@@ -9,7 +9,15 @@ import MRPEngine
 /// Inputs are host memory. What was written since the last run is uploaded at the beginning of the next one, or while the device still works on
 /// the last one (`execute`'s `meanwhile`).
 final class DeviceProgram: Program {
+    /// Place of an argument's buffer.
+    private enum Slot {
+        case input(Int)
+        case bound(Int)
+        case host(Value)
+    }
+
     private struct Input {
+        let name: String
         let memory: Memory
         let type: PrimitiveType
         var buffer: DeviceBuffer?
@@ -20,57 +28,64 @@ final class DeviceProgram: Program {
 
     /// The program with all updates, and without; each is compiled when it is first run.
     private struct Compiled {
-        let program: PrimitiveProgram
         let executable: Executable
         let host: HostPart?
+        let arguments: [Slot]
+        /// The bound value that each result is the new value of; nil: an output.
+        let updates: [Int?]
+        let isGuarded: Bool
     }
 
     private let graph: Graph
     private let outputs: [Value]
     private let guards: [Value]
     private let backend: DeviceBackend
-    private let state: [String: Tensor]
+    /// The state in the order of the graph, on the host and on the device.
+    private let tensors: [(name: String, type: PrimitiveType, tensor: Tensor)]
+    private var resident: [DeviceBuffer?]
     private var compiled: [Bool: Compiled] = [:]
-    private var inputs: [String: Input] = [:]
+    private var inputs: [Input] = []
+    private var inputNumbers: [String: Int] = [:]
     private var hostValues: [Value: DeviceBuffer] = [:]
     private var isHostStale = true
-    /// The state on the device, by name.
-    private var resident: [String: DeviceBuffer] = [:]
     private var isStateNewer = false
     private var results: [Value: DeviceBuffer] = [:]
     private var read: [Value: Memory] = [:]
     /// Inputs of the last run.
-    private var ran: [String: DeviceBuffer] = [:]
+    private var ran: [DeviceBuffer?] = []
 
     init(_ graph: Graph, outputs: [Value], guards: [Value], state: [String: Tensor], backend: DeviceBackend) throws {
-        (self.graph, self.outputs, self.guards, self.state, self.backend) = (graph, outputs, guards, state, backend)
-        for (name, value) in graph.boundValues {
+        (self.graph, self.outputs, self.guards, self.backend) = (graph, outputs, guards, backend)
+        tensors = try graph.boundValues.map { name, value in
             guard let tensor = state[name] else { throw MRPError(.internalError, "no tensor is bound to '\(name)'") }
-            guard tensor.type == graph.type(of: value), tensor.precision == precision || tensor.type.element != .real else {
+            guard tensor.type == graph.type(of: value), tensor.precision == backend.precision || tensor.type.element != .real else {
                 throw MRPError(.internalError, "'\(name)' has shape \(tensor.shape), the graph needs \(graph.shape(of: value))")
             }
+            return (name, Self.type(tensor.type, backend.precision), tensor)
         }
+        resident = Array(repeating: nil, count: tensors.count)
         _ = try compiled(updates: true)
         try uploadState()
     }
 
-    deinit { for input in inputs.values { pj_await(input.event, nil) } }
+    deinit { for input in inputs { pj_await(input.event, nil) } }
 
     var precision: Precision { backend.precision }
 
     var bytes: Int {
-        let hosted = inputs.values.reduce(0) { $0 + $1.memory.bytes } + compiled.values.reduce(0) { $0 + ($1.host?.bytes ?? 0) }
+        let hosted = inputs.reduce(0) { $0 + $1.memory.bytes } + compiled.values.reduce(0) { $0 + ($1.host?.bytes ?? 0) }
         return hosted + (compiled.values.map(\.executable.bytes).max() ?? 0)
     }
 
-    private func type(_ value: Value) -> PrimitiveType {
-        let type = graph.type(of: value)
+    private static func type(_ type: TensorType, _ precision: Precision) -> PrimitiveType {
         switch type.element {
-        case .real: return PrimitiveType(type.shape, precision == .float64 ? .f64 : .f32)
-        case .int32: return PrimitiveType(type.shape, .i32)
-        case .float64: return PrimitiveType(type.shape, .f64)
+        case .real: PrimitiveType(type.shape, precision == .float64 ? .f64 : .f32)
+        case .int32: PrimitiveType(type.shape, .i32)
+        case .float64: PrimitiveType(type.shape, .f64)
         }
     }
+
+    private func type(_ value: Value) -> PrimitiveType { Self.type(graph.type(of: value), precision) }
 
     private func bytes(of value: Value) -> Int { graph.type(of: value).bytes(precision) }
 
@@ -78,34 +93,52 @@ final class DeviceProgram: Program {
         if let known = compiled[updates] { return known }
         let program = try graph.lowered(
             outputs: outputs + guards, guards: guards, updates: updates, real: precision == .float64 ? .f64 : .f32)
+        let host = try HostPart(graph, program, compute: backend.compute)
+        for name in host?.inputs ?? [] { try addInput(name) }
+        let boundNumbers = Dictionary(uniqueKeysWithValues: tensors.enumerated().map { ($1.name, $0) })
+        let arguments = try program.arguments.map { argument -> Slot in
+            switch argument.source {
+            case .input(let name): return .input(try addInput(name))
+            case .host(let value): return .host(value)
+            case .bound(let name):
+                guard let number = boundNumbers[name] else { throw MRPError(.internalError, "no tensor is bound to '\(name)'") }
+                return .bound(number)
+            }
+        }
+        let executable = try backend.executable(program)
+        guard executable.outputCount == program.results.count + (program.accepted == nil ? 0 : 1) else {
+            throw MRPError(.internalError, "the device's program has \(executable.outputCount) results of \(program.results.count)")
+        }
+        let targets = program.results.map { result -> Int? in
+            if let argument = result.updates, case .bound(let number) = arguments[argument] { number } else { nil }
+        }
         let new = Compiled(
-            program: program, executable: try backend.executable(program), host: try HostPart(graph, program, compute: backend.compute))
-        guard new.executable.outputCount == program.results.count + (program.accepted == nil ? 0 : 1) else {
-            throw MRPError(.internalError, "the device's program has \(new.executable.outputCount) results of \(program.results.count)")
-        }
-        for name in program.arguments.compactMap({ if case .input(let name) = $0.source { name } else { nil } }) + (new.host?.inputs ?? []) {
-            guard inputs[name] == nil, let value = graph.inputValue(name) else { continue }
-            inputs[name] = Input(
-                memory: try Memory(bytes: bytes(of: value), zeroed: true, for: "the input '\(name)'"), type: type(value))
-        }
+            executable: executable, host: host, arguments: arguments, updates: targets, isGuarded: program.accepted != nil)
         compiled[updates] = new
         return new
+    }
+
+    @discardableResult
+    private func addInput(_ name: String) throws -> Int {
+        if let known = inputNumbers[name] { return known }
+        guard let value = graph.inputValue(name) else { throw MRPError(.internalError, "the graph has no input '\(name)'") }
+        let memory = try Memory(bytes: bytes(of: value), zeroed: true, for: "the input '\(name)'")
+        inputs.append(Input(name: name, memory: memory, type: type(value)))
+        inputNumbers[name] = inputs.count - 1
+        return inputs.count - 1
     }
 
     // MARK: Inputs and outputs
 
     func withInput<Result>(_ name: String, _ body: (UnsafeMutableRawBufferPointer) throws -> Result) throws -> Result? {
-        guard let input = inputs[name] else { return nil }
-        try awaitUpload(name)
-        inputs[name]?.isStale = true
+        guard let number = inputNumbers[name] else { return nil }
+        if let event = inputs[number].event {
+            inputs[number].event = nil
+            try check("upload of '\(name)'") { pj_await(event, $0) }
+        }
+        inputs[number].isStale = true
         isHostStale = true
-        return try body(UnsafeMutableRawBufferPointer(start: input.memory.base, count: input.memory.bytes))
-    }
-
-    private func awaitUpload(_ name: String) throws {
-        guard let event = inputs[name]?.event else { return }
-        inputs[name]?.event = nil
-        try check("upload of '\(name)'") { pj_await(event, $0) }
+        return try body(inputs[number].memory.raw)
     }
 
     func withOutput<Result>(_ value: Value, _ body: (UnsafeRawBufferPointer) throws -> Result) throws -> Result {
@@ -135,35 +168,36 @@ final class DeviceProgram: Program {
 
     func downloadState() throws {
         guard isStateNewer else { return }
-        for (name, buffer) in resident {
-            guard let tensor = state[name] else { continue }
-            try buffer.download(to: tensor.memory, bytes: tensor.bytes)
+        for (buffer, state) in zip(resident, tensors) {
+            guard let buffer else { throw Self.lost }
+            try buffer.download(to: state.tensor.memory, bytes: state.tensor.bytes)
         }
         isStateNewer = false
     }
 
     func uploadState() throws {
-        for (name, value) in graph.boundValues {
-            guard let tensor = state[name] else { continue }
-            resident[name] = try DeviceBuffer(tensor.memory, type(value), backend.plugin)
+        for (number, state) in tensors.enumerated() {
+            resident[number] = try DeviceBuffer(state.tensor.memory, state.type, backend.plugin)
         }
         isStateNewer = false
     }
 
+    private static let lost = MRPError(.device, "the device has no weights left after an error: go on from a checkpoint")
+
     // MARK: Running
 
-    /// Uploads what was written; with `ahead` the copies go on while the call returns.
+    /// Uploads what was written since; the copies go on while the call returns.
     private func upload(_ compiled: Compiled) throws {
-        for name in inputs.keys where inputs[name]?.isStale == true {
-            guard let input = inputs[name] else { continue }
+        for number in inputs.indices where inputs[number].isStale {
             var event: OpaquePointer?
-            inputs[name]?.buffer = try DeviceBuffer(input.memory.base, input.type, backend.plugin, event: &event)
-            inputs[name]?.event = event
-            inputs[name]?.isStale = false
+            inputs[number].buffer = try DeviceBuffer(
+                inputs[number].memory.base, inputs[number].type, backend.plugin, event: &event)
+            inputs[number].event = event
+            inputs[number].isStale = false
         }
         guard let host = compiled.host, isHostStale else { return }
-        try host.run { name in inputs[name].map { $0.memory.raw } }
-        for case .host(let value) in compiled.program.arguments.map(\.source) {
+        try host.run { name in inputNumbers[name].map { inputs[$0].memory.raw } }
+        for case .host(let value) in compiled.arguments {
             hostValues[value] = try host.withValue(value) { try DeviceBuffer($0.baseAddress, type(value), backend.plugin) }
         }
         isHostStale = false
@@ -176,24 +210,22 @@ final class DeviceProgram: Program {
         try upload(compiled)
         poll?()
         if let cancel, mk_flag_load(cancel) != 0 { return .cancelled }
-        let buffers = try compiled.program.arguments.map { argument in
+        let buffers = try compiled.arguments.map { slot in
             let buffer: DeviceBuffer? =
-                switch argument.source {
-                case .input(let name): inputs[name]?.buffer
-                case .bound(let name): resident[name]
+                switch slot {
+                case .input(let number): inputs[number].buffer
+                case .bound(let number): resident[number]
                 case .host(let value): hostValues[value]
                 }
-            guard let buffer else { throw MRPError(.device, "the device has no weights left after an error: go on from a checkpoint") }
+            guard let buffer else { throw Self.lost }
             return buffer
         }
         var (made, event) = ([OpaquePointer?](repeating: nil, count: compiled.executable.outputCount), OpaquePointer?.none)
         let handles = buffers.map { Optional($0.handle) }
         // Donated tensors are consumed, whatever becomes of the run.
-        for result in compiled.program.results {
-            if let target = result.updates, case .bound(let name) = compiled.program.arguments[target].source { resident[name] = nil }
-        }
+        for case let number? in compiled.updates { resident[number] = nil }
         (results, read) = ([:], [:])
-        ran = inputs.compactMapValues(\.buffer)
+        ran = inputs.map(\.buffer)
         do {
             // Handles do not keep their buffers alive.
             try withExtendedLifetime(buffers) {
@@ -218,15 +250,16 @@ final class DeviceProgram: Program {
     /// Keeps the results of a run that is done.
     private func take(_ new: [DeviceBuffer], _ compiled: Compiled) throws -> RunOutcome {
         guard new.count == compiled.executable.outputCount else { throw MRPError(.device, "the device gave too few results") }
-        for (index, result) in compiled.program.results.enumerated() {
-            if let target = result.updates {
-                if case .bound(let name) = compiled.program.arguments[target].source { resident[name] = new[index] }
-            } else {
-                results[(outputs + guards)[index]] = new[index]
+        var (wanted, isUpdated) = ((outputs + guards)[...], false)
+        for (buffer, target) in zip(new, compiled.updates) {
+            if let target {
+                (resident[target], isUpdated) = (buffer, true)
+            } else if let value = wanted.popFirst() {
+                results[value] = buffer
             }
         }
-        if compiled.program.results.contains(where: { $0.updates != nil }) { isStateNewer = true }
-        guard compiled.program.accepted != nil, let last = new.last else { return .finished }
+        if isUpdated { isStateNewer = true }
+        guard compiled.isGuarded, let last = new.last else { return .finished }
         var isAccepted: UInt8 = 0
         try last.download(to: &isAccepted, bytes: 1)
         return isAccepted != 0 ? .finished : .notFinite
@@ -244,10 +277,10 @@ final class DeviceProgram: Program {
     /// The same run on the processor, with the device's weights.
     func firstNonFinite() throws -> String? {
         try downloadState()
-        let copies = try state.mapValues { try $0.copy() }
+        let copies = try Dictionary(uniqueKeysWithValues: tensors.map { ($0.name, try $0.tensor.copy()) })
         let program = try CPUProgram(graph, outputs: outputs + guards, state: copies, compute: backend.compute)
-        for (name, buffer) in ran {
-            try program.withInput(name) { if let base = $0.baseAddress { try buffer.download(to: base, bytes: $0.count) } }
+        for (input, buffer) in zip(inputs, ran) {
+            try program.withInput(input.name) { if let base = $0.baseAddress { try buffer?.download(to: base, bytes: $0.count) } }
         }
         return try program.firstNonFinite()
     }
