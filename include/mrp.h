@@ -338,6 +338,7 @@ int64_t mrp_memory_in_use(void);
  *   instructions            auto        baseline, avx2, avx512, neon
  *   convolutions            fast        fast, direct
  *   device                  cpu         any text
+ *   devices                 1           1 ... 1024
  *   matmul_precision        highest     highest, high, medium
  *   device_cache            auto        any text
  *   run_folder                          any text

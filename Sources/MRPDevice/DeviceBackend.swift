@@ -10,10 +10,16 @@ public struct DeviceBackend: Backend {
     /// Folder of compiled programs; nil: none are kept.
     let cache: String?
 
-    /// `device` is cuda, rocm, tpu or pjrt:/path/to/plugin.so. Errors as `Plugin.init`.
-    public init(device: String, precision: MatmulPrecision, compute: Compute, cache: String?) throws {
+    /// Devices that share each batch.
+    public let replicas: Int
+
+    /// `device` is cuda, rocm, tpu or pjrt:/path/to/plugin.so. Errors as `Plugin.init`; `.argument` for more replicas than there are devices.
+    public init(device: String, precision: MatmulPrecision, replicas: Int = 1, compute: Compute, cache: String?) throws {
         plugin = try Plugin(device: device)
-        (matmulPrecision, self.compute, self.cache) = (precision, compute, cache)
+        guard replicas >= 1, replicas <= plugin.deviceCount else {
+            throw MRPError(.argument, "devices \(replicas) is outside 1 ... \(plugin.deviceCount), what \(device) has")
+        }
+        (matmulPrecision, self.replicas, self.compute, self.cache) = (precision, replicas, compute, cache)
     }
 
     /// A name of a device, as option `device` has it.
@@ -30,16 +36,16 @@ public struct DeviceBackend: Backend {
 
     /// Compiles the text, or loads what it was compiled to before.
     func executable(_ program: PrimitiveProgram) throws -> Executable {
-        let text = try StableHLO.text(program, precision: matmulPrecision, attention: attention)
+        let text = try StableHLO.text(program, precision: matmulPrecision, attention: attention, replicas: replicas)
         let store = cache.map { ExecutableCache(folder: $0, key: [text, plugin.platform, plugin.version, plugin.kind(of: 0)]) }
-        if let bytes = store?.read(), let known = try? Executable(bytes, plugin) { return known }
+        if let bytes = store?.read(), let known = try? Executable(bytes, plugin, replicas) { return known }
         let compiled: Executable
         do {
-            compiled = try Executable(text: text, plugin)
+            compiled = try Executable(text: text, plugin, replicas)
         } catch let error as MRPError where attention == .cudnn && error.code == .device {
             // A cuDNN that does not know the shape: the plain form is slower and always there.
-            let plain = try StableHLO.text(program, precision: matmulPrecision)
-            compiled = try Executable(text: plain, plugin)
+            let plain = try StableHLO.text(program, precision: matmulPrecision, replicas: replicas)
+            compiled = try Executable(text: plain, plugin, replicas)
         }
         if let store { compiled.withBytes { store.write($0) } }
         return compiled
@@ -50,21 +56,21 @@ public struct DeviceBackend: Backend {
 final class Executable {
     let handle: OpaquePointer
 
-    init(text: String, _ plugin: Plugin) throws {
+    init(text: String, _ plugin: Plugin, _ replicas: Int) throws {
         var text = text
         handle = try text.withUTF8 { bytes in
             let characters = UnsafeRawPointer(bytes.baseAddress)?.assumingMemoryBound(to: CChar.self)
             return try withOptions(PluginPath.compileOptions(plugin.path)) { options in
                 try object("device \(plugin.platform)") {
-                    pj_compile(plugin.client, characters, bytes.count, 1, options.baseAddress, options.count, &$0, $1)
+                    pj_compile(plugin.client, characters, bytes.count, Int32(replicas), options.baseAddress, options.count, &$0, $1)
                 }
             }
         }
     }
 
     /// What `withBytes` gave.
-    init(_ bytes: Memory, _ plugin: Plugin) throws {
-        handle = try object("device \(plugin.platform)") { pj_load(plugin.client, bytes.base, bytes.bytes, 1, &$0, $1) }
+    init(_ bytes: Memory, _ plugin: Plugin, _ replicas: Int) throws {
+        handle = try object("device \(plugin.platform)") { pj_load(plugin.client, bytes.base, bytes.bytes, Int32(replicas), &$0, $1) }
     }
 
     deinit { pj_executable_destroy(handle) }

@@ -6,6 +6,8 @@ import MRPEngine
 /// A graph compiled for an accelerator. The state lives on the device and is donated from run to run; the owner's tensors are brought up to date
 /// when they are asked for (`downloadState`).
 ///
+/// Several replicas have inputs of their own and the same state; their outputs are those of replica 0 where they are means, as losses are.
+///
 /// Inputs are host memory. What was written since the last run is uploaded at the beginning of the next one, or while the device still works on
 /// the last one (`execute`'s `meanwhile`).
 final class DeviceProgram: Program {
@@ -16,6 +18,7 @@ final class DeviceProgram: Program {
         case host(Value)
     }
 
+    /// An input of one replica.
     private struct Input {
         let name: String
         let memory: Memory
@@ -42,20 +45,22 @@ final class DeviceProgram: Program {
     private let backend: DeviceBackend
     /// The state in the order of the graph, on the host and on the device.
     private let tensors: [(name: String, type: PrimitiveType, tensor: Tensor)]
-    private var resident: [DeviceBuffer?]
+    private var resident: [[DeviceBuffer?]]
     private var compiled: [Bool: Compiled] = [:]
-    private var inputs: [Input] = []
+    private var inputs: [[Input]]
     private var inputNumbers: [String: Int] = [:]
-    private var hostValues: [Value: DeviceBuffer] = [:]
-    private var isHostStale = true
+    private var hostValues: [[Value: DeviceBuffer]]
+    private var isHostStale: [Bool]
+    private let replicas: Int
+    var replica = 0
     private var isStateNewer = false
-    private var results: [Value: DeviceBuffer] = [:]
-    private var read: [Value: Memory] = [:]
+    private var results: [[Value: DeviceBuffer]] = []
+    private var read: [[Value: Memory]] = []
     /// Inputs of the last run.
-    private var ran: [DeviceBuffer?] = []
+    private var ran: [[DeviceBuffer?]] = []
 
     init(_ graph: Graph, outputs: [Value], guards: [Value], state: [String: Tensor], backend: DeviceBackend) throws {
-        (self.graph, self.outputs, self.guards, self.backend) = (graph, outputs, guards, backend)
+        (self.graph, self.outputs, self.guards, self.backend, replicas) = (graph, outputs, guards, backend, backend.replicas)
         tensors = try graph.boundValues.map { name, value in
             guard let tensor = state[name] else { throw MRPError(.internalError, "no tensor is bound to '\(name)'") }
             guard tensor.type == graph.type(of: value), tensor.precision == backend.precision || tensor.type.element != .real else {
@@ -63,17 +68,20 @@ final class DeviceProgram: Program {
             }
             return (name, Self.type(tensor.type, backend.precision), tensor)
         }
-        resident = Array(repeating: nil, count: tensors.count)
+        resident = Array(repeating: Array(repeating: nil, count: tensors.count), count: replicas)
+        inputs = Array(repeating: [], count: replicas)
+        hostValues = Array(repeating: [:], count: replicas)
+        isHostStale = Array(repeating: true, count: replicas)
         _ = try compiled(updates: true)
         try uploadState()
     }
 
-    deinit { for input in inputs { pj_await(input.event, nil) } }
+    deinit { for input in inputs.joined() { pj_await(input.event, nil) } }
 
     var precision: Precision { backend.precision }
 
     var bytes: Int {
-        let hosted = inputs.reduce(0) { $0 + $1.memory.bytes } + compiled.values.reduce(0) { $0 + ($1.host?.bytes ?? 0) }
+        let hosted = inputs.joined().reduce(0) { $0 + $1.memory.bytes } + compiled.values.reduce(0) { $0 + ($1.host?.bytes ?? 0) }
         return hosted + (compiled.values.map(\.executable.bytes).max() ?? 0)
     }
 
@@ -92,7 +100,8 @@ final class DeviceProgram: Program {
     private func compiled(updates: Bool) throws -> Compiled {
         if let known = compiled[updates] { return known }
         let program = try graph.lowered(
-            outputs: outputs + guards, guards: guards, updates: updates, real: precision == .float64 ? .f64 : .f32)
+            outputs: outputs + guards, guards: guards, updates: updates, real: precision == .float64 ? .f64 : .f32,
+            replicas: replicas)
         let host = try HostPart(graph, program, compute: backend.compute)
         for name in host?.inputs ?? [] { try addInput(name) }
         let boundNumbers = Dictionary(uniqueKeysWithValues: tensors.enumerated().map { ($1.name, $0) })
@@ -122,34 +131,37 @@ final class DeviceProgram: Program {
     private func addInput(_ name: String) throws -> Int {
         if let known = inputNumbers[name] { return known }
         guard let value = graph.inputValue(name) else { throw MRPError(.internalError, "the graph has no input '\(name)'") }
-        let memory = try Memory(bytes: bytes(of: value), zeroed: true, for: "the input '\(name)'")
-        inputs.append(Input(name: name, memory: memory, type: type(value)))
-        inputNumbers[name] = inputs.count - 1
-        return inputs.count - 1
+        for replica in 0..<replicas {
+            let memory = try Memory(bytes: bytes(of: value), zeroed: true, for: "the input '\(name)'")
+            inputs[replica].append(Input(name: name, memory: memory, type: type(value)))
+        }
+        inputNumbers[name] = inputs[0].count - 1
+        return inputs[0].count - 1
     }
 
     // MARK: Inputs and outputs
 
     func withInput<Result>(_ name: String, _ body: (UnsafeMutableRawBufferPointer) throws -> Result) throws -> Result? {
         guard let number = inputNumbers[name] else { return nil }
-        if let event = inputs[number].event {
-            inputs[number].event = nil
+        if let event = inputs[replica][number].event {
+            inputs[replica][number].event = nil
             try check("upload of '\(name)'") { pj_await(event, $0) }
         }
-        inputs[number].isStale = true
-        isHostStale = true
-        return try body(inputs[number].memory.raw)
+        inputs[replica][number].isStale = true
+        isHostStale[replica] = true
+        return try body(inputs[replica][number].memory.raw)
     }
 
     func withOutput<Result>(_ value: Value, _ body: (UnsafeRawBufferPointer) throws -> Result) throws -> Result {
         let count = bytes(of: value)
-        if let known = read[value] { return try body(UnsafeRawBufferPointer(start: known.base, count: count)) }
-        guard let buffer = results[value] else {
+        guard results.indices.contains(replica) else { throw MRPError(.internalError, "an output was read before the first run") }
+        if let known = read[replica][value] { return try body(UnsafeRawBufferPointer(start: known.base, count: count)) }
+        guard let buffer = results[replica][value] else {
             throw MRPError(.internalError, "a value that is not an output of the program was read")
         }
         let memory = try Memory(bytes: count, for: "an output")
         try buffer.download(to: memory.base, bytes: count)
-        read[value] = memory
+        read[replica][value] = memory
         return try body(UnsafeRawBufferPointer(start: memory.base, count: count))
     }
 
@@ -168,7 +180,7 @@ final class DeviceProgram: Program {
 
     func downloadState() throws {
         guard isStateNewer else { return }
-        for (buffer, state) in zip(resident, tensors) {
+        for (buffer, state) in zip(resident[0], tensors) {
             guard let buffer else { throw Self.lost }
             try buffer.download(to: state.tensor.memory, bytes: state.tensor.bytes)
         }
@@ -177,7 +189,9 @@ final class DeviceProgram: Program {
 
     func uploadState() throws {
         for (number, state) in tensors.enumerated() {
-            resident[number] = try DeviceBuffer(state.tensor.memory, state.type, backend.plugin)
+            for replica in 0..<replicas {
+                resident[replica][number] = try DeviceBuffer(state.tensor.memory, state.type, backend.plugin, device: replica)
+            }
         }
         isStateNewer = false
     }
@@ -188,19 +202,40 @@ final class DeviceProgram: Program {
 
     /// Uploads what was written since; the copies go on while the call returns.
     private func upload(_ compiled: Compiled) throws {
-        for number in inputs.indices where inputs[number].isStale {
-            var event: OpaquePointer?
-            inputs[number].buffer = try DeviceBuffer(
-                inputs[number].memory.base, inputs[number].type, backend.plugin, event: &event)
-            inputs[number].event = event
-            inputs[number].isStale = false
+        for replica in 0..<replicas {
+            for number in inputs[replica].indices where inputs[replica][number].isStale {
+                var event: OpaquePointer?
+                let input = inputs[replica][number]
+                inputs[replica][number].buffer = try DeviceBuffer(
+                    input.memory.base, input.type, backend.plugin, device: replica, event: &event)
+                inputs[replica][number].event = event
+                inputs[replica][number].isStale = false
+            }
+            guard let host = compiled.host, isHostStale[replica] else { continue }
+            try host.run { name in inputNumbers[name].map { inputs[replica][$0].memory.raw } }
+            for case .host(let value) in compiled.arguments {
+                hostValues[replica][value] = try host.withValue(value) {
+                    try DeviceBuffer($0.baseAddress, type(value), backend.plugin, device: replica)
+                }
+            }
+            isHostStale[replica] = false
         }
-        guard let host = compiled.host, isHostStale else { return }
-        try host.run { name in inputNumbers[name].map { inputs[$0].memory.raw } }
-        for case .host(let value) in compiled.arguments {
-            hostValues[value] = try host.withValue(value) { try DeviceBuffer($0.baseAddress, type(value), backend.plugin) }
+    }
+
+    /// The arguments of all replicas, one after the other.
+    private func arguments(_ compiled: Compiled) throws -> [DeviceBuffer] {
+        try (0..<replicas).flatMap { replica in
+            try compiled.arguments.map { slot in
+                let buffer: DeviceBuffer? =
+                    switch slot {
+                    case .input(let number): inputs[replica][number].buffer
+                    case .bound(let number): resident[replica][number]
+                    case .host(let value): hostValues[replica][value]
+                    }
+                guard let buffer else { throw Self.lost }
+                return buffer
+            }
         }
-        isHostStale = false
     }
 
     func execute(
@@ -210,58 +245,57 @@ final class DeviceProgram: Program {
         try upload(compiled)
         poll?()
         if let cancel, mk_flag_load(cancel) != 0 { return .cancelled }
-        let buffers = try compiled.arguments.map { slot in
-            let buffer: DeviceBuffer? =
-                switch slot {
-                case .input(let number): inputs[number].buffer
-                case .bound(let number): resident[number]
-                case .host(let value): hostValues[value]
-                }
-            guard let buffer else { throw Self.lost }
-            return buffer
-        }
-        var (made, event) = ([OpaquePointer?](repeating: nil, count: compiled.executable.outputCount), OpaquePointer?.none)
+        let buffers = try arguments(compiled)
+        var made = [OpaquePointer?](repeating: nil, count: replicas * compiled.executable.outputCount)
+        var events = [OpaquePointer?](repeating: nil, count: replicas)
         let handles = buffers.map { Optional($0.handle) }
         // Donated tensors are consumed, whatever becomes of the run.
-        for case let number? in compiled.updates { resident[number] = nil }
-        (results, read) = ([:], [:])
-        ran = inputs.map(\.buffer)
+        for case let number? in compiled.updates { for replica in 0..<replicas { resident[replica][number] = nil } }
+        results = Array(repeating: [:], count: replicas)
+        read = Array(repeating: [:], count: replicas)
+        ran = inputs.map { $0.map(\.buffer) }
         do {
             // Handles do not keep their buffers alive.
             try withExtendedLifetime(buffers) {
                 try check("device \(backend.plugin.platform)") {
-                    pj_execute(compiled.executable.handle, handles, handles.count, &made, &event, $0)
+                    pj_execute(compiled.executable.handle, handles, handles.count / replicas, &made, &events, $0)
                 }
             }
         } catch let error as MRPError where error.code == .memory { throw outOfMemory(compiled, error) }
         let new = made.compactMap { $0.map(DeviceBuffer.init) }
         meanwhile?()
         if meanwhile != nil { try upload(compiled) }
-        while poll != nil, !pj_is_ready(event) {
+        while poll != nil, !events.allSatisfy(pj_is_ready) {
             poll?()
             usleep(100)
         }
-        do {
-            try check("device \(backend.plugin.platform)") { pj_await(event, $0) }
-        } catch let error as MRPError where error.code == .memory { throw outOfMemory(compiled, error) }
+        var failure: (any Error)?
+        for event in events {
+            do { try check("device \(backend.plugin.platform)") { pj_await(event, $0) } } catch { failure = failure ?? error }
+        }
+        if let failure = failure as? MRPError, failure.code == .memory { throw outOfMemory(compiled, failure) }
+        if let failure { throw failure }
         return try take(new, compiled)
     }
 
     /// Keeps the results of a run that is done.
     private func take(_ new: [DeviceBuffer], _ compiled: Compiled) throws -> RunOutcome {
-        guard new.count == compiled.executable.outputCount else { throw MRPError(.device, "the device gave too few results") }
-        var (wanted, isUpdated) = ((outputs + guards)[...], false)
-        for (buffer, target) in zip(new, compiled.updates) {
-            if let target {
-                (resident[target], isUpdated) = (buffer, true)
-            } else if let value = wanted.popFirst() {
-                results[value] = buffer
+        let count = compiled.executable.outputCount
+        guard new.count == replicas * count else { throw MRPError(.device, "the device gave too few results") }
+        for replica in 0..<replicas {
+            var wanted = (outputs + guards)[...]
+            for (buffer, target) in zip(new[(replica * count)...], compiled.updates) {
+                if let target {
+                    resident[replica][target] = buffer
+                    isStateNewer = true
+                } else if let value = wanted.popFirst() {
+                    results[replica][value] = buffer
+                }
             }
         }
-        if isUpdated { isStateNewer = true }
-        guard compiled.isGuarded, let last = new.last else { return .finished }
+        guard compiled.isGuarded else { return .finished }
         var isAccepted: UInt8 = 0
-        try last.download(to: &isAccepted, bytes: 1)
+        try new[count - 1].download(to: &isAccepted, bytes: 1)
         return isAccepted != 0 ? .finished : .notFinite
     }
 
@@ -279,9 +313,12 @@ final class DeviceProgram: Program {
         try downloadState()
         let copies = try Dictionary(uniqueKeysWithValues: tensors.map { ($0.name, try $0.tensor.copy()) })
         let program = try CPUProgram(graph, outputs: outputs + guards, state: copies, compute: backend.compute)
-        for (input, buffer) in zip(inputs, ran) {
-            try program.withInput(input.name) { if let base = $0.baseAddress { try buffer?.download(to: base, bytes: $0.count) } }
+        for (inputs, buffers) in zip(inputs, ran) {
+            for (input, buffer) in zip(inputs, buffers) {
+                try program.withInput(input.name) { if let base = $0.baseAddress { try buffer?.download(to: base, bytes: $0.count) } }
+            }
+            if let place = try program.firstNonFinite() { return place }
         }
-        return try program.firstNonFinite()
+        return nil
     }
 }

@@ -110,6 +110,10 @@ extension StableHLO {
         case .reduceWindow(let reduction, let rows, let columns):
             let start = line(Self.constant(Self.neutral(reduction, result.element), PrimitiveType([], result.element)))
             return Self.reduceWindow([x[0], start], reduction, types[0], [rows, columns], result)
+        case .allReduce:
+            let groups = (0..<replicas).map(String.init).joined(separator: ", ")
+            return "\"stablehlo.all_reduce\"(\(x[0])) <{replica_groups = dense<[[\(groups)]]> : tensor<1x\(replicas)xi64>}> "
+                + "\(Self.region("add", result.element)) : \(signature)"
         case .dotGeneral, .convolution: throw MRPError(.internalError, "StableHLO: a product is written elsewhere")
         }
     }

@@ -3,7 +3,10 @@ public protocol Backend {
     /// The width of real numbers in the programs that it compiles.
     var precision: Precision { get }
 
-    /// Plans and prepares a graph.
+    /// Devices that run a program side by side, each on its share of the batch. They have one state.
+    var replicas: Int { get }
+
+    /// Plans and prepares a graph: of one share, where there are several replicas.
     ///
     /// - `outputs` can be read after each run.
     /// - `guards` are real scalars: a run updates the state only if all of them are finite. They can be read like outputs.
@@ -16,6 +19,8 @@ public protocol Backend {
 }
 
 extension Backend {
+    public var replicas: Int { 1 }
+
     public func compile(_ graph: Graph, outputs: [Value], state: [String: Tensor]) throws -> any Program {
         try compile(graph, outputs: outputs, guards: [], state: state)
     }
@@ -36,6 +41,9 @@ public protocol Program: AnyObject {
 
     /// Bytes that the program holds beside the state tensors of its owner.
     var bytes: Int { get }
+
+    /// The replica whose inputs `withInput` gives and whose outputs `withOutput` reads.
+    var replica: Int { get set }
 
     /// Gives the body the host memory of an input, row-major, with its contents of the run before. Nil when the graph does not use such an
     /// input.
@@ -72,6 +80,11 @@ public protocol Program: AnyObject {
 }
 
 extension Program {
+    public var replica: Int {
+        get { 0 }
+        set {}
+    }
+
     /// Runs work and updates. Returns whether it came to the end.
     @discardableResult
     public func run(cancel: UnsafePointer<Int32>? = nil, poll: (() -> Void)? = nil, updates: Bool = true) throws -> Bool {

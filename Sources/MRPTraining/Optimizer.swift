@@ -34,6 +34,8 @@ public final class Optimizer {
         public var recomputes = false
         /// Whether exponential moving averages of the weights are kept.
         public var averagesWeights = false
+        /// Whether several devices share a batch, and the gradients are means over them.
+        public var sharesBatch = false
 
         public init() {}
     }
@@ -62,6 +64,7 @@ public final class Optimizer {
         let depth = model.encoder.depth
         for (specification, value) in zip(trained, values) {
             guard var gradient = byValue[value] else { continue }
+            if settings.sharesBatch { gradient = try graph.apply(ReplicaMean(), [gradient])[0] }
             if settings.accumulationSteps > 1 { gradient = try sum(graph, specification, gradient) }
             gradients[specification.name] = gradient
             if settings.measuresGradients || settings.clipLimit > 0 {

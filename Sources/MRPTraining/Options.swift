@@ -17,14 +17,14 @@ extension Options {
             threads: threads, instructions: self[RunOptions.instructions], convolvesDirectly: self[RunOptions.convolutions] == .direct)
     }
 
-    /// The backend that the options describe.
+    /// The backend that the options describe; with `sharesBatch` on all devices that they name, else on one.
     ///
     /// Errors: `.unsupported` when there is no plug-in or no device.
-    public func backend() throws -> any Backend {
+    public func backend(sharesBatch: Bool = false) throws -> any Backend {
         let device = self[RunOptions.device]
         guard device != "cpu" else { return try CPUBackend(compute()) }
         return try DeviceBackend(
-            device: device, precision: self[RunOptions.matmulPrecision], compute: compute(),
+            device: device, precision: self[RunOptions.matmulPrecision], replicas: sharesBatch ? self[RunOptions.devices] : 1, compute: compute(),
             cache: self[RunOptions.deviceCache].map { $0.isEmpty ? nil : $0 } ?? ExecutableCache.standardFolder)
     }
 }

@@ -26,6 +26,10 @@ enum RunOptions {
         "device", .text, default: "cpu", section: .run,
         "Place of the computation: cpu; cuda, rocm or tpu, whose PJRT plug-in is installed as a package (docs/devices.md); or pjrt:/path/to/plugin.so."
     )
+    static let devices = Option(
+        "devices", .integer(1...1024), default: 1, section: .run,
+        "Devices that share each batch, which must be a multiple: gradients and running statistics are means over them, batch norms take the statistics of their own share. The processor counts as one."
+    )
     static let matmulPrecision = Option(
         "matmul_precision", .choice(MatmulPrecision.self), default: .highest, section: .run,
         "Precision of matrix products and convolutions on a device: highest: float32; high: tf32 where the device has it; medium: bfloat16 operands, float32 sums. The processor computes in float32."
@@ -75,7 +79,7 @@ enum RunOptions {
         "tensorboard", .flag, default: true, section: .run, "Whether the run_folder gets TensorBoard event files beside the CSV log.")
 
     static let computation: [any OptionDeclaration] = [
-        seed, threads, DataOptions.loaderThreads, instructions, convolutions, device, matmulPrecision, deviceCache,
+        seed, threads, DataOptions.loaderThreads, instructions, convolutions, device, devices, matmulPrecision, deviceCache,
     ]
     static let course: [any OptionDeclaration] = [
         runFolder, continueRun, checkpointSteps, checkpointSeconds, keepCheckpoints, timeBudget, memoryLimit, rollbacks, rollbackSteps,

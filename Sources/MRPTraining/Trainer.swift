@@ -16,6 +16,8 @@ public final class Trainer {
     public internal(set) var progress: TrainingProgress
     /// Places of a batch in the global one; a step takes `accumulation_steps` batches.
     public let slice: BatchSlice
+    /// The same by device: each computes its share of a batch.
+    private let shares: [BatchSlice]
     /// Bytes that training needs: weights, moments, values of a step, scratch memory.
     public let plannedBytes: Int
 
@@ -75,15 +77,27 @@ public final class Trainer {
         loader = try Pipeline.trainingLoader(dataset, model, options, phase, slice: slice)
         recipe = try Recipe(options, phase, model, batch: slice.count, batches: loader.stepsPerEpoch)
 
+        let backend = try options.backend(sharesBatch: true)
+        guard slice.count % backend.replicas == 0 else {
+            throw MRPError(.argument, "a batch of \(slice.count) images is no multiple of the \(backend.replicas) devices that share it")
+        }
+        let (share, slice) = (slice.count / backend.replicas, slice)
+        let shares = try (0..<backend.replicas).map { try BatchSlice(first: slice.first + $0 * share, count: share, total: slice.total) }
+        self.shares = shares
         let graph = Graph()
         let builder = model.builder(graph, training: objective.updatesStatistics, dropPath: recipe.dropPath)
-        losses = try objective.losses(builder, batch: slice.count)
-        loss = try Loss.total(losses, in: graph)
+        let terms = try objective.losses(builder, batch: share)
+        let total = try Loss.total(terms, in: graph)
         features = graph.marks[NetworkBuilder.featuresMark].map { ($0, graph.type(of: $0).width) }
-        optimizer = try Optimizer(graph, loss: loss, model: model, objective: objective, settings: recipe.optimizer)
+        var settings = recipe.optimizer
+        settings.sharesBatch = shares.count > 1
+        optimizer = try Optimizer(graph, loss: total, model: model, objective: objective, settings: settings)
+        func mean(_ value: Value) throws -> Value { shares.count > 1 ? try graph.apply(ReplicaMean(), [value])[0] : value }
+        loss = try mean(total)
+        losses = try terms.map { Loss($0.name, try mean($0.value), weight: $0.weight) }
         self.graph = graph
         outputs = (losses.count > 1 ? losses.map(\.value) : []) + (features.map { [$0.value] } ?? [])
-        program = try options.backend().compile(
+        program = try backend.compile(
             graph, outputs: outputs, guards: [loss] + optimizer.norms.map(\.value),
             state: model.parameters.tensors.merging(optimizer.tensors) { first, _ in first })
         plannedBytes = program.bytes + model.parameters.bytes + optimizer.bytes
@@ -139,6 +153,14 @@ public final class Trainer {
     /// Scalars that change from step to step.
     private func writeSchedule() throws {
         learningRate = rateScale * recipe.learningRate.rate(step: progress.step)
+        defer { program.replica = 0 }
+        for replica in shares.indices {
+            program.replica = replica
+            try writeScalars()
+        }
+    }
+
+    private func writeScalars() throws {
         try program.write(learningRate, to: .learningRate)
         try program.write(Double(progress.step + 1), to: .step)
         try program.write(recipe.weightDecay?.rate(step: progress.step) ?? 1, to: .decayScale)
@@ -153,7 +175,11 @@ public final class Trainer {
         let number = progress.step * recipe.accumulationSteps + part
         guard try takeBatch(number, cancel: cancel) else { return false }
         let isLast = part == recipe.accumulationSteps - 1
-        try program.write(part == 0 ? 0 : 1, to: .accumulationKeep)
+        for replica in shares.indices {
+            program.replica = replica
+            try program.write(part == 0 ? 0 : 1, to: .accumulationKeep)
+        }
+        program.replica = 0
         let fillsAhead = !asksCaller && number + 1 < progress.steps * recipe.accumulationSteps
         let outcome = try program.execute(
             cancel: cancel, poll: poll, updates: isLast,
@@ -196,13 +222,20 @@ public final class Trainer {
 
     /// Copies a batch into the graph's inputs and lets the objective fill its own; false when a function of the caller's stops the run.
     private func fill(_ data: Batch, number: Int) throws -> Bool {
-        let values = model.encoder.geometry.imageShape.reduce(batch, *)
-        try program.write(UnsafeBufferPointer(start: data.images, count: values), to: Inputs.imagesName)
-        try recipe.dropPath?.fill(program, slice: slice, seed: options.seed, step: number)
-        let step = TrainingStep(
-            slice: slice, seed: options.seed, step: number, indices: UnsafeBufferPointer(start: data.indices, count: batch),
-            labels: UnsafeBufferPointer(start: data.labels, count: batch), masking: masking, targets: targets)
-        return try objective.prepare(step, program)
+        let values = model.encoder.geometry.imageShape.reduce(1, *)
+        defer { program.replica = 0 }
+        for (replica, share) in shares.enumerated() {
+            program.replica = replica
+            let (first, count) = (share.first - slice.first, share.count)
+            try program.write(UnsafeBufferPointer(start: data.images + first * values, count: count * values), to: Inputs.imagesName)
+            try recipe.dropPath?.fill(program, slice: share, seed: options.seed, step: number)
+            let step = TrainingStep(
+                slice: share, seed: options.seed, step: number,
+                indices: UnsafeBufferPointer(start: data.indices + first, count: count),
+                labels: UnsafeBufferPointer(start: data.labels + first, count: count), masking: masking, targets: targets)
+            guard try objective.prepare(step, program) else { return false }
+        }
+        return true
     }
 
     private func record(loss: Double, seconds: Double) throws {

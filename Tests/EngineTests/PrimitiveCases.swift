@@ -199,6 +199,9 @@ struct PrimitiveCase: @unchecked Sendable, CustomTestStringConvertible {
             }
         }
         + [
+            PrimitiveCase(name: "mean over replicas", differentiated: false) { g in
+                try g.graph.apply(ReplicaMean(), g.graph.apply(Scale(2), [g.real("x", [2, 3])]))
+            },
             PrimitiveCase(name: "upsampling") { g in
                 [try g.graph.upsampleNearest(g.real("x", [2, 6, 3]), height: 2, width: 3, factor: 3)]
             },

@@ -48,7 +48,7 @@ private struct Evaluation {
         case .constant(let number, _): return [Double](repeating: number, count: type.count)
         case .dense(let tensor, _): return (0..<tensor.count).map { tensor.type.element == .int32 ? Double(tensor.int32[$0]) : tensor[$0] }
         case .iota(let dimension, _): return fromPlaces { Double($0[dimension]) }
-        case .convert, .reshape: return x
+        case .convert, .reshape, .allReduce: return x
         case .unary(let function): return x.map { unary(function, $0) }
         case .binary(let function): return zip(x, y).map { binary(function, $0, $1) }
         case .compare(let comparison): return zip(x, y).map { compare(comparison, $0, $1) ? 1 : 0 }

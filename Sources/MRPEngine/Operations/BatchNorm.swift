@@ -198,6 +198,8 @@ extension BatchNormGradient {
 extension RunningStatistics {
     public func lowered(_ inputs: [PrimitiveValue?], in program: PrimitiveBuilder) throws -> [PrimitiveValue] {
         let unbiased = try inputs.at(3) * (Double(rows) / Double(max(rows - 1, 1)))
-        return try [(inputs.at(0), inputs.at(2)), (inputs.at(1), unbiased)].map { try $0 * (1 - momentum) + $1 * momentum }
+        return try [(inputs.at(0), inputs.at(2)), (inputs.at(1), unbiased)].map {
+            try $0 * (1 - momentum) + program.meanOverReplicas($1) * momentum
+        }
     }
 }

@@ -12,13 +12,14 @@ extension HostOperation {
 extension Graph {
     /// The meaning in primitives of all that `outputs` need and of all updates (without `updates` of the work alone), in the order in which an
     /// executor runs them. Real numbers are `real`. Bound tensors keep their values where one of the `guards`, real scalars, is not finite.
+    /// `replicas` devices run the program side by side (`ReplicaMean`).
     ///
     /// Throws `MRP_ERR_UNSUPPORTED` for a `HostOperation` that depends on bound tensors.
     public func lowered(
-        outputs: [Value], guards: [Value] = [], updates: Bool = true, real: PrimitiveElement = .f32
+        outputs: [Value], guards: [Value] = [], updates: Bool = true, real: PrimitiveElement = .f32, replicas: Int = 1
     ) throws -> PrimitiveProgram {
         let plan = try MemoryPlan(self, outputs: outputs + guards, precision: .float32)
-        var lowering = GraphLowering(graph: self, real: real)
+        var lowering = GraphLowering(graph: self, real: real, replicas: replicas)
         for index in updates ? plan.schedule[...] : plan.schedule[..<plan.firstUpdate] { try lowering.append(index) }
         return try lowering.program(outputs: outputs, guards: guards)
     }
@@ -28,13 +29,15 @@ extension Graph {
 private struct GraphLowering {
     let graph: Graph
     let real: PrimitiveElement
-    private let builder = PrimitiveBuilder()
+    private let builder: PrimitiveBuilder
     private var values: [Value: PrimitiveValue] = [:]
     /// Arguments by the graph's value: what they are before all updates.
     private var arguments: [Value: (source: PrimitiveProgram.Argument.Source, value: PrimitiveValue)] = [:]
     private var updated: Set<Value> = []
 
-    init(graph: Graph, real: PrimitiveElement) { (self.graph, self.real) = (graph, real) }
+    init(graph: Graph, real: PrimitiveElement, replicas: Int) {
+        (self.graph, self.real, builder) = (graph, real, PrimitiveBuilder(replicas: replicas))
+    }
 
     private func type(_ value: Value) -> PrimitiveType {
         let type = graph.type(of: value)

@@ -59,6 +59,8 @@ public enum Primitive {
     case convolution(rows: PrimitiveWindow, columns: PrimitiveWindow, groups: Int)
     /// x [B, H, W, C] over windows of H and W; padding is neutral.
     case reduceWindow(Reduction, rows: PrimitiveWindow, columns: PrimitiveWindow)
+    /// The sum over all replicas of the program, on each of them.
+    case allReduce
 
     public enum Unary: String, Sendable {
         case negate, exponential, log, sqrt, rsqrt, tanh, abs, sign

@@ -6,7 +6,10 @@ public final class PrimitiveBuilder {
     /// The operation whose rule is at work.
     var operation = ""
 
-    public init() {}
+    /// Devices that run the program side by side, each on its share of the batch.
+    let replicas: Int
+
+    public init(replicas: Int = 1) { self.replicas = replicas }
 
     /// A value that comes from outside.
     func argument(_ type: PrimitiveType) -> PrimitiveValue {
@@ -32,6 +35,11 @@ public final class PrimitiveBuilder {
     func value(_ value: PrimitiveValue, is function: PrimitiveComposite, of operands: [PrimitiveValue]) -> PrimitiveValue {
         composites[value.id] = (function, operands.map(\.id))
         return value
+    }
+
+    /// The mean over all replicas.
+    func meanOverReplicas(_ value: PrimitiveValue) throws -> PrimitiveValue {
+        replicas == 1 ? value : try apply(.allReduce, [value]) / Double(replicas)
     }
 
     /// 0, 1 ... `count` - 1.
@@ -79,6 +87,7 @@ public final class PrimitiveBuilder {
             let fits = ranges.count == x.shape.count && strides.count == x.shape.count && strides.allSatisfy { $0 >= 1 }
             guard fits, axes.allSatisfy({ ranges[$0].lowerBound >= 0 && ranges[$0].upperBound <= x.shape[$0] }) else { return nil }
             return PrimitiveType(axes.map { (ranges[$0].count + strides[$0] - 1) / strides[$0] }, x.element)
+        case .allReduce: return x.element.isReal ? x : nil
         case .reverse(let dimensions): return dimensions.allSatisfy { axes ~= $0 } ? x : nil
         case .reduce(_, let dimensions):
             guard dimensions.allSatisfy({ axes ~= $0 }), x.element != .i1 else { return nil }

@@ -35,7 +35,7 @@ extension OnnxWalker {
         switch instruction.primitive {
         case .constant(let number, let type): return try scalar(number, type.element).map { Form(rows: ($0, [])) }
         case .dense(let tensor, _): return Form(rows: (constant("constant", tensor, shape), shape))
-        case .iota, .scatterAdd, .reverse, .pad, .reduceWindow(.minimum, _, _): return nil
+        case .iota, .scatterAdd, .allReduce, .reverse, .pad, .reduceWindow(.minimum, _, _): return nil
         case .convert(let element):
             return try Self.elements[element].map { try elementwise("Cast", operands, [("to", .integer($0.rawValue))]) }
         case .unary(let function): return try elementwise(named: function.rawValue, operands)

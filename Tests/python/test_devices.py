@@ -1,0 +1,199 @@
+"""Training on a PJRT plug-in that computes on the processor, against the library's own engine; see docs/devices.md.
+
+Every operation is compared in Tests/EngineTests/DevicePrimitiveTests.swift; here are whole runs through the public interface.
+"""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import mrp
+import numpy as np
+import pytest
+from mrp import _mrp
+
+ROOT = Path(__file__).resolve().parents[2]
+NEWEST = ROOT / "build/devices/lammps_jax_pjrt_cpu/pjrt_c_api_cpu_plugin.so"
+OLD = ROOT / "build/devices/xla_plugins/xla_cpu_pjrt/xla_cpu_pjrt.so"
+DEVICE = f"pjrt:{NEWEST}"
+
+needs_plugin = pytest.mark.skipif(not NEWEST.exists(), reason="no PJRT plug-in for the processor: tools/setup_devices.sh installs it")
+
+RNG = np.random.default_rng(0)
+IMAGES = RNG.integers(0, 256, (16, 32, 32, 3), dtype=np.uint8)
+LABELS = np.arange(16) % 4
+VIT = {"encoder": "vit_micro", "image_size": 32, "patch_size": 8, "decoder_width": 16, "decoder_depth": 1, "decoder_heads": 2}
+RESNET = {"encoder": "resnet18", "image_size": 32, "width": 8}
+CONVNEXT = {"encoder": "convnext_atto", "image_size": 32, "width": 8}
+# Without Adam's division by the root of a moment, which makes a rounding error of a gradient that is zero a step of the weight.
+SGD = {"optimizer": "sgd", "learning_rate": 0.01, "warmup_epochs": 0, "seed": 3, "batch_size": 8, "epochs": 50, "device_cache": ""}
+
+
+def trained(steps: int, phase: str, **options: Any) -> tuple[list[float], dict[str, np.ndarray]]:
+    """Losses and weights of the first steps of a run."""
+    config = mrp.Config(**{**SGD, **options})
+    model = mrp.Model(config)
+    trainer = mrp.Trainer(model, mrp.Dataset(IMAGES, LABELS), config, phase=phase)
+    losses = [progress.loss for progress, _ in zip(trainer, range(steps), strict=False)]
+    names = [weight["name"] for weight in json.loads(_mrp.model_describe(model._handle))["weights"]]
+    return losses, {name: model.parameter(name) for name in names}
+
+
+def differences(left: tuple, right: tuple) -> tuple[float, float]:
+    """Largest difference of losses, and of weights over the largest weight of the tensor."""
+    weights = [np.abs(left[1][name] - right[1][name]).max() / (np.abs(left[1][name]).max() + 1e-3) for name in left[1]]
+    return float(np.abs(np.subtract(left[0], right[0])).max()), float(max(weights))
+
+
+CASES = {
+    "mae": ("pretrain", VIT),
+    "mae, accumulated, clipped, averaged": ("pretrain", {**VIT, "accumulation_steps": 2, "clip_gradient": 0.1, "ema_decay": 0.9}),
+    "mae, layers dropped, recomputed": ("pretrain", {**VIT, "drop_path": 0.3, "recompute": True}),
+    "simmim": ("pretrain", {**VIT, "objective": "simmim"}),
+    "maskfeat": ("pretrain", {**VIT, "objective": "maskfeat"}),
+    "beit": ("pretrain", {**VIT, "objective": "beit", "codebook_size": 8}),
+    "data2vec": ("pretrain", {**VIT, "objective": "data2vec", "teacher_layers": 2}),
+    "ijepa": ("pretrain", {**VIT, "objective": "ijepa"}),
+    "spark resnet": ("pretrain", {**RESNET, "objective": "spark"}),
+    "spark convnext": ("pretrain", {**CONVNEXT, "objective": "spark"}),
+    "classify vit": ("finetune", VIT),
+    "classify vit, mixed, adamw": ("finetune", {**VIT, "mixup": 0.8, "cutmix": 1.0, "optimizer": "adamw", "learning_rate": 1e-5}),
+    "classify resnet": ("finetune", RESNET),
+    "classify resnet, lars": ("finetune", {**RESNET, "optimizer": "lars"}),
+    "classify convnext, lamb": ("finetune", {**CONVNEXT, "optimizer": "lamb", "learning_rate": 1e-5}),
+}
+
+
+@needs_plugin
+@pytest.mark.parametrize("name", CASES)
+def test_ten_steps_are_those_of_the_processor(name: str) -> None:
+    phase, options = CASES[name]
+    loss, weights = differences(trained(10, phase, **options), trained(10, phase, device=DEVICE, **options))
+    assert loss < 1e-4
+    assert weights < 1e-4
+
+
+@needs_plugin
+@pytest.mark.parametrize("precision", ["high", "medium"])
+def test_precisions(precision: str) -> None:
+    loss, _ = differences(trained(4, "pretrain", **VIT), trained(4, "pretrain", device=DEVICE, matmul_precision=precision, **VIT))
+    assert loss < (2e-2 if precision == "medium" else 1e-4)
+    assert (loss > 1e-6) == (precision == "medium")
+
+
+@needs_plugin
+@pytest.mark.parametrize("name", ["mae", "mae, accumulated, clipped, averaged", "spark resnet", "classify vit"])
+def test_two_devices_are_one(name: str) -> None:
+    phase, options = CASES[name]
+    if name == "spark resnet":  # batch norms take the statistics of their share: the step is another one, and as good on both
+        losses, _ = trained(3, phase, device=DEVICE, devices=2, **options)
+        assert np.isfinite(losses).all()
+        return
+    loss, weights = differences(trained(5, phase, **options), trained(5, phase, device=DEVICE, devices=2, **options))
+    assert loss < 1e-5
+    assert weights < 1e-5
+
+
+@needs_plugin
+def test_a_run_goes_on_from_device_to_processor(tmp_path: Path) -> None:
+    config = {**SGD, **VIT}
+    whole = trained(6, "pretrain", **VIT)
+    model = mrp.Model(mrp.Config(**config))
+    first = mrp.Trainer(model, mrp.Dataset(IMAGES, LABELS), mrp.Config(**config, device=DEVICE))
+    for _ in range(3):
+        first.step()
+    first.save(tmp_path / "run.ckpt")
+    del first
+    second = mrp.Trainer(model, mrp.Dataset(IMAGES, LABELS), mrp.Config(**config))
+    second.resume(tmp_path / "run.ckpt")
+    losses = [progress.loss for progress, _ in zip(second, range(3), strict=False)]
+    assert np.allclose(losses, whole[0][3:], atol=1e-5)
+
+
+@needs_plugin
+def test_use_of_a_model_on_a_device() -> None:
+    model = mrp.Model(**VIT)
+    mrp.Trainer(model, mrp.Dataset(IMAGES, LABELS), mrp.Config(**{**SGD, **VIT}), phase="finetune").step()
+    for call in (model.encode, model.predict):
+        assert np.allclose(call(IMAGES), call(IMAGES, device=DEVICE, device_cache=""), atol=1e-5)
+    here, there = (model.evaluate(mrp.Dataset(IMAGES, LABELS), **more) for more in ({}, {"device": DEVICE, "device_cache": ""}))
+    assert here["top1"] == there["top1"]
+    assert abs(here["loss"] - there["loss"]) < 1e-5
+
+
+@needs_plugin
+def test_a_loss_that_is_not_finite_changes_nothing() -> None:
+    images = RNG.normal(size=(8, 3, 32, 32)).astype(np.float32) * 3e38
+    config = mrp.Config(**{**SGD, **VIT}, device=DEVICE, mean="0,0,0", std="1,1,1", augmentation="none")
+    model = mrp.Model(config)
+    before = model.parameter("cls_token").copy()
+    trainer = mrp.Trainer(model, mrp.Dataset(images), config)
+    with pytest.raises(mrp.NumericError, match="loss is .* first bad value"):
+        trainer.step()
+    assert (model.parameter("cls_token") == before).all()
+
+
+@needs_plugin
+def test_compiled_programs_are_kept(tmp_path: Path) -> None:
+    options = {**VIT, "device": DEVICE, "device_cache": str(tmp_path / "new/cache")}
+    first = trained(2, "pretrain", **options)
+    files = list((tmp_path / "new/cache").iterdir())
+    assert len(files) == 1
+    assert trained(2, "pretrain", **options)[0] == first[0]
+    files[0].write_bytes(files[0].read_bytes()[:-7])  # a damaged one is made again
+    assert trained(2, "pretrain", **options)[0] == first[0]
+
+
+@needs_plugin
+def test_stablehlo(tmp_path: Path) -> None:
+    config = mrp.Config(**{**SGD, **VIT})
+    model = mrp.Model(config)
+    mrp.Trainer(model, mrp.Dataset(IMAGES), config).export("stablehlo", tmp_path / "step.mlir")
+    text, about = (tmp_path / "step.mlir").read_text(), json.loads((tmp_path / "step.mlir.json").read_text())
+    names = [argument["name"] for argument in about["arguments"]]
+    assert "func.func public @main" in text
+    assert {"images", "cls_token", "learning_rate"} <= set(names)
+    updated = {names[result["updates"]] for result in about["results"] if "updates" in result}
+    assert "cls_token" in updated
+    assert "images" not in updated
+    model.export_stablehlo(tmp_path / "model.mlir", batch_size=3)
+    results = json.loads((tmp_path / "model.mlir.json").read_text())["results"]
+    assert [result["name"] for result in results] == ["features"]
+    assert results[0]["shape"][0] == 3
+
+
+@needs_plugin
+def test_devices_are_described() -> None:
+    about = json.loads(_mrp.device_describe(DEVICE))
+    assert about["platform"] == "cpu"
+    assert len(about["devices"]) == 8
+
+
+@pytest.mark.skipif(not OLD.exists(), reason="no old PJRT plug-in: tools/setup_devices.sh installs it")
+def test_an_old_plugin() -> None:
+    loss, _ = differences(trained(2, "pretrain", **VIT), trained(2, "pretrain", device=f"pjrt:{OLD}", **VIT))
+    assert loss < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("device", "error", "text"),
+    [
+        ("cuda", mrp.UnsupportedError, "no plug-in was found .* pip install jax-cuda13-pjrt"),
+        ("pjrt:/nowhere/plugin.so", mrp.UnsupportedError, "no plug-in at /nowhere/plugin.so"),
+        (f"pjrt:{_mrp.__file__}", mrp.UnsupportedError, "not a PJRT plug-in|cannot be loaded"),
+        ("gpu", mrp.ArgumentError, "'gpu' is none of: cpu, cuda, rocm, tpu, pjrt:"),
+    ],
+)
+def test_devices_that_are_not_there(device: str, error: type, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MRP_PJRT_PLUGIN", raising=False)
+    monkeypatch.setitem(os.environ, "MRP_PLUGIN_FOLDERS", "/nowhere")
+    with pytest.raises(error, match=text):
+        trained(1, "pretrain", device=device, **VIT)
+
+
+@needs_plugin
+@pytest.mark.parametrize(("devices", "text"), [(9, "devices 9 is outside 1 ... 8"), (3, "a batch of 8 images is no multiple of the 3 devices")])
+def test_devices_that_do_not_fit(devices: int, text: str) -> None:
+    with pytest.raises(mrp.ArgumentError, match=text):
+        trained(1, "pretrain", device=DEVICE, devices=devices, **VIT)
