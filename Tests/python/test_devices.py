@@ -1,209 +1,176 @@
-"""Training on a PJRT plug-in that computes on the processor, against the library's own engine; see docs/devices.md.
-
-Every operation is compared in Tests/EngineTests/DevicePrimitiveTests.swift; here are whole runs through the public interface.
-"""
+"""Training and inference through PJRT plug-ins that compute on the CPU; tools/setup_devices.sh installs them."""
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
-from typing import Any
 
 import mrp
 import numpy as np
 import pytest
-from mrp import _mrp
+from conftest import NETWORK
+from mrp import _command
 
-ROOT = Path(__file__).resolve().parents[2]
-NEWEST = ROOT / "build/devices/lammps_jax_pjrt_cpu/pjrt_c_api_cpu_plugin.so"
-OLD = ROOT / "build/devices/xla_plugins/xla_cpu_pjrt/xla_cpu_pjrt.so"
+FOLDER = Path(__file__).resolve().parents[2] / "build/devices"
+NEWEST = FOLDER / "lammps_jax_pjrt_cpu/pjrt_c_api_cpu_plugin.so"
+OLD = FOLDER / "xla_plugins/xla_cpu_pjrt/xla_cpu_pjrt.so"
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")  # compiles faster
 DEVICE = f"pjrt:{NEWEST}"
+OPTIONS = NETWORK | {"image_size": 8, "batch_size": 8, "epochs": 100, "threads": 1, "seed": 3}
 
-# Plug-ins read it when they start: what is tested is the program, not how fast it is.
-os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true")
-
-needs_plugin = pytest.mark.skipif(not NEWEST.exists(), reason="no PJRT plug-in for the processor: tools/setup_devices.sh installs it")
-
-RNG = np.random.default_rng(0)
-IMAGES = RNG.integers(0, 256, (16, 32, 32, 3), dtype=np.uint8)
-LABELS = np.arange(16) % 4
-VIT = {"encoder": "vit_micro", "image_size": 32, "patch_size": 8, "decoder_width": 16, "decoder_depth": 1, "decoder_heads": 2}
-RESNET = {"encoder": "resnet18", "image_size": 32, "width": 8}
-CONVNEXT = {"encoder": "convnextv2_atto", "image_size": 32, "width": 8}
-# Without Adam's division by the root of a moment, which makes a rounding error of a gradient that is zero a step of the weight.
-SGD = {"optimizer": "sgd", "learning_rate": 0.01, "warmup_epochs": 0, "seed": 3, "batch_size": 8, "epochs": 50, "device_cache": ""}
+with_plugin = pytest.mark.skipif(not NEWEST.exists() or not OLD.exists(), reason=f"no plug-ins in {FOLDER}: run tools/setup_devices.sh")
 
 
-def trained(steps: int, phase: str, **options: Any) -> tuple[list[float], dict[str, np.ndarray]]:
-    """Losses and weights of the first steps of a run."""
-    config = mrp.Config(**{**SGD, **options})
-    model = mrp.Model(config)
-    trainer = mrp.Trainer(model, mrp.Dataset(IMAGES, LABELS), config, phase=phase)
-    losses = [progress.loss for progress, _ in zip(trainer, range(steps), strict=False)]
-    names = [weight["name"] for weight in json.loads(_mrp.model_describe(model._handle))["weights"]]
-    return losses, {name: model.parameter(name) for name in names}
+@pytest.fixture
+def labelled(images, labels):
+    return mrp.Dataset(images, labels)
 
 
-def differences(left: tuple, right: tuple) -> tuple[float, float]:
-    """Largest difference of the losses, and that of all weights together over their norm."""
-    distance, norm = (
-        np.sqrt(sum(np.square(each).sum(dtype=np.float64) for each in tensors))
-        for tensors in ([left[1][name] - right[1][name] for name in left[1]], left[1].values())
-    )
-    return float(np.abs(np.subtract(left[0], right[0])).max()), float(distance / norm)
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    """Options of the device; what one test compiles serves the others."""
+    return {"device": DEVICE, "device_cache": str(tmp_path_factory.mktemp("cache"))}
 
 
-CASES = {
-    "mae": ("pretrain", VIT),
-    "mae, accumulated, clipped, averaged": ("pretrain", {**VIT, "accumulation_steps": 2, "clip_gradient": 0.1, "ema_decay": 0.9}),
-    "mae, layers dropped, recomputed": ("pretrain", {**VIT, "drop_path": 0.3, "recompute": True}),
-    "simmim": ("pretrain", {**VIT, "objective": "simmim"}),
-    "maskfeat": ("pretrain", {**VIT, "objective": "maskfeat"}),
-    "beit": ("pretrain", {**VIT, "objective": "beit", "codebook_size": 8}),
-    "data2vec": ("pretrain", {**VIT, "objective": "data2vec", "teacher_layers": 2}),
-    "ijepa": ("pretrain", {**VIT, "objective": "ijepa", "patch_size": 4}),
-    "spark resnet": ("pretrain", {**RESNET, "objective": "spark"}),
-    "spark convnext": ("pretrain", {**CONVNEXT, "objective": "spark"}),
-    "classify vit": ("finetune", VIT),
-    "classify vit, mixed, adamw": ("finetune", {**VIT, "mixup": 0.8, "cutmix": 1.0, "optimizer": "adamw", "learning_rate": 1e-5}),
-    "classify resnet": ("finetune", RESNET),
-    "classify resnet, lars": ("finetune", {**RESNET, "optimizer": "lars"}),
-    "classify convnext, lamb": ("finetune", {**CONVNEXT, "optimizer": "lamb", "learning_rate": 1e-5}),
-}
+def cached(cache):
+    return set(Path(cache["device_cache"]).iterdir())
 
 
-@needs_plugin
-@pytest.mark.parametrize("name", CASES)
-def test_steps_are_those_of_the_processor(name: str) -> None:
-    phase, options = CASES[name]
-    steps = 4 if "resnet" in name else 10  # small batches of batch norms amplify rounding from step to step
-    loss, weights = differences(trained(steps, phase, **options), trained(steps, phase, device=DEVICE, **options))
-    assert loss < 1e-4
-    assert weights < 1e-5
-
-
-@needs_plugin
-@pytest.mark.parametrize("precision", ["high", "medium"])
-def test_precisions(precision: str) -> None:
-    loss, _ = differences(trained(4, "pretrain", **VIT), trained(4, "pretrain", device=DEVICE, matmul_precision=precision, **VIT))
-    assert loss < (2e-2 if precision == "medium" else 1e-4)
-    assert (loss > 1e-6) == (precision == "medium")
-
-
-@needs_plugin
-@pytest.mark.parametrize("name", ["mae", "mae, accumulated, clipped, averaged", "spark resnet", "classify vit"])
-def test_two_devices_are_one(name: str) -> None:
-    phase, options = CASES[name]
-    if name == "spark resnet":  # batch norms take the statistics of their share: the step is another one, and as good on both
-        losses, _ = trained(3, phase, device=DEVICE, devices=2, **options)
-        assert np.isfinite(losses).all()
-        return
-    loss, weights = differences(trained(5, phase, **options), trained(5, phase, device=DEVICE, devices=2, **options))
-    assert loss < 1e-5
-    assert weights < 1e-5
-
-
-@needs_plugin
-def test_a_run_goes_on_from_device_to_processor(tmp_path: Path) -> None:
-    config = {**SGD, **VIT}
-    whole = trained(6, "pretrain", **VIT)
-    model = mrp.Model(mrp.Config(**config))
-    first = mrp.Trainer(model, mrp.Dataset(IMAGES, LABELS), mrp.Config(**config, device=DEVICE))
-    for _ in range(3):
-        first.step()
-    first.save(tmp_path / "run.ckpt")
-    del first
-    second = mrp.Trainer(model, mrp.Dataset(IMAGES, LABELS), mrp.Config(**config))
-    second.resume(tmp_path / "run.ckpt")
-    losses = [progress.loss for progress, _ in zip(second, range(3), strict=False)]
-    assert np.allclose(losses, whole[0][3:], atol=1e-5)
-
-
-@needs_plugin
-def test_use_of_a_model_on_a_device() -> None:
-    model = mrp.Model(**VIT)
-    mrp.Trainer(model, mrp.Dataset(IMAGES, LABELS), mrp.Config(**{**SGD, **VIT}), phase="finetune").step()
-    for call in (model.encode, model.predict_proba):
-        assert np.allclose(call(IMAGES), call(IMAGES, device=DEVICE, device_cache=""), atol=1e-5)
-    data = mrp.Dataset(IMAGES, LABELS)
-    for probe in ("linear", "knn"):
-        here, there = (model.probe(data, data, probe, knn_k=5, **more) for more in ({}, {"device": DEVICE, "device_cache": ""}))
-        assert here == there
-
-
-@needs_plugin
-def test_a_loss_that_is_not_finite_changes_nothing() -> None:
-    config = mrp.Config(**{**SGD, **VIT, "learning_rate": 1e30}, device=DEVICE)
-    model = mrp.Model(config)
-    trainer = mrp.Trainer(model, mrp.Dataset(IMAGES), config)
-    trainer.step()
-    before = model.parameter("cls_token").copy()
-    with pytest.raises(mrp.NumericError, match=r"step 1: the loss is .*first bad value is a result of"):
+def trained(dataset, steps, phase="pretrain", **options):
+    """A trainer after some steps, and their losses."""
+    model = mrp.Model(**OPTIONS | options)
+    trainer, losses = mrp.Trainer(model, dataset, **OPTIONS | options, phase=phase), []
+    for _ in range(steps):
         trainer.step()
-    assert (model.parameter("cls_token") == before).all()
+        losses.append(trainer.progress.loss)
+    return trainer, losses
 
 
-@needs_plugin
-def test_compiled_programs_are_kept(tmp_path: Path) -> None:
-    options = {**VIT, "device": DEVICE, "device_cache": str(tmp_path / "new/cache")}
-    first = trained(2, "pretrain", **options)
-    files = list((tmp_path / "new/cache").iterdir())
-    assert len(files) == 1
-    assert trained(2, "pretrain", **options)[0] == first[0]
-    files[0].write_bytes(files[0].read_bytes()[:-7])  # a damaged one is made again
-    assert trained(2, "pretrain", **options)[0] == first[0]
+def run(*words, status=0):
+    assert _command.main([str(word) for word in words]) == status
 
 
-@needs_plugin
-def test_stablehlo(tmp_path: Path) -> None:
-    config = mrp.Config(**{**SGD, **VIT})
-    model = mrp.Model(config)
-    mrp.Trainer(model, mrp.Dataset(IMAGES), config).export("stablehlo", tmp_path / "step.mlir")
+# ---- Everywhere
+
+
+def test_names_of_devices(labelled, tmp_path):
+    with pytest.raises(mrp.ArgumentError, match="gpu"):
+        mrp.Trainer(mrp.Model(**OPTIONS), labelled, **OPTIONS, device="gpu")
+    for device in (f"pjrt:{tmp_path}/none.so", f"pjrt:{__file__}"):
+        with pytest.raises(mrp.UnsupportedError, match=r"\.so|plug-in"):
+            mrp.devices(device)
+
+
+def test_the_reason_where_there_is_no_plugin(monkeypatch, capsys):
+    monkeypatch.setenv("MRP_PLUGIN_FOLDERS", "/nowhere")
+    run("info", "--devices", "--json")
+    seen = json.loads(capsys.readouterr().out)["devices"]
+    assert "pip install jax-cuda13-pjrt" in seen["cuda"]["error"]
+    assert set(seen) == {"cuda", "rocm"}
+    run("info", "--devices", "cuda", status=1)
+    run("info", status=1)
+
+
+def test_export_of_a_step_and_of_a_model(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    small = "--image-size 16 --patch-size 4 --width 16 --depth 1 --heads 2 --decoder-width 16 --decoder-depth 1 --decoder-heads 2".split()
+    run("export", "generated:16", "--step", "pretrain", *small, "--batch-size", 4, "-o", "step.mlir")
     text, about = (tmp_path / "step.mlir").read_text(), json.loads((tmp_path / "step.mlir.json").read_text())
-    names = [argument["name"] for argument in about["arguments"]]
     assert "func.func public @main" in text
-    assert {"images", "cls_token", "learning_rate"} <= set(names)
-    updated = {names[result["updates"]] for result in about["results"] if "updates" in result}
-    assert "cls_token" in updated
-    assert "images" not in updated
-    model.export_stablehlo(tmp_path / "model.mlir", batch_size=3)
-    results = json.loads((tmp_path / "model.mlir.json").read_text())["results"]
-    assert [result["name"] for result in results] == ["features"]
-    assert results[0]["shape"][0] == 3
+    state = [argument["name"] for argument in about["arguments"] if argument["kind"] == "state"]
+    assert "decoder_pred.weight" in state
+    assert text.count("tf.aliasing_output") == sum("updates" in result for result in about["results"]) > len(state) // 2
+    mrp.Model(**OPTIONS).save("m.safetensors")
+    run("export", "--model", "m.safetensors", "-o", "m.mlir")
+    assert "func.func public @main" in (tmp_path / "m.mlir").read_text()
+    run("export", "--model", "m.safetensors", "--format", "onnx", "-o", "m.onnx")
+    assert (tmp_path / "m.onnx").stat().st_size > 1000
+    for wrong in (["export"], ["export", "--step", "pretrain"], ["export", "generated:16", "--step", "pretrain", "--format", "onnx"]):
+        run(*wrong, status=1)
 
 
-@needs_plugin
-def test_devices_are_described() -> None:
-    about = json.loads(_mrp.device_describe(DEVICE))
-    assert about["platform"] == "cpu"
-    assert len(about["devices"]) == 8
+# ---- With a plug-in
 
 
-@pytest.mark.skipif(not OLD.exists(), reason="no old PJRT plug-in: tools/setup_devices.sh installs it")
-def test_an_old_plugin() -> None:
-    loss, _ = differences(trained(2, "pretrain", **VIT), trained(2, "pretrain", device=f"pjrt:{OLD}", **VIT))
-    assert loss < 1e-5
+@with_plugin
+def test_description(capsys):
+    seen = mrp.devices(DEVICE)
+    assert (seen["platform"], seen["plugin"], len(seen["devices"])) == ("cpu", str(NEWEST), 8)
+    run("info", "--devices", DEVICE)
+    assert capsys.readouterr().out.startswith(f"{DEVICE}: 8 cpu")
 
 
-@pytest.mark.parametrize(
-    ("device", "error", "text"),
-    [
-        ("cuda", mrp.UnsupportedError, "no plug-in was found .* pip install jax-cuda13-pjrt"),
-        ("pjrt:/nowhere/plugin.so", mrp.UnsupportedError, "no plug-in at /nowhere/plugin.so"),
-        (f"pjrt:{_mrp.__file__}", mrp.UnsupportedError, "exports no GetPjrtApi: it is not"),
-        ("gpu", mrp.ArgumentError, "'gpu' is none of: cpu, cuda, rocm, tpu, pjrt:"),
-    ],
-)
-def test_devices_that_are_not_there(device: str, error: type, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("MRP_PJRT_PLUGIN", raising=False)
-    monkeypatch.setitem(os.environ, "MRP_PLUGIN_FOLDERS", "/nowhere")
-    with pytest.raises(error, match=text):
-        trained(1, "pretrain", device=device, **VIT)
+@with_plugin
+def test_a_run_moves_between_device_and_processor(labelled, cache, tmp_path):
+    """Same losses; a checkpoint of either goes on on the other; the second run finds its program in the cache."""
+    processor, expected = trained(labelled, 6)
+    device, losses = trained(labelled, 3, **cache)
+    np.testing.assert_allclose(losses, expected[:3], rtol=1e-5)
+    known = cached(cache)
+    assert known
+    device.save(tmp_path / "device.ckpt")
+    goes_on = mrp.Trainer(mrp.Model(**OPTIONS), labelled, **OPTIONS)
+    goes_on.resume(tmp_path / "device.ckpt")
+    for _ in range(3):
+        goes_on.step()
+    assert goes_on.progress.loss == pytest.approx(expected[-1], rel=1e-5)
+    goes_on.save(tmp_path / "processor.ckpt")
+    processor.step()
+    again = mrp.Trainer(mrp.Model(**OPTIONS), labelled, **OPTIONS | cache)
+    again.resume(tmp_path / "processor.ckpt")
+    again.step()
+    assert again.progress.loss == pytest.approx(processor.progress.loss, rel=1e-5)
+    assert cached(cache) == known
+    weight = "blocks.0.attn.qkv.weight"
+    np.testing.assert_allclose(again.model.parameter(weight), processor.model.parameter(weight), atol=1e-5)
 
 
-@needs_plugin
-@pytest.mark.parametrize(
-    ("devices", "text"), [(9, "devices 9 is outside 1 ... 8"), (3, "a batch of 8 images is no multiple of the 3 devices")]
-)
-def test_devices_that_do_not_fit(devices: int, text: str) -> None:
-    with pytest.raises(mrp.ArgumentError, match=text):
-        trained(1, "pretrain", device=DEVICE, devices=devices, **VIT)
+@with_plugin
+def test_a_damaged_cache_is_compiled_again(labelled, cache):
+    _, first = trained(labelled, 1, **cache)
+    for file in cached(cache):
+        file.write_bytes(file.read_bytes()[:100])
+    _, second = trained(labelled, 1, **cache)
+    assert first == second
+    assert max(file.stat().st_size for file in cached(cache)) > 1000
+
+
+@with_plugin
+def test_what_a_model_gives_is_the_same(labelled, cache):
+    trainer, _ = trained(labelled, 2, phase="finetune")
+    model = trainer.model
+    np.testing.assert_allclose(model.predict_proba(labelled, **cache), model.predict_proba(labelled), atol=1e-5)
+    np.testing.assert_allclose(model.encode(labelled, **cache), model.encode(labelled), atol=1e-5)
+    assert model.evaluate(labelled, "loss", **cache) == pytest.approx(model.evaluate(labelled, "loss"), rel=1e-5)
+
+
+@with_plugin
+def test_bfloat16_products(labelled, cache):
+    _, expected = trained(labelled, 3)
+    _, losses = trained(labelled, 3, **cache, matmul_precision="medium")
+    assert losses != expected
+    np.testing.assert_allclose(losses, expected, rtol=2e-2)
+
+
+@with_plugin
+def test_an_old_plugin(tmp_path):
+    """In a process of its own, without a cache."""
+    program = f"""
+import sys
+sys.path.insert(0, {str(Path(mrp.__file__).parents[1])!r})
+import mrp
+import numpy as np
+images = np.random.default_rng(7).integers(0, 256, (40, 3, 8, 8), dtype=np.uint8)
+losses = []
+for more in ({{}}, {{"device": "pjrt:{OLD}", "device_cache": ""}}):
+    trainer = mrp.Trainer(mrp.Model(**{OPTIONS!r}), images, **{OPTIONS!r} | more)
+    for _ in range(2):
+        trainer.step()
+    losses.append(trainer.progress.loss)
+assert abs(losses[1] / losses[0] - 1) < 1e-5, losses
+"""
+    environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "2", "XDG_CACHE_HOME": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert list(tmp_path.iterdir()) == []

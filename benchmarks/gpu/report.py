@@ -45,7 +45,7 @@ def speed_rows(parts: dict[str, dict[str, Any]], batches: dict[str, int], speed:
 
     rows = [
         "| network | batch | precision | libmrp images/s | PyTorch eager | torch.compile | libmrp / compile "
-        "| memory GiB: libmrp, compile, eager | first step s: cold, from the cache, torch.compile |",
+        "| peak memory GiB: libmrp, compile, eager | first step s: cold, from the cache, torch.compile |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for network, precision in speed:
@@ -55,7 +55,7 @@ def speed_rows(parts: dict[str, dict[str, Any]], batches: dict[str, int], speed:
             continue
         rates = [parts.get(name, {}).get("images_per_second") for name in (ours, compiled)]
         ratio = f"{rates[0] / rates[1]:.2f}" if all(rates) else ""
-        memory = ", ".join(value(name, "device_bytes", 1, 2**30) or "-" for name in (ours, compiled, eager))
+        memory = ", ".join(value(name, "peak_bytes", 1, 2**30) or "-" for name in (ours, compiled, eager))
         first = ", ".join(value(name, "first_step_seconds", 1) or "-" for name in (ours, warm, compiled))
         numbers = " | ".join(value(name, "images_per_second") for name in (ours, eager, compiled))
         rows.append(f"| {network} | {batches[network]} | {precision} | {numbers} | {ratio} | {memory} | {first} |")

@@ -168,7 +168,7 @@ def environment(args: argparse.Namespace) -> dict[str, Any]:
         "gpu": said("nvidia-smi", "--query-gpu=name,memory.total,driver_version,clocks.sm,clocks.max.sm", "--format=csv,noheader"),
         "packages": ", ".join(version(name) for name in ("torch", "jax-cuda13-pjrt", "nvidia-cudnn-cu13", "numpy")),
         "cuda compiler": cuda_folder(),
-        "libmrp": said(sys.executable, "-m", "mrp", "info", "--devices"),
+        "libmrp": said(sys.executable, "-m", "mrp", "info", "--devices", *([args.device] if args.device != "cpu" else [])),
         "device": args.device,
         "tiny": args.tiny,
         "python": platform.python_version(),

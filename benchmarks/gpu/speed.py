@@ -65,6 +65,7 @@ def main() -> None:
             rate, spread = steps_per_second(trainer, args.seconds)
             result |= {"images_per_second": round(rate * batch, 1), "step_ms": round(1000 / rate, 3), "spread": round(spread, 3)}
             result |= {"alone": undisturbed, "device_bytes": device_bytes(), "loss": trainer.progress.loss}
+            result |= {"peak_bytes": None if args.device == "cpu" else mrp.devices(args.device)["devices"][0]["peak_bytes"]}
     answer(**result)
 
 

@@ -139,7 +139,7 @@ def main() -> None:
         answer(
             images_per_second=round(batch / step, 1), step_ms=round(1000 * step, 3), spread=round(min(seconds) / max(seconds), 3),
             first_step_seconds=round(first, 2), first_loss=first_loss, loss=steps(1).item(), batch=batch, alone=undisturbed,
-            device_bytes=device_bytes(), allocated_bytes=peak, torch=torch.__version__,
+            device_bytes=device_bytes(), peak_bytes=peak, torch=torch.__version__,
         )  # fmt: skip
 
 

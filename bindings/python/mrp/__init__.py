@@ -24,6 +24,7 @@ from mrp import lab
 from mrp._classifier import Classifier, LinearProbe, knn_score
 from mrp._config import Config, Option, Preset, options, presets
 from mrp._dataset import Dataset, ImageFolder
+from mrp._devices import devices
 from mrp._estimator import NotFittedError
 from mrp._masked_autoencoder import MaskedAutoencoder, load
 from mrp._model import Model, Reconstruction
@@ -31,6 +32,7 @@ from mrp._mrp import (
     ArgumentError,
     BusyError,
     Cancelled,
+    DeviceError,
     ForkedError,
     FormatError,
     HandleError,
@@ -59,6 +61,7 @@ __all__ = [
     "Classifier",
     "Config",
     "Dataset",
+    "DeviceError",
     "ForkedError",
     "FormatError",
     "HandleError",
@@ -82,6 +85,7 @@ __all__ = [
     "UnsupportedError",
     "VersionError",
     "build_info",
+    "devices",
     "from_torch",
     "knn_score",
     "lab",

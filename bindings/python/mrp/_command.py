@@ -75,6 +75,10 @@ def _add_table(parser: argparse.ArgumentParser, *sections: str) -> None:
 
 def _add_data(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("data", metavar="DATA", help="images: see below")
+    _add_arrays(parser)
+
+
+def _add_arrays(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("arrays")
     group.add_argument("--targets", metavar="FILE.npy", help="labels of the images of a .npy file")
     group.add_argument("--layout", choices=("NCHW", "NHWC"), help="order of the dimensions, where the shape leaves a doubt")
@@ -170,8 +174,31 @@ def build_parser() -> Parser:
     if lab := laboratory():
         lab.add_parser(commands)
 
-    command = add("info", "Describe a file: a model, a checkpoint, a configuration, an array, or an image folder.")
-    command.add_argument("file", metavar="FILE")
+    command = add(
+        "export",
+        "Write what a model computes, or a whole training step, as a program for other runtimes.",
+        f"The step is that of training on DATA with the same options. Beside FILE, FILE.json names arguments and results.\n\n{DATA}",
+    )
+    command.add_argument("data", metavar="DATA", nargs="?", help="with --step: images")
+    _add_arrays(command)
+    command.add_argument("--model", metavar="FILE", help="the safetensors file of a model; needed without --step")
+    command.add_argument(
+        "--step", choices=("pretrain", "finetune"), help="the training step of this phase instead of the model's inference"
+    )
+    command.add_argument("--format", choices=("stablehlo", "onnx"), default="stablehlo", help="[default stablehlo; a step: that alone]")
+    command.add_argument("--preset", choices=sorted(presets()), help="a named set of option values")
+    _add_output(command, "program.mlir", "the program")
+    _add_table(command, "network", "objective", "training", "data", "run")
+
+    command = add("info", "Describe a file: a model, a checkpoint, a configuration, an array, or an image folder. Or accelerators.")
+    command.add_argument("file", metavar="FILE", nargs="?")
+    command.add_argument(
+        "--devices",
+        nargs="?",
+        const="",
+        metavar="DEVICE",
+        help="describe what a plug-in sees instead: cuda, rocm, tpu or pjrt:/path/to/plugin.so; without a name cuda and rocm",
+    )
     command.add_argument("--json", action="store_true", help="print everything as JSON")
 
     command = add("options", "List the options of the library and the presets, with types, limits, defaults and meaning.")

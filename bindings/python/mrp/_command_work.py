@@ -21,9 +21,10 @@ from mrp._classifier import knn_score
 from mrp._command import INTERRUPTED, TERMINATED, Terminated
 from mrp._config import Config, check_keys, option_of, options, presets, text_of, value_of
 from mrp._dataset import Dataset, ImageFolder
+from mrp._devices import PROBED, devices
 from mrp._masked_autoencoder import MaskedAutoencoder
 from mrp._model import Model
-from mrp._mrp import ArgumentError, StateError
+from mrp._mrp import ArgumentError, MrpError, StateError
 from mrp._progress import Reporter
 from mrp._trainer import Trainer
 
@@ -314,7 +315,29 @@ def png(image: npt.NDArray[np.float32]) -> bytes:
 # ---- Information
 
 
+def export(args: argparse.Namespace) -> int:
+    if args.step:
+        if args.data is None or args.format != "stablehlo":
+            raise ArgumentError("--step writes the step of training on DATA, as stablehlo: both are needed")
+        dataset = open_data(args, args.data, args.targets)
+        config = config_of(args, None if args.model else dataset)
+        model = Model.load(args.model) if args.model else Model(config)
+        Trainer(model, dataset, config, phase=args.step).export("stablehlo", args.output)
+    elif args.model is None:
+        raise ArgumentError("--model names what is exported; a training step takes --step and DATA")
+    else:
+        model = Model.load(args.model)
+        write = model.export_stablehlo if args.format == "stablehlo" else model.export_onnx
+        write(args.output, config_of(args))
+    report(args, {"command": "export", "output": args.output, "format": args.format}, [f"wrote {args.output}: {args.format}"])
+    return 0
+
+
 def info(args: argparse.Namespace) -> int:
+    if args.devices is not None:
+        return _device_info(args)
+    if args.file is None:
+        raise ArgumentError("info takes a FILE, or --devices")
     path = Path(args.file)
     if path.is_dir():
         folder = ImageFolder(path)
@@ -333,6 +356,30 @@ def info(args: argparse.Namespace) -> int:
         lines = _file_lines(description)
     report(args, {"file": os.fspath(path), **description}, [f"{path}", *lines])
     return 0
+
+
+def _device_info(args: argparse.Namespace) -> int:
+    """What the plug-in of one device sees, or of those that can be looked up; a reason where that is nothing."""
+    found: dict[str, Any] = {}
+    for name in [args.devices] if args.devices else PROBED:
+        try:
+            found[name] = devices(name)
+        except MrpError as error:
+            if args.devices:
+                raise
+            found[name] = {"error": str(error)}
+    report(args, {"devices": found}, [line for name, seen in found.items() for line in _device_lines(name, seen)])
+    return 0
+
+
+def _device_lines(name: str, seen: dict[str, Any]) -> list[str]:
+    if "error" in seen:
+        return [f"{name}: {seen['error']}"]
+    lines = [f"{name}: {len(seen['devices'])} {seen['platform']}, {' '.join(seen['version'].split())}, {seen['plugin']}"]
+    for number, device in enumerate(seen["devices"]):
+        memory = f", {device['bytes_in_use'] >> 20} of {device['bytes_limit'] >> 20} MiB in use" if device["bytes_limit"] else ""
+        lines.append(f"  {number}: {device['kind']}{memory}")
+    return lines
 
 
 def _json_info(path: Path) -> dict[str, Any]:
@@ -413,6 +460,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "predict": predict,
     "encode": encode,
     "reconstruct": reconstruct,
+    "export": export,
     "info": info,
     "options": list_options,
 }
