@@ -14,8 +14,8 @@ final class DatasetHandle: Handle {
     init(_ dataset: ImageDataset) { self.dataset = dataset }
 }
 
-private func publish(_ dataset: ImageDataset, _ out: UnsafeMutablePointer<UnsafeMutablePointer<mrp_dataset>?>) {
-    out.pointee = Registry.add(DatasetHandle(dataset), as: mrp_dataset.self)
+private func publish(_ dataset: ImageDataset, _ out: UnsafeMutablePointer<UnsafeMutablePointer<mrp_dataset>?>) throws {
+    out.pointee = try Registry.add(DatasetHandle(dataset), as: mrp_dataset.self)
 }
 
 private func arrayDataset(
@@ -58,7 +58,7 @@ public func mrp_dataset_from_array(
 ) -> mrp_status {
     boundary {
         let out = try required(out, "out")
-        publish(try arrayDataset(pixels, type, [count, channels, height, width], layout, labels, release: nil), out)
+        try publish(arrayDataset(pixels, type, [count, channels, height, width], layout, labels, release: nil), out)
     }
 }
 
@@ -85,7 +85,7 @@ public func mrp_dataset_wrap_array(
 ) -> mrp_status {
     boundary {
         let out = try required(out, "out")
-        publish(try arrayDataset(pixels, type, [count, channels, height, width], layout, labels, release: {}), out)
+        try publish(arrayDataset(pixels, type, [count, channels, height, width], layout, labels, release: {}), out)
     }
 }
 
@@ -108,7 +108,7 @@ public func mrp_dataset_open_folder(
 ) -> mrp_status {
     boundary {
         let out = try required(out, "out")
-        publish(try Datasets.folder(string(path, "path"), MRP.options(options)), out)
+        try publish(Datasets.folder(string(path, "path"), MRP.options(options)), out)
     }
 }
 
@@ -133,7 +133,7 @@ public func mrp_dataset_generate(
 ) -> mrp_status {
     boundary {
         let out = try required(out, "out")
-        publish(try Datasets.synthetic(count: size(count, "count"), seed: seed, MRP.options(options)), out)
+        try publish(Datasets.synthetic(count: size(count, "count"), seed: seed, MRP.options(options)), out)
     }
 }
 
@@ -155,7 +155,7 @@ public func mrp_dataset_subset(
     boundary {
         let out = try required(out, "out")
         let base = try Registry.find(dataset, DatasetHandle.self).dataset
-        publish(try SubsetDataset.stratified(base, count: size(count, "count"), seed: seed), out)
+        try publish(SubsetDataset.stratified(base, count: size(count, "count"), seed: seed), out)
     }
 }
 
@@ -225,7 +225,7 @@ public func mrp_dataset_name_classes(
         let base = try Registry.find(dataset, DatasetHandle.self).dataset
         var lines = try string(names, "names").split(separator: "\n", omittingEmptySubsequences: false).map(String.init)
         if lines.last?.isEmpty == true { lines.removeLast() }
-        publish(try NamedClassesDataset(base, names: lines), out)
+        try publish(NamedClassesDataset(base, names: lines), out)
     }
 }
 

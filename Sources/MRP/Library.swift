@@ -101,6 +101,19 @@ public func mrp_set_log(_ level: Int32, _ log: mrp_log_fn?, _ user: UnsafeMutabl
     }
 }
 
+/// Sets the function that long calls of this thread ask whether to stop, such as one that looks whether Ctrl-C was pressed. It reaches calls
+/// that mrp_cancel cannot, because there is no model yet: making, reading and generating.
+///
+/// - Parameters:
+///   - function: asked by every call of this thread that can take long; NULL for none, which is what a thread begins with.
+///   - user: passed to it.
+///
+/// Since 0.1.
+@_cdecl("mrp_set_interrupt")
+public func mrp_set_interrupt(_ function: mrp_interrupt_fn?, _ user: UnsafeMutableRawPointer?) {
+    mk_set_interrupt(function, user)
+}
+
 /// Bytes of large memory that the library holds now.
 ///
 /// Since 0.1.

@@ -10,16 +10,19 @@ import MRPModels
 import MRPOptions
 import MRPTraining
 
-final class ModelHandle: Handle, CancellableHandle {
+final class ModelHandle: CancellableHandle {
     override class var kind: String { "model" }
     let model: Model
-    let flag: CancelFlag
     /// On what its training is measured.
     var validation: Validation?
+    /// Runs that were begun on it.
+    var runs = 0
+    /// The newest trainer, while it lives.
+    weak var trainer: TrainerHandle?
 
     init(_ model: Model) throws {
         self.model = model
-        flag = try CancelFlag()
+        super.init(try CancelFlag())
     }
 }
 
@@ -40,7 +43,7 @@ public func mrp_model_create(
         let out = try required(out, "out")
         let options = try MRP.options(options)
         let model = try Model(encoder: options.encoder(), seed: options.seed)
-        out.pointee = Registry.add(try ModelHandle(model), as: mrp_model.self)
+        out.pointee = try Registry.add(ModelHandle(model), as: mrp_model.self)
     }
 }
 
@@ -69,7 +72,7 @@ public func mrp_model_load(
         let out = try required(out, "out")
         let path = try string(path, "path")
         let model = try ModelFile.load(path, MRP.options(options))
-        out.pointee = Registry.add(try ModelHandle(model), as: mrp_model.self)
+        out.pointee = try Registry.add(ModelHandle(model), as: mrp_model.self)
         Log.write(MRP_LOG_INFO, "read a model from '\(path)'")
         for note in model.notes { Log.write(MRP_LOG_INFO, "'\(path)': \(note)") }
     }
@@ -141,7 +144,7 @@ public func mrp_model_clone(
     boundary {
         let out = try required(out, "out")
         let copy = try Registry.exclusively(model, ModelHandle.self) { try $0.model.copy() }
-        out.pointee = Registry.add(try ModelHandle(copy), as: mrp_model.self)
+        out.pointee = try Registry.add(ModelHandle(copy), as: mrp_model.self)
     }
 }
 

@@ -17,8 +17,13 @@ private func infer(
         let options = try MRP.options(options)
         let dataset = try Registry.find(dataset, DatasetHandle.self)
         try Registry.exclusively(model, ModelHandle.self) { handle in
-            mk_flag_store(handle.cancelFlag, 0)
-            guard try body(Inference(handle.model, options, cancel: handle.cancelFlag), dataset) else { throw Cancelled() }
+            let flag = handle.cancelFlag
+            try Interruption.allowed(flag) {
+                let inference = Inference(handle.model, options, cancel: flag) {
+                    if Interruption.isWanted { mk_flag_store(flag, 1) }
+                }
+                guard try body(inference, dataset) else { throw Cancelled() }
+            }
         }
     }
 }

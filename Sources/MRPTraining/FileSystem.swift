@@ -39,7 +39,7 @@ public enum FileSystem {
     public static func replace(_ path: String, with pieces: [UnsafeRawBufferPointer]) throws {
         let (temporary, descriptor) = try createTemporary(for: path)
         do {
-            for piece in pieces { try write(piece, to: descriptor, path) }
+            for piece in pieces { try writeInterruptibly(piece, to: descriptor, path) }
             try synchronize(descriptor, path)
         } catch {
             close(descriptor)
@@ -53,6 +53,14 @@ public enum FileSystem {
             throw error
         }
         try synchronizeFolder(of: path)
+    }
+
+    private static func writeInterruptibly(_ piece: UnsafeRawBufferPointer, to descriptor: Int32, _ path: String) throws {
+        let step = 4 << 20
+        for first in stride(from: 0, to: piece.count, by: step) {
+            try Interruption.check()
+            try write(UnsafeRawBufferPointer(rebasing: piece[first..<min(first + step, piece.count)]), to: descriptor, path)
+        }
     }
 
     /// Suffix of the temporary files that a killed process may leave behind.

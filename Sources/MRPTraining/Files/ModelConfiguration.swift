@@ -47,8 +47,8 @@ enum ModelConfiguration {
         return .object(members)
     }
 
-    /// The model that a configuration of ours, or of transformers, describes.
+    /// The model that a configuration of ours, or of transformers, describes. Errors: `.format` where it describes none that can be.
     static func description(_ json: JSON, weights: NamedWeights? = nil) throws -> ModelDescription {
-        try ConfigurationReader(json: json, weights: weights).description()
+        try MRPError.ofFile { try ConfigurationReader(json: json, weights: weights).description() }
     }
 }
