@@ -166,7 +166,7 @@ public func mrp_model_describe(
     _ needed: UnsafeMutablePointer<Int64>?
 ) -> mrp_status {
     boundary {
-        let text = try Registry.exclusively(model, ModelHandle.self) { ModelFile.describe($0.model).text() }
+        let text = try Registry.exclusively(model, ModelHandle.self) { try ModelFile.describe($0.model).text() }
         try write(text, buffer, capacity, needed)
     }
 }

@@ -172,7 +172,7 @@ public func mrp_evaluate(
         let name = try string(metric, "metric")
         switch name {
         case "top1", "top5", "balanced_top1", "loss":
-            guard let result = try inference.evaluate(handle.dataset) else { return false }
+            guard let result = try inference.evaluate(handle.dataset, confuses: name == "balanced_top1") else { return false }
             switch name {
             case "top1": value.pointee = result.top1
             case "top5": value.pointee = result.top5
@@ -220,7 +220,7 @@ public func mrp_confusion(
         guard let head = inference.model.head else { throw MRPError(.state, "the model has no classifier head: fine-tune it first") }
         try requireCounts(head.classes <= Inference.mostConfusedClasses ? head.classes : 0, inference)
         let counts = try output(counts, capacity: capacity, needed: head.classes * head.classes, "counts")
-        guard let result = try inference.evaluate(handle.dataset) else { return false }
+        guard let result = try inference.evaluate(handle.dataset, confuses: true) else { return false }
         _ = counts.update(fromContentsOf: result.confusion)
         return true
     }

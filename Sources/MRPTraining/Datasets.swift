@@ -23,7 +23,7 @@ public enum Datasets {
     ) throws {
         guard count > 0, let start = output.baseAddress else { return }
         let loader = try BatchLoader(
-            SubsetDataset(dataset, indices: Array(first..<(first + count))),
+            RangeDataset(dataset, first: first, count: count),
             augmentation: dataset.imageSize == size ? .none : .centerCrop(size: size),
             normalization: .identity(channels: dataset.channels), options: .evaluation(batchSize: min(count, 64), threads: 0))
         let values = dataset.channels * size.height * size.width

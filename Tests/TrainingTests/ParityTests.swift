@@ -27,7 +27,7 @@ import Testing
         let visible = try PatchMask.visibleCount(patches: count, ratio: fixture.number("mask_ratio"))
         #expect(try visible == fixture.integer("len_keep"))
         return try fixture.values("noise").withUnsafeBufferPointer {
-            PatchMask(noise: $0, batch: try fixture.integer("batch"), count: count, visibleCount: visible)
+            try PatchMask(noise: $0, batch: try fixture.integer("batch"), count: count, visibleCount: visible)
         }
     }
 

@@ -12,6 +12,7 @@ struct ModelReader {
     init(_ source: WeightSource, _ options: Options) throws {
         self.source = source
         self.options = options
+        try Memory.check(source.tensors.count, bytesEach: 3_000, for: "the names of \(source.tensors.count) tensors")
         guard let weights = NamedWeights(source) else {
             let sample = source.tensors.keys.sorted().prefix(3).map { "'\($0)'" }.joined(separator: ", ")
             let found = sample.isEmpty ? "it holds no tensor" : "its tensors are named \(sample)"

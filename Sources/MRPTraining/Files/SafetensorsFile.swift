@@ -21,8 +21,8 @@ public struct SafetensorsFile {
     /// The limit of the reference implementation.
     static let maximumHeaderBytes = 100_000_000
 
-    public let entries: [String: Entry]
-    public let metadata: [String: String]
+    public let entries: NameMap<Entry>
+    public let metadata: NameMap<String>
     /// Name of the file in errors: its path.
     let path: String
     private let bytes: UnsafeRawBufferPointer
