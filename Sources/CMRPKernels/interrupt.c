@@ -23,7 +23,6 @@ mk_interruption mk_interrupt_begin(const int32_t *flag) {
     const mk_interruption before = thread.now;
     thread.now = (mk_interruption){flag, 1};
     thread.answer = 0;
-    thread.next = 0;
     return before;
 }
 

@@ -29,6 +29,11 @@ func boundary(_ body: () throws -> Void) -> mrp_status {
     }
 }
 
+/// `boundary` for work that the function of mrp_set_interrupt can stop, and the flag.
+func interruptible(_ flag: UnsafePointer<Int32>? = nil, _ body: () throws -> Void) -> mrp_status {
+    boundary { try Interruption.allowed(flag, body) }
+}
+
 /// Function and level of `mrp_set_log`.
 enum Log {
     private struct Target {

@@ -289,6 +289,7 @@ private func withRun<Result>(_ trainer: UnsafeRawPointer?, _ body: (TrainerHandl
 ///   - options: as for mrp_pretrain or mrp_finetune; NULL for the defaults.
 ///   - phase: "pretrain" or "finetune".
 ///   - out: receives the handle.
+/// - Returns: MRP_CANCELLED when mrp_cancel or the function of mrp_set_interrupt stopped it.
 /// - Errors: MRP_ERR_ARGUMENT (unknown phase; options or images that do not fit the model; NULL), MRP_ERR_MEMORY, MRP_ERR_IO, MRP_ERR_FORMAT,
 ///   MRP_ERR_UNSUPPORTED, MRP_ERR_STATE (run_folder holds another run, or is in use), MRP_ERR_HANDLE, MRP_ERR_BUSY.
 ///
@@ -339,7 +340,7 @@ public func mrp_trainer_plan(
 /// - Returns: MRP_OK, MRP_DONE when the run had ended before (mrp_trainer_end says why), MRP_CANCELLED when mrp_cancel or a function of the caller's stopped it (nothing
 ///   changed; the next call tries the same step again).
 /// - Errors: MRP_ERR_NUMERIC, MRP_ERR_IO, MRP_ERR_FORMAT, MRP_ERR_MEMORY as for mrp_pretrain; MRP_ERR_ARGUMENT (NULL; noise or
-///   targets that are not numbers), MRP_ERR_STATE (objective "given" without targets), MRP_ERR_FORKED (the trainer's loader belongs to the parent
+///   targets that are not numbers), MRP_ERR_STATE (objective "given" without targets; another run has trained the model since), MRP_ERR_FORKED (the trainer's loader belongs to the parent
 ///   process), MRP_ERR_HANDLE, MRP_ERR_BUSY.
 ///
 /// Since 0.1.
@@ -416,7 +417,9 @@ public func mrp_trainer_set_targets(
 /// Writes the state of a run to a file that mrp_trainer_resume reads: weights, optimiser, position. The file is replaced as a whole.
 ///
 /// - Parameter path: the file, by convention `*.ckpt`.
-/// - Errors: MRP_ERR_IO (cannot be written), MRP_ERR_ARGUMENT (NULL), MRP_ERR_HANDLE, MRP_ERR_BUSY.
+/// - Returns: MRP_CANCELLED when mrp_cancel or the function of mrp_set_interrupt stopped it.
+/// - Errors: MRP_ERR_IO (cannot be written), MRP_ERR_STATE (another run has trained the model since), MRP_ERR_MEMORY, MRP_ERR_ARGUMENT (NULL),
+///   MRP_ERR_HANDLE, MRP_ERR_BUSY.
 ///
 /// Since 0.1.
 @_cdecl("mrp_trainer_save")
@@ -449,7 +452,7 @@ public func mrp_trainer_resume(_ trainer: UnsafeMutablePointer<mrp_trainer>?, _ 
 /// with the same bits as without the stop. The trainer may go on too: its next step takes the run up again. What stops mrp_pretrain and
 /// mrp_finetune before the end, a callback or an error, suspends them by itself.
 ///
-/// - Errors: MRP_ERR_STATE (the run has no run_folder), MRP_ERR_IO (cannot be written), MRP_ERR_FORKED (the run belongs to the parent process),
+/// - Errors: MRP_ERR_STATE (the run has no run_folder, or another run has trained the model since), MRP_ERR_IO (cannot be written), MRP_ERR_FORKED (the run belongs to the parent process),
 ///   MRP_ERR_ARGUMENT (NULL), MRP_ERR_HANDLE, MRP_ERR_BUSY.
 ///
 /// Since 0.1.

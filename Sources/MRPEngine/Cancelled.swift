@@ -9,7 +9,7 @@ public struct Cancelled: Error {
 public enum Interruption {
     /// Runs the body, which `check` stops when the flag becomes nonzero, or when the function says so that `mk_set_interrupt` gave this
     /// thread. Outside of such a body `check` does nothing: what a run writes while it is being stopped is written.
-    public static func allowed<Result>(_ flag: UnsafePointer<Int32>? = nil, _ body: () throws -> Result) throws -> Result {
+    public static func allowed<Result>(_ flag: UnsafePointer<Int32>? = nil, _ body: () throws -> Result) rethrows -> Result {
         let before = mk_interrupt_begin(flag)
         defer { mk_interrupt_end(before) }
         return try body()

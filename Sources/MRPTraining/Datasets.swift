@@ -14,7 +14,8 @@ public enum Datasets {
     }
 
     public static func folder(_ path: String, _ options: Options) throws -> ImageDataset {
-        try ImageFolderDataset(path, channels: options[NetworkOptions.channels], cacheBytes: options[DataOptions.cacheBytes])
+        try ImageFolderDataset(path, channels: options[NetworkOptions.channels], cacheBytes: options[DataOptions.cacheBytes],
+            budget: DecodeBudget(bytes: options[DataOptions.decodeBytes], seconds: options[DataOptions.decodeSeconds]))
     }
 
     /// Copies images first ..< first + count as floats, [count, C, H, W].
@@ -28,9 +29,14 @@ public enum Datasets {
             normalization: .identity(channels: dataset.channels), options: .evaluation(batchSize: min(count, 64), threads: 0))
         let values = dataset.channels * size.height * size.width
         var position = 0
-        while case .batch(let batch) = try loader.next() {
-            (start + position * values).update(from: batch.images, count: batch.count * values)
-            position += batch.count
+        while true {
+            switch try loader.next() {
+            case .batch(let batch):
+                (start + position * values).update(from: batch.images, count: batch.count * values)
+                position += batch.count
+            case .cancelled: throw Cancelled()
+            case .end: return
+            }
         }
     }
 }

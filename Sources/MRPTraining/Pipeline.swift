@@ -39,7 +39,7 @@ enum Pipeline {
         guard
             let measured = try Normalization.measured(
                 on: dataset, skipsUnreadable: skipsUnreadable(options), cancel: cancel, poll: heartbeat?.beat)
-        else { return nil }
+        else { throw Cancelled() }
         return Normalization(mean: mean ?? measured.mean, std: std ?? measured.std)
     }
 
