@@ -82,7 +82,8 @@ public func mrp_set_allocator(_ allocate: mrp_allocate_fn?, _ release: mrp_relea
     }
 }
 
-/// Tells a function of the caller what happens; the library is silent otherwise. One function serves the whole process.
+/// Tells a function of the caller what happens; the library is silent otherwise. One function serves the whole process. A call that runs in
+/// another thread may still use the function that was there before: it stays good until such calls have returned.
 ///
 /// - Parameters:
 ///   - level: MRP_LOG_NONE, MRP_LOG_ERROR, or MRP_LOG_INFO for both kinds of text.

@@ -99,7 +99,8 @@ public enum DataOptions {
         "Background threads that prepare images. Results do not depend on it.")
 
     public static let images: [any OptionDeclaration] = [
-        augmentation, cropPadding, cropScaleMin, cropScaleMax, mean, std, cacheBytes, decodeBytes, decodeSeconds, syntheticClasses, syntheticSingleView,
+        augmentation, cropPadding, cropScaleMin, cropScaleMax, mean, std, cacheBytes, decodeBytes, decodeSeconds, syntheticClasses,
+        syntheticSingleView,
         syntheticFirstImage,
     ]
     public static var pixels: [any OptionDeclaration] {

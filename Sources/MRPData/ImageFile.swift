@@ -15,6 +15,7 @@ public enum ImageFile {
 
     /// Reads the header only. Errors: `.io`, `.format`, `.unsupported` (larger than the limits), `.memory`; each names the file.
     public static func probe(_ path: String, _ workspace: ImageWorkspace) throws -> Info {
+        try Interruption.check()
         let (bytes, count) = try read(path, workspace)
         let info = try header(bytes, count, 0, path)
         return Info(

@@ -38,7 +38,8 @@ public final class ImageFolderDataset: ImageDataset {
     /// Errors: `.io` when a folder is missing or cannot be read; `.format` when there are no images, or no probed file is one;
     /// `.argument`; `.memory`.
     public init(
-        _ path: String, layout: Layout = .automatic, channels: Int? = nil, cacheBytes: Int = 0, draftSide: Int = 0, budget: DecodeBudget = DecodeBudget()
+        _ path: String, layout: Layout = .automatic, channels: Int? = nil, cacheBytes: Int = 0, draftSide: Int = 0,
+        budget: DecodeBudget = DecodeBudget()
     ) throws {
         if let channels, channels != 1, channels != 3 { throw MRPError(.argument, "channels \(channels) is neither 1 nor 3") }
         guard cacheBytes >= 0 else { throw MRPError(.argument, "cache_bytes \(cacheBytes) is below 0") }

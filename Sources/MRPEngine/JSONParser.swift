@@ -74,6 +74,7 @@ public struct JSONParser {
         var keys = Set<ByteName>()
         if take("}") { return .object([]) }
         repeat {
+            try Interruption.check()
             skipSpace()
             let key = try string()
             guard keys.insert(ByteName(key)).inserted else { throw failure("duplicate key '\(key)'") }

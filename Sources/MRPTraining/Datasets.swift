@@ -14,7 +14,9 @@ public enum Datasets {
     }
 
     public static func folder(_ path: String, _ options: Options) throws -> ImageDataset {
-        try ImageFolderDataset(path, channels: options[NetworkOptions.channels], cacheBytes: options[DataOptions.cacheBytes],
+        try Interruption.check()
+        return try ImageFolderDataset(
+            path, channels: options[NetworkOptions.channels], cacheBytes: options[DataOptions.cacheBytes],
             budget: DecodeBudget(bytes: options[DataOptions.decodeBytes], seconds: options[DataOptions.decodeSeconds]))
     }
 

@@ -157,7 +157,9 @@ public struct Inference {
     /// Numbers of images, zero at first.
     fileprivate final class Tallies: @unchecked Sendable {
         private let memory: Memory
-        init(_ count: Int) throws { memory = try Memory(count, elementBytes: 8, zeroed: true, for: "the counts of \(count) pairs of classes") }
+        init(_ count: Int) throws {
+            memory = try Memory(count, elementBytes: 8, zeroed: true, for: "the counts of \(count) pairs of classes")
+        }
         var values: UnsafeMutableBufferPointer<Int64> { memory.typed(Int64.self) }
     }
 

@@ -118,12 +118,12 @@ static void end_free(free_call *call) {
 }
 
 /* WITHOUT_GIL(status = call(...)); */
-#define WITHOUT_GIL(statement)     \
-    do {                           \
-        free_call gil_call;        \
-        begin_free(&gil_call);     \
-        statement;                 \
-        end_free(&gil_call);       \
+#define WITHOUT_GIL(statement) \
+    do {                       \
+        free_call gil_call;    \
+        begin_free(&gil_call); \
+        statement;             \
+        end_free(&gil_call);   \
     } while (0)
 
 /* ---- Handles ---- */
@@ -654,7 +654,7 @@ static PyObject *py_dataset_wrap_array(PyObject *module, PyObject *args) {
     const int32_t type = element == 'B' ? MRP_UINT8 : element == 'H' ? MRP_UINT16 : MRP_FLOAT32;
     mrp_status status;
     WITHOUT_GIL(status =
-        mrp_dataset_wrap_array(pixels->buf, type, count, channels, height, width, layout, labels.buf, &object->handle.dataset));
+                    mrp_dataset_wrap_array(pixels->buf, type, count, channels, height, width, layout, labels.buf, &object->handle.dataset));
     if (labels.obj) PyBuffer_Release(&labels);
     return handle_or_raise(state, object, status);
 failed:
@@ -1281,7 +1281,7 @@ static PyObject *py_lab_samples(PyObject *module, PyObject *args) {
     mrp_status status = MRP_OK;
     if (ok) {
         WITHOUT_GIL(status = mrp_lab_samples(lab, seed, kind, first, count, views[0].buf, elements_in(&views[0]), views[1].buf,
-                                                        views[2].buf, views[3].buf, views[4].buf, elements_in(&views[4])));
+                                             views[2].buf, views[3].buf, views[4].buf, elements_in(&views[4])));
     }
     for (int i = 0; i < 5; i++)
         if (views[i].obj) PyBuffer_Release(&views[i]);

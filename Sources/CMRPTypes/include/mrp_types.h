@@ -66,18 +66,18 @@ extern "C" {
 typedef int32_t mrp_status;
 enum {
     MRP_OK = 0,
-    MRP_CANCELLED = 1,     /* stopped by the caller; what was finished stays */
-    MRP_DONE = 2,          /* nothing is left to do */
-    MRP_ERR_ARGUMENT = -1, /* a NULL pointer, or a value outside its range */
-    MRP_ERR_HANDLE = -2,   /* not a live handle of this type */
-    MRP_ERR_BUSY = -3,     /* the handle is in use by another call */
-    MRP_ERR_MEMORY = -4,   /* memory ran out */
-    MRP_ERR_IO = -5,       /* a file could not be opened, read or written */
-    MRP_ERR_FORMAT = -6,   /* a file or text is not what it should be */
-    MRP_ERR_VERSION = -7,  /* a file of a newer or unknown version */
-    MRP_ERR_STATE = -8,    /* not possible in the handle's present state */
-    MRP_ERR_NUMERIC = -9,  /* NaN or infinity in the data or in the loss */
-    MRP_ERR_FORKED = -10,  /* the handle was in use when the process forked */
+    MRP_CANCELLED = 1,         /* stopped by the caller; what was finished stays */
+    MRP_DONE = 2,              /* nothing is left to do */
+    MRP_ERR_ARGUMENT = -1,     /* a NULL pointer, or a value outside its range */
+    MRP_ERR_HANDLE = -2,       /* not a live handle of this type */
+    MRP_ERR_BUSY = -3,         /* the handle is in use by another call */
+    MRP_ERR_MEMORY = -4,       /* memory ran out */
+    MRP_ERR_IO = -5,           /* a file could not be opened, read or written */
+    MRP_ERR_FORMAT = -6,       /* a file or text is not what it should be */
+    MRP_ERR_VERSION = -7,      /* a file of a newer or unknown version */
+    MRP_ERR_STATE = -8,        /* not possible in the handle's present state */
+    MRP_ERR_NUMERIC = -9,      /* NaN or infinity in the data or in the loss */
+    MRP_ERR_FORKED = -10,      /* the handle was in use when the process forked */
     MRP_ERR_UNSUPPORTED = -11, /* correct, but not offered by this build or for this model */
     MRP_ERR_INTERNAL = -99     /* a defect of the library: please report it */
 };

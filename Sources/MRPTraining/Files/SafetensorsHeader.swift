@@ -57,6 +57,7 @@ struct SafetensorsHeader {
         try parser.expect("{")
         if parser.take("}") { return }
         repeat {
+            try Interruption.check()
             parser.skipSpace()
             let name = try parser.string()
             try parser.expect(":")
