@@ -151,7 +151,7 @@ def test_a_large_image_is_refused_before_it_is_decoded(tmp_path):
 
 def test_a_slow_image_is_refused(tmp_path):
     jpeg(tmp_path / "bomb.jpg", 2048, 100)
-    with pytest.raises(mrp.UnsupportedError, match="more than 0[.]02 s of processor time, which is what decode_seconds allows"):
+    with pytest.raises(mrp.UnsupportedError, match=r"more than 0[.]02 s of processor time, which is what decode_seconds allows"):
         first_image(tmp_path, decode_seconds=0.02)
 
 
