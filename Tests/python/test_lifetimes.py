@@ -55,13 +55,13 @@ def test_progress_of_a_step_in_another_thread(images):
     watchers = [threading.Thread(target=look) for _ in range(2)]
     for watcher in watchers:
         watcher.start()
-    for _ in range(150):
+    for _ in range(60):
         trainer.step()
     stop.set()
     for watcher in watchers:
         watcher.join()
     assert len(seen) > 0
-    assert trainer.progress.step == 150
+    assert trainer.progress.step == 60
 
 
 def test_one_trainer_per_model(images, model):

@@ -233,7 +233,7 @@ static mrp_dataset *pixels_of_one;
 static mrp_model *many_classes;
 static mrp_config *many_options;
 static float *one_each;
-enum { ONES = 3000000 };
+enum { ONES = 500000 };
 
 static mrp_status evaluate_many(mrp_model *m, const mrp_dataset *d, const mrp_config *c) {
     double value;
@@ -269,7 +269,7 @@ static mrp_status load_bicubic(mrp_model *m, const mrp_dataset *d, const mrp_con
 
 static const operation tight[] = {
     {"mrp_pretrain", pretrain, 0},      {"mrp_finetune", finetune, 0},          {"mrp_probe", probe, 0},
-    {"4096 classes", evaluate_many, 0}, {"many images", list_images, 0},        {"a huge header", describe_huge, 0},
+    {"1024 classes", evaluate_many, 0}, {"many images", list_images, 0},        {"a huge header", describe_huge, 0},
     {"loading it", load_huge, 0},       {"bicubic positions", load_bicubic, 0},
 };
 
@@ -288,13 +288,13 @@ static void prepare_tight(void) {
     WORKS(mrp_dataset_from_array(ones, MRP_UINT8, ONES, 1, 1, 1, MRP_NCHW, NULL, &pixels_of_one));
     free(ones);
     many_options = small_options();
-    WORKS(mrp_config_set(many_options, "classes", "4096"));
+    WORKS(mrp_config_set(many_options, "classes", "1024"));
     WORKS(mrp_model_create(many_options, &many_classes));
     WORKS(mrp_finetune(many_classes, labelled, many_options, NULL, NULL));
     FILE *file = fopen(in_root("many.safetensors"), "wb");
-    char *text = malloc(1 << 22), *at = text;
+    char *text = malloc(1 << 20), *at = text;
     *at++ = '{';
-    for (int i = 0; i < 40000; i++) {
+    for (int i = 0; i < 10000; i++) {
         snprintf(key, sizeof key, "%s\"blocks.%d.norm1.weight\"", i ? "," : "", i);
         at += sprintf(at, "%s:{\"dtype\":\"F32\",\"shape\":[0],\"data_offsets\":[0,0]}", key);
     }
@@ -321,8 +321,7 @@ static int with_limit(const operation *scenario, long bytes) {
 }
 
 static void test_limits(void) {
-    static const long sizes[] = {256 << 10, 1 << 20,  2 << 20,   4 << 20,   8 << 20, 16 << 20,
-                                 32 << 20,  64 << 20, 128 << 20, 256 << 20, 1 << 30};
+    static const long sizes[] = {256 << 10, 1 << 20, 3 << 20, 8 << 20, 24 << 20, 64 << 20, 256 << 20, 1 << 30};
     for (size_t s = 0; s < sizeof tight / sizeof tight[0]; s++) {
         int last = -1;
         for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
