@@ -8,8 +8,10 @@ public final class Memory {
     public let bytes: Int
     public let base: UnsafeMutableRawPointer
 
-    /// Errors: `.memory`, which names the purpose.
+    /// Errors: `.memory`, which names the purpose; `Cancelled`, where the caller wants a call to stop that can be stopped: work that takes long
+    /// takes memory now and then.
     public init(bytes: Int, zeroed: Bool = false, for purpose: @autoclosure () -> String) throws {
+        try Interruption.check()
         guard bytes >= 0, let base = zeroed ? mk_allocate_zeroed(Int64(max(bytes, 1))) : mk_allocate(Int64(max(bytes, 1))) else {
             throw MRPError(.memory, "cannot allocate \(bytes) bytes for \(purpose())")
         }
@@ -23,6 +25,13 @@ public final class Memory {
     ) throws {
         let bytes = try checkedProduct([count, elementBytes], bytesEach: 1, purpose())
         try self.init(bytes: bytes, zeroed: zeroed, for: purpose())
+    }
+
+    /// Refuses work whose small objects (texts, lists, dictionaries) will take about this much, before it begins: in Swift a failed
+    /// allocation ends the process. Errors: `.memory`, which names the purpose.
+    public static func check(_ count: Int, bytesEach: Int, for purpose: @autoclosure () -> String) throws {
+        let bytes = try checkedProduct([count, bytesEach], bytesEach: 1, purpose())
+        guard mk_has_room(Int64(bytes)) != 0 else { throw MRPError(.memory, "cannot allocate \(bytes) bytes for \(purpose())") }
     }
 
     deinit { mk_release(base) }

@@ -209,7 +209,9 @@ public final class Trainer {
     }
 
     private func take(_ number: Int, cancel: UnsafePointer<Int32>?) throws -> Bool {
-        guard case .batch(let data) = try loader.next(cancel: cancel) else { return false }
+        // The flag, or the caller, also stops an image that is being decoded on this thread.
+        let next = try Interruption.allowed(cancel) { try loader.next(cancel: cancel) }
+        guard case .batch(let data) = next else { return false }
         return try fill(data, number: number)
     }
 

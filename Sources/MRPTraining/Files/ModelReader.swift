@@ -12,6 +12,7 @@ struct ModelReader {
     init(_ source: WeightSource, _ options: Options) throws {
         self.source = source
         self.options = options
+        try Memory.check(source.tensors.count, bytesEach: 3_000, for: "the names of \(source.tensors.count) tensors")
         guard let weights = NamedWeights(source) else {
             let sample = source.tensors.keys.sorted().prefix(3).map { "'\($0)'" }.joined(separator: ", ")
             let found = sample.isEmpty ? "it holds no tensor" : "its tensors are named \(sample)"
@@ -32,8 +33,9 @@ struct ModelReader {
         model.notes += absent.notes + weights.notes
         for specification in try adaptation.target.specifications() {
             guard let tensor = model.parameters[specification.name] else { continue }
+            try Interruption.check()
             if absent.names.contains(specification.name) || adaptation.isFresh(specification) {
-                model.parameters.reset(specification, seed: options.seed)
+                try model.parameters.reset(specification, seed: options.seed)
             } else {
                 try read(specification, into: tensor, adaptation)
             }
@@ -45,14 +47,16 @@ struct ModelReader {
     // MARK: The description
 
     private func description() throws -> ModelDescription {
-        if let text = source.metadata[ModelFile.configurationKey] { return try describe(JSON.parse(text)) }
-        var json = source.companion.flatMap { exists($0) }
-        if !describesNetwork(json) { json = exists(source.folder + "config.json") ?? json }
+        if let text = source.metadata[ModelFile.configurationKey] {
+            return try ModelConfiguration.description(JSON.parse(text), weights: weights)
+        }
+        var json = try source.companion.flatMap { try exists($0) }
+        if !describesNetwork(json) { json = try exists(source.folder + "config.json") ?? json }
         guard let json, describesNetwork(json) else {
             return try ShapeReader(file: WeightFile(weights: weights, options: options, json: json)).description()
         }
-        var description = try describe(json)
-        if description.normalization == nil, let images = exists(source.folder + "preprocessor_config.json"),
+        var description = try ModelConfiguration.description(json, weights: weights)
+        if description.normalization == nil, let images = try exists(source.folder + "preprocessor_config.json"),
             let mean = images["image_mean"]?.array?.compactMap(\.number), let std = images["image_std"]?.array?.compactMap(\.number),
             mean.count == description.encoder.geometry.channels, std.count == mean.count, std.allSatisfy({ $0 > 0 })
         {
@@ -63,14 +67,15 @@ struct ModelReader {
 
     private func describesNetwork(_ json: JSON?) -> Bool { json.map(Encoders.describes) ?? false }
 
-    private func describe(_ json: JSON) throws -> ModelDescription {
-        try MRPError.ofFile { try ModelConfiguration.description(json, weights: weights) }
-    }
-
-    /// A JSON file if it is there and is an object.
-    private func exists(_ path: String) -> JSON? {
-        guard access(path, R_OK) == 0, let json = try? JSON.read(path), json.members != nil else { return nil }
-        return json
+    /// A JSON file if it is there and is an object. Errors: `.memory`.
+    private func exists(_ path: String) throws -> JSON? {
+        guard access(path, R_OK) == 0 else { return nil }
+        do {
+            let json = try JSON.read(path)
+            return json.members == nil ? nil : json
+        } catch let error as MRPError where error.code == .format || error.code == .io {
+            return nil
+        }
     }
 
     // MARK: Numbers
