@@ -14,7 +14,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import Any, NoReturn
 
-from mrp._config import Config, options, presets
+from mrp._config import Config, check_keys, options, presets
 from mrp._log import logger
 from mrp._mrp import ArgumentError, MrpError, build_info
 
@@ -203,8 +203,14 @@ def _refuse_unknown(parser: argparse.ArgumentParser, unknown: list[str]) -> None
     if not word.startswith("-"):
         parser.error(f"unexpected argument '{word}'")
     names = [name for action in parser._actions for name in action.option_strings]
-    nearest = difflib.get_close_matches(word.replace("_", "-"), names, n=1, cutoff=0)
-    parser.error(f"unknown option '{word}': the nearest is '{nearest[0]}'")
+    if nearest := difflib.get_close_matches(word.replace("_", "-"), names, n=1, cutoff=0.8):
+        parser.error(f"unknown option '{word}': the nearest is '{nearest[0]}'")
+    try:
+        check_keys({word.strip("-").replace("-", "_"): None})
+    except ArgumentError as error:
+        hint = re.sub(r"'(\w+)' here", lambda match: f"'--{match[1].replace('_', '-')}' here", str(error).partition(": ")[2])
+        parser.error(f"unknown option '{word}': {hint}")
+    parser.error(f"unknown option '{word}': this command does not have it")
 
 
 def _options_of(path: str | None, command: argparse.ArgumentParser) -> dict[str, Any]:

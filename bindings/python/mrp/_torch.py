@@ -51,6 +51,9 @@ def from_torch(source: Any, *, compare: bool = True, **options: Any) -> Model:
     """
     if isinstance(source, Mapping):
         state, configuration = source, None
+        for key, inner in source.items():
+            if isinstance(inner, Mapping) and any(hasattr(value, "shape") for value in inner.values()):
+                raise ArgumentError(f"the dict holds a state dict under {key!r}: pass that, source[{key!r}]")
     elif hasattr(source, "state_dict"):
         state, configuration = source.state_dict(), configuration_of(source)
     else:
