@@ -39,8 +39,13 @@
  *
  * Threads. Different handles may be used by different threads at once, and options and datasets
  * may be shared. A model, a trainer or a laboratory is used by one thread at a time: a second one
- * gets MRP_ERR_BUSY. mrp_cancel and mrp_lab_cancel are the exceptions and may be called from any
- * thread. After fork, parent and child both go on.
+ * gets MRP_ERR_BUSY. Exceptions that any thread may call: mrp_cancel and mrp_lab_cancel, and what
+ * reads the progress. After fork, parent and child both go on; what a call of the parent used at
+ * that moment gives MRP_ERR_FORKED in the child, wherever MRP_ERR_BUSY is documented.
+ *
+ * Stopping. A call that can take long is stopped within 100 ms by its callback, by mrp_cancel or
+ * mrp_lab_cancel of the handle that it uses, or by the function of mrp_set_interrupt. It then returns
+ * MRP_CANCELLED.
  *
  * Strings are UTF-8 and end with a NUL; paths are passed to the system as they are. Sizes are
  * int64_t and checked. */
@@ -63,18 +68,18 @@ extern "C" {
 typedef int32_t mrp_status;
 enum {
     MRP_OK = 0,
-    MRP_CANCELLED = 1,     /* stopped by the callback or by mrp_cancel; what was finished stays */
-    MRP_DONE = 2,          /* nothing is left to do */
-    MRP_ERR_ARGUMENT = -1, /* a NULL pointer, or a value outside its range */
-    MRP_ERR_HANDLE = -2,   /* not a live handle of this type */
-    MRP_ERR_BUSY = -3,     /* the handle is in use by another call */
-    MRP_ERR_MEMORY = -4,   /* memory ran out */
-    MRP_ERR_IO = -5,       /* a file could not be opened, read or written */
-    MRP_ERR_FORMAT = -6,   /* a file or text is not what it should be */
-    MRP_ERR_VERSION = -7,  /* a file of a newer or unknown version */
-    MRP_ERR_STATE = -8,    /* not possible in the handle's present state */
-    MRP_ERR_NUMERIC = -9,  /* NaN or infinity in the data or in the loss */
-    MRP_ERR_FORKED = -10,  /* the handle was in use when the process forked */
+    MRP_CANCELLED = 1,         /* stopped by the caller; what was finished stays */
+    MRP_DONE = 2,              /* nothing is left to do */
+    MRP_ERR_ARGUMENT = -1,     /* a NULL pointer, or a value outside its range */
+    MRP_ERR_HANDLE = -2,       /* not a live handle of this type */
+    MRP_ERR_BUSY = -3,         /* the handle is in use by another call */
+    MRP_ERR_MEMORY = -4,       /* memory ran out */
+    MRP_ERR_IO = -5,           /* a file could not be opened, read or written */
+    MRP_ERR_FORMAT = -6,       /* a file or text is not what it should be */
+    MRP_ERR_VERSION = -7,      /* a file of a newer or unknown version */
+    MRP_ERR_STATE = -8,        /* not possible in the handle's present state */
+    MRP_ERR_NUMERIC = -9,      /* NaN or infinity in the data or in the loss */
+    MRP_ERR_FORKED = -10,      /* the handle was in use when the process forked */
     MRP_ERR_UNSUPPORTED = -11, /* correct, but not offered by this build or for this model */
     MRP_ERR_INTERNAL = -99     /* a defect of the library: please report it */
 };
@@ -100,6 +105,12 @@ typedef struct mrp_lab_report mrp_lab_report; /* what the laboratory found */
  * was passed along with the function. The callback may read the progress and use other handles;
  * the model of the running call gives MRP_ERR_BUSY. */
 typedef int32_t (*mrp_progress_fn)(const mrp_progress *progress, void *user);
+
+/* Asked by calls that can take long, on the thread that called them, every 20 ms or so
+ * (mrp_set_interrupt). Return 0 to go on; anything else stops the call, which then returns
+ * MRP_CANCELLED and changes nothing but what was finished. `user` is the pointer that was passed along
+ * with the function. It may use handles that the call does not. */
+typedef int32_t (*mrp_interrupt_fn)(void *user);
 
 /* Chooses what pretraining hides (mrp_trainer_set_masking). `indices` are the numbers of a step's
  * `count` images in their dataset; fill noise, count x patches: in each image the patches with the
@@ -202,7 +213,8 @@ mrp_status mrp_set_allocator(mrp_allocate_fn allocate, mrp_release_fn release, v
 
 /**
  * Tells a function of the caller what happens; the library is silent otherwise. One function serves
- * the whole process.
+ * the whole process. A call that runs in another thread may still use the function that was there
+ * before: it stays good until such calls have returned.
  *
  *   level  MRP_LOG_NONE; MRP_LOG_ERROR: errors; MRP_LOG_WARNING: errors and warnings; MRP_LOG_INFO:
  *          everything.
@@ -214,6 +226,18 @@ mrp_status mrp_set_allocator(mrp_allocate_fn allocate, mrp_release_fn release, v
  * Since 0.1.
  */
 mrp_status mrp_set_log(int32_t level, mrp_log_fn log, void *user);
+
+/**
+ * Sets the function that long calls of this thread ask whether to stop, such as one that looks
+ * whether Ctrl-C was pressed. It reaches calls that mrp_cancel cannot, because there is no model
+ * yet: making, reading and generating.
+ *
+ *   function  asked by every call of this thread that can take long; NULL for none, which is what a
+ *             thread begins with.
+ *   user      passed to it.
+ * Since 0.1.
+ */
+void mrp_set_interrupt(mrp_interrupt_fn function, void *user);
 
 /**
  * Bytes of large memory that the library holds now.
@@ -311,6 +335,8 @@ int64_t mrp_memory_in_use(void);
  *   mean                    auto        numbers separated by commas
  *   std                     auto        numbers separated by commas
  *   cache_bytes             536870912   0 ... 1099511627776
+ *   decode_bytes            4294967296  1048576 ... 1099511627776
+ *   decode_seconds          60          [0.001, 86400.0]
  *   synthetic_classes       10          2 ... 1000
  *   synthetic_single_view   0.5         [0.0, 1.0]
  *   synthetic_first_image   0           0 ... 1099511627776
@@ -440,6 +466,7 @@ void mrp_config_destroy(mrp_config *config);
  *   layout    MRP_NCHW or MRP_NHWC.
  *   labels    a class 0, 1, ... for each image, or NULL.
  *   out       receives the handle.
+ * Returns: MRP_CANCELLED when the function of mrp_set_interrupt stopped it.
  * Errors: MRP_ERR_ARGUMENT (NULL, a size of 0 or beyond the limit, NaN or infinity in the images, a
  *     negative label), MRP_ERR_MEMORY.
  * Since 0.1.
@@ -462,6 +489,7 @@ mrp_status mrp_dataset_from_array(const void *pixels, int32_t type, int64_t coun
  *   layout    MRP_NCHW or MRP_NHWC.
  *   labels    a class 0, 1, ... for each image, or NULL.
  *   out       receives the handle.
+ * Returns: MRP_CANCELLED when the function of mrp_set_interrupt stopped it.
  * Errors: MRP_ERR_ARGUMENT (as for mrp_dataset_from_array; pixels not aligned to their type),
  *     MRP_ERR_MEMORY.
  * Since 0.1.
@@ -477,8 +505,10 @@ mrp_status mrp_dataset_wrap_array(const void *pixels, int32_t type, int64_t coun
  * are wanted.
  *
  *   path     the folder.
- *   options  "channels" and "cache_bytes" are read; NULL for the defaults.
+ *   options  "channels", "cache_bytes", "decode_bytes" and "decode_seconds" are read; NULL for the
+ *            defaults.
  *   out      receives the handle.
+ * Returns: MRP_CANCELLED when the function of mrp_set_interrupt stopped it.
  * Errors: MRP_ERR_IO (the folder cannot be read), MRP_ERR_FORMAT (it holds no images, or files that
  *     are none), MRP_ERR_ARGUMENT (NULL), MRP_ERR_MEMORY, MRP_ERR_HANDLE.
  * Since 0.1.
@@ -497,6 +527,7 @@ mrp_status mrp_dataset_open_folder(const char *path, const mrp_config *options, 
  *   seed     fixes the classes and the images; sets with the same seed that do not overlap (see
  *            "synthetic_first_image") are a training and a test set.
  *   out      receives the handle.
+ * Returns: MRP_CANCELLED when the function of mrp_set_interrupt stopped it.
  * Errors: MRP_ERR_ARGUMENT (a number out of range, NULL), MRP_ERR_MEMORY, MRP_ERR_HANDLE.
  * Since 0.1.
  */
@@ -593,6 +624,7 @@ mrp_status mrp_dataset_labels(const mrp_dataset *dataset, int32_t *labels, int64
  *   width     wanted width; 0 for the dataset's own.
  *   images    receives the pixels.
  *   capacity  elements in images.
+ * Returns: MRP_CANCELLED when the function of mrp_set_interrupt stopped it.
  * Errors: MRP_ERR_ARGUMENT (range, capacity, NULL, height 0 for images that differ in size),
  *     MRP_ERR_IO and MRP_ERR_FORMAT (an image cannot be decoded), MRP_ERR_MEMORY, MRP_ERR_HANDLE.
  * Since 0.1.
@@ -618,6 +650,7 @@ void mrp_dataset_destroy(mrp_dataset *dataset);
  *
  *   options  the section "network" and "seed" are read; NULL for the defaults.
  *   out      receives the handle.
+ * Returns: MRP_CANCELLED when the function of mrp_set_interrupt stopped it.
  * Errors: MRP_ERR_ARGUMENT (sizes that do not fit together, such as an image size that is not a
  *     multiple of the patch size; NULL), MRP_ERR_MEMORY, MRP_ERR_HANDLE.
  * Since 0.1.
@@ -641,6 +674,7 @@ mrp_status mrp_model_create(const mrp_config *options, mrp_model **out);
  *            "decoder_heads", "layer_norm_eps" and the image's size are read when the file does not
  *            say them. NULL for the defaults.
  *   out      receives the handle.
+ * Returns: MRP_CANCELLED when the function of mrp_set_interrupt stopped it.
  * Errors: MRP_ERR_IO (cannot be read), MRP_ERR_FORMAT (not safetensors, damaged, or tensors
  *     missing, unexpected or mis-shaped: the text names them), MRP_ERR_VERSION (of a newer
  *     library), MRP_ERR_UNSUPPORTED (another kind of model), MRP_ERR_NUMERIC (a weight is NaN or
@@ -659,6 +693,7 @@ mrp_status mrp_model_load(const char *path, const mrp_config *options, mrp_model
  *   path     the safetensors file, or a folder, which gets model.safetensors and config.json.
  *   options  "names" (the spelling: "hub", "timm", "transformers5", "transformers5_saved") and
  *            "weights_type" ("F32", "F16", "BF16"); NULL for the defaults.
+ * Returns: MRP_CANCELLED when mrp_cancel or the function of mrp_set_interrupt stopped it.
  * Errors: MRP_ERR_IO (cannot be written), MRP_ERR_NUMERIC (a weight is too large for F16),
  *     MRP_ERR_ARGUMENT (NULL), MRP_ERR_MEMORY, MRP_ERR_HANDLE, MRP_ERR_BUSY.
  * Since 0.1.
@@ -675,6 +710,7 @@ mrp_status mrp_model_save(mrp_model *model, const char *path, const mrp_config *
  *   path     the file; it is replaced as a whole.
  *   options  "features" and "layer" as in mrp_encode; "classifier" = "new" leaves the classifier
  *            out and writes features. NULL for the defaults.
+ * Returns: MRP_CANCELLED when mrp_cancel or the function of mrp_set_interrupt stopped it.
  * Errors: MRP_ERR_IO (cannot be written), MRP_ERR_ARGUMENT (NULL, no such layer, "features" = "cls"
  *     of a network without class token, a model larger than the 2 GiB that such a file can hold),
  *     MRP_ERR_MEMORY, MRP_ERR_HANDLE, MRP_ERR_BUSY.
@@ -686,6 +722,7 @@ mrp_status mrp_model_export_onnx(mrp_model *model, const char *path, const mrp_c
  * Makes a copy with its own weights.
  *
  *   out  receives the handle.
+ * Returns: MRP_CANCELLED when mrp_cancel or the function of mrp_set_interrupt stopped it.
  * Errors: MRP_ERR_ARGUMENT (NULL), MRP_ERR_MEMORY, MRP_ERR_HANDLE, MRP_ERR_BUSY.
  * Since 0.1.
  */
@@ -728,6 +765,7 @@ mrp_status mrp_model_parameter(mrp_model *model, const char *name, float *values
  *   buffer    receives the text; NULL with a capacity of 0 asks for the size only.
  *   capacity  bytes in buffer.
  *   needed    receives the size of the text with its NUL; may be NULL.
+ * Returns: MRP_CANCELLED when the function of mrp_set_interrupt stopped it.
  * Errors: MRP_ERR_IO (cannot be read), MRP_ERR_FORMAT (not safetensors, or damaged),
  *     MRP_ERR_ARGUMENT (buffer too small, NULL).
  * Since 0.1.
@@ -815,14 +853,17 @@ mrp_status mrp_finetune(mrp_model *model, const mrp_dataset *dataset, const mrp_
 
 /**
  * Prepares a run that the caller steps through. All memory is planned and taken here, before step
- * 1. The trainer keeps model and dataset alive; while it lives the model may be saved or evaluated
- * between steps, but not trained by others.
+ * 1. The trainer keeps model and dataset alive. Between steps the model may be saved, copied or
+ * used, but until the run has ended or the trainer is destroyed, no other run may train it: that is
+ * MRP_ERR_BUSY. A trainer whose run has ended, and whose model another run has trained since, gives
+ * MRP_ERR_STATE.
  *
  *   model    what is trained.
  *   dataset  the images.
  *   options  as for mrp_pretrain or mrp_finetune; NULL for the defaults.
  *   phase    "pretrain" or "finetune".
  *   out      receives the handle.
+ * Returns: MRP_CANCELLED when mrp_cancel or the function of mrp_set_interrupt stopped it.
  * Errors: MRP_ERR_ARGUMENT (unknown phase; options or images that do not fit the model; NULL),
  *     MRP_ERR_MEMORY, MRP_ERR_IO, MRP_ERR_FORMAT, MRP_ERR_UNSUPPORTED, MRP_ERR_STATE (run_folder
  *     holds another run, or is in use), MRP_ERR_HANDLE, MRP_ERR_BUSY.
@@ -850,8 +891,8 @@ mrp_status mrp_trainer_plan(const mrp_trainer *trainer, int64_t *bytes, int64_t 
  *     tries the same step again).
  * Errors: MRP_ERR_NUMERIC, MRP_ERR_IO, MRP_ERR_FORMAT, MRP_ERR_MEMORY as for mrp_pretrain;
  *     MRP_ERR_ARGUMENT (NULL; noise or targets that are not numbers), MRP_ERR_STATE (objective
- *     "given" without targets), MRP_ERR_FORKED (the trainer's loader belongs to the parent
- *     process), MRP_ERR_HANDLE, MRP_ERR_BUSY.
+ *     "given" without targets; another run has trained the model since), MRP_ERR_FORKED (the
+ *     trainer's loader belongs to the parent process), MRP_ERR_HANDLE, MRP_ERR_BUSY.
  * Since 0.1.
  */
 mrp_status mrp_trainer_step(mrp_trainer *trainer);
@@ -887,7 +928,9 @@ mrp_status mrp_trainer_set_targets(mrp_trainer *trainer, mrp_targets_fn targets,
  * The file is replaced as a whole.
  *
  *   path  the file, by convention *.ckpt.
- * Errors: MRP_ERR_IO (cannot be written), MRP_ERR_ARGUMENT (NULL), MRP_ERR_HANDLE, MRP_ERR_BUSY.
+ * Returns: MRP_CANCELLED when mrp_cancel or the function of mrp_set_interrupt stopped it.
+ * Errors: MRP_ERR_IO (cannot be written), MRP_ERR_STATE (another run has trained the model since),
+ *     MRP_ERR_MEMORY, MRP_ERR_ARGUMENT (NULL), MRP_ERR_HANDLE, MRP_ERR_BUSY.
  * Since 0.1.
  */
 mrp_status mrp_trainer_save(mrp_trainer *trainer, const char *path);
@@ -911,9 +954,9 @@ mrp_status mrp_trainer_resume(mrp_trainer *trainer, const char *path);
  * may go on too: its next step takes the run up again. What stops mrp_pretrain and mrp_finetune
  * before the end, a callback or an error, suspends them by itself.
  *
- * Errors: MRP_ERR_STATE (the run has no run_folder), MRP_ERR_IO (cannot be written), MRP_ERR_FORKED
- *     (the run belongs to the parent process), MRP_ERR_ARGUMENT (NULL), MRP_ERR_HANDLE,
- *     MRP_ERR_BUSY.
+ * Errors: MRP_ERR_STATE (the run has no run_folder, or another run has trained the model since),
+ *     MRP_ERR_IO (cannot be written), MRP_ERR_FORKED (the run belongs to the parent process),
+ *     MRP_ERR_ARGUMENT (NULL), MRP_ERR_HANDLE, MRP_ERR_BUSY.
  * Since 0.1.
  */
 mrp_status mrp_trainer_suspend(mrp_trainer *trainer);
@@ -929,7 +972,8 @@ mrp_status mrp_trainer_suspend(mrp_trainer *trainer);
 const char *mrp_trainer_end(const mrp_trainer *trainer);
 
 /**
- * How far a run is. The pointer is good as long as the trainer; each step rewrites what it shows.
+ * How far a run is. The pointer is good as long as the trainer; each step renews what it shows, and
+ * any thread may read it meanwhile.
  *
  * Returns: the progress, or NULL when trainer is not a live handle.
  * Since 0.1.
@@ -946,7 +990,7 @@ void mrp_trainer_destroy(mrp_trainer *trainer);
  * What is being done: "pretrain" or "finetune"; in the laboratory "pretraining", "fine-tuning",
  * "frozen probe", "supervised learning", "study", or "control " and the control's name.
  *
- * Returns: a static text; "" when progress is NULL.
+ * Returns: a static text; "" when progress is not that of a live trainer or of a running call.
  * Since 0.1.
  */
 const char *mrp_progress_phase(const mrp_progress *progress);
@@ -954,7 +998,7 @@ const char *mrp_progress_phase(const mrp_progress *progress);
 /**
  * The finished share of the run.
  *
- * Returns: 0 ... 1; NaN when progress is NULL.
+ * Returns: 0 ... 1; NaN when progress is not that of a live trainer or of a running call.
  * Since 0.1.
  */
 double mrp_progress_fraction(const mrp_progress *progress);
@@ -969,7 +1013,8 @@ double mrp_progress_fraction(const mrp_progress *progress);
  * (features, at the last probe), "seconds", "seconds_left".
  *
  *   name  which value.
- * Returns: the value; NaN when it is unknown, not there yet, or progress is NULL.
+ * Returns: the value; NaN when it is unknown, not there yet, or progress is not that of a live
+ *     trainer or of a running call.
  * Since 0.1.
  */
 double mrp_progress_value(const mrp_progress *progress, const char *name);

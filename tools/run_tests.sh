@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Every test: Swift, then C and Python side by side (most of both use one core). Usage: run_tests.sh [--fast]: leaves out what is slow.
+# Every test: Swift, then C and Python side by side (most of both use one core). Usage: run_tests.sh [--fast]    --fast: what is not slow
 set -uo pipefail
 cd "$(dirname "$0")/.."
 swift_arguments=() python_arguments=()
@@ -13,7 +13,8 @@ trap 'rm -f "$log"' EXIT
         # The short forms of docs/testing.md.
         tools/fuzz.sh --seconds 10 image &&
         tools/fuzz.sh --seconds 2 --release model json checkpoint options study run_log labels &&
-        tools/fuzz_api.sh release --seconds 20 --threads 4
+        tools/fuzz_api.sh release --seconds 20 --threads 4 &&
+        tools/soak.sh 5
 } >"$log" 2>&1 &
 c_tests=$!
 .venv/bin/python -m pytest "${python_arguments[@]}"

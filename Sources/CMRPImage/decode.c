@@ -1,8 +1,12 @@
+#define _POSIX_C_SOURCE 199309L /* clock_gettime */
 #include "decode_internal.h"
 
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
+
+#include "mk_interrupt.h"
 
 int32_t mi_fail(mi_error *error, int32_t code, const char *format, ...) {
     va_list arguments;
@@ -36,7 +40,27 @@ static int32_t unknown(const uint8_t *bytes, int64_t count, mi_error *error) {
     return mi_fail(error, MI_ERR_FORMAT, "neither JPEG nor PNG: it begins with%s", hex);
 }
 
+/* The limit of the image that this thread decodes. */
+static _Thread_local struct {
+    double seconds, end;
+} limit;
+
+static double processor_seconds(void) {
+    struct timespec time;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+    return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
+}
+
+int32_t mi_decode_stops(mi_error *error) {
+    if (mk_interrupted()) return mi_fail(error, MI_CANCELLED, "stopped by the caller");
+    if (limit.seconds > 0 && processor_seconds() > limit.end)
+        return mi_fail(error, MI_ERR_UNSUPPORTED, "decoding takes more than %g s of processor time, which is what decode_seconds allows",
+                       limit.seconds);
+    return 0;
+}
+
 int32_t mi_probe(const uint8_t *bytes, int64_t count, int64_t draft_side, mi_info *info, mi_error *error) {
+    limit.seconds = 0;
     int32_t status = is_jpeg(bytes, count)  ? mi_jpeg_probe(bytes, count, draft_side, info, error)
                      : is_png(bytes, count) ? mi_png_probe(bytes, count, info, error)
                                             : unknown(bytes, count, error);
@@ -51,6 +75,8 @@ int32_t mi_probe(const uint8_t *bytes, int64_t count, int64_t draft_side, mi_inf
 }
 
 int32_t mi_decode(const uint8_t *bytes, int64_t count, const mi_info *info, const mi_image *out, mi_error *error) {
+    limit.seconds = info->seconds;
+    limit.end = info->seconds > 0 ? processor_seconds() + info->seconds : 0;
     return is_jpeg(bytes, count)  ? mi_jpeg_decode(bytes, count, info, out, error)
            : is_png(bytes, count) ? mi_png_decode(bytes, count, info, out, error)
                                   : unknown(bytes, count, error);

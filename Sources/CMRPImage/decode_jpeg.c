@@ -40,9 +40,11 @@ static void note(j_common_ptr info, int level) {
 
 static void silent(j_common_ptr info) { (void)info; }
 
-static void count_scans(j_common_ptr info) {
-    if (!info->is_decompressor || ((j_decompress_ptr)info)->input_scan_number <= MAX_SCANS) return;
+/* Called for each row of blocks, of each scan. */
+static void watch(j_common_ptr info) {
     reader *r = (reader *)info->err;
+    if (mi_decode_stops(r->error)) longjmp(r->escape, 1);
+    if (!info->is_decompressor || ((j_decompress_ptr)info)->input_scan_number <= MAX_SCANS) return;
     mi_fail(r->error, MI_ERR_FORMAT, "JPEG: more than %d scans", MAX_SCANS);
     longjmp(r->escape, 1);
 }
@@ -53,7 +55,7 @@ static void begin(j_decompress_ptr jpeg, reader *r, mi_error *error) {
     r->manager.emit_message = note;
     r->manager.output_message = silent;
     r->error = error;
-    r->progress = (struct jpeg_progress_mgr){.progress_monitor = count_scans};
+    r->progress = (struct jpeg_progress_mgr){.progress_monitor = watch};
 }
 
 /* Reads the header and sets colour space and scale, for probing and decoding. */
@@ -91,7 +93,10 @@ int32_t mi_jpeg_probe(const uint8_t *bytes, int64_t count, int64_t draft_side, m
             while (draft < 8 && side / (2 * draft) >= draft_side) draft *= 2;
         jpeg.scale_denom = (unsigned)draft;
         jpeg_calc_output_dimensions(&jpeg);
+        /* Progressive files: all coefficients, 16 bits each. */
+        const int64_t samples = (int64_t)jpeg.image_height * jpeg.image_width * jpeg.num_components;
         *info = (mi_info){jpeg.output_height, jpeg.output_width, jpeg.num_components == 1 ? 1 : 3, MI_UINT8, draft};
+        if (jpeg.progressive_mode) info->working = 2 * samples;
     }
     jpeg_destroy_decompress(&jpeg);
     return status;

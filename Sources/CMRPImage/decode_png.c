@@ -53,6 +53,9 @@ int32_t mi_png_decode(const uint8_t *bytes, int64_t count, const mi_info *info, 
     }
     png_set_read_fn(png, &s, read_bytes);
     png_set_user_limits(png, MI_MAX_SIDE, MI_MAX_SIDE);
+    /* Texts and profiles are not looked at: neither kept nor decompressed. */
+    static const png_byte unused[] = "tEXt\0zTXt\0iTXt\0iCCP\0sPLT";
+    png_set_keep_unknown_chunks(png, PNG_HANDLE_CHUNK_NEVER, unused, sizeof unused / 5);
     png_set_chunk_cache_max(png, 64);
     png_set_chunk_malloc_max(png, 1 << 24);
     png_read_info(png, header);
@@ -67,7 +70,10 @@ int32_t mi_png_decode(const uint8_t *bytes, int64_t count, const mi_info *info, 
         (int64_t)png_get_image_height(png, header) != out->height || info->width != out->width)
         png_error(png, "rows are not what the header says");
     for (int pass = 0; pass < passes; pass++)
-        for (int64_t y = 0; y < out->height; y++) png_read_row(png, (uint8_t *)out->pixels + y * out->row_bytes, NULL);
+        for (int64_t y = 0; y < out->height; y++) {
+            if (y % 8 == 0 && mi_decode_stops(error)) longjmp(png_jmpbuf(png), 1);
+            png_read_row(png, (uint8_t *)out->pixels + y * out->row_bytes, NULL);
+        }
     png_destroy_read_struct(&png, &header, NULL);
     return MI_OK;
 }

@@ -25,6 +25,9 @@ _Static_assert(sizeof(header) <= MK_ALIGNMENT, "the header must fit in front of 
  * with 4 KiB pages a good part of that time goes to address translation. */
 enum { HUGE_PAGE = 2 << 20, HUGE_BLOCK = 4 << 20 };
 
+/* Below this the headroom is not looked at. */
+enum { SMALL = 1024 };
+
 static void *default_allocate(size_t bytes, size_t alignment, void *user) {
     (void)user;
     void *memory = NULL;
@@ -70,13 +73,21 @@ static void count(int64_t change) {
     while (now > seen && !__atomic_compare_exchange_n(&peak, &seen, now, 1, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {}
 }
 
+int32_t mk_has_room(int64_t bytes) {
+    if (bytes < 0 || (uint64_t)bytes > (uint64_t)PTRDIFF_MAX) return 0;
+    void *volatile memory = malloc((size_t)bytes); /* volatile: or the pair is optimised away */
+    free(memory);
+    return memory != NULL || bytes == 0;
+}
+
 void *mk_allocate(int64_t bytes) {
     if (bytes < 0 || (uint64_t)bytes > (uint64_t)PTRDIFF_MAX - 2 * MK_ALIGNMENT) return NULL;
     const allocator *owner = __atomic_load_n(&current, __ATOMIC_ACQUIRE);
     size_t total = (size_t)bytes + MK_ALIGNMENT;
     char *memory = owner->allocate(total, MK_ALIGNMENT, owner->user);
     if (memory == NULL) return NULL;
-    if ((uintptr_t)memory % MK_ALIGNMENT != 0) { /* a host's allocator that ignores the alignment: vector code would fault */
+    if ((uintptr_t)memory % MK_ALIGNMENT != 0 || /* a host's allocator that ignores the alignment: vector code would fault */
+        (bytes >= SMALL && !mk_has_room(MK_HEADROOM))) {
         owner->release(memory, total, owner->user);
         return NULL;
     }

@@ -4,9 +4,6 @@ import Glibc
 import MRPEngine
 import MRPTraining
 
-/// The run was stopped by the callback or by `mrp_cancel`.
-struct Cancelled: Error {}
-
 /// Runs the body of an exported function: Swift errors become status codes and the thread's error text.
 func statusBoundary(_ body: () throws -> mrp_status) -> mrp_status {
     do {
@@ -32,10 +29,15 @@ func boundary(_ body: () throws -> Void) -> mrp_status {
     }
 }
 
+/// `boundary` for work that the function of mrp_set_interrupt can stop, and the flag.
+func interruptible(_ flag: UnsafePointer<Int32>? = nil, _ body: () throws -> Void) -> mrp_status {
+    boundary { try Interruption.allowed(flag, body) }
+}
+
 /// Object behind a handle: it can be in use by one call at a time.
 class Handle {
-    /// Guarded by the registry's lock.
-    fileprivate var isBusy = false
+    /// The process in which a call uses it, counted by forks; nil: none does. Guarded by the registry's lock.
+    fileprivate var user: Int?
     class var kind: String { "handle" }
 }
 
@@ -49,11 +51,11 @@ final class CancelFlag {
 }
 
 /// A handle whose calls can be stopped.
-protocol CancellableHandle: Handle {
-    var flag: CancelFlag { get }
-}
+class CancellableHandle: Handle {
+    private let flag: CancelFlag
 
-extension CancellableHandle {
+    init(_ flag: CancelFlag) { self.flag = flag }
+
     var cancelFlag: UnsafeMutablePointer<Int32> { flag.pointer }
 }
 
@@ -61,8 +63,13 @@ extension CancellableHandle {
 func cancel<Object: CancellableHandle>(_ pointer: UnsafeRawPointer?, _ type: Object.Type) -> mrp_status {
     statusBoundary {
         let handle = try Registry.find(pointer, type)
-        guard Registry.isBusy(handle) else { return mrp_status(MRP_DONE) }
-        mk_flag_store(handle.cancelFlag, 1)
+        // Under the lock under which calls begin: a call that is told to stop is the one that runs.
+        let user = Registry.locked { () -> Int? in
+            if handle.user == Registry.process { mk_flag_store(handle.cancelFlag, 1) }
+            return handle.user
+        }
+        guard let user else { return mrp_status(MRP_DONE) }
+        guard user == Registry.process else { throw Registry.forked(type) }
         return mrp_status(MRP_OK)
     }
 }
@@ -70,12 +77,21 @@ func cancel<Object: CancellableHandle>(_ pointer: UnsafeRawPointer?, _ type: Obj
 /// The live handles, so that a NULL, destroyed or foreign pointer is an error and never a crash.
 enum Registry {
     nonisolated(unsafe) private static var live: [UnsafeRawPointer: Handle] = [:]
+    /// The pointer of the newest handle. It is a name that no later handle gets again, and nothing lies there; names begin where this copy
+    /// of the library does, so that those of another copy are others.
+    nonisolated(unsafe) private static var newest = UInt(bitPattern: #dsohandle)
+    /// This process, counted by forks from the one that loaded the library.
+    nonisolated(unsafe) fileprivate(set) static var process = 0
     nonisolated(unsafe) private static var lock = pthread_mutex_t()
     /// A forked child gets the lock free, whatever the parent's threads were doing.
     private static let initialized: Void = {
         pthread_mutex_init(&lock, nil)
         pthread_atfork(
-            { pthread_mutex_lock(&Registry.lock) }, { pthread_mutex_unlock(&Registry.lock) }, { pthread_mutex_unlock(&Registry.lock) })
+            { pthread_mutex_lock(&Registry.lock) }, { pthread_mutex_unlock(&Registry.lock) },
+            {
+                Registry.process += 1
+                pthread_mutex_unlock(&Registry.lock)
+            })
     }()
 
     static func locked<Result>(_ body: () throws -> Result) rethrows -> Result {
@@ -86,9 +102,14 @@ enum Registry {
     }
 
     /// Publishes an object; the pointer is its name until `remove`.
-    static func add<Opaque>(_ handle: Handle, as type: Opaque.Type) -> UnsafeMutablePointer<Opaque> {
-        let pointer = Unmanaged.passUnretained(handle).toOpaque()
-        locked { live[UnsafeRawPointer(pointer)] = handle }
+    static func add<Opaque>(_ handle: Handle, as type: Opaque.Type) throws -> UnsafeMutablePointer<Opaque> {
+        let pointer = locked { () -> UnsafeMutableRawPointer? in
+            newest &+= 16
+            let pointer = UnsafeMutableRawPointer(bitPattern: newest)
+            if let pointer { live[UnsafeRawPointer(pointer)] = handle }
+            return pointer
+        }
+        guard let pointer else { throw MRPError(.internalError, "the names of handles are used up") }
         return pointer.assumingMemoryBound(to: Opaque.self)
     }
 
@@ -105,23 +126,27 @@ enum Registry {
     static func exclusively<Object: Handle, Result>(
         _ pointer: UnsafeRawPointer?, _ type: Object.Type, _ body: (Object) throws -> Result
     ) throws -> Result {
-        let object = try find(pointer, type)
-        try acquire(object)
-        defer { release(object) }
+        try exclusively(find(pointer, type), body)
+    }
+
+    static func exclusively<Object: Handle, Result>(_ object: Object, _ body: (Object) throws -> Result) throws -> Result {
+        let user = locked { () -> Int? in
+            guard object.user == nil else { return object.user }
+            object.user = process
+            // A wish to stop an earlier call is none for this one.
+            if let object = object as? CancellableHandle { mk_flag_store(object.cancelFlag, 0) }
+            return nil
+        }
+        if let user {
+            throw user == process ? MRPError(.busy, "\(Object.kind) is in use by another call") : forked(Object.self)
+        }
+        defer { locked { object.user = nil } }
         return try body(object)
     }
 
-    static func acquire<Object: Handle>(_ object: Object) throws {
-        let wasBusy = locked {
-            defer { object.isBusy = true }
-            return object.isBusy
-        }
-        if wasBusy { throw MRPError(.busy, "\(Object.kind) is in use by another call") }
+    static func forked<Object: Handle>(_: Object.Type) -> MRPError {
+        MRPError(.forked, "\(Object.kind) was in use when this process was forked: only the parent process can go on with it")
     }
-
-    static func release(_ object: Handle) { locked { object.isBusy = false } }
-
-    static func isBusy(_ object: Handle) -> Bool { locked { object.isBusy } }
 
     /// Forgets a handle; calls that still use the object keep it alive until they return.
     static func remove(_ pointer: UnsafeRawPointer?) {

@@ -38,7 +38,7 @@ public func mrp_config_create(_ preset: UnsafePointer<CChar>?, _ out: UnsafeMuta
     boundary {
         let out = try required(out, "out")
         let values = try preset == nil ? Options() : Options(preset: string(preset, "preset"))
-        out.pointee = Registry.add(ConfigHandle(values), as: mrp_config.self)
+        out.pointee = try Registry.add(ConfigHandle(values), as: mrp_config.self)
     }
 }
 

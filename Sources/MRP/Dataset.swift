@@ -14,8 +14,8 @@ final class DatasetHandle: Handle {
     init(_ dataset: ImageDataset) { self.dataset = dataset }
 }
 
-private func publish(_ dataset: ImageDataset, _ out: UnsafeMutablePointer<UnsafeMutablePointer<mrp_dataset>?>) {
-    out.pointee = Registry.add(DatasetHandle(dataset), as: mrp_dataset.self)
+private func publish(_ dataset: ImageDataset, _ out: UnsafeMutablePointer<UnsafeMutablePointer<mrp_dataset>?>) throws {
+    out.pointee = try Registry.add(DatasetHandle(dataset), as: mrp_dataset.self)
 }
 
 private func arrayDataset(
@@ -48,6 +48,7 @@ private func arrayDataset(
 ///   - layout: MRP_NCHW or MRP_NHWC.
 ///   - labels: a class 0, 1, ... for each image, or NULL.
 ///   - out: receives the handle.
+/// - Returns: MRP_CANCELLED when the function of mrp_set_interrupt stopped it.
 /// - Errors: MRP_ERR_ARGUMENT (NULL, a size of 0 or beyond the limit, NaN or infinity in the images, a negative label), MRP_ERR_MEMORY.
 ///
 /// Since 0.1.
@@ -56,9 +57,9 @@ public func mrp_dataset_from_array(
     _ pixels: UnsafeRawPointer?, _ type: Int32, _ count: Int64, _ channels: Int64, _ height: Int64, _ width: Int64, _ layout: Int32,
     _ labels: UnsafePointer<Int32>?, _ out: UnsafeMutablePointer<UnsafeMutablePointer<mrp_dataset>?>?
 ) -> mrp_status {
-    boundary {
+    interruptible {
         let out = try required(out, "out")
-        publish(try arrayDataset(pixels, type, [count, channels, height, width], layout, labels, release: nil), out)
+        try publish(arrayDataset(pixels, type, [count, channels, height, width], layout, labels, release: nil), out)
     }
 }
 
@@ -75,6 +76,7 @@ public func mrp_dataset_from_array(
 ///   - layout: MRP_NCHW or MRP_NHWC.
 ///   - labels: a class 0, 1, ... for each image, or NULL.
 ///   - out: receives the handle.
+/// - Returns: MRP_CANCELLED when the function of mrp_set_interrupt stopped it.
 /// - Errors: MRP_ERR_ARGUMENT (as for mrp_dataset_from_array; pixels not aligned to their type), MRP_ERR_MEMORY.
 ///
 /// Since 0.1.
@@ -83,9 +85,9 @@ public func mrp_dataset_wrap_array(
     _ pixels: UnsafeRawPointer?, _ type: Int32, _ count: Int64, _ channels: Int64, _ height: Int64, _ width: Int64, _ layout: Int32,
     _ labels: UnsafePointer<Int32>?, _ out: UnsafeMutablePointer<UnsafeMutablePointer<mrp_dataset>?>?
 ) -> mrp_status {
-    boundary {
+    interruptible {
         let out = try required(out, "out")
-        publish(try arrayDataset(pixels, type, [count, channels, height, width], layout, labels, release: {}), out)
+        try publish(arrayDataset(pixels, type, [count, channels, height, width], layout, labels, release: {}), out)
     }
 }
 
@@ -95,8 +97,9 @@ public func mrp_dataset_wrap_array(
 ///
 /// - Parameters:
 ///   - path: the folder.
-///   - options: "channels" and "cache_bytes" are read; NULL for the defaults.
+///   - options: "channels", "cache_bytes", "decode_bytes" and "decode_seconds" are read; NULL for the defaults.
 ///   - out: receives the handle.
+/// - Returns: MRP_CANCELLED when the function of mrp_set_interrupt stopped it.
 /// - Errors: MRP_ERR_IO (the folder cannot be read), MRP_ERR_FORMAT (it holds no images, or files that are none), MRP_ERR_ARGUMENT (NULL), MRP_ERR_MEMORY,
 ///   MRP_ERR_HANDLE.
 ///
@@ -106,9 +109,9 @@ public func mrp_dataset_open_folder(
     _ path: UnsafePointer<CChar>?, _ options: UnsafePointer<mrp_config>?,
     _ out: UnsafeMutablePointer<UnsafeMutablePointer<mrp_dataset>?>?
 ) -> mrp_status {
-    boundary {
+    interruptible {
         let out = try required(out, "out")
-        publish(try Datasets.folder(string(path, "path"), MRP.options(options)), out)
+        try publish(Datasets.folder(string(path, "path"), MRP.options(options)), out)
     }
 }
 
@@ -123,6 +126,7 @@ public func mrp_dataset_open_folder(
 ///   - seed: fixes the classes and the images; sets with the same seed that do not overlap (see "synthetic_first_image") are a
 ///     training and a test set.
 ///   - out: receives the handle.
+/// - Returns: MRP_CANCELLED when the function of mrp_set_interrupt stopped it.
 /// - Errors: MRP_ERR_ARGUMENT (a number out of range, NULL), MRP_ERR_MEMORY, MRP_ERR_HANDLE.
 ///
 /// Since 0.1.
@@ -131,9 +135,9 @@ public func mrp_dataset_generate(
     _ options: UnsafePointer<mrp_config>?, _ count: Int64, _ seed: UInt64,
     _ out: UnsafeMutablePointer<UnsafeMutablePointer<mrp_dataset>?>?
 ) -> mrp_status {
-    boundary {
+    interruptible {
         let out = try required(out, "out")
-        publish(try Datasets.synthetic(count: size(count, "count"), seed: seed, MRP.options(options)), out)
+        try publish(Datasets.synthetic(count: size(count, "count"), seed: seed, MRP.options(options)), out)
     }
 }
 
@@ -155,7 +159,7 @@ public func mrp_dataset_subset(
     boundary {
         let out = try required(out, "out")
         let base = try Registry.find(dataset, DatasetHandle.self).dataset
-        publish(try SubsetDataset.stratified(base, count: size(count, "count"), seed: seed), out)
+        try publish(SubsetDataset.stratified(base, count: size(count, "count"), seed: seed), out)
     }
 }
 
@@ -225,7 +229,7 @@ public func mrp_dataset_name_classes(
         let base = try Registry.find(dataset, DatasetHandle.self).dataset
         var lines = try string(names, "names").split(separator: "\n", omittingEmptySubsequences: false).map(String.init)
         if lines.last?.isEmpty == true { lines.removeLast() }
-        publish(try NamedClassesDataset(base, names: lines), out)
+        try publish(NamedClassesDataset(base, names: lines), out)
     }
 }
 
@@ -279,6 +283,7 @@ public func mrp_dataset_labels(_ dataset: UnsafePointer<mrp_dataset>?, _ labels:
 ///   - width: wanted width; 0 for the dataset's own.
 ///   - images: receives the pixels.
 ///   - capacity: elements in `images`.
+/// - Returns: MRP_CANCELLED when the function of mrp_set_interrupt stopped it.
 /// - Errors: MRP_ERR_ARGUMENT (range, capacity, NULL, height 0 for images that differ in size), MRP_ERR_IO and MRP_ERR_FORMAT (an image
 ///   cannot be decoded), MRP_ERR_MEMORY, MRP_ERR_HANDLE.
 ///
@@ -288,7 +293,7 @@ public func mrp_dataset_images(
     _ dataset: UnsafePointer<mrp_dataset>?, _ first: Int64, _ count: Int64, _ height: Int64, _ width: Int64,
     _ images: UnsafeMutablePointer<Float>?, _ capacity: Int64
 ) -> mrp_status {
-    boundary {
+    interruptible {
         let dataset = try Registry.find(dataset, DatasetHandle.self).dataset
         let (first, count) = (try size(first, "first"), try size(count, "count"))
         guard first <= dataset.count, count <= dataset.count - first else {

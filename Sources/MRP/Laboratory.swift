@@ -11,14 +11,13 @@ import MRPEngine
 import MRPLab
 import MRPOptions
 
-final class LabHandle: Handle, CancellableHandle {
+final class LabHandle: CancellableHandle {
     override class var kind: String { "lab" }
     var options: LabOptions
-    let flag: CancelFlag
 
     init(_ options: LabOptions) throws {
         self.options = options
-        flag = try CancelFlag()
+        super.init(try CancelFlag())
     }
 }
 
@@ -59,12 +58,12 @@ private func runLab(
     _ body: (LabHandle, @escaping (any ReadableProgress) -> Bool) throws -> Void
 ) throws {
     try Registry.exclusively(lab, LabHandle.self) { handle in
-        mk_flag_store(handle.cancelFlag, 0)
-        let progress = ProgressHandle(LabProgress())
+        let progress = try PublishedProgress(LabProgress())
         do {
             try body(handle) {
+                obeyInterrupt(handle.cancelFlag)
                 guard let function else { return true }
-                progress.progress = $0
+                progress.show($0)
                 return function(progress.pointer, user) == 0
             }
         } catch is LabCancelled { throw Cancelled() }
@@ -84,7 +83,7 @@ public func mrp_lab_create(_ preset: UnsafePointer<CChar>?, _ out: UnsafeMutable
     boundary {
         let out = try required(out, "out")
         let options = try preset == nil ? LabOptions() : LabOptions(preset: string(preset, "preset"))
-        out.pointee = Registry.add(try LabHandle(options), as: mrp_lab.self)
+        out.pointee = try Registry.add(LabHandle(options), as: mrp_lab.self)
     }
 }
 
@@ -161,7 +160,7 @@ public func mrp_lab_run(
         let out = try required(out, "out")
         try runLab(lab, callback, user) { handle, tell in
             let report = try Laboratory.run(handle.options, cancel: handle.cancelFlag) { tell($0) }
-            out.pointee = Registry.add(LabReportHandle(report), as: mrp_lab_report.self)
+            out.pointee = try Registry.add(LabReportHandle(report), as: mrp_lab_report.self)
         }
     }
 }

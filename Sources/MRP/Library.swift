@@ -82,7 +82,8 @@ public func mrp_set_allocator(_ allocate: mrp_allocate_fn?, _ release: mrp_relea
     }
 }
 
-/// Tells a function of the caller what happens; the library is silent otherwise. One function serves the whole process.
+/// Tells a function of the caller what happens; the library is silent otherwise. One function serves the whole process. A call that runs in
+/// another thread may still use the function that was there before: it stays good until such calls have returned.
 ///
 /// - Parameters:
 ///   - level: MRP_LOG_NONE; MRP_LOG_ERROR: errors; MRP_LOG_WARNING: errors and warnings; MRP_LOG_INFO: everything.
@@ -104,6 +105,19 @@ public func mrp_set_log(_ level: Int32, _ log: mrp_log_fn?, _ user: UnsafeMutabl
         nonisolated(unsafe) let user = user
         Log.tell({ level, text in log(level.rawValue, text, user) }, upTo: chosen)
     }
+}
+
+/// Sets the function that long calls of this thread ask whether to stop, such as one that looks whether Ctrl-C was pressed. It reaches calls
+/// that mrp_cancel cannot, because there is no model yet: making, reading and generating.
+///
+/// - Parameters:
+///   - function: asked by every call of this thread that can take long; NULL for none, which is what a thread begins with.
+///   - user: passed to it.
+///
+/// Since 0.1.
+@_cdecl("mrp_set_interrupt")
+public func mrp_set_interrupt(_ function: mrp_interrupt_fn?, _ user: UnsafeMutableRawPointer?) {
+    mk_set_interrupt(function, user)
 }
 
 /// Bytes of large memory that the library holds now.

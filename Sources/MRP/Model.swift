@@ -10,16 +10,19 @@ import MRPModels
 import MRPOptions
 import MRPTraining
 
-final class ModelHandle: Handle, CancellableHandle {
+final class ModelHandle: CancellableHandle {
     override class var kind: String { "model" }
     let model: Model
-    let flag: CancelFlag
     /// On what its training is measured.
     var validation: Validation?
+    /// Runs that were begun on it.
+    var runs = 0
+    /// The newest trainer, while it lives.
+    weak var trainer: TrainerHandle?
 
     init(_ model: Model) throws {
         self.model = model
-        flag = try CancelFlag()
+        super.init(try CancelFlag())
     }
 }
 
@@ -28,6 +31,7 @@ final class ModelHandle: Handle, CancellableHandle {
 /// - Parameters:
 ///   - options: the section "network" and "seed" are read; NULL for the defaults.
 ///   - out: receives the handle.
+/// - Returns: MRP_CANCELLED when the function of mrp_set_interrupt stopped it.
 /// - Errors: MRP_ERR_ARGUMENT (sizes that do not fit together, such as an image size that is not a multiple of the patch size; NULL),
 ///   MRP_ERR_MEMORY, MRP_ERR_HANDLE.
 ///
@@ -36,11 +40,11 @@ final class ModelHandle: Handle, CancellableHandle {
 public func mrp_model_create(
     _ options: UnsafePointer<mrp_config>?, _ out: UnsafeMutablePointer<UnsafeMutablePointer<mrp_model>?>?
 ) -> mrp_status {
-    boundary {
+    interruptible {
         let out = try required(out, "out")
         let options = try MRP.options(options)
         let model = try Model(encoder: options.encoder(), seed: options.seed)
-        out.pointee = Registry.add(try ModelHandle(model), as: mrp_model.self)
+        out.pointee = try Registry.add(ModelHandle(model), as: mrp_model.self)
     }
 }
 
@@ -56,6 +60,7 @@ public func mrp_model_create(
 ///     "image_size", "patch_size", "channels" and "classes", where they are set, say to what; unset they follow the file. "heads",
 ///     "decoder_heads", "layer_norm_eps" and the image's size are read when the file does not say them. NULL for the defaults.
 ///   - out: receives the handle.
+/// - Returns: MRP_CANCELLED when the function of mrp_set_interrupt stopped it.
 /// - Errors: MRP_ERR_IO (cannot be read), MRP_ERR_FORMAT (not safetensors, damaged, or tensors missing, unexpected or mis-shaped: the text
 ///   names them), MRP_ERR_VERSION (of a newer library), MRP_ERR_UNSUPPORTED (another kind of model), MRP_ERR_NUMERIC (a weight is NaN or
 ///   infinite), MRP_ERR_MEMORY, MRP_ERR_ARGUMENT (NULL; another size is wanted and the option that allows it is not set), MRP_ERR_HANDLE.
@@ -65,11 +70,11 @@ public func mrp_model_create(
 public func mrp_model_load(
     _ path: UnsafePointer<CChar>?, _ options: UnsafePointer<mrp_config>?, _ out: UnsafeMutablePointer<UnsafeMutablePointer<mrp_model>?>?
 ) -> mrp_status {
-    boundary {
+    interruptible {
         let out = try required(out, "out")
         let path = try string(path, "path")
         let model = try ModelFile.load(path, MRP.options(options))
-        out.pointee = Registry.add(try ModelHandle(model), as: mrp_model.self)
+        out.pointee = try Registry.add(ModelHandle(model), as: mrp_model.self)
         Log.info("read a model from '\(path)'")
         for note in model.notes { Log.info("'\(path)': \(note)") }
     }
@@ -83,7 +88,7 @@ private func writeFile(
         let options = try MRP.options(options)
         let path = try Registry.exclusively(model, ModelHandle.self) { handle in
             let path = try string(path, "path")
-            try body(handle.model, path, options)
+            try Interruption.allowed(handle.cancelFlag) { try body(handle.model, path, options) }
             return path
         }
         Log.info("wrote \(what) to '\(path)'")
@@ -98,6 +103,7 @@ private func writeFile(
 ///   - path: the safetensors file, or a folder, which gets model.safetensors and config.json.
 ///   - options: "names" (the spelling: "hub", "timm", "transformers5", "transformers5_saved") and "weights_type" ("F32", "F16", "BF16"); NULL
 ///     for the defaults.
+/// - Returns: MRP_CANCELLED when mrp_cancel or the function of mrp_set_interrupt stopped it.
 /// - Errors: MRP_ERR_IO (cannot be written), MRP_ERR_NUMERIC (a weight is too large for F16), MRP_ERR_ARGUMENT (NULL), MRP_ERR_MEMORY,
 ///   MRP_ERR_HANDLE, MRP_ERR_BUSY.
 ///
@@ -117,6 +123,7 @@ public func mrp_model_save(
 ///   - path: the file; it is replaced as a whole.
 ///   - options: "features" and "layer" as in mrp_encode; "classifier" = "new" leaves the classifier out and writes features. NULL for the
 ///     defaults.
+/// - Returns: MRP_CANCELLED when mrp_cancel or the function of mrp_set_interrupt stopped it.
 /// - Errors: MRP_ERR_IO (cannot be written), MRP_ERR_ARGUMENT (NULL, no such layer, "features" = "cls" of a network without class token,
 ///   a model larger than the 2 GiB that such a file can hold), MRP_ERR_MEMORY, MRP_ERR_HANDLE, MRP_ERR_BUSY.
 ///
@@ -131,6 +138,7 @@ public func mrp_model_export_onnx(
 /// Makes a copy with its own weights.
 ///
 /// - Parameter out: receives the handle.
+/// - Returns: MRP_CANCELLED when mrp_cancel or the function of mrp_set_interrupt stopped it.
 /// - Errors: MRP_ERR_ARGUMENT (NULL), MRP_ERR_MEMORY, MRP_ERR_HANDLE, MRP_ERR_BUSY.
 ///
 /// Since 0.1.
@@ -140,8 +148,10 @@ public func mrp_model_clone(
 ) -> mrp_status {
     boundary {
         let out = try required(out, "out")
-        let copy = try Registry.exclusively(model, ModelHandle.self) { try $0.model.copy() }
-        out.pointee = Registry.add(try ModelHandle(copy), as: mrp_model.self)
+        let copy = try Registry.exclusively(model, ModelHandle.self) { handle in
+            try Interruption.allowed(handle.cancelFlag) { try handle.model.copy() }
+        }
+        out.pointee = try Registry.add(ModelHandle(copy), as: mrp_model.self)
     }
 }
 
@@ -163,7 +173,7 @@ public func mrp_model_describe(
     _ needed: UnsafeMutablePointer<Int64>?
 ) -> mrp_status {
     boundary {
-        let text = try Registry.exclusively(model, ModelHandle.self) { ModelFile.describe($0.model).text() }
+        let text = try Registry.exclusively(model, ModelHandle.self) { try ModelFile.describe($0.model).text() }
         try write(text, buffer, capacity, needed)
     }
 }
@@ -203,6 +213,7 @@ public func mrp_model_parameter(
 ///   - buffer: receives the text; NULL with a capacity of 0 asks for the size only.
 ///   - capacity: bytes in `buffer`.
 ///   - needed: receives the size of the text with its NUL; may be NULL.
+/// - Returns: MRP_CANCELLED when the function of mrp_set_interrupt stopped it.
 /// - Errors: MRP_ERR_IO (cannot be read), MRP_ERR_FORMAT (not safetensors, or damaged), MRP_ERR_ARGUMENT (buffer too small, NULL).
 ///
 /// Since 0.1.
@@ -210,7 +221,7 @@ public func mrp_model_parameter(
 public func mrp_file_describe(
     _ path: UnsafePointer<CChar>?, _ buffer: UnsafeMutablePointer<CChar>?, _ capacity: Int64, _ needed: UnsafeMutablePointer<Int64>?
 ) -> mrp_status {
-    boundary { try write(FileDescription.json(string(path, "path")).text(), buffer, capacity, needed) }
+    interruptible { try write(FileDescription.json(string(path, "path")).text(), buffer, capacity, needed) }
 }
 
 /// Stops the call that runs on a model, from any thread: it returns MRP_CANCELLED soon and the model keeps its last finished step.

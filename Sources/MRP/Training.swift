@@ -21,35 +21,66 @@ protocol ReadableProgress {
 
 extension TrainingProgress: ReadableProgress {}
 
-/// Handle by which a callback or a caller reads the progress.
+/// Handle by which a callback or a caller reads the progress: a snapshot, which any thread may read while the run goes on.
 final class ProgressHandle: Handle {
     override class var kind: String { "progress" }
-    var progress: any ReadableProgress
-    init(_ progress: any ReadableProgress) { self.progress = progress }
+    /// Guarded by the registry's lock.
+    private var snapshot: any ReadableProgress
 
-    var pointer: UnsafePointer<mrp_progress> {
-        UnsafePointer(Unmanaged.passUnretained(self).toOpaque().assumingMemoryBound(to: mrp_progress.self))
+    init(_ progress: any ReadableProgress) { snapshot = progress }
+
+    var progress: any ReadableProgress {
+        get { Registry.locked { snapshot } }
+        set {
+            // What was there ends after the lock is free.
+            let former = Registry.locked { () -> any ReadableProgress in
+                defer { snapshot = newValue }
+                return snapshot
+            }
+            withExtendedLifetime(former) {}
+        }
     }
+}
+
+/// A progress under a name that is good as long as this object.
+final class PublishedProgress {
+    private let handle: ProgressHandle
+    let pointer: UnsafePointer<mrp_progress>
+
+    init(_ progress: any ReadableProgress) throws {
+        handle = ProgressHandle(progress)
+        pointer = UnsafePointer(try Registry.add(handle, as: mrp_progress.self))
+    }
+
+    deinit { Registry.remove(pointer) }
+
+    func show(_ progress: any ReadableProgress) { handle.progress = progress }
+    func value(_ name: String) -> Double? { handle.progress.value(name) }
 }
 
 /// Calls the caller's function and remembers that it wants to stop.
 final class CallbackRelay {
     let function: mrp_progress_fn?
     let user: UnsafeMutableRawPointer?
-    let handle: ProgressHandle
+    let progress: PublishedProgress
     let flag: UnsafeMutablePointer<Int32>
 
-    init(_ function: mrp_progress_fn?, _ user: UnsafeMutableRawPointer?, phase: String, _ flag: UnsafeMutablePointer<Int32>) {
+    init(_ function: mrp_progress_fn?, _ user: UnsafeMutableRawPointer?, phase: String, _ flag: UnsafeMutablePointer<Int32>) throws {
         self.function = function
         self.user = user
         self.flag = flag
-        handle = ProgressHandle(TrainingProgress(phase: phase, steps: 0))
+        progress = try PublishedProgress(TrainingProgress(phase: phase, steps: 0))
     }
 
     func call() {
-        guard let function else { return }
-        if function(handle.pointer, user) != 0 { mk_flag_store(flag, 1) }
+        if let function, function(progress.pointer, user) != 0 { mk_flag_store(flag, 1) }
+        obeyInterrupt(flag)
     }
+}
+
+/// Sets the flag when the function of mrp_set_interrupt wants this thread's call to stop.
+func obeyInterrupt(_ flag: UnsafeMutablePointer<Int32>) {
+    if mk_interrupt_ask() != 0 { mk_flag_store(flag, 1) }
 }
 
 private func announce(_ run: TrainingRun) {
@@ -61,6 +92,25 @@ private func tell(_ run: TrainingRun) {
     for note in run.takeNotes() { Log.write(note) }
 }
 
+extension ModelHandle {
+    /// Makes a run of the model, which nobody else uses at the moment. After an error the model is as it was.
+    func beginRun(
+        _ dataset: any ImageDataset, _ options: Options, _ phase: Phase, poll: (() -> Void)? = nil
+    ) throws -> TrainingRun {
+        if let trainer, trainer.isGoingOn {
+            throw MRPError(.busy, "the model has a trainer, which is at \(trainer.place): let it finish, or destroy it first")
+        }
+        // A run folder may hold other numbers for weights that the model has already.
+        let run = try model.restoringAfterErrors(contents: options.hasRunFolder) {
+            try Interruption.allowed(cancelFlag) {
+                try TrainingRun(model, dataset, options, phase, validation: validation, cancel: cancelFlag, poll: poll)
+            }
+        }
+        runs += 1
+        return run
+    }
+}
+
 private func train(
     _ model: UnsafeMutablePointer<mrp_model>?, _ dataset: UnsafePointer<mrp_dataset>?, _ options: UnsafePointer<mrp_config>?,
     _ phase: Phase, _ function: mrp_progress_fn?, _ user: UnsafeMutableRawPointer?
@@ -69,31 +119,44 @@ private func train(
         let options = try MRP.options(options)
         let dataset = try Registry.find(dataset, DatasetHandle.self).dataset
         try Registry.exclusively(model, ModelHandle.self) { handle in
-            mk_flag_store(handle.cancelFlag, 0)
-            let relay = CallbackRelay(function, user, phase: phase.rawValue, handle.cancelFlag)
-            let run = try TrainingRun(
-                handle.model, dataset, options, phase, validation: handle.validation, cancel: handle.cancelFlag, poll: relay.call)
-            relay.handle.progress = run.progress
-            announce(run)
-            relay.call()
-            while true {
-                defer { tell(run) }
-                do {
-                    switch try run.step(cancel: handle.cancelFlag, poll: relay.call) {
-                    case .stepped:
-                        relay.handle.progress = run.progress
-                        relay.call()
-                    case .finished: return
-                    case .cancelled:
-                        if run.hasFolder { try run.suspend() }
-                        throw Cancelled()
-                    }
-                } catch let error as MRPError {
-                    // What was learned is not lost; the error to tell is the one that ended the run.
-                    if run.progress.step > 0 { try? run.suspend() }
-                    throw error
-                }
+            let relay = try CallbackRelay(function, user, phase: phase.rawValue, handle.cancelFlag)
+            // Until a step is done nothing was learned: an error leaves the model as it was.
+            var before: Model.Contents? = handle.model.contents
+            let run = try handle.beginRun(dataset, options, phase, poll: relay.call)
+            do {
+                try finish(run, relay, cancel: handle.cancelFlag) { before = nil }
+            } catch {
+                if let before, run.progress.step == 0 { handle.model.contents = before }
+                throw error
             }
+        }
+    }
+}
+
+/// Steps until the end of the run.
+private func finish(
+    _ run: TrainingRun, _ relay: CallbackRelay, cancel: UnsafePointer<Int32>, stepped: () -> Void
+) throws {
+    relay.progress.show(run.progress)
+    announce(run)
+    relay.call()
+    while true {
+        defer { tell(run) }
+        do {
+            switch try run.step(cancel: cancel, poll: relay.call) {
+            case .stepped:
+                stepped()
+                relay.progress.show(run.progress)
+                relay.call()
+            case .finished: return
+            case .cancelled:
+                if run.hasFolder { try run.suspend() }
+                throw Cancelled()
+            }
+        } catch let error as MRPError {
+            // What was learned is not lost; the error to tell is the one that ended the run.
+            if run.progress.step > 0 { try? run.suspend() }
+            throw error
         }
     }
 }
@@ -167,17 +230,58 @@ final class TrainerHandle: Handle {
     let run: TrainingRun
     var trainer: Trainer { run.trainer }
     let model: ModelHandle
-    let progress: ProgressHandle
+    let progress: PublishedProgress
+    /// Why the run has ended, for any thread; guarded by the registry's lock.
+    private var shownEnd = ""
+    /// The number of the run among those of the model.
+    private let number: Int
+    private let process = Registry.process
 
-    init(_ run: TrainingRun, _ model: ModelHandle) {
+    init(_ run: TrainingRun, _ model: ModelHandle) throws {
         self.run = run
         self.model = model
-        progress = ProgressHandle(run.progress)
+        number = model.runs
+        progress = try PublishedProgress(run.progress)
+        super.init()
+        show()
+    }
+
+    /// Lets other threads see where the run is.
+    func show() {
+        progress.show(run.progress)
+        let end = run.end?.rawValue ?? ""
+        Registry.locked { shownEnd = end }
+    }
+
+    var end: String { Registry.locked { shownEnd } }
+
+    /// Whether further steps may change the model. Those of a parent process do not.
+    var isGoingOn: Bool { process == Registry.process && number == model.runs && (run.end == nil || run.end == .suspended) }
+
+    var place: String { "step \(run.progress.step) of \(run.progress.steps) (\(trainer.phase.rawValue))" }
+
+    /// Errors: `.state` when another run has changed the model.
+    func checkModel() throws {
+        guard number == model.runs else {
+            throw MRPError(.state, "the model was trained by another run since: this trainer, at \(place), cannot go on")
+        }
+    }
+}
+
+/// Runs the body while nobody else uses the trainer or its model. Errors: `.state` when another run has changed the model.
+private func withRun<Result>(_ trainer: UnsafeRawPointer?, _ body: (TrainerHandle) throws -> Result) throws -> Result {
+    try Registry.exclusively(trainer, TrainerHandle.self) { handle in
+        try Registry.exclusively(handle.model) { _ in
+            try handle.checkModel()
+            defer { handle.show() }
+            return try body(handle)
+        }
     }
 }
 
 /// Prepares a run that the caller steps through. All memory is planned and taken here, before step 1. The trainer keeps model and dataset
-/// alive; while it lives the model may be saved or evaluated between steps, but not trained by others.
+/// alive. Between steps the model may be saved, copied or used, but until the run has ended or the trainer is destroyed, no other run may
+/// train it: that is MRP_ERR_BUSY. A trainer whose run has ended, and whose model another run has trained since, gives MRP_ERR_STATE.
 ///
 /// - Parameters:
 ///   - model: what is trained.
@@ -185,6 +289,7 @@ final class TrainerHandle: Handle {
 ///   - options: as for mrp_pretrain or mrp_finetune; NULL for the defaults.
 ///   - phase: "pretrain" or "finetune".
 ///   - out: receives the handle.
+/// - Returns: MRP_CANCELLED when mrp_cancel or the function of mrp_set_interrupt stopped it.
 /// - Errors: MRP_ERR_ARGUMENT (unknown phase; options or images that do not fit the model; NULL), MRP_ERR_MEMORY, MRP_ERR_IO, MRP_ERR_FORMAT,
 ///   MRP_ERR_UNSUPPORTED, MRP_ERR_STATE (run_folder holds another run, or is in use), MRP_ERR_HANDLE, MRP_ERR_BUSY.
 ///
@@ -201,10 +306,13 @@ public func mrp_trainer_create(
         let options = try MRP.options(options)
         let dataset = try Registry.find(dataset, DatasetHandle.self).dataset
         let handle = try Registry.exclusively(model, ModelHandle.self) { model in
-            TrainerHandle(try TrainingRun(model.model, dataset, options, phase, validation: model.validation), model)
+            let run = try model.beginRun(dataset, options, phase) { obeyInterrupt(model.cancelFlag) }
+            let trainer = try TrainerHandle(run, model)
+            model.trainer = trainer
+            return trainer
         }
         announce(handle.run)
-        out.pointee = Registry.add(handle, as: mrp_trainer.self)
+        out.pointee = try Registry.add(handle, as: mrp_trainer.self)
     }
 }
 
@@ -221,9 +329,9 @@ public func mrp_trainer_plan(
     _ trainer: UnsafePointer<mrp_trainer>?, _ bytes: UnsafeMutablePointer<Int64>?, _ steps: UnsafeMutablePointer<Int64>?
 ) -> mrp_status {
     boundary {
-        let trainer = try Registry.find(trainer, TrainerHandle.self).trainer
-        bytes?.pointee = Int64(trainer.plannedBytes)
-        steps?.pointee = Int64(trainer.progress.steps)
+        let handle = try Registry.find(trainer, TrainerHandle.self)
+        bytes?.pointee = Int64(handle.trainer.plannedBytes)
+        steps?.pointee = Int64(handle.progress.value("steps") ?? 0)
     }
 }
 
@@ -232,22 +340,18 @@ public func mrp_trainer_plan(
 /// - Returns: MRP_OK, MRP_DONE when the run had ended before (mrp_trainer_end says why), MRP_CANCELLED when mrp_cancel or a function of the caller's stopped it (nothing
 ///   changed; the next call tries the same step again).
 /// - Errors: MRP_ERR_NUMERIC, MRP_ERR_IO, MRP_ERR_FORMAT, MRP_ERR_MEMORY as for mrp_pretrain; MRP_ERR_ARGUMENT (NULL; noise or
-///   targets that are not numbers), MRP_ERR_STATE (objective "given" without targets), MRP_ERR_FORKED (the trainer's loader belongs to the parent
+///   targets that are not numbers), MRP_ERR_STATE (objective "given" without targets; another run has trained the model since), MRP_ERR_FORKED (the trainer's loader belongs to the parent
 ///   process), MRP_ERR_HANDLE, MRP_ERR_BUSY.
 ///
 /// Since 0.1.
 @_cdecl("mrp_trainer_step")
 public func mrp_trainer_step(_ trainer: UnsafeMutablePointer<mrp_trainer>?) -> mrp_status {
     statusBoundary {
-        try Registry.exclusively(trainer, TrainerHandle.self) { handle in
-            try Registry.acquire(handle.model)
-            defer { Registry.release(handle.model) }
-            mk_flag_store(handle.model.cancelFlag, 0)
+        try withRun(trainer) { handle in
             defer { tell(handle.run) }
-            switch try handle.run.step(cancel: handle.model.cancelFlag) {
-            case .stepped:
-                handle.progress.progress = handle.run.progress
-                return mrp_status(MRP_OK)
+            let flag = handle.model.cancelFlag
+            switch try handle.run.step(cancel: flag, poll: { obeyInterrupt(flag) }) {
+            case .stepped: return mrp_status(MRP_OK)
             case .finished: return mrp_status(MRP_DONE)
             case .cancelled: return mrp_status(MRP_CANCELLED)
             }
@@ -313,13 +417,18 @@ public func mrp_trainer_set_targets(
 /// Writes the state of a run to a file that mrp_trainer_resume reads: weights, optimiser, position. The file is replaced as a whole.
 ///
 /// - Parameter path: the file, by convention `*.ckpt`.
-/// - Errors: MRP_ERR_IO (cannot be written), MRP_ERR_ARGUMENT (NULL), MRP_ERR_HANDLE, MRP_ERR_BUSY.
+/// - Returns: MRP_CANCELLED when mrp_cancel or the function of mrp_set_interrupt stopped it.
+/// - Errors: MRP_ERR_IO (cannot be written), MRP_ERR_STATE (another run has trained the model since), MRP_ERR_MEMORY, MRP_ERR_ARGUMENT (NULL),
+///   MRP_ERR_HANDLE, MRP_ERR_BUSY.
 ///
 /// Since 0.1.
 @_cdecl("mrp_trainer_save")
 public func mrp_trainer_save(_ trainer: UnsafeMutablePointer<mrp_trainer>?, _ path: UnsafePointer<CChar>?) -> mrp_status {
     boundary {
-        try Registry.exclusively(trainer, TrainerHandle.self) { try $0.run.save(to: string(path, "path")) }
+        try withRun(trainer) { handle in
+            let path = try string(path, "path")
+            try Interruption.allowed(handle.model.cancelFlag) { try handle.run.save(to: path) }
+        }
     }
 }
 
@@ -335,10 +444,7 @@ public func mrp_trainer_save(_ trainer: UnsafeMutablePointer<mrp_trainer>?, _ pa
 @_cdecl("mrp_trainer_resume")
 public func mrp_trainer_resume(_ trainer: UnsafeMutablePointer<mrp_trainer>?, _ path: UnsafePointer<CChar>?) -> mrp_status {
     boundary {
-        try Registry.exclusively(trainer, TrainerHandle.self) { handle in
-            try handle.run.resume(from: string(path, "path"))
-            handle.progress.progress = handle.run.progress
-        }
+        try withRun(trainer) { try $0.run.resume(from: string(path, "path")) }
     }
 }
 
@@ -346,13 +452,13 @@ public func mrp_trainer_resume(_ trainer: UnsafeMutablePointer<mrp_trainer>?, _ 
 /// with the same bits as without the stop. The trainer may go on too: its next step takes the run up again. What stops mrp_pretrain and
 /// mrp_finetune before the end, a callback or an error, suspends them by itself.
 ///
-/// - Errors: MRP_ERR_STATE (the run has no run_folder), MRP_ERR_IO (cannot be written), MRP_ERR_FORKED (the run belongs to the parent process),
+/// - Errors: MRP_ERR_STATE (the run has no run_folder, or another run has trained the model since), MRP_ERR_IO (cannot be written), MRP_ERR_FORKED (the run belongs to the parent process),
 ///   MRP_ERR_ARGUMENT (NULL), MRP_ERR_HANDLE, MRP_ERR_BUSY.
 ///
 /// Since 0.1.
 @_cdecl("mrp_trainer_suspend")
 public func mrp_trainer_suspend(_ trainer: UnsafeMutablePointer<mrp_trainer>?) -> mrp_status {
-    boundary { try Registry.exclusively(trainer, TrainerHandle.self) { try $0.run.suspend() } }
+    boundary { try withRun(trainer) { try $0.run.suspend() } }
 }
 
 /// Why a run has ended: "finished" (all steps are done), "time_budget" (it is used up), "early_stopping" (the measurements have not become
@@ -363,10 +469,10 @@ public func mrp_trainer_suspend(_ trainer: UnsafeMutablePointer<mrp_trainer>?) -
 /// Since 0.1.
 @_cdecl("mrp_trainer_end")
 public func mrp_trainer_end(_ trainer: UnsafePointer<mrp_trainer>?) -> UnsafePointer<CChar>? {
-    (try? Registry.find(trainer, TrainerHandle.self)).map { mt_static_name($0.run.end?.rawValue ?? "") }
+    (try? Registry.find(trainer, TrainerHandle.self)).map { mt_static_name($0.end) }
 }
 
-/// How far a run is. The pointer is good as long as the trainer; each step rewrites what it shows.
+/// How far a run is. The pointer is good as long as the trainer; each step renews what it shows, and any thread may read it meanwhile.
 ///
 /// - Returns: the progress, or NULL when `trainer` is not a live handle.
 ///
@@ -384,31 +490,29 @@ public func mrp_trainer_destroy(_ trainer: UnsafeMutablePointer<mrp_trainer>?) {
     Registry.remove(trainer)
 }
 
-private func progress(_ pointer: UnsafePointer<mrp_progress>) -> any ReadableProgress {
-    Unmanaged<ProgressHandle>.fromOpaque(UnsafeRawPointer(pointer)).takeUnretainedValue().progress
+private func progress(_ pointer: UnsafePointer<mrp_progress>?) -> (any ReadableProgress)? {
+    (try? Registry.find(pointer, ProgressHandle.self))?.progress
 }
 
 /// What is being done: "pretrain" or "finetune"; in the laboratory "pretraining", "fine-tuning", "frozen probe", "supervised learning",
 /// "study", or "control " and the control's name.
 ///
-/// - Returns: a static text; "" when `progress` is NULL.
+/// - Returns: a static text; "" when `progress` is not that of a live trainer or of a running call.
 ///
 /// Since 0.1.
 @_cdecl("mrp_progress_phase")
 public func mrp_progress_phase(_ progress: UnsafePointer<mrp_progress>?) -> UnsafePointer<CChar> {
-    guard let progress else { return mt_static_name("") }
-    return mt_static_name(MRP.progress(progress).phase)
+    mt_static_name(MRP.progress(progress)?.phase ?? "")
 }
 
 /// The finished share of the run.
 ///
-/// - Returns: 0 ... 1; NaN when `progress` is NULL.
+/// - Returns: 0 ... 1; NaN when `progress` is not that of a live trainer or of a running call.
 ///
 /// Since 0.1.
 @_cdecl("mrp_progress_fraction")
 public func mrp_progress_fraction(_ progress: UnsafePointer<mrp_progress>?) -> Double {
-    guard let progress else { return .nan }
-    return MRP.progress(progress).fraction
+    MRP.progress(progress)?.fraction ?? .nan
 }
 
 /// A value of the run by name: "loss" (of the last step), "mean_loss" (over the current epoch), "learning_rate", "images_per_second",
@@ -418,11 +522,11 @@ public func mrp_progress_fraction(_ progress: UnsafePointer<mrp_progress>?) -> D
 /// "loss", "captured" (features, at the last probe), "seconds", "seconds_left".
 ///
 /// - Parameter name: which value.
-/// - Returns: the value; NaN when it is unknown, not there yet, or `progress` is NULL.
+/// - Returns: the value; NaN when it is unknown, not there yet, or `progress` is not that of a live trainer or of a running call.
 ///
 /// Since 0.1.
 @_cdecl("mrp_progress_value")
 public func mrp_progress_value(_ progress: UnsafePointer<mrp_progress>?, _ name: UnsafePointer<CChar>?) -> Double {
-    guard let progress, let name, let text = String(validatingCString: name) else { return .nan }
-    return MRP.progress(progress).value(text) ?? .nan
+    guard let name, let text = String(validatingCString: name) else { return .nan }
+    return MRP.progress(progress)?.value(text) ?? .nan
 }

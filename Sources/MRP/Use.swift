@@ -17,8 +17,13 @@ private func infer(
         let options = try MRP.options(options)
         let dataset = try Registry.find(dataset, DatasetHandle.self)
         try Registry.exclusively(model, ModelHandle.self) { handle in
-            mk_flag_store(handle.cancelFlag, 0)
-            guard try body(Inference(handle.model, options, cancel: handle.cancelFlag), dataset) else { throw Cancelled() }
+            let flag = handle.cancelFlag
+            try Interruption.allowed(flag) {
+                let inference = Inference(handle.model, options, cancel: flag) {
+                    if Interruption.isWanted { mk_flag_store(flag, 1) }
+                }
+                guard try body(inference, dataset) else { throw Cancelled() }
+            }
         }
     }
 }
@@ -167,7 +172,7 @@ public func mrp_evaluate(
         let name = try string(metric, "metric")
         switch name {
         case "top1", "top5", "balanced_top1", "loss":
-            guard let result = try inference.evaluate(handle.dataset) else { return false }
+            guard let result = try inference.evaluate(handle.dataset, confuses: name == "balanced_top1") else { return false }
             switch name {
             case "top1": value.pointee = result.top1
             case "top5": value.pointee = result.top5
@@ -215,7 +220,7 @@ public func mrp_confusion(
         guard let head = inference.model.head else { throw MRPError(.state, "the model has no classifier head: fine-tune it first") }
         try requireCounts(head.classes <= Inference.mostConfusedClasses ? head.classes : 0, inference)
         let counts = try output(counts, capacity: capacity, needed: head.classes * head.classes, "counts")
-        guard let result = try inference.evaluate(handle.dataset) else { return false }
+        guard let result = try inference.evaluate(handle.dataset, confuses: true) else { return false }
         _ = counts.update(fromContentsOf: result.confusion)
         return true
     }

@@ -18,6 +18,9 @@ public final class ArrayDataset: ImageDataset {
     private let release: (() -> Void)?
     private let bytesPerImage: Int
 
+    /// Values or bytes that are looked at or copied between two checks whether the caller wants to stop.
+    private static let piece = 8 << 20
+
     /// Images at `pixels`: count x channels x height x width values, or count x height x width x channels, packed.
     ///
     /// Without `release` the pixels are copied; with it they are borrowed until the dataset goes away, which then calls it (an error here
@@ -40,7 +43,12 @@ public final class ArrayDataset: ImageDataset {
         }
         if type == .float32 {
             let values = pixels.assumingMemoryBound(to: Float.self)
-            let bad = Int(mi_first_nonfinite(values, Int64(total / 4)))
+            var bad = -1
+            for first in stride(from: 0, to: total / 4, by: Self.piece) where bad < 0 {
+                try Interruption.check()
+                bad = Int(mi_first_nonfinite(values + first, Int64(min(Self.piece, total / 4 - first))))
+                if bad >= 0 { bad += first }
+            }
             if bad >= 0 {
                 throw MRPError(.argument, "image \(bad / (bytesPerImage / 4)) holds \(values[bad]): images must be finite")
             }
@@ -61,9 +69,13 @@ public final class ArrayDataset: ImageDataset {
         }
         let memory = try Memory(bytes: total, for: "\(count) images of \(channels) x \(size)")
         if layout == .channelsLast || channels == 1 {
-            memory.base.copyMemory(from: pixels, byteCount: total)
+            for first in stride(from: 0, to: total, by: Self.piece) {
+                try Interruption.check()
+                (memory.base + first).copyMemory(from: pixels + first, byteCount: min(Self.piece, total - first))
+            }
         } else {  // interleaved once, so that loading an image costs nothing
             for i in 0..<count {
+                try Interruption.check()
                 var image = PixelView(memory.base + i * bytesPerImage, size, channels: channels, type: type)
                 mi_interleave(pixels + i * bytesPerImage, &image)
             }

@@ -32,6 +32,12 @@ public enum DataOptions {
     public static let cacheBytes = Option(
         "cache_bytes", .integer(0...(1 << 40)), default: 512 << 20, section: .data,
         "Decoded images of a folder are kept in memory up to this many bytes.")
+    public static let decodeBytes = Option(
+        "decode_bytes", .integer((1 << 20)...(1 << 40)), default: DecodeBudget.defaultBytes, section: .data,
+        "Memory that decoding the images of a folder may take at a time, all threads together; an image that needs more is refused.")
+    public static let decodeSeconds = Option(
+        "decode_seconds", .number(0.001...86_400), default: DecodeBudget.defaultSeconds, section: .data,
+        "Processor time that decoding an image of a folder may take; one that takes more is refused.")
     public static let syntheticClasses = Option(
         "synthetic_classes", .integer(2...1_000), default: 10, section: .data, "Classes of the generated images.")
     public static let syntheticSingleView = Option(
@@ -93,7 +99,8 @@ public enum DataOptions {
         "Background threads that prepare images. Results do not depend on it.")
 
     public static let images: [any OptionDeclaration] = [
-        augmentation, cropPadding, cropScaleMin, cropScaleMax, mean, std, cacheBytes, syntheticClasses, syntheticSingleView,
+        augmentation, cropPadding, cropScaleMin, cropScaleMax, mean, std, cacheBytes, decodeBytes, decodeSeconds, syntheticClasses,
+        syntheticSingleView,
         syntheticFirstImage,
     ]
     public static var pixels: [any OptionDeclaration] {

@@ -4,6 +4,8 @@ import MRPEngine
 final class GrowingMemory {
     private var memory: Memory?
 
+    func release() { memory = nil }
+
     /// At least `bytes` of memory; what was there before is lost when it grows.
     func reserve(_ bytes: Int, for purpose: @autoclosure () -> String) throws -> UnsafeMutableRawPointer {
         if let memory, memory.bytes >= bytes { return memory.base }

@@ -14,6 +14,11 @@ final class ImageBuffers {
     /// A memory that holds neither the current image nor the kept one.
     private var free: Int { memories.indices.first { $0 != current && $0 != kept?.memory } ?? 0 }
 
+    func release() {
+        (image, kept) = (PixelView(), nil)
+        for memory in memories { memory.release() }
+    }
+
     func show(_ view: PixelView) { image = view }
 
     /// Packed memory of `size` for the next image; `type` is an element type of mi_image.h. Errors: `.memory`.

@@ -54,6 +54,7 @@ final class LabelStore {
             }
             classes = max(classes, Int(label) + 1)
         }
+        try Memory.check(classes, bytesEach: 64, for: "the names of \(classes) classes")
         memory = try Memory(bytes: labels.count * 4, for: "\(labels.count) labels")
         _ = memory.typed(Int32.self).initialize(from: labels)
         self.classNames = classNames ?? (0..<classes).map(String.init)

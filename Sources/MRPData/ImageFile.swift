@@ -15,6 +15,7 @@ public enum ImageFile {
 
     /// Reads the header only. Errors: `.io`, `.format`, `.unsupported` (larger than the limits), `.memory`; each names the file.
     public static func probe(_ path: String, _ workspace: ImageWorkspace) throws -> Info {
+        try Interruption.check()
         let (bytes, count) = try read(path, workspace)
         let info = try header(bytes, count, 0, path)
         return Info(
@@ -36,17 +37,22 @@ public enum ImageFile {
         _ bytes: UnsafePointer<UInt8>, _ count: Int, into workspace: ImageWorkspace, draftSide: Int = 0, name: String
     ) throws {
         var info = try header(bytes, count, draftSide, name)
+        try workspace.admit(&info, name)
         var image = try workspace.makeImage(
             ImageSize(height: Int(info.height), width: Int(info.width)), channels: Int(info.channels),
             type: PixelType(rawValue: info.type) ?? .uint8)
         var failure = mi_error()
-        guard mi_decode(bytes, Int64(count), &info, &image, &failure) == MI_OK.value else { throw error(failure, name) }
+        let status = mi_decode(bytes, Int64(count), &info, &image, &failure)
+        if status == MI_CANCELLED.value { throw Cancelled() }
+        guard status == MI_OK.value else { throw error(failure, name) }
         workspace.replace(image)
     }
 
     private static func header(_ bytes: UnsafePointer<UInt8>, _ count: Int, _ draftSide: Int, _ name: String) throws -> mi_info {
         var info = mi_info(), failure = mi_error()
-        guard mi_probe(bytes, Int64(count), Int64(draftSide), &info, &failure) == MI_OK.value else { throw error(failure, name) }
+        let status = mi_probe(bytes, Int64(count), Int64(draftSide), &info, &failure)
+        if status == MI_CANCELLED.value { throw Cancelled() }
+        guard status == MI_OK.value else { throw error(failure, name) }
         return info
     }
 

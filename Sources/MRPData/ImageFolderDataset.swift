@@ -26,16 +26,21 @@ public final class ImageFolderDataset: ImageDataset {
     private let labelMemory: Memory
     private let draftSide: Int
     private let cache: ImageCache?
+    private let budget: DecodeBudget
 
     /// Lists the files (no image is decoded, up to 64 headers are read).
     ///
     /// - channels: 1 or 3, to which every image is converted; nil takes 1 when all probed images are gray, else 3.
     /// - cacheBytes: decoded images are kept in memory up to this limit.
     /// - draftSide: see `ImageFile.load`.
+    /// - budget: what decoding may take.
     ///
     /// Errors: `.io` when a folder is missing or cannot be read; `.format` when there are no images, or no probed file is one;
     /// `.argument`; `.memory`.
-    public init(_ path: String, layout: Layout = .automatic, channels: Int? = nil, cacheBytes: Int = 0, draftSide: Int = 0) throws {
+    public init(
+        _ path: String, layout: Layout = .automatic, channels: Int? = nil, cacheBytes: Int = 0, draftSide: Int = 0,
+        budget: DecodeBudget = DecodeBudget()
+    ) throws {
         if let channels, channels != 1, channels != 3 { throw MRPError(.argument, "channels \(channels) is neither 1 nor 3") }
         guard cacheBytes >= 0 else { throw MRPError(.argument, "cache_bytes \(cacheBytes) is below 0") }
         guard (0...Int(MI_MAX_SIDE)).contains(draftSide) else {
@@ -43,6 +48,7 @@ public final class ImageFolderDataset: ImageDataset {
         }
         self.path = path
         self.draftSide = draftSide
+        self.budget = budget
         (folders, classNames) = try Self.scan(path, layout)
         let total = folders.last.map { $0.first + $0.count } ?? 0
         count = total
@@ -62,6 +68,8 @@ public final class ImageFolderDataset: ImageDataset {
             workspace.show(view)
             return
         }
+        workspace.finish()
+        (workspace.budget, workspace.wantedChannels) = (budget, channels)
         try ImageFile.load(name(of: index), into: workspace, draftSide: draftSide)
         try workspace.convert(toChannels: channels)
         cache?.keep(workspace.image, at: index)

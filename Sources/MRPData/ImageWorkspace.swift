@@ -19,7 +19,22 @@ public final class ImageWorkspace {
     private let resampling = GrowingMemory()
     let file = GrowingMemory()
 
+    /// What decoding may take, and the channels that are wanted of an image; set by the dataset that loads one.
+    var budget: DecodeBudget?
+    var wantedChannels = 0
+    /// Bytes of the budget that this workspace holds.
+    var taken = 0
+
     public init() {}
+
+    deinit { finish() }
+
+    func trim() {
+        pixels.release()
+        ids.release()
+        resampling.release()
+        file.release()
+    }
 
     /// Makes `view` the current image without copying; it must stay valid until the next image is loaded.
     public func show(_ view: PixelView) { pixels.show(view) }

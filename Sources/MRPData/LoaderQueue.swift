@@ -88,7 +88,8 @@ final class LoaderQueue {
         let slot = slots[head % slots.count]
         while slot.done < slot.count {
             if let cancel, mi_flag_load(cancel) != 0 { return nil }
-            if slot.claimed < slot.count {
+            if Interruption.isWanted { return nil }
+            if slot.hasWork {
                 // One image at a time, so that cancelling is quick.
                 work(slot, claim(slot, atMost: 1), workspace)
             } else {
@@ -113,11 +114,14 @@ final class LoaderQueue {
     func serve() {
         let workspace = ImageWorkspace()
         mi_monitor_lock(monitor)
-        while mi_flag_load(stopping) == 0 {
-            if !paused, let slot = slotWithWork() {
-                work(slot, claim(slot, atMost: 8), workspace)
-            } else {
-                mi_monitor_wait(monitor)
+        // An image that is being decoded when the loader ends is given up.
+        Interruption.allowed(UnsafePointer(stopping)) {
+            while mi_flag_load(stopping) == 0 {
+                if !paused, let slot = slotWithWork() {
+                    work(slot, claim(slot, atMost: 8), workspace)
+                } else {
+                    mi_monitor_wait(monitor)
+                }
             }
         }
         mi_monitor_unlock(monitor)
@@ -127,13 +131,14 @@ final class LoaderQueue {
         var number = head
         while number < opened {
             let slot = slots[number % slots.count]
-            if slot.claimed < slot.count { return slot }
+            if slot.hasWork { return slot }
             number += 1
         }
         return nil
     }
 
     private func claim(_ slot: LoaderSlot, atMost limit: Int) -> Range<Int> {
+        if let returned = slot.returned.popLast() { return returned..<returned + 1 }
         let first = slot.claimed
         slot.claimed = min(slot.count, first + limit)
         return first..<slot.claimed
@@ -144,19 +149,25 @@ final class LoaderQueue {
         active += 1
         mi_monitor_unlock(monitor)
         var failure: (position: Int, error: Error)?
+        var returned: [Int] = []
         for position in positions where mi_flag_load(stopping) == 0 {
             do {
                 let index = try load(Int(slot.indices[position]), workspace)
                 try samples.prepare(slot, position, index: index, workspace)
+                workspace.finish()
+            } catch is Cancelled {
+                returned.append(position)
             } catch {
                 if failure == nil { failure = (position, error) }
             }
         }
+        workspace.finish()
         mi_monitor_lock(monitor)
         active -= 1
-        slot.done += positions.count
+        slot.done += positions.count - returned.count
+        slot.returned += returned
         if let failure, failure.position < slot.failure?.position ?? Int.max { slot.failure = failure }
-        if slot.done == slot.count || active == 0 { mi_monitor_wake_all(monitor) }
+        if slot.done == slot.count || active == 0 || !returned.isEmpty { mi_monitor_wake_all(monitor) }
     }
 
     /// The errors of images that were left out, by their numbers.

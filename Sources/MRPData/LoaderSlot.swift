@@ -15,6 +15,9 @@ final class LoaderSlot {
     var slice = BatchSlice(whole: 0)
     var count: Int { slice.count }
     var claimed = 0
+    /// Positions that were claimed and given back, because the call was stopped before they were filled.
+    var returned: [Int] = []
+    var hasWork: Bool { claimed < count || !returned.isEmpty }
     var done = 0
     /// The error of the lowest position that failed, so that the report does not depend on the threads.
     var failure: (position: Int, error: Error)?
@@ -39,6 +42,7 @@ final class LoaderSlot {
     func begin(epoch: Int, step: Int, _ slice: BatchSlice, order: some Sequence<Int64>) {
         (self.epoch, self.step, self.slice) = (epoch, step, slice)
         (claimed, done, failure) = (0, 0, nil)
+        returned = []
         _ = indices.update(from: order)
     }
 

@@ -15,6 +15,7 @@ extension Normalization {
         for i in 0..<used {
             poll?()
             if let cancel, mi_flag_load(cancel) != 0 { return nil }
+            try Interruption.check()
             let index = Int(Int64(i).multipliedFullWidth(by: Int64(dataset.count)).low / UInt64(used))
             do {
                 try dataset.load(index, into: workspace)

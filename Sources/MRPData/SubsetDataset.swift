@@ -77,6 +77,7 @@ extension SubsetDataset {
         let total = base.count
         let limit = wantRest ? total - 1 : total
         guard count >= 1, count <= limit else { throw MRPError(.argument, "subset count \(count) is outside 1 ... \(limit)") }
+        try Memory.check(base.classCount, bytesEach: 64, for: "the images of \(base.classCount) classes")
         let quota = quotas(base, count: count)
         let order = try Memory(bytes: total * 8, for: "\(total) indices")
         let taken = try Memory(bytes: total, for: "\(total) marks")

@@ -76,6 +76,7 @@ public final class SyntheticDataset: ImageDataset {
         let labels = try Memory(bytes: count * 4, for: "\(count) labels")
         let record = records.typed(mi_synthetic_record.self)
         for i in 0..<count {
+            try Interruption.check()
             let target = (pixels.base + i * bytesPerImage).assumingMemoryBound(to: UInt8.self)
             mi_synthetic_draw(set, Int64(firstImage + i), scratch.base, target, record.baseAddress.map { $0 + i })
             labels.typed(Int32.self)[i] = record[i].label

@@ -25,7 +25,8 @@ public enum JSON: Equatable, Sendable {
 
     public subscript(key: String) -> JSON? {
         guard case .object(let members) = self else { return nil }
-        return members.first { $0.key == key }?.value
+        let wanted = ByteName(key)
+        return members.first { ByteName($0.key) == wanted }?.value
     }
 
     public var integer: Int? { if case .integer(let value) = self { value } else { nil } }

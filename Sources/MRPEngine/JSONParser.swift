@@ -71,12 +71,13 @@ public struct JSONParser {
     mutating func object(depth: Int) throws -> JSON {
         try expect("{")
         var members: [(key: String, value: JSON)] = []
-        var keys = Set<String>()
+        var keys = Set<ByteName>()
         if take("}") { return .object([]) }
         repeat {
+            try Interruption.check()
             skipSpace()
             let key = try string()
-            guard keys.insert(key).inserted else { throw failure("duplicate key '\(key)'") }
+            guard keys.insert(ByteName(key)).inserted else { throw failure("duplicate key '\(key)'") }
             try expect(":")
             members.append((key, try value(depth: depth + 1)))
         } while take(",")
@@ -134,7 +135,9 @@ public struct JSONParser {
         var end = position
         while end < bytes.count, bytes[end] != UInt8(ascii: "\""), bytes[end] != UInt8(ascii: "\\"), bytes[end] >= 0x20 { end += 1 }
         if end < bytes.count, bytes[end] == UInt8(ascii: "\"") {
-            guard let text = String(validating: bytes[position..<end], as: UTF8.self) else { throw failure("invalid UTF-8") }
+            let units = UnsafeBufferPointer(rebasing: bytes[position..<end])
+            guard let text = String(validating: units, as: UTF8.self) else { throw failure("invalid UTF-8") }
+            try checkMarks(text, units)
             position = end + 1
             return text
         }
@@ -145,6 +148,7 @@ public struct JSONParser {
             switch byte {
             case UInt8(ascii: "\""):
                 guard let text = String(validating: units, as: UTF8.self) else { throw failure("invalid UTF-8") }
+                try units.withUnsafeBufferPointer { try checkMarks(text, $0) }
                 return text
             case UInt8(ascii: "\\"): try escape(into: &units)
             case 0..<0x20: throw failure("a control character in a string")
@@ -152,6 +156,18 @@ public struct JSONParser {
             }
         }
         throw failure("an unfinished string")
+    }
+
+    /// Combining marks in a row; as Unicode's stream-safe text (UAX 15). Putting them in order takes time that grows with the square of their number.
+    private static let mostMarks = 30
+
+    private func checkMarks(_ text: String, _ units: UnsafeBufferPointer<UInt8>) throws {
+        guard units.contains(where: { $0 >= 0xcc }) else { return }  // marks begin at U+0300
+        var marks = 0
+        for scalar in text.unicodeScalars {
+            marks = scalar.value >= 0x300 && scalar.properties.canonicalCombiningClass != .notReordered ? marks + 1 : 0
+            guard marks <= Self.mostMarks else { throw failure("more than \(Self.mostMarks) combining marks in a row") }
+        }
     }
 
     private mutating func escape(into units: inout [UInt8]) throws {

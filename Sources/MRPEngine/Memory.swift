@@ -25,6 +25,13 @@ public final class Memory {
         try self.init(bytes: bytes, zeroed: zeroed, for: purpose())
     }
 
+    /// Refuses work whose small objects (texts, lists, dictionaries) will take about this much, before it begins: in Swift a failed
+    /// allocation ends the process. Errors: `.memory`, which names the purpose.
+    public static func check(_ count: Int, bytesEach: Int, for purpose: @autoclosure () -> String) throws {
+        let bytes = try checkedProduct([count, bytesEach], bytesEach: 1, purpose())
+        guard mk_has_room(Int64(bytes)) != 0 else { throw MRPError(.memory, "cannot allocate \(bytes) bytes for \(purpose())") }
+    }
+
     deinit { mk_release(base) }
 
     public var raw: UnsafeMutableRawBufferPointer { UnsafeMutableRawBufferPointer(start: base, count: bytes) }

@@ -6,9 +6,19 @@ public struct PatchGeometry: Equatable, Sendable {
     public let patchHeight: Int
     public let patchWidth: Int
 
+    public static let maximumSide = 65_536
+    public static let maximumChannels = 4_096
+
     public init(channels: Int, height: Int, width: Int, patchHeight: Int, patchWidth: Int) throws {
         guard channels > 0, height > 0, width > 0, patchHeight > 0, patchWidth > 0 else {
             throw MRPError(.argument, "image \(channels) x \(height) x \(width) and patch \(patchHeight) x \(patchWidth) must be positive")
+        }
+        // The limits of the options: sizes of files come here too, and are multiplied without further checks.
+        guard max(height, width, patchHeight, patchWidth) <= Self.maximumSide, channels <= Self.maximumChannels else {
+            throw MRPError(
+                .argument,
+                "image \(channels) x \(height) x \(width) and patch \(patchHeight) x \(patchWidth) are above the limits of \(Self.maximumSide) pixels a side and \(Self.maximumChannels) channels"
+            )
         }
         guard height % patchHeight == 0, width % patchWidth == 0 else {
             throw MRPError(

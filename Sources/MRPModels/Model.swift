@@ -66,6 +66,42 @@ public final class Model {
         return Set(specifications.map(\.name))
     }
 
+    /// All that training changes. Putting it back restores weights that were added or removed, but not numbers inside of those that were there.
+    public struct Contents {
+        fileprivate let objective: (any PretrainingObjective)?
+        fileprivate let head: (any Head)?
+        fileprivate let parameters: Parameters.Contents
+        fileprivate let normalization: Normalization?
+        fileprivate let classNames: [String]
+        fileprivate let isPretrained: Bool
+    }
+
+    public var contents: Contents {
+        get {
+            Contents(
+                objective: objective, head: head, parameters: parameters.contents, normalization: normalization, classNames: classNames,
+                isPretrained: isPretrained)
+        }
+        set {
+            (objective, head, parameters.contents) = (newValue.objective, newValue.head, newValue.parameters)
+            (normalization, classNames, isPretrained) = (newValue.normalization, newValue.classNames, newValue.isPretrained)
+        }
+    }
+
+    /// Runs the body. After an error the model is as it was: with `contents` also the numbers inside of its weights, for which they are copied
+    /// first. Errors: the body's; `.memory`.
+    public func restoringAfterErrors<Result>(contents copiesNumbers: Bool, _ body: () throws -> Result) throws -> Result {
+        let before = contents
+        let numbers = copiesNumbers ? try parameters.copies(precision: .float32) : [:]
+        do {
+            return try body()
+        } catch {
+            contents = before
+            for (name, copy) in numbers { parameters[name]?.copyElements(of: copy) }
+            throw error
+        }
+    }
+
     /// `training` says whether batch norms take the batch's statistics and update their running ones.
     public func builder(_ graph: Graph, training: Bool = false, dropPath: DropPath? = nil) -> NetworkBuilder {
         NetworkBuilder(graph, parameters, epsilon: encoder.epsilon, training: training, dropPath: dropPath)
@@ -74,7 +110,10 @@ public final class Model {
     /// A model with its own copy of everything.
     public func copy() throws -> Model {
         let result = try Model(encoder: encoder, objective: objective, head: head, seed: nil)
-        for (name, tensor) in parameters.tensors { result.parameters[name]?.copyElements(of: tensor) }
+        for (name, tensor) in parameters.tensors {
+            try Interruption.check()
+            result.parameters[name]?.copyElements(of: tensor)
+        }
         result.normalization = normalization
         result.classNames = classNames
         result.isPretrained = isPretrained

@@ -1,8 +1,9 @@
+import MRPEngine
 import MRPOptions
 
 /// Options of a network: images, encoder, decoder, classifier.
 public enum NetworkOptions {
-    private static let side = OptionType.integer(1...65_536)
+    private static let side = OptionType.integer(1...PatchGeometry.maximumSide)
 
     public static var encoder: Option<String> {
         Option("encoder", .name(among: Encoders.names), default: "vit_tiny", section: .network, Encoders.summary)
@@ -15,7 +16,7 @@ public enum NetworkOptions {
     public static let imageWidth = Option(
         "image_width", side, default: 32, section: .network, "Width of the images, in pixels: a multiple of the patch width.")
     public static let channels = Option(
-        "channels", .integer(1...4_096), default: 3, section: .network,
+        "channels", .integer(1...PatchGeometry.maximumChannels), default: 3, section: .network,
         "Channels of the images: 1 gray, 3 colour, any number for multispectral images.")
     public static let patchSize = Option(
         "patch_size", side, default: patchHeight.defaultValue, section: .network,

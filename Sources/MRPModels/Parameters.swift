@@ -73,6 +73,17 @@ public final class Parameters {
 
     public init() {}
 
+    /// Which weights there are.
+    public struct Contents {
+        fileprivate let specifications: [ParameterSpecification]
+        fileprivate let tensors: [String: Tensor]
+    }
+
+    public var contents: Contents {
+        get { Contents(specifications: specifications, tensors: tensors) }
+        set { (specifications, tensors) = (newValue.specifications, newValue.tensors) }
+    }
+
     public subscript(name: String) -> Tensor? { tensors[name] }
 
     /// The number of weights, fixed ones included.
@@ -85,8 +96,9 @@ public final class Parameters {
     public func add(_ additions: [ParameterSpecification], seed: UInt64?) throws {
         var made: [(ParameterSpecification, Tensor)] = []
         for specification in additions {
+            try Interruption.check()
             let tensor = try Tensor(specification.shape)
-            if let seed { fill(tensor, specification, seed: seed) }
+            if let seed { try fill(tensor, specification, seed: seed) }
             made.append((specification, tensor))
         }
         for (specification, tensor) in made {
@@ -96,9 +108,9 @@ public final class Parameters {
     }
 
     /// Gives one weight the numbers of a fresh one.
-    public func reset(_ specification: ParameterSpecification, seed: UInt64) {
+    public func reset(_ specification: ParameterSpecification, seed: UInt64) throws {
         guard let tensor = tensors[specification.name] else { return }
-        fill(tensor, specification, seed: seed)
+        try fill(tensor, specification, seed: seed)
     }
 
     /// Removes every weight whose name is not kept.
@@ -111,6 +123,7 @@ public final class Parameters {
     public func copies(precision: Precision) throws -> [String: Tensor] {
         var result: [String: Tensor] = [:]
         for (name, tensor) in tensors {
+            try Interruption.check()
             let copy = try Tensor(tensor.type, precision: precision)
             copy.copyElements(of: tensor)
             result[name] = copy
@@ -118,7 +131,7 @@ public final class Parameters {
         return result
     }
 
-    private func fill(_ tensor: Tensor, _ specification: ParameterSpecification, seed: UInt64) {
+    private func fill(_ tensor: Tensor, _ specification: ParameterSpecification, seed: UInt64) throws {
         let values = tensor.float32
         let stream = RandomStream(seed: seed ^ Self.hash(specification.name), .initialization)
         switch specification.initializer {
@@ -126,21 +139,34 @@ public final class Parameters {
         case .ones: values.update(repeating: 1)
         case .xavierUniform:
             let (fanOut, fanIn) = (tensor.shape[0], tensor.count / max(tensor.shape[0], 1))
-            Self.fillUniform(values, bound: (6 / Double(fanIn + fanOut)).squareRoot(), stream)
-        case .uniform(let bound): Self.fillUniform(values, bound: bound, stream)
+            try Self.fillUniform(values, bound: (6 / Double(fanIn + fanOut)).squareRoot(), stream)
+        case .uniform(let bound): try Self.fillUniform(values, bound: bound, stream)
         case .normal(let std):
-            stream.fillNormal(values)
-            for index in values.indices { values[index] *= Float(std) }
+            try Self.pieces(of: values) { piece, first in
+                stream.fillNormal(piece, first: first)
+                for index in piece.indices { piece[index] *= Float(std) }
+            }
         case .sinCosPositions(let gridHeight, let gridWidth):
-            let table = sinCosPositions(width: tensor.shape[1], gridHeight: gridHeight, gridWidth: gridWidth)
-            for (index, value) in table.enumerated() { values[index] = value }
+            sinCosPositions(into: values, width: tensor.shape[1], gridHeight: gridHeight, gridWidth: gridWidth)
         case .copy(let source): tensors[source].map { tensor.copyElements(of: $0) }
         }
     }
 
-    private static func fillUniform(_ values: UnsafeMutableBufferPointer<Float>, bound: Double, _ stream: RandomStream) {
-        stream.fillUniform(values)
-        for index in values.indices { values[index] = Float((2 * Double(values[index]) - 1) * bound) }
+    private static func fillUniform(_ values: UnsafeMutableBufferPointer<Float>, bound: Double, _ stream: RandomStream) throws {
+        try pieces(of: values) { piece, first in
+            stream.fillUniform(piece, first: first)
+            for index in piece.indices { piece[index] = Float((2 * Double(piece[index]) - 1) * bound) }
+        }
+    }
+
+    /// Large weights take long: they are filled piece by piece, so that the caller can stop.
+    private static func pieces(
+        of values: UnsafeMutableBufferPointer<Float>, _ body: (_ piece: UnsafeMutableBufferPointer<Float>, _ first: Int) -> Void
+    ) throws {
+        for first in stride(from: 0, to: values.count, by: 1 << 20) {
+            try Interruption.check()
+            body(UnsafeMutableBufferPointer(rebasing: values[first..<min(first + (1 << 20), values.count)]), first)
+        }
     }
 
     /// FNV-1a, 64 bits.

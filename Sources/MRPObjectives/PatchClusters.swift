@@ -40,6 +40,8 @@ enum PatchClusters {
 
     static func fit(_ patches: Tensor, into codebook: Tensor, _ bias: Tensor, backend: any Backend, seed: UInt64) throws {
         let (rows, entries, values) = (patches.shape[0], codebook.shape[0], codebook.shape[1])
+        try Memory.check(entries, bytesEach: 8 * values + 64, for: "the sums of \(entries) codebook entries")
+        try Memory.check(rows, bytesEach: 64, for: "the order of \(rows) patches")
         guard rows >= entries else {
             throw MRPError(.argument, "codebook_size \(entries) is over the \(rows) patches that the images give to choose from")
         }

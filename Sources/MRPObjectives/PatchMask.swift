@@ -49,7 +49,8 @@ public struct PatchMask {
     }
 
     /// The patches with the smallest noise stay visible (He et al. 2021). noise [batch, L].
-    public init(noise: UnsafeBufferPointer<Float>, batch: Int, count: Int, visibleCount: Int) {
+    public init(noise: UnsafeBufferPointer<Float>, batch: Int, count: Int, visibleCount: Int) throws {
+        try Self.checkMemory(batch: batch, count: count)
         self.batch = batch
         self.count = count
         self.visibleCount = visibleCount
@@ -72,6 +73,7 @@ public struct PatchMask {
 
     /// A mask given by the caller: [batch, L], 1 = hidden, 0 = visible, the same number hidden in every image.
     public init(mask: UnsafeBufferPointer<UInt8>, batch: Int, count: Int) throws {
+        try Self.checkMemory(batch: batch, count: count)
         self.batch = batch
         self.count = count
         order = []
@@ -100,11 +102,16 @@ public struct PatchMask {
         self.visibleCount = visibleCount
     }
 
+    /// Errors: `.memory` where the orders of so many images are too large, or the lists from which one is made.
+    static func checkMemory(batch: Int, count: Int) throws {
+        try Memory.check(count, bytesEach: 4 * batch + 64, for: "the masks of \(batch) images of \(count) patches")
+    }
+
     /// Random masks for the places of a slice.
     public static func random(_ slice: BatchSlice, count: Int, visibleCount: Int, seed: UInt64, step: Int) throws -> PatchMask {
         let noise = try Tensor([slice.count * count])
         RandomStream(seed: seed, .masking).fillUniform(noise.float32, step: step, from: slice.first * count)
-        return PatchMask(noise: UnsafeBufferPointer(noise.float32), batch: slice.count, count: count, visibleCount: visibleCount)
+        return try PatchMask(noise: UnsafeBufferPointer(noise.float32), batch: slice.count, count: count, visibleCount: visibleCount)
     }
 
     /// The caller's masks of a training step; nil when the caller stops the run. `rule` says what asks for `visibleCount`, as in
@@ -128,7 +135,7 @@ public struct PatchMask {
                 }
             }
         }
-        return PatchMask(noise: UnsafeBufferPointer(noise.float32), batch: step.batch, count: count, visibleCount: visibleCount)
+        return try PatchMask(noise: UnsafeBufferPointer(noise.float32), batch: step.batch, count: count, visibleCount: visibleCount)
     }
 
     /// Whether patch l of an image is hidden.

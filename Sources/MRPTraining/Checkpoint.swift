@@ -51,7 +51,7 @@ enum Checkpoint {
         if let run = state.run { members.append(("run", run)) }
         let metadata = [
             (key: versionKey, value: String(version)), (stateKey, JSON.object(members).text()),
-            (ModelFile.configurationKey, ModelConfiguration.json(model).text()),
+            (ModelFile.configurationKey, try ModelConfiguration.json(model).text()),
         ]
         return try Safetensors.encode(tensors, metadata: metadata, checksum: true)
     }

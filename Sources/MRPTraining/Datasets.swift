@@ -14,7 +14,10 @@ public enum Datasets {
     }
 
     public static func folder(_ path: String, _ options: Options) throws -> ImageDataset {
-        try ImageFolderDataset(path, channels: options[NetworkOptions.channels], cacheBytes: options[DataOptions.cacheBytes])
+        try Interruption.check()
+        return try ImageFolderDataset(
+            path, channels: options[NetworkOptions.channels], cacheBytes: options[DataOptions.cacheBytes],
+            budget: DecodeBudget(bytes: options[DataOptions.decodeBytes], seconds: options[DataOptions.decodeSeconds]))
     }
 
     /// Copies images first ..< first + count as floats, [count, C, H, W].
@@ -23,14 +26,19 @@ public enum Datasets {
     ) throws {
         guard count > 0, let start = output.baseAddress else { return }
         let loader = try BatchLoader(
-            SubsetDataset(dataset, indices: Array(first..<(first + count))),
+            RangeDataset(dataset, first: first, count: count),
             augmentation: dataset.imageSize == size ? .none : .centerCrop(size: size),
             normalization: .identity(channels: dataset.channels), options: .evaluation(batchSize: min(count, 64), threads: 0))
         let values = dataset.channels * size.height * size.width
         var position = 0
-        while case .batch(let batch) = try loader.next() {
-            (start + position * values).update(from: batch.images, count: batch.count * values)
-            position += batch.count
+        while true {
+            switch try loader.next() {
+            case .batch(let batch):
+                (start + position * values).update(from: batch.images, count: batch.count * values)
+                position += batch.count
+            case .cancelled: throw Cancelled()
+            case .end: return
+            }
         }
     }
 }

@@ -8,8 +8,8 @@ public final class FileBytes {
 
     public var bytes: UnsafeMutableRawBufferPointer { memory.raw }
 
-    /// Reads a regular file. Errors (`MRP_ERR_IO`) name the path and the system's reason.
-    public init(path: String) throws {
+    /// Reads a regular file. Errors (`MRP_ERR_IO`) name the path and the system's reason; `.format` when it has more bytes than the limit.
+    public init(path: String, limit: Int = .max) throws {
         let descriptor = open(path, O_RDONLY | O_CLOEXEC)
         guard descriptor >= 0 else { throw FileSystem.failure("cannot open", path) }
         defer { close(descriptor) }
@@ -17,6 +17,7 @@ public final class FileBytes {
         guard fstat(descriptor, &status) == 0 else { throw FileSystem.failure("cannot read the size of", path) }
         guard status.st_mode & S_IFMT == S_IFREG else { throw MRPError(.io, "'\(path)' is not a regular file") }
         let size = Int(status.st_size)
+        guard size <= limit else { throw MRPError(.format, "'\(path)' has \(size) bytes, which is over the limit of \(limit)") }
         memory = try Memory(bytes: size, for: "'\(path)'")
         var position = 0
         while position < size {
@@ -39,7 +40,7 @@ public enum FileSystem {
     public static func replace(_ path: String, with pieces: [UnsafeRawBufferPointer]) throws {
         let (temporary, descriptor) = try createTemporary(for: path)
         do {
-            for piece in pieces { try write(piece, to: descriptor, path) }
+            for piece in pieces { try writeInterruptibly(piece, to: descriptor, path) }
             try synchronize(descriptor, path)
         } catch {
             close(descriptor)
@@ -53,6 +54,14 @@ public enum FileSystem {
             throw error
         }
         try synchronizeFolder(of: path)
+    }
+
+    private static func writeInterruptibly(_ piece: UnsafeRawBufferPointer, to descriptor: Int32, _ path: String) throws {
+        let step = 4 << 20
+        for first in stride(from: 0, to: piece.count, by: step) {
+            try Interruption.check()
+            try write(UnsafeRawBufferPointer(rebasing: piece[first..<min(first + step, piece.count)]), to: descriptor, path)
+        }
     }
 
     /// Suffix of the temporary files that a killed process may leave behind.

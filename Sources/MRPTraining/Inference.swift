@@ -127,13 +127,17 @@ public struct Inference {
         /// Mean cross entropy without smoothing.
         public var loss = 0.0
         public let classes: Int
-        /// Number of images of class t that were taken for class p: confusion[t classes + p].
-        public var confusion: [Int64]
+        fileprivate let counts: Tallies
 
-        init(classes: Int) {
+        init(classes: Int) throws {
             self.classes = classes
-            confusion = [Int64](repeating: 0, count: classes * classes)
+            counts = try Tallies(classes * classes)
         }
+
+        /// Number of images of class t that were taken for class p, at place t classes + p. Valid as long as the evaluation.
+        public var confusion: UnsafeBufferPointer<Int64> { UnsafeBufferPointer(counts.values) }
+
+        func count(_ label: Int, takenFor guess: Int) { counts.values[label * classes + guess] += 1 }
 
         /// Share of the images of each class that were recognised; NaN for a class without images.
         public var classAccuracies: [Double] {
@@ -150,11 +154,21 @@ public struct Inference {
         }
     }
 
+    /// Numbers of images, zero at first.
+    fileprivate final class Tallies: @unchecked Sendable {
+        private let memory: Memory
+        init(_ count: Int) throws {
+            memory = try Memory(count, elementBytes: 8, zeroed: true, for: "the counts of \(count) pairs of classes")
+        }
+        var values: UnsafeMutableBufferPointer<Int64> { memory.typed(Int64.self) }
+    }
+
     /// Classes up to which a confusion matrix is counted.
     public static let mostConfusedClasses = 4_096
 
-    /// Accuracy and loss on a labelled dataset; nil when it was cancelled.
-    public func evaluate(_ dataset: ImageDataset) throws -> Evaluation? {
+    /// Accuracy and loss on a labelled dataset; nil when it was cancelled. `confuses`: whether pairs of classes are counted, which is done up
+    /// to `mostConfusedClasses`.
+    public func evaluate(_ dataset: ImageDataset, confuses: Bool = false) throws -> Evaluation? {
         guard dataset.labels != nil else { throw MRPError(.argument, "evaluation needs labels, the dataset has none") }
         let head = try classifier()
         let classes = head.classes
@@ -162,7 +176,7 @@ public struct Inference {
             throw MRPError(.argument, "the dataset has \(dataset.classCount) classes, the model knows \(classes)")
         }
         // Beyond the limit the counts are left out; the shares are not.
-        var result = Evaluation(classes: classes <= Self.mostConfusedClasses ? classes : 0)
+        var result = try Evaluation(classes: confuses && classes <= Self.mostConfusedClasses ? classes : 0)
         var (correct, close, loss) = (0, 0, 0.0)
         let finished = try run(dataset) { builder, batch in
             try outputs(of: head, builder, batch: batch)
@@ -176,7 +190,7 @@ public struct Inference {
                 // Of equal scores the first class comes first, as in top1.
                 let before = row.indices.count { row[$0] > row[label] || (row[$0] == row[label] && $0 < label) }
                 if before < 5 { close += 1 }
-                if result.classes > 0 { result.confusion[label * classes + guess] += 1 }
+                if result.classes > 0 { result.count(label, takenFor: guess) }
                 let sum = row.reduce(0.0) { $0 + exp(Double($1 - largest)) }
                 loss += log(sum) + Double(largest - row[label])
             }

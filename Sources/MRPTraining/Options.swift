@@ -6,6 +6,9 @@ import MRPOptions
 extension Options {
     public var seed: UInt64 { UInt64(self[RunOptions.seed]) }
 
+    /// Whether a run goes on from the checkpoints of a folder.
+    public var hasRunFolder: Bool { !self[RunOptions.runFolder].isEmpty }
+
     public var threads: Int {
         self[RunOptions.threads] ?? min(max(sysconf(Int32(_SC_NPROCESSORS_ONLN)), 1), Compute.maximumThreads)
     }

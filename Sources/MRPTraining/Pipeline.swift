@@ -11,6 +11,9 @@ enum Pipeline {
         guard dataset.channels == channels else {
             throw MRPError(.argument, "the images have \(dataset.channels) channels, the model takes \(channels)")
         }
+        // Graphs have some hundred bytes for each of some dozen nodes of a weight, and index lists of the patches.
+        try Memory.check(model.parameters.specifications.count, bytesEach: 16 << 10, for: "the graph of the network")
+        try Memory.check(model.encoder.geometry.count, bytesEach: 64, for: "the indices of \(model.encoder.geometry.count) patches")
     }
 
     /// Gives the model its normalisation if it has none: the options' mean and std, or what is measured on the dataset.
@@ -36,7 +39,7 @@ enum Pipeline {
         guard
             let measured = try Normalization.measured(
                 on: dataset, skipsUnreadable: skipsUnreadable(options), cancel: cancel, poll: heartbeat?.beat)
-        else { return nil }
+        else { throw Cancelled() }
         return Normalization(mean: mean ?? measured.mean, std: std ?? measured.std)
     }
 

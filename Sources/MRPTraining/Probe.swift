@@ -80,7 +80,10 @@ public struct Probe {
         let bound = graph.bound("reference", reference.type)
         let product = try graph.apply(MatrixProduct(transposeB: true), [input, bound])[0]
         let program = try options.backend().compile(graph, outputs: [product], state: ["reference": unitReference])
-        var (correct, votes) = (0, [Double](repeating: 0, count: known.classCount))
+        var correct = 0
+        let voteMemory = try Memory(known.classCount, elementBytes: 8, for: "the votes of \(k) neighbours")
+        let votes = voteMemory.typed(Double.self)
+        try Memory.check(k, bytesEach: 32, for: "\(k) neighbours")
         for start in stride(from: 0, to: heldOut.count, by: block) {
             let count = min(block, heldOut.count - start)
             let rows = UnsafeBufferPointer(rebasing: unitQueries.float32[start * width..<(start + count) * width])
@@ -90,9 +93,9 @@ public struct Probe {
                 for row in 0..<count {
                     let nearest = Self.largest(
                         k, UnsafeBufferPointer(rebasing: similar[row * known.count..<(row + 1) * known.count]))
-                    for index in votes.indices { votes[index] = 0 }
+                    votes.update(repeating: 0)
                     for (value, index) in nearest { votes[Int(labels[index])] += exp((Double(value) - 1) / temperature) }
-                    if votes.withUnsafeBufferPointer(\.largestPlace) == Int(truth[start + row]) { correct += 1 }
+                    if UnsafeBufferPointer(votes).largestPlace == Int(truth[start + row]) { correct += 1 }
                 }
             }
         }

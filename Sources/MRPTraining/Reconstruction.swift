@@ -52,9 +52,13 @@ extension Inference {
         } prepare: { program, data, first in
             if let mask {
                 // Unused rows of the last batch repeat its first image's mask.
-                var rows = Array(mask[(first * count)..<((first + data.count) * count)])
-                for _ in data.count..<batch { rows += rows[0..<count] }
-                current = try rows.withUnsafeBufferPointer { try PatchMask(mask: $0, batch: batch, count: count) }
+                let memory = try Memory(batch * count, elementBytes: 1, for: "the masks of \(batch) images")
+                let rows = memory.typed(UInt8.self)
+                for image in 0..<batch {
+                    let source = (first + (image < data.count ? image : 0)) * count
+                    _ = rows[(image * count)..<((image + 1) * count)].update(fromContentsOf: mask[source..<(source + count)])
+                }
+                current = try PatchMask(mask: UnsafeBufferPointer(rows), batch: batch, count: count)
             } else {
                 current = try PatchMask.random(
                     BatchSlice(whole: batch), count: count, visibleCount: visibleCount, seed: options.seed, step: first)

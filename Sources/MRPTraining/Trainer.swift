@@ -141,7 +141,9 @@ public final class Trainer {
 
     /// Takes a batch and does its work, and with the last part of a step the updates. False when it was cancelled.
     private func run(part: Int, sum: inout Double, cancel: UnsafePointer<Int32>?, poll: (() -> Void)?) throws -> Bool {
-        guard case .batch(let data) = try loader.next(cancel: cancel), try fill(data, part: part) else { return false }
+        // The flag, or the caller, also stops an image that is being decoded on this thread.
+        let next = try Interruption.allowed(cancel) { try loader.next(cancel: cancel) }
+        guard case .batch(let data) = next, try fill(data, part: part) else { return false }
         let isLast = part == recipe.accumulationSteps - 1
         try program.write(part == 0 ? 0 : 1, to: .accumulationKeep)
         return try program.run(cancel: cancel, poll: poll, updates: isLast) {

@@ -48,7 +48,7 @@ static void resample(const mi_image *from, const mi_info *info, int choice) {
 }
 
 static void decode(const uint8_t *bytes, size_t count, int choice) {
-    mi_info info;
+    mi_info info = {0};
     mi_error error = {0};
     int32_t status = mi_probe(bytes, (int64_t)count, choice, &info, &error);
     if (status == MI_OK && info.width * info.channels * mi_element_bytes(info.type) * info.height <= MOST_BYTES) {

@@ -34,7 +34,7 @@ def test_names_of_others(key, text):
     ("words", "text"),
     [
         (["--lr", "0.1"], "unknown option '--lr': it is '--learning-rate' here"),
-        (["--num-epochs=3"], "unknown option '--num-epochs': it is '--epochs' here"),
+        (["--max-iter=3"], "unknown option '--max-iter': it is '--epochs' here"),
         (["--foo", "1"], "unknown option '--foo': none has a similar name"),
         (["--knn", "5"], "unknown option '--knn': "),
     ],
@@ -71,6 +71,6 @@ def test_state_dicts_inside_others():
 
 def test_no_loss_before_the_first_step(images):
     trainer = mrp.Trainer(mrp.Model(image_size=8, **{k: v for k, v in TINY.items() if k not in ("random_state", "progress")}), images)
-    assert Reporter._detail(trainer.progress) == "step 0 of 10"
+    assert Reporter._detail(trainer.progress) == "step 0 of 20"
     trainer.step()
-    assert re.fullmatch(r"step 1 of 10, loss \d\.\d{4}, \d+ images/s", Reporter._detail(trainer.progress))
+    assert re.fullmatch(r"step 1 of 20, loss \d\.\d{4}, \d+ images/s", Reporter._detail(trainer.progress))

@@ -4,7 +4,8 @@
  * model and the dataset of a trainer). A status below zero becomes an exception whose text is mrp_last_error(). Input and output
  * arrays pass through the buffer protocol without a copy: C-contiguous, native byte order; anything else is refused with a message,
  * so that the caller decides about copies. The GIL is released in every call that can take long, and signals are answered
- * within 50 ms: in a training run by its progress callback, elsewhere by waiting on a helper thread (see `run_watched`). */
+ * within 50 ms: in a training run by its progress callback, in calls with a model's images by waiting on a helper thread (see
+ * `run_watched`), elsewhere by the function of mrp_set_interrupt (see `free_call`). */
 
 #define PY_SSIZE_T_CLEAN
 #ifndef Py_LIMITED_API
@@ -143,9 +144,48 @@ static PyObject *raise_status(module_state *state, mrp_status status) {
 }
 
 static PyObject *none_or_raise(module_state *state, mrp_status status) {
+    if (PyErr_Occurred()) return NULL; /* a signal's */
     if (status != MRP_OK) return raise_status(state, status);
     return tell_log(state) ? Py_NewRef(Py_None) : NULL;
 }
+
+/* ---- Calls without the GIL ---- */
+
+/* A call without the GIL that signals stop: the library asks every 20 ms whether one has come. A handler's exception is set when it ends. */
+typedef struct {
+    PyThreadState *thread;
+    int stopped;
+} free_call;
+
+static int32_t look_at_signals(void *user) {
+    free_call *call = user;
+    if (call->stopped) return 1;
+    PyEval_RestoreThread(call->thread);
+    call->stopped = PyErr_CheckSignals() != 0;
+    call->thread = PyEval_SaveThread();
+    mrp_set_interrupt(look_at_signals, call); /* the handler may have made calls of its own */
+    return call->stopped;
+}
+
+static void begin_free(free_call *call) {
+    call->stopped = 0;
+    call->thread = PyEval_SaveThread();
+    mrp_set_interrupt(look_at_signals, call);
+}
+
+static void end_free(free_call *call) {
+    mrp_set_interrupt(NULL, NULL);
+    PyEval_RestoreThread(call->thread);
+}
+
+/* WITHOUT_GIL(status = call(...)); */
+#define WITHOUT_GIL(statement) \
+    do {                       \
+        free_call gil_call;    \
+        begin_free(&gil_call); \
+        statement;             \
+        end_free(&gil_call);   \
+    } while (0)
 
 /* ---- Handles ---- */
 
@@ -166,9 +206,19 @@ typedef struct {
     Py_buffer pixels;            /* the wrapped array; pixels.obj is NULL when there is none */
 } handle_object;
 
+/* Breaks reference cycles: a trainer's functions, and the exception of one, are the only ways from a handle to the caller's objects and back,
+ * but for the wrapped array. The cycle collector clears the objects of a cycle in any order, while others of them still use this handle, or
+ * the handle still looks at what it borrows: so handles, arrays and borrowed handles stay until nobody refers to them. */
 static int handle_clear(PyObject *self) {
     handle_object *object = (handle_object *)self;
-    /* The handle goes first: it may still look at what it borrows. */
+    Py_CLEAR(object->masking);
+    Py_CLEAR(object->targets);
+    for (int i = 0; i < 3; i++) Py_CLEAR(object->raised[i]);
+    return 0;
+}
+
+/* The handle goes first: it may still look at what it borrows. */
+static void handle_destroy(handle_object *object) {
     switch (object->kind) {
     case CONFIG: mrp_config_destroy(object->handle.config); break;
     case DATASET: mrp_dataset_destroy(object->handle.dataset); break;
@@ -181,10 +231,6 @@ static int handle_clear(PyObject *self) {
     if (object->pixels.obj) PyBuffer_Release(&object->pixels);
     Py_CLEAR(object->first);
     Py_CLEAR(object->second);
-    Py_CLEAR(object->masking);
-    Py_CLEAR(object->targets);
-    for (int i = 0; i < 3; i++) Py_CLEAR(object->raised[i]);
-    return 0;
 }
 
 static int handle_traverse(PyObject *self, visitproc visit, void *arg) {
@@ -202,6 +248,7 @@ static int handle_traverse(PyObject *self, visitproc visit, void *arg) {
 static void handle_dealloc(PyObject *self) {
     PyTypeObject *type = Py_TYPE(self);
     PyObject_GC_UnTrack(self);
+    handle_destroy((handle_object *)self);
     handle_clear(self);
     freefunc release = (freefunc)PyType_GetSlot(type, Py_tp_free);
     release(self);
@@ -231,8 +278,8 @@ static handle_object *new_handle(module_state *state, int kind, PyObject *first,
 }
 
 static PyObject *handle_or_raise(module_state *state, handle_object *object, mrp_status status) {
-    if (status == MRP_OK && tell_log(state)) return (PyObject *)object;
-    if (status != MRP_OK) raise_status(state, status);
+    if (status == MRP_OK && !PyErr_Occurred() && tell_log(state)) return (PyObject *)object;
+    if (!PyErr_Occurred()) raise_status(state, status); /* else a signal's */
     Py_DECREF((PyObject *)object);
     return NULL;
 }
@@ -309,14 +356,17 @@ typedef mrp_status (*text_reader)(const void *object, const void *argument, char
 static PyObject *read_text(module_state *state, text_reader reader, const void *object, const void *argument) {
     char small[1024];
     int64_t needed = 0;
-    mrp_status status = reader(object, argument, small, sizeof small, &needed);
+    mrp_status status;
+    WITHOUT_GIL(status = reader(object, argument, small, sizeof small, &needed));
+    if (PyErr_Occurred()) return NULL;
     if (status == MRP_OK) return PyUnicode_DecodeUTF8(small, (Py_ssize_t)strlen(small), "backslashreplace");
     if (status != MRP_ERR_ARGUMENT || needed <= (int64_t)sizeof small) return raise_status(state, status);
     char *large = PyMem_Malloc((size_t)needed);
     if (!large) return PyErr_NoMemory();
-    status = reader(object, argument, large, needed, &needed);
-    PyObject *text =
-        status == MRP_OK ? PyUnicode_DecodeUTF8(large, (Py_ssize_t)strlen(large), "backslashreplace") : raise_status(state, status);
+    WITHOUT_GIL(status = reader(object, argument, large, needed, &needed));
+    PyObject *text = PyErr_Occurred()   ? NULL
+                     : status == MRP_OK ? PyUnicode_DecodeUTF8(large, (Py_ssize_t)strlen(large), "backslashreplace")
+                                        : raise_status(state, status);
     PyMem_Free(large);
     return text;
 }
@@ -526,7 +576,7 @@ static int start_thread(pthread_t *thread, watched_call *watched) {
 /* Waits 20 ms at most; tells whether the call has finished. */
 static int wait_a_little(watched_call *watched) {
     struct timespec until;
-    clock_gettime(CLOCK_REALTIME, &until);
+    clock_gettime(CLOCK_MONOTONIC, &until);
     until.tv_nsec += 20000000;
     if (until.tv_nsec >= 1000000000) {
         until.tv_nsec -= 1000000000;
@@ -544,7 +594,11 @@ static int run_watched(module_state *state, watched_call *watched) {
     pthread_t thread;
     int stopped = 0;
     pthread_mutex_init(&watched->lock, NULL);
-    pthread_cond_init(&watched->done, NULL);
+    pthread_condattr_t monotonic; /* a clock that is set back delays no Ctrl-C */
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&watched->done, &monotonic);
+    pthread_condattr_destroy(&monotonic);
     PyThreadState *saved = PyEval_SaveThread();
     if (start_thread(&thread, watched)) {
         while (!wait_a_little(watched)) {
@@ -661,9 +715,9 @@ static PyObject *py_dataset_wrap_array(PyObject *module, PyObject *args) {
     const char element = element_of(pixels);
     const int32_t type = element == 'B' ? MRP_UINT8 : element == 'H' ? MRP_UINT16 : MRP_FLOAT32;
     mrp_status status;
-    Py_BEGIN_ALLOW_THREADS status =
-        mrp_dataset_wrap_array(pixels->buf, type, count, channels, height, width, layout, labels.buf, &object->handle.dataset);
-    Py_END_ALLOW_THREADS if (labels.obj) PyBuffer_Release(&labels);
+    WITHOUT_GIL(status =
+                    mrp_dataset_wrap_array(pixels->buf, type, count, channels, height, width, layout, labels.buf, &object->handle.dataset));
+    if (labels.obj) PyBuffer_Release(&labels);
     return handle_or_raise(state, object, status);
 failed:
     if (labels.obj) PyBuffer_Release(&labels);
@@ -686,8 +740,8 @@ static PyObject *open_path(PyObject *module, PyObject *args, int kind,
         return NULL;
     }
     mrp_status status;
-    Py_BEGIN_ALLOW_THREADS status = call(bytes, options, object);
-    Py_END_ALLOW_THREADS Py_DECREF(path);
+    WITHOUT_GIL(status = call(bytes, options, object));
+    Py_DECREF(path);
     return handle_or_raise(state, object, status);
 }
 
@@ -707,8 +761,8 @@ static PyObject *py_dataset_generate(PyObject *module, PyObject *args) {
     handle_object *object = new_handle(state, DATASET, NULL, NULL);
     if (!object) return NULL;
     mrp_status status;
-    Py_BEGIN_ALLOW_THREADS status = mrp_dataset_generate(options, count, seed, &object->handle.dataset);
-    Py_END_ALLOW_THREADS return handle_or_raise(state, object, status);
+    WITHOUT_GIL(status = mrp_dataset_generate(options, count, seed, &object->handle.dataset));
+    return handle_or_raise(state, object, status);
 }
 
 static PyObject *py_dataset_subset(PyObject *module, PyObject *args) {
@@ -720,7 +774,9 @@ static PyObject *py_dataset_subset(PyObject *module, PyObject *args) {
     mrp_dataset *dataset = handle_of(state, parent, DATASET);
     handle_object *object = dataset ? new_handle(state, DATASET, parent, NULL) : NULL;
     if (!object) return NULL;
-    return handle_or_raise(state, object, mrp_dataset_subset(dataset, count, seed, &object->handle.dataset));
+    mrp_status status;
+    WITHOUT_GIL(status = mrp_dataset_subset(dataset, count, seed, &object->handle.dataset));
+    return handle_or_raise(state, object, status);
 }
 
 static PyObject *py_dataset_shape(PyObject *module, PyObject *object) {
@@ -752,7 +808,9 @@ static PyObject *py_dataset_name_classes(PyObject *module, PyObject *args) {
     mrp_dataset *dataset = handle_of(state, parent, DATASET);
     handle_object *object = dataset ? new_handle(state, DATASET, parent, NULL) : NULL;
     if (!object) return NULL;
-    return handle_or_raise(state, object, mrp_dataset_name_classes(dataset, names, &object->handle.dataset));
+    mrp_status status;
+    WITHOUT_GIL(status = mrp_dataset_name_classes(dataset, names, &object->handle.dataset));
+    return handle_or_raise(state, object, status);
 }
 
 static PyObject *py_dataset_labels(PyObject *module, PyObject *args) {
@@ -762,7 +820,8 @@ static PyObject *py_dataset_labels(PyObject *module, PyObject *args) {
     mrp_dataset *dataset = handle_of(state, object, DATASET);
     Py_buffer labels;
     if (!dataset || !open_array(state, out, "labels", "il", 1, 1, &labels)) return NULL;
-    mrp_status status = mrp_dataset_labels(dataset, labels.buf, (int64_t)(labels.len / 4));
+    mrp_status status;
+    WITHOUT_GIL(status = mrp_dataset_labels(dataset, labels.buf, (int64_t)(labels.len / 4)));
     PyBuffer_Release(&labels);
     return none_or_raise(state, status);
 }
@@ -776,8 +835,8 @@ static PyObject *py_dataset_images(PyObject *module, PyObject *args) {
     Py_buffer images;
     if (!dataset || !open_array(state, out, "images", "f", 0, 1, &images)) return NULL;
     mrp_status status;
-    Py_BEGIN_ALLOW_THREADS status = mrp_dataset_images(dataset, first, count, height, width, images.buf, elements_in(&images));
-    Py_END_ALLOW_THREADS PyBuffer_Release(&images);
+    WITHOUT_GIL(status = mrp_dataset_images(dataset, first, count, height, width, images.buf, elements_in(&images)));
+    PyBuffer_Release(&images);
     return none_or_raise(state, status);
 }
 
@@ -790,8 +849,8 @@ static PyObject *py_model_create(PyObject *module, PyObject *options_object) {
     handle_object *object = new_handle(state, MODEL, NULL, NULL);
     if (!object) return NULL;
     mrp_status status;
-    Py_BEGIN_ALLOW_THREADS status = mrp_model_create(options, &object->handle.model);
-    Py_END_ALLOW_THREADS return handle_or_raise(state, object, status);
+    WITHOUT_GIL(status = mrp_model_create(options, &object->handle.model));
+    return handle_or_raise(state, object, status);
 }
 
 static mrp_status call_load(const char *path, const mrp_config *options, handle_object *object) {
@@ -812,8 +871,8 @@ static PyObject *file_call(PyObject *module, PyObject *args, int kind, mrp_statu
         return NULL;
     }
     mrp_status status;
-    Py_BEGIN_ALLOW_THREADS status = call(handle, bytes, options);
-    Py_END_ALLOW_THREADS Py_DECREF(path);
+    WITHOUT_GIL(status = call(handle, bytes, options));
+    Py_DECREF(path);
     return none_or_raise(state, status);
 }
 
@@ -848,8 +907,8 @@ static PyObject *py_model_clone(PyObject *module, PyObject *object) {
     handle_object *copy = model ? new_handle(state, MODEL, NULL, NULL) : NULL;
     if (!copy) return NULL;
     mrp_status status;
-    Py_BEGIN_ALLOW_THREADS status = mrp_model_clone(model, &copy->handle.model);
-    Py_END_ALLOW_THREADS return handle_or_raise(state, copy, status);
+    WITHOUT_GIL(status = mrp_model_clone(model, &copy->handle.model));
+    return handle_or_raise(state, copy, status);
 }
 
 static PyObject *py_model_describe(PyObject *module, PyObject *object) { return text_of(module, object, MODEL, read_model, NULL); }
@@ -869,9 +928,10 @@ static PyObject *py_model_parameter(PyObject *module, PyObject *args) {
     } else {
         Py_buffer values;
         if (!open_array(state, out, "values", "f", 0, 1, &values)) return NULL;
-        status = mrp_model_parameter(model, name, values.buf, elements_in(&values), &count);
+        WITHOUT_GIL(status = mrp_model_parameter(model, name, values.buf, elements_in(&values), &count));
         PyBuffer_Release(&values);
     }
+    if (PyErr_Occurred()) return NULL;
     if (status != MRP_OK) return raise_status(state, status);
     return PyLong_FromLongLong(count);
 }
@@ -917,8 +977,8 @@ static PyObject *py_trainer_create(PyObject *module, PyObject *args) {
     Py_XDECREF(kept);
     if (!object) return NULL;
     mrp_status status;
-    Py_BEGIN_ALLOW_THREADS status = mrp_trainer_create(model, dataset, options, phase, &object->handle.trainer);
-    Py_END_ALLOW_THREADS return handle_or_raise(state, object, status);
+    WITHOUT_GIL(status = mrp_trainer_create(model, dataset, options, phase, &object->handle.trainer));
+    return handle_or_raise(state, object, status);
 }
 
 static PyObject *py_trainer_plan(PyObject *module, PyObject *object) {
@@ -942,10 +1002,13 @@ static int32_t call_filler(handle_object *object, const char *what, PyObject *fu
     PyObject *numbers = PyBytes_FromStringAndSize((const char *)indices, (Py_ssize_t)count * (Py_ssize_t)sizeof *indices);
     PyObject *seen =
         images ? PyBytes_FromStringAndSize((const char *)images, (Py_ssize_t)(count * pixels) * (Py_ssize_t)sizeof *images) : NULL;
-    PyObject *answer = numbers && (seen || !images) ? PyObject_CallFunctionObjArgs(function, numbers, seen, NULL) : NULL;
+    PyObject *answer = function && numbers && (seen || !images) ? PyObject_CallFunctionObjArgs(function, numbers, seen, NULL) : NULL;
     Py_buffer view = {0};
-    if (answer && PyObject_GetBuffer(answer, &view, PyBUF_SIMPLE) == 0) {
-        if (view.len == needed)
+    if (!function) PyErr_Format(PyExc_ReferenceError, "%s: the function was collected with the trainer", what);
+    if (answer && PyObject_GetBuffer(answer, &view, PyBUF_FORMAT | PyBUF_C_CONTIGUOUS) == 0) {
+        if (element_of(&view) != 'f')
+            PyErr_Format(PyExc_TypeError, "%s gave values of the format '%s', expected float32", what, view.format ? view.format : "B");
+        else if (view.len == needed)
             memcpy(out, view.buf, (size_t)needed);
         else
             PyErr_Format(PyExc_ValueError, "%s gave %zd values for %lld images of %lld %s", what, view.len / (Py_ssize_t)sizeof *out,
@@ -996,8 +1059,12 @@ static PyObject *py_trainer_step(PyObject *module, PyObject *object) {
                             .arguments = trainer,
                             .cancel = cancel_model,
                             .target = handle_of(state, ((handle_object *)object)->first, MODEL)};
-    if (!watched.target || !run_watched(state, &watched)) return NULL;
     PyObject **raised = ((handle_object *)object)->raised;
+    if (!watched.target) return NULL;
+    if (!run_watched(state, &watched)) {
+        for (int i = 0; i < 3; i++) Py_CLEAR(raised[i]); /* what ended the step is told already */
+        return NULL;
+    }
     if (raised[0]) {
         PyErr_Restore(raised[0], raised[1], raised[2]);
         raised[0] = raised[1] = raised[2] = NULL;
@@ -1024,8 +1091,8 @@ static PyObject *py_trainer_suspend(PyObject *module, PyObject *object) {
     mrp_trainer *trainer = handle_of(state, object, TRAINER);
     if (!trainer) return NULL;
     mrp_status status;
-    Py_BEGIN_ALLOW_THREADS status = mrp_trainer_suspend(trainer);
-    Py_END_ALLOW_THREADS return none_or_raise(state, status);
+    WITHOUT_GIL(status = mrp_trainer_suspend(trainer));
+    return none_or_raise(state, status);
 }
 
 static PyObject *py_trainer_end(PyObject *module, PyObject *object) {
@@ -1275,9 +1342,8 @@ static PyObject *py_lab_samples(PyObject *module, PyObject *args) {
     }
     mrp_status status = MRP_OK;
     if (ok) {
-        Py_BEGIN_ALLOW_THREADS status = mrp_lab_samples(lab, seed, kind, first, count, views[0].buf, elements_in(&views[0]), views[1].buf,
-                                                        views[2].buf, views[3].buf, views[4].buf, elements_in(&views[4]));
-        Py_END_ALLOW_THREADS
+        WITHOUT_GIL(status = mrp_lab_samples(lab, seed, kind, first, count, views[0].buf, elements_in(&views[0]), views[1].buf,
+                                             views[2].buf, views[3].buf, views[4].buf, elements_in(&views[4])));
     }
     for (int i = 0; i < 5; i++)
         if (views[i].obj) PyBuffer_Release(&views[i]);
@@ -1294,8 +1360,9 @@ static PyObject *py_lab_features(PyObject *module, PyObject *args) {
     if (!lab || (out != Py_None && !open_array(state, out, "features", "d", 0, 1, &values))) return NULL;
     int64_t count = 0;
     mrp_status status;
-    Py_BEGIN_ALLOW_THREADS status = mrp_lab_features(lab, seed, values.buf, values.buf ? elements_in(&values) : 0, &count);
-    Py_END_ALLOW_THREADS if (values.obj) PyBuffer_Release(&values);
+    WITHOUT_GIL(status = mrp_lab_features(lab, seed, values.buf, values.buf ? elements_in(&values) : 0, &count));
+    if (values.obj) PyBuffer_Release(&values);
+    if (PyErr_Occurred()) return NULL;
     return status == MRP_OK ? PyLong_FromLongLong(count) : raise_status(state, status);
 }
 

@@ -14,6 +14,8 @@ typedef struct mi_info {
     int32_t channels; /* 1 or 3 */
     int32_t type;     /* MI_UINT8 or MI_UINT16 */
     int32_t draft;    /* JPEG: pixels are decoded at 1 / draft of the size (1, 2, 4 or 8) */
+    int64_t working;  /* bytes that the decoder takes beside the image */
+    double seconds;   /* set by the caller: processor time that decoding may take; 0: no limit */
 } mi_info;
 
 /* Reads the header only. With draft_side > 0 a JPEG is announced at the smallest of 1/8, 1/4, 1/2 and full size whose shorter side
@@ -21,8 +23,8 @@ typedef struct mi_info {
  * Returns MI_OK, MI_ERR_FORMAT or MI_ERR_UNSUPPORTED (the image is larger than the limits in mi_image.h). */
 int32_t mi_probe(const uint8_t *bytes, int64_t count, int64_t draft_side, mi_info *info, mi_error *error);
 
-/* Decodes into `out`, whose shape and type are those of `info`, which mi_probe filled. Returns MI_OK, MI_ERR_FORMAT, or
- * MI_ERR_MEMORY. */
+/* Decodes into `out`, whose shape and type are those of `info`, which mi_probe filled. Returns MI_OK, MI_ERR_FORMAT, MI_ERR_MEMORY,
+ * MI_ERR_UNSUPPORTED (it took more than info->seconds), or MI_CANCELLED when mk_interrupted said so. */
 int32_t mi_decode(const uint8_t *bytes, int64_t count, const mi_info *info, const mi_image *out, mi_error *error);
 
 #endif

@@ -20,7 +20,15 @@ enum { MI_MAX_SIDE = 65536, MI_MAX_CHANNELS = 4096 };
 #define MI_MAX_IMAGE_BYTES ((int64_t)1 << 30)
 
 /* The numbers of the library's status codes, so that an error crosses the boundary unchanged. */
-enum { MI_OK = 0, MI_ERR_ARGUMENT = -1, MI_ERR_MEMORY = -4, MI_ERR_IO = -5, MI_ERR_FORMAT = -6, MI_ERR_UNSUPPORTED = -11 };
+enum {
+    MI_OK = 0,
+    MI_ERR_ARGUMENT = -1,
+    MI_ERR_MEMORY = -4,
+    MI_ERR_IO = -5,
+    MI_ERR_FORMAT = -6,
+    MI_ERR_UNSUPPORTED = -11,
+    MI_CANCELLED = 1
+};
 
 typedef struct mi_error {
     int32_t code;

@@ -14,7 +14,15 @@ typedef void (*mk_release_fn)(void *memory, size_t bytes, void *user);
 /* Replaces the allocator for later allocations; blocks remember the allocator they came from. NULL, NULL restores the default. */
 void mk_set_allocator(mk_allocate_fn allocate, mk_release_fn release, void *user);
 
-/* `bytes` of memory aligned to MK_ALIGNMENT, not zeroed; NULL when bytes < 0, on overflow, or when the allocator fails. */
+/* Bytes that malloc can still give after an allocation. Small objects come from malloc, and that one fails ends the process: large memory
+ * is refused first, where it is an error. */
+enum { MK_HEADROOM = 1 << 20 };
+
+/* Whether malloc can give this many bytes now. */
+int32_t mk_has_room(int64_t bytes);
+
+/* `bytes` of memory aligned to MK_ALIGNMENT, not zeroed; NULL when bytes < 0, on overflow, when the allocator fails, or when less than
+ * MK_HEADROOM would be left. */
 void *mk_allocate(int64_t bytes);
 void *mk_allocate_zeroed(int64_t bytes);
 void mk_release(void *memory); /* NULL is allowed */

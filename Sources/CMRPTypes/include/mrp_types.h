@@ -37,8 +37,13 @@
  *
  * Threads. Different handles may be used by different threads at once, and options and datasets
  * may be shared. A model, a trainer or a laboratory is used by one thread at a time: a second one
- * gets MRP_ERR_BUSY. mrp_cancel and mrp_lab_cancel are the exceptions and may be called from any
- * thread. After fork, parent and child both go on.
+ * gets MRP_ERR_BUSY. Exceptions that any thread may call: mrp_cancel and mrp_lab_cancel, and what
+ * reads the progress. After fork, parent and child both go on; what a call of the parent used at
+ * that moment gives MRP_ERR_FORKED in the child, wherever MRP_ERR_BUSY is documented.
+ *
+ * Stopping. A call that can take long is stopped within 100 ms by its callback, by mrp_cancel or
+ * mrp_lab_cancel of the handle that it uses, or by the function of mrp_set_interrupt. It then returns
+ * MRP_CANCELLED.
  *
  * Strings are UTF-8 and end with a NUL; paths are passed to the system as they are. Sizes are
  * int64_t and checked. */
@@ -61,18 +66,18 @@ extern "C" {
 typedef int32_t mrp_status;
 enum {
     MRP_OK = 0,
-    MRP_CANCELLED = 1,     /* stopped by the callback or by mrp_cancel; what was finished stays */
-    MRP_DONE = 2,          /* nothing is left to do */
-    MRP_ERR_ARGUMENT = -1, /* a NULL pointer, or a value outside its range */
-    MRP_ERR_HANDLE = -2,   /* not a live handle of this type */
-    MRP_ERR_BUSY = -3,     /* the handle is in use by another call */
-    MRP_ERR_MEMORY = -4,   /* memory ran out */
-    MRP_ERR_IO = -5,       /* a file could not be opened, read or written */
-    MRP_ERR_FORMAT = -6,   /* a file or text is not what it should be */
-    MRP_ERR_VERSION = -7,  /* a file of a newer or unknown version */
-    MRP_ERR_STATE = -8,    /* not possible in the handle's present state */
-    MRP_ERR_NUMERIC = -9,  /* NaN or infinity in the data or in the loss */
-    MRP_ERR_FORKED = -10,  /* the handle was in use when the process forked */
+    MRP_CANCELLED = 1,         /* stopped by the caller; what was finished stays */
+    MRP_DONE = 2,              /* nothing is left to do */
+    MRP_ERR_ARGUMENT = -1,     /* a NULL pointer, or a value outside its range */
+    MRP_ERR_HANDLE = -2,       /* not a live handle of this type */
+    MRP_ERR_BUSY = -3,         /* the handle is in use by another call */
+    MRP_ERR_MEMORY = -4,       /* memory ran out */
+    MRP_ERR_IO = -5,           /* a file could not be opened, read or written */
+    MRP_ERR_FORMAT = -6,       /* a file or text is not what it should be */
+    MRP_ERR_VERSION = -7,      /* a file of a newer or unknown version */
+    MRP_ERR_STATE = -8,        /* not possible in the handle's present state */
+    MRP_ERR_NUMERIC = -9,      /* NaN or infinity in the data or in the loss */
+    MRP_ERR_FORKED = -10,      /* the handle was in use when the process forked */
     MRP_ERR_UNSUPPORTED = -11, /* correct, but not offered by this build or for this model */
     MRP_ERR_INTERNAL = -99     /* a defect of the library: please report it */
 };
@@ -98,6 +103,12 @@ typedef struct mrp_lab_report mrp_lab_report; /* what the laboratory found */
  * was passed along with the function. The callback may read the progress and use other handles;
  * the model of the running call gives MRP_ERR_BUSY. */
 typedef int32_t (*mrp_progress_fn)(const mrp_progress *progress, void *user);
+
+/* Asked by calls that can take long, on the thread that called them, every 20 ms or so
+ * (mrp_set_interrupt). Return 0 to go on; anything else stops the call, which then returns
+ * MRP_CANCELLED and changes nothing but what was finished. `user` is the pointer that was passed along
+ * with the function. It may use handles that the call does not. */
+typedef int32_t (*mrp_interrupt_fn)(void *user);
 
 /* Chooses what pretraining hides (mrp_trainer_set_masking). `indices` are the numbers of a step's
  * `count` images in their dataset; fill noise, count x patches: in each image the patches with the

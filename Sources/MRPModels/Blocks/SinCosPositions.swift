@@ -6,9 +6,9 @@ import Glibc
 /// [sin(x omega), cos(x omega), sin(y omega), cos(y omega)]: the column comes first, as in facebookresearch/mae
 /// (`util/pos_embed.py` names it the other way round, and the checkpoints rely on the values). Computed in float64.
 /// `width` is a multiple of 4.
-public func sinCosPositions(width: Int, gridHeight: Int, gridWidth: Int) -> [Float] {
+public func sinCosPositions(into table: UnsafeMutableBufferPointer<Float>, width: Int, gridHeight: Int, gridWidth: Int) {
     let quarter = width / 4
-    var table = [Float](repeating: 0, count: (1 + gridHeight * gridWidth) * width)
+    table[..<width].update(repeating: 0)
     for y in 0..<gridHeight {
         for x in 0..<gridWidth {
             let row = (1 + y * gridWidth + x) * width
@@ -21,5 +21,4 @@ public func sinCosPositions(width: Int, gridHeight: Int, gridWidth: Int) -> [Flo
             }
         }
     }
-    return table
 }

@@ -12,8 +12,8 @@ public protocol WeightShapes {
     /// The name under which the file has a weight, for errors.
     func storedName(_ weight: String) -> String
 
-    /// Numbers of a weight, in its stored shape; nil when they cannot be read.
-    func tensor(_ weight: String) -> Tensor?
+    /// Numbers of a weight, in its stored shape; nil when they cannot be read. Errors: `.memory`.
+    func tensor(_ weight: String) throws -> Tensor?
 
     /// Whether there is a weight whose name begins so.
     func has(_ prefix: String) -> Bool

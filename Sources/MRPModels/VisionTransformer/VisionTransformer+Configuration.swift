@@ -49,6 +49,6 @@ extension VisionTransformer {
         let known = file.settings["positions"]?.string.flatMap(Positions.init)
         return VisionTransformer(
             geometry: geometry, transformer: transformer, epsilon: epsilon,
-            positions: known ?? file.weights.flatMap { positions(in: $0, geometry) } ?? .sinCos)
+            positions: try known ?? file.weights.flatMap { try positions(in: $0, geometry) } ?? .sinCos)
     }
 }

@@ -26,7 +26,7 @@ extension VisionTransformer {
             assumed: "exact GELU\(hasHead ? ", a classifier on the \(pools ? "mean of the patches" : "class token")" : "")", &notes)
         return VisionTransformer(
             geometry: geometry, transformer: transformer, epsilon: epsilon(file, &notes),
-            positions: positions(in: file.weights, geometry) ?? .sinCos)
+            positions: try positions(in: file.weights, geometry) ?? .sinCos)
     }
 
     /// The grid is that of the options where it has as many patches, else a square.
@@ -35,15 +35,19 @@ extension VisionTransformer {
         if let height = options.given(NetworkOptions.imageHeight), let width = options.given(NetworkOptions.imageWidth),
             height % patchHeight == 0, width % patchWidth == 0, height / patchHeight * (width / patchWidth) == count
         {
-            return try PatchGeometry(channels: patch[1], height: height, width: width, patchHeight: patchHeight, patchWidth: patchWidth)
+            return try MRPError.ofFile {
+                try PatchGeometry(channels: patch[1], height: height, width: width, patchHeight: patchHeight, patchWidth: patchWidth)
+            }
         }
         let side = Int(Double(max(count, 0)).squareRoot())
         guard count > 0, side * side == count, side < 1 << 20, patchHeight < 1 << 20, patchWidth < 1 << 20 else {
             throw MRPError(
                 .argument, "the file does not say how its \(count) patches form an image: set options image_height and image_width")
         }
-        return try PatchGeometry(
-            channels: patch[1], height: side * patchHeight, width: side * patchWidth, patchHeight: patchHeight, patchWidth: patchWidth)
+        return try MRPError.ofFile {
+            try PatchGeometry(
+                channels: patch[1], height: side * patchHeight, width: side * patchWidth, patchHeight: patchHeight, patchWidth: patchWidth)
+        }
     }
 
     private static func epsilon(_ file: WeightFile, _ notes: inout [String]) -> Double {
@@ -53,13 +57,15 @@ extension VisionTransformer {
         return epsilon
     }
 
-    /// Kind of the stored positions; nil when they cannot be read.
-    static func positions(in weights: any WeightShapes, _ geometry: PatchGeometry) -> Positions? {
-        guard let shape = weights.shape("pos_embed"), shape.count == 3, shape[1] == 1 + geometry.count, shape[2] % 4 == 0,
-            let values = weights.tensor("pos_embed")
+    /// Kind of the stored positions; nil when they cannot be read. Errors: `.memory`.
+    static func positions(in weights: any WeightShapes, _ geometry: PatchGeometry) throws -> Positions? {
+        // With numbers in the file: a table of none would be made as large as its other dimensions say.
+        guard let shape = weights.shape("pos_embed"), shape.count == 3, shape[0] == 1, shape[1] == 1 + geometry.count, shape[2] > 0,
+            shape[2] % 4 == 0, let values = try weights.tensor("pos_embed")
         else { return nil }
-        let table = sinCosPositions(width: shape[2], gridHeight: geometry.gridHeight, gridWidth: geometry.gridWidth)
-        return zip(values.float32, table).allSatisfy { abs($0 - $1) < 1e-4 } ? .sinCos : .learned
+        let table = try Tensor(values.shape)
+        sinCosPositions(into: table.float32, width: shape[2], gridHeight: geometry.gridHeight, gridWidth: geometry.gridWidth)
+        return zip(values.float32, table.float32).allSatisfy { abs($0 - $1) < 1e-4 } ? .sinCos : .learned
     }
 
     public func pooling(in weights: any WeightShapes) -> Pooling { weights.shape("fc_norm.weight") == nil ? .cls : .mean }

@@ -17,6 +17,7 @@ public enum MaskPattern: String, CaseIterable, Sendable {
     public func mask(_ geometry: PatchGeometry, visibleCount: Int, slice: BatchSlice, seed: UInt64, step: Int) throws -> PatchMask {
         let (height, width, count) = (geometry.gridHeight, geometry.gridWidth, geometry.count)
         let hiddenCount = count - visibleCount
+        try PatchMask.checkMemory(batch: slice.count, count: count)
         func masks(
             _ substream: UniformNumbers.Substream, _ hidden: (inout UniformNumbers) -> [Bool]
         ) -> PatchMask {

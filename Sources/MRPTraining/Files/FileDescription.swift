@@ -10,7 +10,8 @@ public enum FileDescription {
         var members: [(key: String, value: JSON)] = [("kind", .string(kind)), ("bytes", .integer(file.byteCount))]
         if let configuration { members.append(("configuration", try JSON.parse(configuration))) }
         if let state { members.append(("state", try JSON.parse(state))) }
-        let entries = file.entries.values.sorted { $0.begin != $1.begin ? $0.begin < $1.begin : $0.name < $1.name }
+        try Memory.check(file.entries.count, bytesEach: 1_500, for: "the description of \(file.entries.count) tensors")
+        let entries = file.entries.values.sorted { $0.begin != $1.begin ? $0.begin < $1.begin : ByteName($0.name) < ByteName($1.name) }
         let tensors = entries.map { entry -> JSON in
             .object([
                 ("name", .string(entry.name)), ("type", .string(entry.dtype)), ("shape", .array(entry.shape.map { .integer($0) })),

@@ -6,7 +6,11 @@ import MRPObjectives
 enum ModelConfiguration {
     static let version = 1
 
-    static func json(_ model: Model) -> JSON {
+    /// Errors: `.memory`.
+    static func json(_ model: Model) throws -> JSON {
+        let nameBytes = model.classNames.reduce(0) { $0 + $1.utf8.count }
+        try Memory.check(model.head?.classes ?? 0, bytesEach: 512, for: "the names of the classes")
+        try Memory.check(nameBytes, bytesEach: 16, for: "the names of the classes")
         var members = model.encoder.configuration(head: model.head, objective: model.objective)
         for member in model.objective?.configuration ?? [] {
             if let index = members.firstIndex(where: { $0.key == member.key }) {
@@ -47,8 +51,8 @@ enum ModelConfiguration {
         return .object(members)
     }
 
-    /// The model that a configuration of ours, or of transformers, describes.
+    /// The model that a configuration of ours, or of transformers, describes. Errors: `.format` where it describes none that can be.
     static func description(_ json: JSON, weights: NamedWeights? = nil) throws -> ModelDescription {
-        try ConfigurationReader(json: json, weights: weights).description()
+        try MRPError.ofFile { try ConfigurationReader(json: json, weights: weights).description() }
     }
 }

@@ -15,7 +15,7 @@ public enum ModelFile {
         let names = options[FileOptions.names]
         let floats = options[FileOptions.weightsType]
         let file = WeightSource.isFolder(path) ? (path.hasSuffix("/") ? path : path + "/") + WeightSource.singleName : path
-        let configuration = ModelConfiguration.json(model)
+        let configuration = try ModelConfiguration.json(model)
         var tensors: [Safetensors.Tensor] = []
         let zero = try Memory(bytes: 8, for: "a file")
         zero.raw.storeBytes(of: 0, as: Int64.self)
@@ -36,9 +36,19 @@ public enum ModelFile {
         }
         // Transformers refuses files without the key "format".
         let metadata = [("format", "pt"), (configurationKey, configuration.text())]
+        try checkReadable(metadata[1].1)
         try Safetensors.write(tensors, metadata: metadata, floats: floats, to: file)
         let text = Array((configuration.text(indent: 2) + "\n").utf8)
         try text.withUnsafeBytes { try FileSystem.replace(configurationPath(file), with: [$0]) }
+    }
+
+    /// Refuses a configuration that `load` would refuse, as that of class names without end. Errors: `.argument`.
+    private static func checkReadable(_ configuration: String) throws {
+        do {
+            _ = try ModelConfiguration.description(JSON.parse(configuration))
+        } catch let error as MRPError where error.code == .format {
+            throw MRPError(.argument, "the file could not be read again: \(error.message)")
+        }
     }
 
     /// Tells the weights that are not for the file: those of some objectives, and those that the spelling has no place for.
@@ -50,14 +60,15 @@ public enum ModelFile {
 
     /// The configuration and, under `weights`, every weight's name, shape and count; under `features` the tokens and the width that each
     /// layer gives; under `attention` heads and tokens of each layer, or null; under `notes` what was assumed when it was read.
-    public static func describe(_ model: Model) -> JSON {
+    public static func describe(_ model: Model) throws -> JSON {
+        try Memory.check(model.parameters.specifications.count, bytesEach: 2_048, for: "the description of the weights")
         let weights = model.parameters.specifications.map { specification -> JSON in
             .object([
                 ("name", .string(specification.name)), ("shape", .array(specification.storedShape.map { .integer($0) })),
                 ("count", .integer(specification.shape.reduce(1, *))), ("trainable", .bool(specification.isTrainable)),
             ])
         }
-        var members = ModelConfiguration.json(model).members ?? []
+        var members = try ModelConfiguration.json(model).members ?? []
         members.append(("parameters", .integer(model.parameters.count)))
         members.append(("weights", .array(weights)))
         let shapes = (1...model.encoder.depth).map { model.encoder.featureShape(layer: $0) }

@@ -12,6 +12,7 @@ struct ModelReader {
     init(_ source: WeightSource, _ options: Options) throws {
         self.source = source
         self.options = options
+        try Memory.check(source.tensors.count, bytesEach: 3_000, for: "the names of \(source.tensors.count) tensors")
         if source.tensors.keys.contains(where: { $0.contains("downsample_layers.") }) {
             throw MRPError(
                 .format,
@@ -38,8 +39,9 @@ struct ModelReader {
         model.notes += absent.notes + weights.notes
         for specification in try adaptation.target.specifications() {
             guard let tensor = model.parameters[specification.name] else { continue }
+            try Interruption.check()
             if absent.names.contains(specification.name) || adaptation.isFresh(specification) {
-                model.parameters.reset(specification, seed: options.seed)
+                try model.parameters.reset(specification, seed: options.seed)
             } else {
                 try read(specification, into: tensor, adaptation)
             }
@@ -51,13 +53,15 @@ struct ModelReader {
     // MARK: The description
 
     private func description() throws -> ModelDescription {
-        if let text = source.metadata[ModelFile.configurationKey] { return try describe(JSON.parse(text)) }
+        if let text = source.metadata[ModelFile.configurationKey] {
+            return try ModelConfiguration.description(JSON.parse(text), weights: weights)
+        }
         var json = source.companion.flatMap { exists($0) }
         if !describesNetwork(json) { json = exists(source.folder + "config.json") ?? json }
         guard let json, describesNetwork(json) else {
             return try ShapeReader(file: WeightFile(weights: weights, options: options, json: json)).description()
         }
-        var description = try describe(json)
+        var description = try ModelConfiguration.description(json, weights: weights)
         if description.normalization == nil, let images = exists(source.folder + "preprocessor_config.json"),
             let mean = images["image_mean"]?.array?.compactMap(\.number), let std = images["image_std"]?.array?.compactMap(\.number),
             mean.count == description.encoder.geometry.channels, std.count == mean.count, std.allSatisfy({ $0 > 0 })
@@ -68,10 +72,6 @@ struct ModelReader {
     }
 
     private func describesNetwork(_ json: JSON?) -> Bool { json.map(Encoders.describes) ?? false }
-
-    private func describe(_ json: JSON) throws -> ModelDescription {
-        try MRPError.ofFile { try ModelConfiguration.description(json, weights: weights) }
-    }
 
     /// A JSON file if it is there and is an object.
     private func exists(_ path: String) -> JSON? {

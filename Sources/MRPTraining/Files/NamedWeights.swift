@@ -98,10 +98,10 @@ struct NamedWeights: WeightShapes {
 
     func storedName(_ weight: String) -> String { weights[weight]?.first?.stored ?? weight }
 
-    func tensor(_ weight: String) -> Tensor? {
-        guard let part = weights[weight]?.first, let values = try? Tensor(part.tensor.entry.shape),
-            (try? part.tensor.read(into: values.float32)) != nil
-        else { return nil }
+    func tensor(_ weight: String) throws -> Tensor? {
+        guard let part = weights[weight]?.first else { return nil }
+        let values = try Tensor(part.tensor.entry.shape)
+        guard (try? part.tensor.read(into: values.float32)) != nil else { return nil }
         return values
     }
 

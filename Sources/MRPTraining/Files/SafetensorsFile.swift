@@ -21,8 +21,8 @@ public struct SafetensorsFile {
     /// The limit of the reference implementation.
     static let maximumHeaderBytes = 100_000_000
 
-    public let entries: [String: Entry]
-    public let metadata: [String: String]
+    public let entries: NameMap<Entry>
+    public let metadata: NameMap<String>
     /// Name of the file in errors: its path.
     let path: String
     private let bytes: UnsafeRawBufferPointer
@@ -57,7 +57,13 @@ public struct SafetensorsFile {
         guard let entry = entries[Safetensors.checksumName], entry.format == .uint32, entry.count == 1, dataStart + entry.end == byteCount
         else { throw MRPError(.format, "'\(path)' has no checksum at its end") }
         let stored = UInt32(littleEndian: data(entry).loadUnaligned(as: UInt32.self))
-        let found = mk_crc32c(0, bytes.baseAddress, Int64(byteCount - 4))
+        var (found, position) = (UInt32(0), 0)
+        while position < byteCount - 4, let start = bytes.baseAddress {
+            try Interruption.check()
+            let count = min(64 << 20, byteCount - 4 - position)
+            found = mk_crc32c(found, start + position, Int64(count))
+            position += count
+        }
         guard stored == found else {
             throw MRPError(
                 .format, "'\(path)' is damaged: its checksum is \(String(stored, radix: 16)), its bytes have \(String(found, radix: 16))")

@@ -5,8 +5,8 @@ import MRPEngine
 struct SafetensorsHeader {
     static let maximumDimensions = 64
 
-    private(set) var entries: [String: SafetensorsFile.Entry] = [:]
-    private(set) var metadata: [String: String] = [:]
+    private(set) var entries = NameMap<SafetensorsFile.Entry>()
+    private(set) var metadata = NameMap<String>()
     let dataStart: Int
 
     init(_ bytes: UnsafeRawBufferPointer) throws {
@@ -21,6 +21,8 @@ struct SafetensorsHeader {
         guard length >= 2 else { throw Self.failure("header length \(length) is too small for a JSON object") }
         guard bytes[8] == UInt8(ascii: "{") else { throw Self.failure("the header does not begin with '{'") }
         dataStart = 8 + Int(length)
+        // An entry of 70 bytes of text becomes one of some 300.
+        try Memory.check(Int(length), bytesEach: 6, for: "a header of \(length) bytes")
         let text = UnsafeRawBufferPointer(rebasing: bytes[8..<dataStart]).bindMemory(to: UInt8.self)
         try read(text, dataBytes: bytes.count - dataStart)
         try checkCoverage(dataBytes: bytes.count - dataStart)
@@ -41,7 +43,7 @@ struct SafetensorsHeader {
                 try readMetadata(&parser)
             } else {
                 let entry = try Self.entry(name, &parser, dataBytes: dataBytes)
-                guard entries.updateValue(entry, forKey: name) == nil else {
+                guard entries.insert(name, entry) else {
                     throw Self.failure("tensor \(Self.shown(name)) appears twice")
                 }
             }
@@ -55,6 +57,7 @@ struct SafetensorsHeader {
         try parser.expect("{")
         if parser.take("}") { return }
         repeat {
+            try Interruption.check()
             parser.skipSpace()
             let name = try parser.string()
             try parser.expect(":")
@@ -68,7 +71,7 @@ struct SafetensorsHeader {
         guard parser.next == UInt8(ascii: "{") else { throw Self.failure("__metadata__ is not an object") }
         try Self.object(&parser) { parser, key in
             guard parser.next == UInt8(ascii: "\"") else { throw Self.failure("metadata \(Self.shown(key)) is not a string") }
-            guard metadata.updateValue(try parser.string(), forKey: key) == nil else {
+            guard metadata.insert(key, try parser.string()) else {
                 throw Self.failure("metadata \(Self.shown(key)) appears twice")
             }
         }
@@ -148,7 +151,7 @@ struct SafetensorsHeader {
 
     private func checkCoverage(dataBytes: Int) throws {
         var position = 0
-        for entry in entries.values.sorted(by: { ($0.begin, $0.end, $0.name) < ($1.begin, $1.end, $1.name) }) {
+        for entry in entries.values.sorted(by: { ($0.begin, $0.end, ByteName($0.name)) < ($1.begin, $1.end, ByteName($1.name)) }) {
             guard entry.begin >= position else {
                 throw Self.failure(
                     "tensor \(Self.shown(entry.name)) begins at byte \(entry.begin) and overlaps the one that ends at \(position)")

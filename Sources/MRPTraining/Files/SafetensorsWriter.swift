@@ -43,6 +43,9 @@ public enum Safetensors {
     public static func encode(
         _ tensors: [Tensor], metadata: [(key: String, value: String)], floats: ElementFormat = .float32, checksum: Bool = false
     ) throws -> Encoded {
+        let metadataBytes = metadata.reduce(0) { $0 + $1.value.utf8.count }
+        try Memory.check(metadataBytes, bytesEach: 8, for: "the header of a file")
+        try Memory.check(tensors.count, bytesEach: 1_024, for: "the header of a file")
         var members: [(key: String, value: JSON)] = []
         if !metadata.isEmpty { members.append(("__metadata__", .object(metadata.map { ($0.key, .string($0.value)) }))) }
         var position = 0
@@ -57,6 +60,7 @@ public enum Safetensors {
         var converted: [Memory] = []
         var pieces: [UnsafeRawBufferPointer] = []
         for tensor in tensors {
+            try Interruption.check()
             var (format, data) = (tensor.format, tensor.data)
             if format == .float32, floats != .float32 {
                 let bytes = try convert(tensor, to: floats)
@@ -70,13 +74,23 @@ public enum Safetensors {
         var text = Array(JSON.object(members).text().utf8)
         // Spaces align the data to 8 bytes, as the reference implementation does.
         while text.count % 8 != 0 { text.append(0x20) }
+        guard text.count <= SafetensorsFile.maximumHeaderBytes else {
+            throw MRPError(
+                .argument,
+                "the file's header would have \(text.count) bytes, over the \(SafetensorsFile.maximumHeaderBytes) that are read: the names of the classes are too many or too long"
+            )
+        }
         let length = (0..<8).map { UInt8(truncatingIfNeeded: text.count >> (8 * $0)) }
         let header = try Memory(bytes: 8 + text.count, for: "a file")
-        header.raw.copyBytes(from: length + text)
+        header.raw.copyBytes(from: length)
+        UnsafeMutableRawBufferPointer(rebasing: header.raw[8...]).copyBytes(from: text)
         pieces.insert(UnsafeRawBufferPointer(header.raw), at: 0)
         if checksum {
             let sum = try Memory(bytes: 4, for: "a file")
-            let value = pieces.reduce(UInt32(0)) { mk_crc32c($0, $1.baseAddress, Int64($1.count)) }
+            let value = try pieces.reduce(UInt32(0)) {
+                try Interruption.check()
+                return mk_crc32c($0, $1.baseAddress, Int64($1.count))
+            }
             sum.raw.storeBytes(of: value.littleEndian, as: UInt32.self)
             converted.append(sum)
             pieces.append(UnsafeRawBufferPointer(sum.raw))

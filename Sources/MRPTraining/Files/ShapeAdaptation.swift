@@ -78,22 +78,28 @@ struct ShapeAdaptation {
     func adapt(
         _ values: Tensor, of original: ParameterSpecification, into tensor: Tensor, of specification: ParameterSpecification
     ) throws {
-        var weights = Array(values.float32)
         let (old, new) = (original.storedShape, specification.storedShape)
         if specification.role == .position {
             let (from, to) = (file.encoder.geometry, target.encoder.geometry)
-            weights = Resampling.positions(
-                weights, width: tensor.shape[1], from: (from.gridHeight, from.gridWidth), to: (to.gridHeight, to.gridWidth))
-        } else {
-            guard old.count == 4, new.count == 4, old[0] == new[0] else {
-                throw MRPError(.internalError, "'\(specification.name)' cannot change its shape")
-            }
-            if old[1] != new[1] {
-                weights = Resampling.channels(
-                    weights, outputs: old[0], pixels: old[2] * old[3], from: old[1], to: new[1], averages: averagesChannels)
-            }
-            if old[2...] != new[2...] { weights = try Resampling.patches(weights, from: (old[2], old[3]), to: (new[2], new[3])) }
+            return try Resampling.positions(
+                UnsafeBufferPointer(values.float32), width: tensor.shape[1], from: (from.gridHeight, from.gridWidth),
+                to: (to.gridHeight, to.gridWidth), into: tensor.float32)
         }
-        _ = tensor.float32.update(fromContentsOf: weights)
+        guard old.count == 4, new.count == 4, old[0] == new[0] else {
+            throw MRPError(.internalError, "'\(specification.name)' cannot change its shape")
+        }
+        var weights = values
+        if old[1] != new[1] {
+            weights = try Tensor([old[0], new[1], old[2], old[3]])
+            Resampling.channels(
+                UnsafeBufferPointer(values.float32), outputs: old[0], pixels: old[2] * old[3], from: old[1], to: new[1],
+                averages: averagesChannels, into: weights.float32)
+        }
+        if old[2...] != new[2...] {
+            try Resampling.patches(
+                UnsafeBufferPointer(weights.float32), from: (old[2], old[3]), to: (new[2], new[3]), into: tensor.float32)
+        } else {
+            _ = tensor.float32.update(fromContentsOf: weights.float32)
+        }
     }
 }

@@ -14,8 +14,8 @@ struct WeightSource {
     let path: String
     /// The folder with a slash at its end, or nothing.
     let folder: String
-    let tensors: [String: Tensor]
-    let metadata: [String: String]
+    let tensors: NameMap<Tensor>
+    let metadata: NameMap<String>
     /// The JSON beside a single file: its name with `.json`.
     let companion: String?
 
@@ -38,7 +38,7 @@ struct WeightSource {
         }
         folder = file.lastIndex(of: "/").map { String(file[...$0]) } ?? ""
         if file.hasSuffix(".json") {
-            (tensors, metadata) = (try Self.shards(index: file, folder: folder), [:])
+            (tensors, metadata) = (try Self.shards(index: file, folder: folder), NameMap())
             companion = nil
         } else {
             let opened = try SafetensorsFile(path: file)
@@ -54,7 +54,7 @@ struct WeightSource {
     }
 
     /// `{"metadata": ..., "weight_map": {tensor: file}}`: each tensor must be in its file, and each tensor of a file in the map.
-    private static func shards(index path: String, folder: String) throws -> [String: Tensor] {
+    private static func shards(index path: String, folder: String) throws -> NameMap<Tensor> {
         func failure(_ text: String) -> MRPError { MRPError(.format, "'\(path)' is not a valid index of safetensors files: \(text)") }
         let json: JSON
         do {
@@ -64,21 +64,22 @@ struct WeightSource {
         }
         guard let map = json["weight_map"] else { throw failure("it has no weight_map") }
         guard let members = map.members else { throw failure("weight_map is not an object") }
-        var files: [String: SafetensorsFile] = [:]
-        var tensors: [String: Tensor] = [:]
-        var places: [String: String] = [:]
+        var files = NameMap<SafetensorsFile>()
+        var tensors = NameMap<Tensor>()
+        var places = NameMap<String>()
         for (name, value) in members {
             guard let shard = value.string else { throw failure("the file of tensor '\(name)' is not a string") }
             guard !shard.isEmpty, !shard.contains("/"), shard != ".." else {
                 throw failure("the file '\(shard)' of tensor '\(name)' is not a name in the same folder")
             }
+            try Interruption.check()
             let file = try files[shard] ?? SafetensorsFile(path: folder + shard)
             files[shard] = file
             guard let entry = file.entries[name] else { throw failure("tensor '\(name)' is not in '\(shard)'") }
             tensors[name] = Tensor(entry: entry, file: file)
             places[name] = shard
         }
-        for (shard, file) in files.sorted(by: { $0.key < $1.key }) {
+        for (shard, file) in files.sorted(by: { ByteName($0.key) < ByteName($1.key) }) {
             for name in file.entries.keys.sorted() where places[name] != shard {
                 throw failure("tensor '\(name)' of '\(shard)' is not in the index")
             }
@@ -90,10 +91,10 @@ struct WeightSource {
 extension JSON {
     /// A JSON file of at most 100 MB. `MRP_ERR_IO` when it cannot be read, `MRP_ERR_FORMAT` when it is not JSON.
     static func read(_ path: String) throws -> JSON {
-        let file = try FileMapping(path: path)
-        guard file.bytes.count <= SafetensorsFile.maximumHeaderBytes else {
-            throw MRPError(.format, "\(file.bytes.count) bytes are over the limit of \(SafetensorsFile.maximumHeaderBytes)")
-        }
-        return try parse(file.bytes.bindMemory(to: UInt8.self))
+        // Read, not mapped: such files are edited in place, and one that becomes shorter while it is mapped ends the process.
+        let file = try FileBytes(path: path, limit: SafetensorsFile.maximumHeaderBytes)
+        // A value of two bytes of text becomes one of some 20.
+        try Memory.check(file.bytes.count, bytesEach: 12, for: "what '\(path)' holds")
+        return try parse(UnsafeBufferPointer(UnsafeMutableRawBufferPointer(file.bytes).bindMemory(to: UInt8.self)))
     }
 }

@@ -337,9 +337,11 @@ static void test_recipe(void) {
     WORKS(mrp_config_set(other, "run_folder", in_root("run")));
     mrp_model *m = model_for(&operations[0]), *c = model_for(&operations[3]);
     WORKS(mrp_trainer_create(m, labelled, other, "pretrain", &holder));
-    FAILS(mrp_pretrain(m, labelled, other, NULL, NULL), MRP_ERR_STATE, "in use by another run");
+    mrp_model *second = model_for(&operations[0]);
+    FAILS(mrp_pretrain(second, labelled, other, NULL, NULL), MRP_ERR_STATE, "in use by another run");
     FAILS(mrp_finetune(c, labelled, other, NULL, NULL), MRP_ERR_STATE, "in use by another run");
-    FAILS(mrp_trainer_create(m, labelled, other, "pretrain", &trainer), MRP_ERR_STATE, "in use by another run");
+    FAILS(mrp_trainer_create(second, labelled, other, "pretrain", &trainer), MRP_ERR_STATE, "in use by another run");
+    mrp_model_destroy(second);
     mrp_trainer_destroy(holder);
 
     WORKS(mrp_dataset_wrap_array(pixels, MRP_UINT8, COUNT, CHANNELS, SIDE, SIDE, MRP_NCHW, NULL, &unlabelled));
