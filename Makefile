@@ -4,7 +4,7 @@ export SCRATCH
 SWIFT_BUILD = swift build -c release --scratch-path $(SCRATCH)
 venv = .venv/bin/python
 
-.PHONY: help setup build library install uninstall wheel demo test test-fast test-interop fingerprints check check-cuda header format bench sanitize coverage clean
+.PHONY: help setup build library install uninstall wheel demo test test-fast test-interop fingerprints check check-cuda header format bench sanitize asan ubsan tsan fuzz fuzz-api soak qemu coverage clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -38,14 +38,10 @@ demo: build ## pretrains and fine-tunes a small network, from C and from Python
 	cd build/demo && $(CURDIR)/$(venv) $(CURDIR)/examples/python/quickstart.py
 
 test: build ## every test
-	tools/run_swift_tests.sh
-	tools/run_c_tests.sh
-	$(venv) -m pytest
+	tools/run_tests.sh
 
 test-fast: build ## every test not marked slow
-	tools/run_swift_tests.sh --skip Slow
-	tools/run_c_tests.sh
-	$(venv) -m pytest -m "not slow"
+	tools/run_tests.sh --fast
 
 test-interop: build ## weights and outputs against transformers, timm and onnxruntime, which are installed into build/peers
 	"$$(tools/setup_interop.sh)" -m pytest -q -p no:cacheprovider -c Tests/interop/pytest.ini Tests/interop
@@ -73,9 +69,28 @@ bench: build ## training speed and peak memory against PyTorch, which is install
 	benchmarks/peers/setup.sh
 	$(venv) benchmarks/compare.py mae_vit_tiny_32 mae_vit_base_224 sup_resnet18_cifar sup_resnet50_224 --ours build/benchmarks/step --output build/benchmarks/compare.json
 
-sanitize: setup ## the C tests under ASan and UBSan, the Swift tests under ASan
-	tools/run_c_tests.sh --sanitize
-	ASAN_OPTIONS=detect_leaks=0 swift test --sanitize address --scratch-path $(SCRATCH)/sanitize -Xswiftc -O
+sanitize: asan ubsan ## asan and ubsan
+
+asan: setup ## C tests under ASan and UBSan; Swift and C interface tests under ASan
+	tools/sanitize.sh address
+
+ubsan: setup ## C tests under UBSan
+	tools/sanitize.sh undefined
+
+tsan: setup ## Swift, C and C interface tests under ThreadSanitizer, kernels included
+	tools/sanitize.sh thread
+
+fuzz: setup ## libFuzzer with ASan and UBSan on every kind of file and text: SECONDS each (20), TARGETS="image model ..."
+	tools/fuzz.sh --seconds $(or $(SECONDS),20) $(TARGETS)
+
+fuzz-api: build ## random sequences of calls: SECONDS (30), KIND=release, address or thread
+	tools/fuzz_api.sh $(or $(KIND),release) --seconds $(or $(SECONDS),30) --threads 4 --failing --fork --signals
+
+soak: build ## an hour (SECONDS) of training, measuring, checkpointing, cancelling, forking: memory and descriptors stay flat
+	tools/soak.sh $(or $(SECONDS),3600)
+
+qemu: setup ## the kernels for arm64, tested in QEMU (Debian: libc6-dev-arm64-cross libgcc-12-dev-arm64-cross qemu-user-static)
+	tools/check-arm64.sh --run memory random gemm kernels norms convolution attention
 
 coverage: setup ## line coverage of the Swift tests, by file
 	@tools/coverage.sh

@@ -131,12 +131,15 @@ typedef int32_t (*mrp_targets_fn)(const int64_t *indices, int64_t count, const f
                                   int64_t image_values, int64_t patches, int64_t width,
                                   float *targets, void *user);
 
-/* How much of what happens is told to the function of mrp_set_log. */
-enum { MRP_LOG_NONE = 0, MRP_LOG_ERROR = 1, MRP_LOG_INFO = 2 };
+/* How much of what happens is told to the function of mrp_set_log: errors, warnings too, or all. The
+ * numbers are names, not an order. */
+enum { MRP_LOG_NONE = 0, MRP_LOG_ERROR = 1, MRP_LOG_INFO = 2, MRP_LOG_WARNING = 3 };
 
 /* Receives one line of text without a newline, borrowed for the call: MRP_LOG_ERROR: what
- * mrp_last_error() says too; MRP_LOG_INFO: what a run is going to do, and the files that it reads
- * and writes. Called from any thread that is in a call of the library, which it must not call. */
+ * mrp_last_error() says too; MRP_LOG_WARNING: a result that may not be what was expected, because
+ * something was left out, guessed, or could not be kept; MRP_LOG_INFO: what a run is going to do, and
+ * the files that it reads and writes. Called from any thread that is in a call of the library, which
+ * it must not call. */
 typedef void (*mrp_log_fn)(int32_t level, const char *text, void *user);
 
 /* An allocator for the library's large memory (mrp_set_allocator). `allocate` returns `bytes` of
@@ -214,8 +217,11 @@ mrp_status mrp_set_allocator(mrp_allocate_fn allocate, mrp_release_fn release, v
  * the whole process. A call that runs in another thread may still use the function that was there
  * before: it stays good until such calls have returned.
  *
- *   level  MRP_LOG_NONE, MRP_LOG_ERROR, or MRP_LOG_INFO for both kinds of text.
- *   log    receives the texts; NULL for none. It must not call the library.
+ *   level  MRP_LOG_NONE; MRP_LOG_ERROR: errors; MRP_LOG_WARNING: errors and warnings; MRP_LOG_INFO:
+ *          everything.
+ *   log    receives the texts; NULL for none. It must not call the library. A call in another
+ *          thread may still tell the former function a line that it had begun when this one
+ *          returns.
  *   user   passed to it.
  * Errors: MRP_ERR_ARGUMENT (no such level).
  * Since 0.1.

@@ -1,12 +1,15 @@
 #!/usr/bin/env bash
 # Compiles the kernels for arm64 with NEON and, with --run, runs C tests of the kernels in QEMU (minutes).
-# Needs: libc6-dev-arm64-cross; for running also libgcc-12-dev-arm64-cross and qemu-user-static (Debian packages).
+# Needs: libc6-dev-arm64-cross; for running also libgcc-12-dev-arm64-cross and qemu-user-static (Debian packages), installed or, with
+# ARM64_ROOT=FOLDER, unpacked there (apt-get download; dpkg -x).
 # Usage: check-arm64.sh [--run [NAME...]]    names of tests, default: memory random gemm
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 clang=$(dirname "$(readlink -f "$(command -v swift)")")/clang
-root=/usr/aarch64-linux-gnu
+system=${ARM64_ROOT:-}/usr
+root=$system/aarch64-linux-gnu
+PATH=$PATH:$system/bin
 out=build/arm64
 flags=(--target=aarch64-linux-gnu -isystem "$root/include" -std=gnu11 -O2 -Wall -Wextra -Wno-unused-function -Werror
     -fno-math-errno -ffp-contract=fast)
@@ -25,7 +28,7 @@ echo "arm64: ${#objects[@]} files compile"
 
 [ "${1:-}" = --run ] || exit 0
 shift
-gcc=$(find /usr/lib/gcc-cross/aarch64-linux-gnu -maxdepth 1 -mindepth 1 2>/dev/null | sort -V | tail -1)
+gcc=$(find "$system/lib/gcc-cross/aarch64-linux-gnu" -maxdepth 1 -mindepth 1 2>/dev/null | sort -V | tail -1)
 if [ -z "$gcc" ] || ! command -v qemu-aarch64-static >/dev/null; then
     echo "arm64: cannot run (apt-get install libgcc-12-dev-arm64-cross qemu-user-static)"
     exit 77

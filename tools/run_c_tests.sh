@@ -3,7 +3,9 @@
 #   Tests/c/test_*.c      the internals: linked with the objects of CMRPKernels and CMRPImage
 #   Tests/c/abi/test_*.c  the library as its users have it: build/include/mrp.h and build/lib/libmrp.so
 #   examples/c/lab.c      compiled like those; Tests/c/abi/check_example_lab.sh runs it
-# Usage: run_c_tests.sh [--sanitize] [NAME...]    --sanitize: the internals only, compiled anew with ASan and UBSan
+# Usage: run_c_tests.sh [--sanitize KIND | --library FOLDER KIND] [NAME...]
+#   --sanitize   the internals only, compiled anew with a sanitizer: address (UBSan too), undefined, thread
+#   --library    the C interface only, on the libmrp.so in FOLDER, which was built with that sanitizer
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -13,12 +15,20 @@ flags=(-std=gnu11 -O2 -g -Wall -Wextra -Wno-unused-function -Werror)
 includes=(-ISources/CMRPKernels/include -ISources/CMRPImage/include -ITests/c)
 libraries=(-ljpeg -lpng16 -lm -lpthread)
 out=build/c-tests
-sanitize=0
+sanitize=0 internals=1 abi=1
+user=(cc -std=c99 -O1 -g -Wall -Wextra -Wpedantic -Werror -Ibuild/include -Lbuild/lib -Wl,-rpath,"$PWD/build/lib")
 if [ "${1:-}" = --sanitize ]; then
-    shift
-    sanitize=1
-    out=build/c-tests-sanitized
-    flags+=(-O1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all)
+    sanitize=1 abi=0
+    out=build/c-tests-$2
+    kinds=$2
+    [ "$kinds" != address ] || kinds=address,undefined
+    flags+=(-O1 -fno-omit-frame-pointer "-fsanitize=$kinds" -fno-sanitize-recover=all -fuse-ld=lld)
+    shift 2
+elif [ "${1:-}" = --library ]; then
+    internals=0
+    out=build/c-tests-library-$3
+    user=("$clang" -std=c99 -O1 -g -Wall -Wextra -Werror -fsanitize="$3" -Iinclude -L"$2" -Wl,-rpath,"$PWD/$2")
+    shift 3
 fi
 wanted=" $* "
 mkdir -p "$out"
@@ -54,10 +64,10 @@ run() { # run NAME CHECKER COMMAND...: compiles with COMMAND; CHECKER gets the p
 
 shopt -s nullglob
 for source in Tests/c/test_*.c; do
+    [ $internals -eq 1 ] || break
     run "$(basename "$source" .c)" '' "$clang" "${flags[@]}" "${includes[@]}" "$source" "${objects[@]}" "${libraries[@]}"
 done
-if [ $sanitize -eq 0 ]; then
-    user=(cc -std=c99 -O1 -g -Wall -Wextra -Wpedantic -Werror -Ibuild/include -Lbuild/lib -Wl,-rpath,"$PWD/build/lib")
+if [ $abi -eq 1 ]; then
     for source in Tests/c/abi/test_*.c; do
         run "abi_$(basename "$source" .c)" '' "${user[@]}" -D_XOPEN_SOURCE=700 -ITests/c "$source" -lmrp -lm -lpthread
     done

@@ -12,11 +12,11 @@ func statusBoundary(_ body: () throws -> mrp_status) -> mrp_status {
         return mrp_status(MRP_CANCELLED)
     } catch let error as MRPError {
         mt_set_last_error(error.message)
-        Log.write(MRP_LOG_ERROR, error.message)
+        Log.error(error.message)
         return error.code.rawValue
     } catch {
         mt_set_last_error("internal error: \(error)")
-        Log.write(MRP_LOG_ERROR, "internal error: \(error)")
+        Log.error("internal error: \(error)")
         return mrp_status(MRP_ERR_INTERNAL)
     }
 }
@@ -32,26 +32,6 @@ func boundary(_ body: () throws -> Void) -> mrp_status {
 /// `boundary` for work that the function of mrp_set_interrupt can stop, and the flag.
 func interruptible(_ flag: UnsafePointer<Int32>? = nil, _ body: () throws -> Void) -> mrp_status {
     boundary { try Interruption.allowed(flag, body) }
-}
-
-/// Function and level of `mrp_set_log`.
-enum Log {
-    private struct Target {
-        let level: Int32
-        let function: mrp_log_fn
-        let user: UnsafeMutableRawPointer?
-    }
-    nonisolated(unsafe) private static var target: Target?
-
-    static func set(_ level: Int32, _ function: mrp_log_fn?, _ user: UnsafeMutableRawPointer?) {
-        let wanted = level > MRP_LOG_NONE ? function.map { Target(level: level, function: $0, user: user) } : nil
-        Registry.locked { target = wanted }
-    }
-
-    static func write<Level: BinaryInteger>(_ level: Level, _ text: @autoclosure () -> String) {
-        guard let target = Registry.locked({ target }), Int32(level) <= target.level else { return }
-        text().withCString { target.function(Int32(level), $0, target.user) }
-    }
 }
 
 /// Object behind a handle: it can be in use by one call at a time.

@@ -86,8 +86,9 @@ public func mrp_set_allocator(_ allocate: mrp_allocate_fn?, _ release: mrp_relea
 /// another thread may still use the function that was there before: it stays good until such calls have returned.
 ///
 /// - Parameters:
-///   - level: MRP_LOG_NONE, MRP_LOG_ERROR, or MRP_LOG_INFO for both kinds of text.
-///   - log: receives the texts; NULL for none. It must not call the library.
+///   - level: MRP_LOG_NONE; MRP_LOG_ERROR: errors; MRP_LOG_WARNING: errors and warnings; MRP_LOG_INFO: everything.
+///   - log: receives the texts; NULL for none. It must not call the library. A call in another thread may still tell the former function
+///     a line that it had begun when this one returns.
 ///   - user: passed to it.
 /// - Errors: MRP_ERR_ARGUMENT (no such level).
 ///
@@ -95,10 +96,14 @@ public func mrp_set_allocator(_ allocate: mrp_allocate_fn?, _ release: mrp_relea
 @_cdecl("mrp_set_log")
 public func mrp_set_log(_ level: Int32, _ log: mrp_log_fn?, _ user: UnsafeMutableRawPointer?) -> mrp_status {
     boundary {
-        guard (Int32(MRP_LOG_NONE)...Int32(MRP_LOG_INFO)).contains(level) else {
-            throw MRPError(.argument, "log level \(level) is outside \(MRP_LOG_NONE) ... \(MRP_LOG_INFO)")
+        let chosen = LogLine.Level(rawValue: level)
+        guard chosen != nil || level == Int32(MRP_LOG_NONE) else {
+            throw MRPError(.argument, "log level \(level) is none of MRP_LOG_NONE, MRP_LOG_ERROR, MRP_LOG_WARNING, MRP_LOG_INFO")
         }
-        Log.set(level, log, user)
+        guard let chosen, let log else { return Log.tell(nil, upTo: .error) }
+        // The pointer is the caller's, who answers for its use in any thread.
+        nonisolated(unsafe) let user = user
+        Log.tell({ level, text in log(level.rawValue, text, user) }, upTo: chosen)
     }
 }
 

@@ -77,8 +77,8 @@ public func mrp_model_load(
         let path = try string(path, "path")
         let model = try ModelFile.load(path, MRP.options(options))
         out.pointee = try Registry.add(ModelHandle(model), as: mrp_model.self)
-        Log.write(MRP_LOG_INFO, "read a model from '\(path)'")
-        for note in model.notes { Log.write(MRP_LOG_INFO, "'\(path)': \(note)") }
+        Log.info("read a model from '\(path)'")
+        for note in model.notes { Log.info("'\(path)': \(note)") }
     }
 }
 
@@ -93,7 +93,7 @@ func writeFile(
             try Interruption.allowed(handle.cancelFlag) { try body(handle.model, path, options) }
             return path
         }
-        Log.write(MRP_LOG_INFO, "wrote \(what) to '\(path)'")
+        Log.info("wrote \(what) to '\(path)'")
     }
 }
 

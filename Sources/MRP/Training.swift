@@ -84,12 +84,12 @@ func obeyInterrupt(_ flag: UnsafeMutablePointer<Int32>) {
 }
 
 private func announce(_ run: TrainingRun) {
-    Log.write(MRP_LOG_INFO, run.trainer.summary)
+    Log.info(run.trainer.summary)
     tell(run)
 }
 
 private func tell(_ run: TrainingRun) {
-    for note in run.takeNotes() { Log.write(MRP_LOG_INFO, note) }
+    for note in run.takeNotes() { Log.write(note) }
 }
 
 extension ModelHandle {

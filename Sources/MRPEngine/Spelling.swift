@@ -1,9 +1,10 @@
 /// Suggestions for misspelt names.
 public enum Spelling {
-    /// The candidate nearest to `word`; among equals the first in alphabetical order. "" when there is none. Only the first 64
-    /// bytes count.
-    public static func nearest(to word: String, among candidates: some Sequence<String>) -> String {
-        candidates.map { (distance($0, word), $0) }.min { $0 < $1 }?.1 ?? ""
+    /// The candidate nearest to `word`; among equals the first in alphabetical order. nil when none is similar: more than a quarter of the
+    /// word would have to change, or three places. Only the first 64 bytes count.
+    public static func nearest(to word: String, among candidates: some Sequence<String>) -> String? {
+        let limit = min(max((word.utf8.prefix(64).count + 1) / 4, 1), 3)
+        return candidates.map { (distance($0, word), $0) }.filter { $0.0 <= limit }.min { $0 < $1 }?.1
     }
 
     /// Insertions, deletions, replacements and exchanges of neighbours that turn one word into the other (Damerau 1964; optimal string

@@ -8,11 +8,14 @@ public struct OptionTable: Sendable {
     /// An adjective and a space before "option" in errors, or "".
     private let adjective: String
     private let byName: [String: OptionDefinition]
+    /// Names that others use: the key of an option, or what there is instead.
+    private let synonyms: [String: String]
     private let hasPhases: Bool
 
-    public init(_ declarations: [any OptionDeclaration], presets: [Preset], adjective: String = "") {
+    public init(_ declarations: [any OptionDeclaration], presets: [Preset], adjective: String = "", synonyms: [String: String] = [:]) {
         definitions = declarations.map(\.definition)
         self.presets = presets
+        self.synonyms = synonyms
         self.adjective = adjective.isEmpty ? "" : adjective + " "
         byName = Dictionary(
             definitions.flatMap { option in Self.names(option).map { ($0, option) } }, uniquingKeysWith: { first, _ in first })
@@ -33,18 +36,26 @@ public struct OptionTable: Sendable {
             try option.validate(option.defaultValue)
             for side in option.sides { _ = try find(side) }
         }
+        for (name, meaning) in synonyms where byName[name] != nil || (byName[meaning] == nil && !meaning.contains(" ")) {
+            throw MRPError(.internalError, "the synonym '\(name)' is an option, or '\(meaning)' is none")
+        }
         for preset in presets { _ = try Options(self, preset: preset.name) }
     }
 
-    /// The phase and the option that a key names. An unknown key is an error that names the nearest one.
+    /// The phase and the option that a key names. An unknown key is an error that says what it is called here, or names the nearest one.
     func find(_ key: String) throws -> (phase: Phase?, option: OptionDefinition) {
         let phase = hasPhases ? Phase.allCases.first { key.hasPrefix($0.key("")) } : nil
         let name = phase.map { String(key.dropFirst($0.key("").count)) } ?? key
         guard let option = byName[name] else {
-            let nearest = Spelling.nearest(to: name, among: byName.keys)
-            throw MRPError(.argument, "unknown \(adjective)option '\(key)': the nearest is '\(nearest)'")
+            throw MRPError(.argument, "unknown \(adjective)option '\(key)': \(hint(name))")
         }
         return (phase, option)
+    }
+
+    /// What to write in the place of an unknown name.
+    private func hint(_ name: String) -> String {
+        if let meaning = synonyms[name] { return byName[meaning] == nil ? meaning : "it is '\(meaning)' here" }
+        return Spelling.nearest(to: name, among: byName.keys).map { "the nearest is '\($0)'" } ?? "none has a similar name"
     }
 
     /// The option of a key or symbol.

@@ -11,7 +11,7 @@ extension OptionTable {
         let entries = Objectives.registry.names + Heads.registry.names + Losses.registry.names + Samplers.registry.names
         return latest.withLock { latest in
             if let latest, latest.entries == entries { return latest.table }
-            let table = OptionTable(declarations, presets: Preset.all)
+            let table = OptionTable(declarations, presets: Preset.all, synonyms: synonyms)
             latest = (entries, table)
             return table
         }

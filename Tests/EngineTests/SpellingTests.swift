@@ -13,7 +13,10 @@ import Testing
     @Test func theNearestIsFound() {
         #expect(Spelling.nearest(to: "tua", among: ["theta", "tau", "eta"]) == "tau")
         #expect(Spelling.nearest(to: "b", among: ["c", "a"]) == "a")
-        #expect(Spelling.nearest(to: "x", among: [String]()) == "")
-        #expect(Spelling.nearest(to: String(repeating: "x", count: 100_000), among: ["y", String(repeating: "x", count: 64)]).count == 64)
+        #expect(Spelling.nearest(to: "x", among: [String]()) == nil)
+        #expect(Spelling.nearest(to: String(repeating: "x", count: 100_000), among: ["y", String(repeating: "x", count: 64)])?.count == 64)
+        for far in ["lr", "n_jobs", "class_weight", "verbosity", "foo"] {
+            #expect(Spelling.nearest(to: far, among: ["layer", "names", "image_height", "epochs", "loss"]) == nil, "\(far)")
+        }
     }
 }

@@ -64,7 +64,7 @@ import Testing
             try content.withUnsafeBytes { try FileSystem.replace(folder.file("pretrain-00000020.ckpt"), with: [$0]) }
             let run = try start(.pretrain, options(changes))
             #expect(run.progress.step == 18, "damage \(damage)")
-            let notes = run.takeNotes()
+            let notes = run.takeNotes().map(\.text)
             #expect(notes.count == 2 && notes[0].contains("pretrain-00000020.ckpt"), "\(notes)")
             #expect(exists("pretrain-00000020.ckpt.damaged"))
             #expect(try finish(run) == expected)

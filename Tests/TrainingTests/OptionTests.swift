@@ -53,6 +53,13 @@ import Testing
         #expect(message { try options.set("mask_ration", "0.5") } == "unknown option 'mask_ration': the nearest is 'mask_ratio'")
         #expect(message { try options.set("finetune.epoch", "5") } == "unknown option 'finetune.epoch': the nearest is 'epochs'")
         #expect(message { try options.set("pretrain.width", "5") } == "option 'width' cannot be set for one phase")
+        #expect(message { try options.set("lr", "0.1") } == "unknown option 'lr': it is 'learning_rate' here")
+        #expect(message { try options.set("finetune.lr", "0.1") } == "unknown option 'finetune.lr': it is 'learning_rate' here")
+        #expect(message { try options.set("n_jobs", "2") } == "unknown option 'n_jobs': it is 'threads' here")
+        #expect(
+            message { try options.set("class_weight", "balanced") }.hasPrefix("unknown option 'class_weight': classes and images have no"))
+        #expect(message { try options.set("kernel", "rbf") } == "unknown option 'kernel': none has a similar name")
+        #expect(message { try options.set("", "1") } == "unknown option '': none has a similar name")
     }
 
     @Test func valuesAreChecked() {

@@ -264,6 +264,7 @@ import Testing
         let lonely = bare.file("torch.safetensors")
         try Safetensors.write(tensors, metadata: [], to: lonely)
         #expect(try ModelFile.load(lonely).notes.contains { $0.hasPrefix("images of 32 x 32 are assumed") })
+        #expect(try ModelFile.load(lonely).notes.contains { $0.contains("no blur") })
     }
 
     @Test func featuresOfStages() throws {

@@ -100,7 +100,7 @@ import Testing
         #expect(run.end == .earlyStopping)
         #expect(run.progress.step == 16 && run.progress.value("best_step") == 4)
         #expect(access(folder.file("finetune-best.ckpt"), F_OK) == 0)
-        #expect(run.takeNotes().contains { $0.contains("stopped after step 16") })
+        #expect(run.takeNotes().contains { $0.text.contains("stopped after step 16") })
 
         // Learning: the restored weights are those of the best step.
         let second = try TemporaryFolder()
@@ -153,7 +153,7 @@ import Testing
         #expect(restored.progress.value("best_step") == Double(bestStep))
         #expect(try weights(restored) == averages[bestStep])
         #expect(try Inference(restored.trainer.model, options()).evaluate(images(24, options(), first: 1_000))?.top1 == best)
-        #expect(restored.takeNotes().contains("the model has the weights of step \(bestStep)"))
+        #expect(restored.takeNotes().contains { $0.text == "the model has the weights of step \(bestStep)" })
     }
 
     @Test func eventFilesHoldWhatTheLogHolds() throws {
@@ -191,7 +191,7 @@ import Testing
         let expected = try finish(run)
         let count = try #require(run.progress.value("rollbacks"))
         #expect(count >= 1 && count <= 3 && run.progress.step == 40)
-        let notes = run.takeNotes().filter { $0.contains("rolled back") }
+        let notes = run.takeNotes().filter { $0.text.contains("rolled back") }.map(\.text)
         #expect(notes.count == Int(count) && notes[0].contains("the first bad value is"), "\(notes)")
         #expect(run.progress.learningRate < 1e12)
         // Cut at any step, it ends the same.
@@ -226,7 +226,7 @@ import Testing
         _ = try run.step()
         try run.resume(from: folder.file("run.ckpt"))
         while try run.step() == .stepped {}
-        let notes = run.takeNotes().filter { $0.contains("rolled back") }
+        let notes = run.takeNotes().filter { $0.text.contains("rolled back") }.map(\.text)
         #expect(!notes.isEmpty && notes.allSatisfy { $0.contains("rolled back to step 7") }, "\(notes)")
 
         // So does that of a run folder whose run did not roll back before.
@@ -238,7 +238,7 @@ import Testing
         }
         let again = try start(.finetune, options(wild + [("run_folder", place.path)]), measured: false)
         while try again.step() == .stepped {}
-        #expect(again.takeNotes().contains { $0.contains("rolled back to step 7") })
+        #expect(again.takeNotes().contains { $0.text.contains("rolled back to step 7") })
     }
 
     @Test func theMemoryLimitNamesTheLargestBatch() throws {

@@ -1,5 +1,6 @@
 """What the tests share: a network that trains in milliseconds, images for it, a folder of images, and an interruption."""
 
+import logging
 import subprocess
 import sys
 import textwrap
@@ -7,6 +8,26 @@ import textwrap
 import mrp
 import numpy as np
 import pytest
+
+
+@pytest.fixture
+def warnings_of(caplog):
+    """warnings_of(): the texts that the library has warned with since the last call."""
+
+    def texts():
+        found = [record.getMessage() for record in caplog.records if record.name == "mrp" and record.levelno >= logging.WARNING]
+        caplog.clear()
+        return found
+
+    return texts
+
+
+@pytest.fixture
+def quiet(warnings_of):
+    """The test fails when the library warns of something."""
+    yield
+    assert warnings_of() == []
+
 
 # 8 x 8 images, 2 x 2 patches, one block of width 16: a step takes about a millisecond.
 NETWORK = {

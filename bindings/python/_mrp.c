@@ -16,7 +16,9 @@
 #include <mrp.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -55,15 +57,74 @@ enum { EXCEPTIONS = sizeof exception_specs / sizeof exception_specs[0] };
 typedef struct {
     PyTypeObject *types[KINDS];
     PyTypeObject *progress, *lab_progress;
+    PyObject *log;   /* called with (level, text) for each line of the library's log; NULL for none */
     PyObject *error; /* mrp.MrpError, the base of all */
     PyObject *exceptions[EXCEPTIONS];
 } module_state;
 
 static module_state *state_of(PyObject *module) { return PyModule_GetState(module); }
 
+/* ---- Log ---- */
+
+/* A line of the library's log, which waits for a thread that holds the GIL: the thread that wrote it must not wait for the GIL itself. */
+typedef struct log_line {
+    struct log_line *before;
+    int32_t level;
+    char text[];
+} log_line;
+
+static _Atomic(log_line *) newest_line;
+
+static void keep_line(int32_t level, const char *text, void *user) {
+    (void)user;
+    if (level == MRP_LOG_ERROR) return; /* an exception will say it */
+    const size_t bytes = strlen(text) + 1;
+    log_line *line = malloc(sizeof *line + bytes);
+    if (!line) return;
+    line->level = level;
+    memcpy(line->text, text, bytes);
+    line->before = atomic_load(&newest_line);
+    while (!atomic_compare_exchange_weak(&newest_line, &line->before, line)) {}
+}
+
+/* Tells Python the lines that wait, the oldest first. Returns 0 with an exception set when its function raised. */
+static int tell_log(module_state *state) {
+    log_line *newest = atomic_exchange(&newest_line, NULL), *oldest = NULL;
+    while (newest) {
+        log_line *before = newest->before;
+        newest->before = oldest;
+        oldest = newest;
+        newest = before;
+    }
+    int told = 1;
+    while (oldest) {
+        log_line *line = oldest;
+        oldest = line->before;
+        if (told && state->log) {
+            PyObject *text = PyUnicode_DecodeUTF8(line->text, (Py_ssize_t)strlen(line->text), "backslashreplace");
+            PyObject *answer = text ? PyObject_CallFunction(state->log, "iO", (int)line->level, text) : NULL;
+            told = answer != NULL;
+            Py_XDECREF(text);
+            Py_XDECREF(answer);
+        }
+        free(line);
+    }
+    return told;
+}
+
+static PyObject *py_set_log(PyObject *module, PyObject *function) {
+    module_state *state = state_of(module);
+    PyObject *before = state->log;
+    state->log = function == Py_None ? NULL : Py_NewRef(function);
+    Py_XDECREF(before);
+    mrp_set_log(state->log ? MRP_LOG_INFO : MRP_LOG_NONE, keep_line, NULL);
+    Py_RETURN_NONE;
+}
+
 /* ---- Errors ---- */
 
 static PyObject *raise_text(module_state *state, mrp_status status, const char *text) {
+    if (!tell_log(state)) return NULL;
     PyObject *type = state->error;
     for (int i = 0; i < EXCEPTIONS; i++) {
         if (exception_specs[i].code == status) type = state->exceptions[i];
@@ -86,7 +147,7 @@ static PyObject *raise_status(module_state *state, mrp_status status) {
 static PyObject *none_or_raise(module_state *state, mrp_status status) {
     if (PyErr_Occurred()) return NULL; /* a signal's */
     if (status != MRP_OK) return raise_status(state, status);
-    Py_RETURN_NONE;
+    return tell_log(state) ? Py_NewRef(Py_None) : NULL;
 }
 
 /* ---- Calls without the GIL ---- */
@@ -218,7 +279,7 @@ static handle_object *new_handle(module_state *state, int kind, PyObject *first,
 }
 
 static PyObject *handle_or_raise(module_state *state, handle_object *object, mrp_status status) {
-    if (status == MRP_OK && !PyErr_Occurred()) return (PyObject *)object;
+    if (status == MRP_OK && !PyErr_Occurred() && tell_log(state)) return (PyObject *)object;
     if (!PyErr_Occurred()) raise_status(state, status); /* else a signal's */
     Py_DECREF((PyObject *)object);
     return NULL;
@@ -406,7 +467,7 @@ static int32_t on_progress(const mrp_progress *progress, void *user) {
     if (!run->callback && time < run->next_check) return 0;
     run->next_check = time + 0.02;
     PyEval_RestoreThread(run->thread);
-    if (PyErr_CheckSignals() != 0) {
+    if (PyErr_CheckSignals() != 0 || !tell_log(run->state)) {
         run->stopped = 1;
     } else if (run->callback) {
         PyObject *snapshot = progress_snapshot(run->state, progress);
@@ -438,6 +499,7 @@ static PyObject *train(PyObject *module, PyObject *args, training_function funct
     PyEval_RestoreThread(run.thread);
     if (PyErr_Occurred()) return NULL;
     if (status < 0) return raise_status(state, status);
+    if (!tell_log(state)) return NULL;
     return PyBool_FromLong(status != MRP_CANCELLED);
 }
 
@@ -484,7 +546,7 @@ static int32_t note_progress(const mrp_progress *progress, void *user) {
 
 /* With the GIL: signals, and the caller's function. Returns 1 when one of them wants to stop. */
 static int attend(module_state *state, watched_call *watched) {
-    if (PyErr_CheckSignals() != 0) return 1;
+    if (PyErr_CheckSignals() != 0 || !tell_log(state)) return 1;
     if (!watched->callback) return 0;
     pthread_mutex_lock(&watched->lock);
     const progress_values progress = watched->progress;
@@ -560,7 +622,7 @@ static int run_watched(module_state *state, watched_call *watched) {
         raise_text(state, watched->status, watched->message[0] ? watched->message : mrp_status_string(watched->status));
         return 0;
     }
-    return 1;
+    return tell_log(state);
 }
 
 /* A text about the handle behind `object`. */
@@ -1412,6 +1474,8 @@ static PyObject *py_lab_report_correlations(PyObject *module, PyObject *args) {
 static PyMethodDef functions[] = {
     FUNCTION(version, METH_NOARGS, "($module, /)", "Version of the loaded library."),
     FUNCTION(build_info, METH_NOARGS, "($module, /)", "How the library was built, and which kernels it uses on this machine."),
+    FUNCTION(set_log, METH_O, "($module, function, /)",
+             "function(level, text) is called for each line of the log but errors, which are exceptions; None: nobody listens."),
     FUNCTION(memory_in_use, METH_NOARGS, "($module, /)", "Bytes that the library now holds for images, weights and arenas."),
     FUNCTION(config_create, METH_VARARGS, "($module, preset, /)", "New options: those of a preset, or the defaults for None."),
     FUNCTION(config_set, METH_VARARGS, "($module, config, key, value, /)", "Set an option from its text."),
@@ -1551,7 +1615,13 @@ static int module_exec(PyObject *module) {
         state->exceptions[i] = make_exception(state->error, spec->name, spec->base, spec->doc, spec->code);
         if (!state->exceptions[i] || PyModule_AddObjectRef(module, spec->name, state->exceptions[i]) != 0) return -1;
     }
-    return PyModule_AddIntConstant(module, "NCHW", MRP_NCHW) || PyModule_AddIntConstant(module, "NHWC", MRP_NHWC) ? -1 : 0;
+    static const struct {
+        const char *name;
+        long value;
+    } constants[] = {{"NCHW", MRP_NCHW}, {"NHWC", MRP_NHWC}, {"LOG_WARNING", MRP_LOG_WARNING}, {"LOG_INFO", MRP_LOG_INFO}};
+    for (size_t i = 0; i < sizeof constants / sizeof constants[0]; i++)
+        if (PyModule_AddIntConstant(module, constants[i].name, constants[i].value) != 0) return -1;
+    return 0;
 }
 
 static int module_traverse(PyObject *module, visitproc visit, void *arg) {
@@ -1559,6 +1629,7 @@ static int module_traverse(PyObject *module, visitproc visit, void *arg) {
     for (int i = 0; i < KINDS; i++) Py_VISIT(state->types[i]);
     Py_VISIT(state->progress);
     Py_VISIT(state->lab_progress);
+    Py_VISIT(state->log);
     Py_VISIT(state->error);
     for (int i = 0; i < EXCEPTIONS; i++) Py_VISIT(state->exceptions[i]);
     return 0;
@@ -1569,6 +1640,7 @@ static int module_clear(PyObject *module) {
     for (int i = 0; i < KINDS; i++) Py_CLEAR(state->types[i]);
     Py_CLEAR(state->progress);
     Py_CLEAR(state->lab_progress);
+    Py_CLEAR(state->log);
     Py_CLEAR(state->error);
     for (int i = 0; i < EXCEPTIONS; i++) Py_CLEAR(state->exceptions[i]);
     return 0;

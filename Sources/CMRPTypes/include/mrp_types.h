@@ -129,12 +129,15 @@ typedef int32_t (*mrp_targets_fn)(const int64_t *indices, int64_t count, const f
                                   int64_t image_values, int64_t patches, int64_t width,
                                   float *targets, void *user);
 
-/* How much of what happens is told to the function of mrp_set_log. */
-enum { MRP_LOG_NONE = 0, MRP_LOG_ERROR = 1, MRP_LOG_INFO = 2 };
+/* How much of what happens is told to the function of mrp_set_log: errors, warnings too, or all. The
+ * numbers are names, not an order. */
+enum { MRP_LOG_NONE = 0, MRP_LOG_ERROR = 1, MRP_LOG_INFO = 2, MRP_LOG_WARNING = 3 };
 
 /* Receives one line of text without a newline, borrowed for the call: MRP_LOG_ERROR: what
- * mrp_last_error() says too; MRP_LOG_INFO: what a run is going to do, and the files that it reads
- * and writes. Called from any thread that is in a call of the library, which it must not call. */
+ * mrp_last_error() says too; MRP_LOG_WARNING: a result that may not be what was expected, because
+ * something was left out, guessed, or could not be kept; MRP_LOG_INFO: what a run is going to do, and
+ * the files that it reads and writes. Called from any thread that is in a call of the library, which
+ * it must not call. */
 typedef void (*mrp_log_fn)(int32_t level, const char *text, void *user);
 
 /* An allocator for the library's large memory (mrp_set_allocator). `allocate` returns `bytes` of

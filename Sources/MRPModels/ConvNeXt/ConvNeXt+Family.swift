@@ -43,6 +43,7 @@ extension ConvNeXt {
         guard weights.has("stages.0.blocks.0.mlp.grn.") else {
             throw MRPError(.unsupported, "the file holds a ConvNeXt without global response normalisation: V2 is offered")
         }
+        try file.checkTimm(named: nil, activation: "gelu", pooling: "avg", assumed: "exact GELU, eps 1e-06", &notes)
         return try inferred(size.name, stem: stem, baseWidth: first[0], channels: first[1], file, &notes)
     }
 }

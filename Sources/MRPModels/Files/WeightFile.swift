@@ -39,6 +39,15 @@ public struct WeightFile {
     /// timm's description of the images that a network was trained on.
     public var pretrained: JSON { json["pretrained_cfg"] ?? json }
 
+    /// A value of timm's `config.json`.
+    func configured(_ key: String) -> JSON? { json[key] ?? json["pretrained_cfg"]?[key] }
+
+    /// timm's name of the network, without the tag of its weights.
+    var architecture: String? { configured("architecture")?.string.map { String($0.prefix { $0 != "." }) } }
+
+    /// Whether Python has looked at the module that the weights come from.
+    var isChecked: Bool { json["is_checked"]?.bool == true }
+
     /// The shape of a weight that must be there with so many dimensions.
     public func shape(_ weight: String, _ dimensions: Int) throws -> [Int] {
         guard let shape = weights.shape(weight) else {

@@ -45,6 +45,10 @@ extension ResidualNetwork {
                 .unsupported,
                 "a residual network of \(blocks.map(String.init).joined(separator: ", ")) \(kind) blocks is none of: \(sizeNames)")
         }
+        // The tags of torchvision's and of semi-supervised weights in old versions of timm.
+        try file.checkTimm(
+            named: ["", "tv_", "ssl_", "swsl_"].map { $0 + size.name }, activation: "relu", pooling: "avg",
+            assumed: "ReLU, torchvision's strides, no blur (timm's resnetaa and resnetblur have the same shapes)", &notes)
         return try inferred(size.name, stem: stem, baseWidth: first[0], channels: first[1], file, &notes)
     }
 }

@@ -19,6 +19,11 @@ extension VisionTransformer {
             try TransformerConfiguration(
                 width: width, depth: file.weights.depth(of: "blocks"), heads: heads, hidden: file.shape("blocks.0.mlp.fc1.weight", 2)[0])
         }
+        let pools = file.weights.shape("fc_norm.weight") != nil
+        let hasHead = file.weights.shape("head.weight") != nil
+        try file.checkTimm(
+            named: nil, activation: "gelu", pooling: hasHead ? (pools ? "avg" : "token") : nil,
+            assumed: "exact GELU\(hasHead ? ", a classifier on the \(pools ? "mean of the patches" : "class token")" : "")", &notes)
         return VisionTransformer(
             geometry: geometry, transformer: transformer, epsilon: epsilon(file, &notes),
             positions: try positions(in: file.weights, geometry) ?? .sinCos)

@@ -13,6 +13,12 @@ struct ModelReader {
         self.source = source
         self.options = options
         try Memory.check(source.tensors.count, bytesEach: 3_000, for: "the names of \(source.tensors.count) tensors")
+        if source.tensors.keys.contains(where: { $0.contains("downsample_layers.") }) {
+            throw MRPError(
+                .format,
+                "'\(source.path)' has the names of facebookresearch/ConvNeXt-V2: timm's are read, to which "
+                    + "timm.models.convnext.checkpoint_filter_fn changes them")
+        }
         guard let weights = NamedWeights(source) else {
             let sample = source.tensors.keys.sorted().prefix(3).map { "'\($0)'" }.joined(separator: ", ")
             let found = sample.isEmpty ? "it holds no tensor" : "its tensors are named \(sample)"

@@ -48,7 +48,7 @@ public struct SafetensorsFile {
             let header = try SafetensorsHeader(bytes)
             (entries, metadata, dataStart) = (header.entries, header.metadata, header.dataStart)
         } catch let error as MRPError where error.code == .format {
-            throw MRPError(.format, "'\(path)' is not a valid safetensors file: \(error.message)")
+            throw MRPError(.format, "'\(path)' is \(ForeignFile.name(bytes) ?? "not a valid safetensors file: \(error.message)")")
         }
     }
 

@@ -29,7 +29,11 @@ struct WeightSource {
         if Self.isFolder(path) {
             let folder = path.hasSuffix("/") ? path : path + "/"
             let found = [Self.singleName, Self.indexName].first { access(folder + $0, F_OK) == 0 }
-            guard let found else { throw MRPError(.io, "'\(path)' holds neither \(Self.singleName) nor \(Self.indexName)") }
+            guard let found else {
+                let pickle = "pytorch_model.bin"
+                let hint = access(folder + pickle, F_OK) == 0 ? ", only \(pickle), a pickle: save its weights as safetensors" : ""
+                throw MRPError(.io, "'\(path)' holds neither \(Self.singleName) nor \(Self.indexName)\(hint)")
+            }
             file = folder + found
         }
         folder = file.lastIndex(of: "/").map { String(file[...$0]) } ?? ""

@@ -24,7 +24,7 @@ public final class TrainingRun {
     private var record = MeasurementRecord()
     /// The last step is done, but its measurement and its row in the logs are not: the run was cancelled in between.
     private var isRowDue = false
-    private var notes: [String] = []
+    private var notes: [LogLine] = []
     private var unreadableCount = 0
     private var rollbacks = 0
     private let start = monotonicSeconds()
@@ -42,7 +42,7 @@ public final class TrainingRun {
             try Measurement($0, phase, options, model, steps: trainer.progress.steps, stepsPerEpoch: trainer.stepsPerEpoch)
         }
         if measurement == nil, options[MeasurementOptions.earlyStopping] > 0 {
-            notes.append("early_stopping: there are no held-out images to go by")
+            notes.append(.warning("early_stopping: there are no held-out images to go by"))
         }
         let folder = options[RunOptions.runFolder]
         let store = folder.isEmpty ? nil : try CheckpointStore(folder, phase, keep: options[RunOptions.keepCheckpoints])
@@ -62,8 +62,8 @@ public final class TrainingRun {
     }
 
     /// Goes on from the newest checkpoint that is whole. A damaged one is set aside under another name.
-    private static func resume(_ trainer: Trainer, from store: CheckpointStore, continues: Bool) throws -> (step: Int?, notes: [String]) {
-        var notes: [String] = []
+    private static func resume(_ trainer: Trainer, from store: CheckpointStore, continues: Bool) throws -> (step: Int?, notes: [LogLine]) {
+        var notes: [LogLine] = []
         for step in try store.steps() {
             guard continues else {
                 throw MRPError(.state, "run_folder '\(store.folder)' has checkpoints: set continue_run, or choose another folder")
@@ -71,10 +71,10 @@ public final class TrainingRun {
             do {
                 try trainer.resume(from: store.path(step: step))
                 try store.prune()
-                notes.append("goes on from '\(store.path(step: step))'")
+                notes.append(.info("goes on from '\(store.path(step: step))'"))
                 return (step, notes)
             } catch let error as MRPError where error.code == .format {
-                notes.append("left out: \(error.message)")
+                notes.append(.warning("left out: \(error.message)"))
                 store.setAside(step: step)
             }
         }
@@ -96,7 +96,7 @@ public final class TrainingRun {
     }
 
     /// Lines for the log since the last call: resumed steps, images left out, measurements, rollbacks.
-    public func takeNotes() -> [String] {
+    public func takeNotes() -> [LogLine] {
         defer { notes = [] }
         return notes
     }
@@ -150,14 +150,14 @@ public final class TrainingRun {
         } else if options[RunOptions.timeBudget] > 0, monotonicSeconds() - start >= options[RunOptions.timeBudget] {
             end = .timeBudget
         }
-        if let end, end != .finished { notes.append("stopped after step \(progress.step): \(end.text)") }
+        if let end, end != .finished { notes.append(.info("stopped after step \(progress.step): \(end.text)")) }
     }
 
     private func noteUnreadableImages() {
         let found = trainer.loader.unreadable
         guard found.count != unreadableCount else { return }
         for (_, message) in found.sorted(by: { $0.key < $1.key }).suffix(found.count - unreadableCount) {
-            notes.append("left out: \(message)")
+            notes.append(.warning("left out: \(message)"))
         }
         unreadableCount = found.count
         trainer.progress.measures["unreadable_images"] = Double(found.count)
@@ -177,7 +177,8 @@ public final class TrainingRun {
         else { return false }
         let isBest = record.add(found, main: measurement.main, step: progress.step)
         showMeasures()
-        notes.append("step \(progress.step): " + found.sorted { $0.key < $1.key }.map { "\($0.key) \($0.value)" }.joined(separator: ", "))
+        let values = found.sorted { $0.key < $1.key }.map { "\($0.key) \($0.value)" }
+        notes.append(.info("step \(progress.step): " + values.joined(separator: ", ")))
         if isBest, store != nil || options[MeasurementOptions.restoreBest] { try best.save(encodedState(), step: progress.step) }
         return true
     }
@@ -186,12 +187,13 @@ public final class TrainingRun {
     private func restoreBest() throws {
         guard options[MeasurementOptions.restoreBest], record.best != nil, record.bestStep != progress.step else { return }
         guard best.holds(step: record.bestStep) else {
-            notes.append("the best weights, of step \(record.bestStep), were not kept: the model has those of step \(progress.step)")
+            notes.append(
+                .warning("the best weights, of step \(record.bestStep), were not kept: the model has those of step \(progress.step)"))
             return
         }
         try store?.finish()
         try trainer.takeWeights(from: best.open())
-        notes.append("the model has the weights of step \(record.bestStep)")
+        notes.append(.info("the model has the weights of step \(record.bestStep)"))
     }
 
     // MARK: The state beyond the steps
@@ -251,7 +253,7 @@ public final class TrainingRun {
         takeState()
         (trainer.rateScale, rollbacks, isRowDue) = (scale, count, false)
         showMeasures()
-        notes.append("rolled back to step \(progress.step), learning rate times \(scale): \(error.message)")
+        notes.append(.warning("rolled back to step \(progress.step), learning rate times \(scale): \(error.message)"))
         if let store {
             store.newest = nil
             try save()

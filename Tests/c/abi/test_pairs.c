@@ -440,7 +440,7 @@ static void keep_line(int32_t level, const char *text, void *user) { snprintf(us
 
 static void test_log(void) {
     char line[1000] = "";
-    REFUSES(mrp_set_log(3, keep_line, line), "3");
+    REFUSES(mrp_set_log(4, keep_line, line), "4");
     REFUSES(mrp_set_log(-1, keep_line, line), "-1");
     WORKS(mrp_set_log(MRP_LOG_ERROR, keep_line, line));
     EXPECT(mrp_config_set(options, "mask_rato", "1") == MRP_ERR_ARGUMENT);
@@ -451,6 +451,15 @@ static void test_log(void) {
     WORKS(mrp_set_log(MRP_LOG_INFO, keep_line, line));
     WORKS(mrp_pretrain(mae, labelled, options, NULL, NULL));
     EXPECT(strncmp(line, "2 pretrain: 2 steps of 8 images", 31) == 0);
+    WORKS(mrp_set_log(MRP_LOG_WARNING, keep_line, line));
+    strcpy(line, "");
+    WORKS(mrp_pretrain(mae, labelled, options, NULL, NULL));
+    EXPECT(strcmp(line, "") == 0); /* a run as it was asked for warns of nothing */
+    mrp_config *patient = small_options();
+    WORKS(mrp_config_set(patient, "early_stopping", "1"));
+    WORKS(mrp_pretrain(mae, labelled, patient, NULL, NULL));
+    EXPECT(strncmp(line, "3 early_stopping: there are no held-out images", 46) == 0);
+    mrp_config_destroy(patient);
     WORKS(mrp_set_log(MRP_LOG_INFO, NULL, NULL));
     strcpy(line, "");
     EXPECT(mrp_config_set(options, "mask_rato", "1") == MRP_ERR_ARGUMENT);

@@ -12,6 +12,7 @@ Below them the objects of the C interface: Config, Dataset, Model, Trainer. `opt
 Weights of others: load() reads timm's and transformers' files, to_torch_state_dict() and from_torch() exchange them with PyTorch.
 `mrp.lab` is the experiment of the paper that explains why pretraining helps.
 The same seed gives the same bits, whatever the number of threads.
+Warnings and what a run does are told to `logging.getLogger("mrp")`: Python shows its warnings without further ado.
 """
 
 import os
@@ -20,6 +21,7 @@ import sys
 # Folders of packages, in which the library looks for plug-ins of devices (docs/devices.md).
 os.environ.setdefault("MRP_PLUGIN_FOLDERS", os.pathsep.join(folder for folder in sys.path if folder))
 
+from mrp import _log as _log  # hears the library
 from mrp import lab
 from mrp._classifier import Classifier, LinearProbe, knn_score
 from mrp._config import Config, Option, Preset, options, presets

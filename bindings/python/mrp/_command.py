@@ -1,18 +1,21 @@
 """The command `mrp`: its arguments. Everything about networks, training and data is an option of the library's table."""
 
 import argparse
+import contextlib
 import difflib
 import importlib
 import importlib.util
 import json
+import logging
 import math
 import re
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NoReturn
 
-from mrp._config import Config, options, presets
+from mrp._config import Config, check_keys, options, presets
+from mrp._log import logger
 from mrp._mrp import ArgumentError, MrpError, build_info
 
 ERROR, USAGE, INTERRUPTED, TERMINATED = 1, 2, 130, 143
@@ -227,8 +230,14 @@ def _refuse_unknown(parser: argparse.ArgumentParser, unknown: list[str]) -> None
     if not word.startswith("-"):
         parser.error(f"unexpected argument '{word}'")
     names = [name for action in parser._actions for name in action.option_strings]
-    nearest = difflib.get_close_matches(word.replace("_", "-"), names, n=1, cutoff=0)
-    parser.error(f"unknown option '{word}': the nearest is '{nearest[0]}'")
+    if nearest := difflib.get_close_matches(word.replace("_", "-"), names, n=1, cutoff=0.8):
+        parser.error(f"unknown option '{word}': the nearest is '{nearest[0]}'")
+    try:
+        check_keys({word.strip("-").replace("-", "_"): None})
+    except ArgumentError as error:
+        hint = re.sub(r"'(\w+)' here", lambda match: f"'--{match[1].replace('_', '-')}' here", str(error).partition(": ")[2])
+        parser.error(f"unknown option '{word}': {hint}")
+    parser.error(f"unknown option '{word}': this command does not have it")
 
 
 def _options_of(path: str | None, command: argparse.ArgumentParser) -> dict[str, Any]:
@@ -273,9 +282,27 @@ def _terminate(*_: Any) -> None:
     raise Terminated
 
 
+@contextlib.contextmanager
+def _heard_warnings() -> Iterator[None]:
+    """Prints the log's warnings on standard error."""
+    handler = logging.StreamHandler()
+    handler.setLevel(logging.WARNING)
+    handler.setFormatter(logging.Formatter("mrp: warning: %(message)s"))
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line; returns its exit status."""
     args = parse(arguments)
+    with _heard_warnings():
+        return _run(args)
+
+
+def _run(args: argparse.Namespace) -> int:
     try:
         signal.signal(signal.SIGTERM, _terminate)
         if args.command == "lab":

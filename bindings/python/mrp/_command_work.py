@@ -162,7 +162,8 @@ def train(args: argparse.Namespace, model: Model, dataset: Dataset, config: Conf
 
 def _lines(result: dict[str, Any]) -> list[str]:
     share = f"step {result['step']} of {result['steps']}"
-    lines = [f"{result['command']}: {share}, loss {result['loss']:.4f}, {result['seconds']:.1f} s"]
+    loss = "" if math.isnan(result["loss"]) else f", loss {result['loss']:.4f}"
+    lines = [f"{result['command']}: {share}{loss}, {result['seconds']:.1f} s"]
     if result["stopped"]:
         where = f"; go on with --resume (state in '{result['run_folder']}')" if result["goes_on"] else ""
         lines.append(f"stopped: {'interrupted' if result['status'] else result['stopped'].replace('_', ' ')}{where}")

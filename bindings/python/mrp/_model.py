@@ -46,6 +46,9 @@ class Model:
     `cancel()` may be called from any thread.
     """
 
+    # What was said of it beside the library's own notes.
+    _remarks: tuple[str, ...] = ()
+
     def __init__(self, options: Options = None, **more: Any) -> None:
         self._handle = _mrp.model_create(handle_of(options, more))
 
@@ -98,7 +101,7 @@ class Model:
     def notes(self) -> list[str]:
         """What was assumed, left out or changed when the model was read from a file."""
         notes: list[str] = self.info.get("notes", [])
-        return notes
+        return notes + list(self._remarks)
 
     @property
     def image_shape(self) -> tuple[int, int, int]:

@@ -130,8 +130,10 @@ class Reporter(Display[Progress]):
 
     @staticmethod
     def _detail(progress: Progress) -> str:
-        speed = f"{progress.images_per_second:.0f} images/s"
-        return f"step {progress.step} of {progress.steps}, loss {progress.loss:.4f}, {speed}"
+        steps = f"step {progress.step} of {progress.steps}"
+        if math.isnan(progress.loss):  # before the first step
+            return steps
+        return f"{steps}, loss {progress.loss:.4f}, {progress.images_per_second:.0f} images/s"
 
     def __call__(self, progress: Progress) -> bool:
         if progress.step != self._step:

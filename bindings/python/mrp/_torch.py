@@ -11,7 +11,9 @@ import numpy as np
 
 from mrp._estimator import Estimator
 from mrp._model import Model
-from mrp._mrp import ArgumentError
+from mrp._mrp import ArgumentError, MrpError
+from mrp._torch_comparison import compare as compared
+from mrp._torch_modules import configuration_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -36,17 +38,22 @@ def to_torch_state_dict(model: Model | Estimator, style: str = "hub") -> dict[st
         return {name: torch.from_numpy(values) for name, values in read_floats(path).items()}
 
 
-def from_torch(source: Any, **options: Any) -> Model:
+def from_torch(source: Any, *, compare: bool = True, **options: Any) -> Model:
     """A model with the weights of a PyTorch module, or of a state dict.
 
         mrp.from_torch(timm.create_model("vit_tiny_patch16_224", pretrained=True))
         mrp.from_torch(ViTMAEForPreTraining.from_pretrained("facebook/vit-mae-base"))
 
-    A module of transformers or timm also says how many heads it has, its epsilon and its image size; a plain state dict does not:
-    see `Model.load` for what is then assumed and for the options, which are the same here.
+    A module of transformers, timm or torchvision also says what its weights do not show: heads, epsilon, activations, pooling, the size
+    of its images. What this library does not have is refused. compare: the module is run once on a random image, and refused when it
+    computes something else (a limit of 0.001 of the largest value). A plain state dict says nothing of that: see `Model.load` for what is
+    then assumed, `Model.notes` for a list, and for the options, which are the same here.
     """
     if isinstance(source, Mapping):
         state, configuration = source, None
+        for key, inner in source.items():
+            if isinstance(inner, Mapping) and any(hasattr(value, "shape") for value in inner.values()):
+                raise ArgumentError(f"the dict holds a state dict under {key!r}: pass that, source[{key!r}]")
     elif hasattr(source, "state_dict"):
         state, configuration = source.state_dict(), configuration_of(source)
     else:
@@ -57,70 +64,17 @@ def from_torch(source: Any, **options: Any) -> Model:
         if configuration:
             with open(os.path.join(folder, "config.json"), "w") as file:
                 json.dump(configuration, file)
-        return Model.load(path, **options)
+        try:
+            model = Model.load(path, **options)
+        except MrpError as error:
+            raise type(error)(str(error).replace(f"'{path}'", f"the {type(source).__name__}")) from None
+    if compare and state is not source and not _CHANGES & options.keys():
+        model._remarks = tuple(compared(source, model))
+    return model
 
 
-def configuration_of(module: Any) -> dict[str, Any] | None:
-    """What a module says of itself, with the keys of a Hugging Face configuration; None when it is of an unknown kind."""
-    config: Any = getattr(module, "config", None)
-    if hasattr(config, "to_dict") and getattr(config, "hidden_size", None):
-        values: dict[str, Any] = config.to_dict()
-        return values
-    if hasattr(module, "layer4") and hasattr(module, "conv1"):
-        return _configuration_of_residual(module)
-    blocks: Any = getattr(module, "blocks", None)
-    patches: Any = getattr(module, "patch_embed", None)
-    if not blocks or not hasattr(patches, "proj"):
-        return None
-    block, projection = blocks[0], patches.proj
-    image = getattr(patches, "img_size", None)
-    if not image or not hasattr(getattr(block, "attn", None), "num_heads"):
-        return None
-    data = getattr(module, "pretrained_cfg", None) or {}
-    values = {
-        "model_type": "vit",
-        "hidden_size": projection.weight.shape[0],
-        "num_hidden_layers": len(blocks),
-        "num_attention_heads": block.attn.num_heads,
-        "intermediate_size": block.mlp.fc1.weight.shape[0],
-        "hidden_act": "gelu",
-        "layer_norm_eps": block.norm1.eps,
-        "image_size": list(image) if isinstance(image, tuple | list) else [image, image],
-        "patch_size": list(projection.kernel_size),
-        "num_channels": projection.weight.shape[1],
-    }
-    if "mean" in data and "std" in data and len(data["mean"]) == values["num_channels"]:
-        values |= {"image_mean": list(data["mean"]), "image_std": list(data["std"])}
-    decoder = getattr(module, "decoder_blocks", None)
-    if decoder:
-        values |= {
-            "model_type": "vit_mae",
-            "decoder_hidden_size": module.decoder_embed.weight.shape[0],
-            "decoder_num_hidden_layers": len(decoder),
-            "decoder_num_attention_heads": decoder[0].attn.num_heads,
-            "decoder_intermediate_size": decoder[0].mlp.fc1.weight.shape[0],
-            "norm_pix_loss": bool(getattr(module, "norm_pix_loss", False)),
-        }
-    return values
-
-
-def _configuration_of_residual(module: Any) -> dict[str, Any] | None:
-    """What timm says of its images (torchvision says nothing). Refuses what the weights do not show."""
-    stem, pool = module.conv1, getattr(module, "maxpool", None)
-    if hasattr(stem, "kernel_size"):
-        size, stride = stem.kernel_size[0], stem.stride[0]
-        pools = type(pool).__name__ != "Identity"
-        if (size, stride, pools) not in {(7, 2, True), (3, 1, False)}:
-            raise ArgumentError(
-                f"the network begins with a convolution of {size} x {size}, stride {stride}, {'and a' if pools else 'without a'} maximum: "
-                "7 x 7, stride 2 and a maximum, or 3 x 3, stride 1 without one are offered"
-            )
-    for name, part in module.named_modules():
-        if getattr(part, "dilation", 1) not in (1, (1, 1)):
-            raise ArgumentError(f"'{name}' has dilation {part.dilation}: 1 is offered")
-    data = getattr(module, "pretrained_cfg", None) or {}
-    values = {key: list(data[key]) for key in ("input_size", "mean", "std") if key in data}
-    return {"pretrained_cfg": values} if values else None
+# Options by which a model becomes another one than the module.
+_CHANGES = {"positions", "patch_weights", "channel_weights", "classifier"}
 
 
 def _array(name: str, value: Any) -> Any:

@@ -1,0 +1,121 @@
+/* Values that api.c draws: sensible ones, limits, and texts that are none. */
+#ifndef API_VALUES_H
+#define API_VALUES_H
+
+enum { MOST_VALUES = 12 };
+
+/* A key and its values. */
+static const char *const option_values[][MOST_VALUES] = {
+    {"image_size", "8", "8", "8", "4", "16", "1"},
+    {"patch_size", "4", "4", "2", "1", "8"},
+    {"channels", "3", "3", "1", "2"},
+    {"encoder", "vit_micro", "resnet18", "resnet50", "convnextv2_atto", "vit_mini"},
+    {"width", "16", "8", "4", "64"},
+    {"depth", "1", "2"},
+    {"heads", "1", "2", "4"},
+    {"decoder_width", "16", "8"},
+    {"decoder_depth", "1", "2"},
+    {"decoder_heads", "1", "2"},
+    {"pooling", "mean", "cls"},
+    {"classes", "auto", "2", "4", "10", "1000"},
+    {"objective", "auto", "mae", "simmim", "maskfeat", "beit", "data2vec", "ijepa", "teacher_student", "given", "spark"},
+    {"mask_ratio", "auto", "0", "0.5", "0.99", "0.75"},
+    {"mask_pattern", "auto", "random", "block", "grid", "multi_block"},
+    {"epochs", "1", "0", "2", "0.5"},
+    {"batch_size", "1", "4", "8", "16", "1000"},
+    {"optimizer", "adamw", "sgd", "lars", "lamb"},
+    {"learning_rate", "auto", "0", "1e-3", "1e30"},
+    {"schedule", "cosine", "constant", "multistep"},
+    {"milestones", "1,2", "", ",", "1e300"},
+    {"accumulation_steps", "1", "2"},
+    {"drop_path", "0", "0.5"},
+    {"ema_decay", "0", "0.9"},
+    {"recompute", "true", "false"},
+    {"clip_gradient", "0", "1e-30", "1"},
+    {"layer_decay", "auto", "0.5"},
+    {"frozen_encoder", "true", "false"},
+    {"augmentation", "auto", "none", "flip", "pad_crop_flip", "random_resized_crop_flip"},
+    {"crop_padding", "0", "1", "4"},
+    {"crop_scale_min", "0.01", "1"},
+    {"mean", "auto", "0,0,0", "0.5", "1e38,1,1"},
+    {"std", "auto", "1,1,1", "1e-30,1,1", "0,0,0"},
+    {"features", "mean", "cls", "tokens"},
+    {"layer", "0", "1", "2", "1000"},
+    {"rand_augment", "", "m9-mstd0.5-inc1", "m9-n3", "rand-m100-p1", "m9-mstdinf"},
+    {"color_jitter", "0", "10"},
+    {"hue_jitter", "0", "0.5"},
+    {"random_erasing", "0", "1"},
+    {"mixup", "0", "0.8", "100"},
+    {"cutmix", "0", "1"},
+    {"unreadable_images", "refuse", "skip"},
+    {"names", "hub", "timm", "transformers5"},
+    {"weights_type", "F32", "F16", "BF16"},
+    {"positions", "keep", "recompute", "bicubic"},
+    {"patch_weights", "keep", "resample"},
+    {"channel_weights", "keep", "repeat", "average"},
+    {"classifier", "keep", "new"},
+    {"seed", "0", "9223372036854775807", "5"},
+    {"threads", "1", "2", "3", "auto"},
+    {"loader_threads", "0", "1", "3"},
+    {"instructions", "auto", "baseline", "avx2", "avx512", "neon"},
+    {"convolutions", "fast", "direct"},
+    {"checkpoint_steps", "0", "1"},
+    {"keep_checkpoints", "1", "3"},
+    {"time_budget", "0", "0.001"},
+    {"memory_limit", "0", "1000", "100000", "1000000"},
+    {"rollbacks", "0", "3"},
+    {"rollback_steps", "1", "100"},
+    {"tensorboard", "true", "false"},
+    {"validate_epochs", "auto", "0.5", "1e-9", "1"},
+    {"probe", "knn", "linear", "both"},
+    {"early_stopping", "0", "1"},
+    {"restore_best", "true", "false"},
+    {"knn_k", "1", "20", "3"},
+    {"probe_epochs", "1", "2"},
+    {"probe_views", "0", "1"},
+    {"codebook_size", "2", "16"},
+    {"target_width", "4", "auto"},
+    {"hidden_cells", "auto", "skip", "zero", "token"},
+    {"label_smoothing", "0", "0.9"},
+    {"synthetic_classes", "2", "10", "100"},
+    {"synthetic_first_image", "0", "2147483647"},
+    {"continue_run", "true", "false"},
+    {"norm_pix_loss", "true", "false"},
+    {"smooth_l1_beta", "0", "auto"},
+    {"teacher_layers", "auto", "1", "1000"},
+    {"target_norm", "layer", "instance"},
+    {"stem", "auto", "cifar", "imagenet"},
+    {"cell_size", "auto", "1", "8", "4"},
+};
+
+static const char *const junk_values[] = {"",     "nan",  "inf",  "-1", "1e400", "\xff\xfe", "9223372036854775808",
+                                          "%s%n", "true", "0x10", " 1", "1 ",    "1_000",    "\xd9\xa1"};
+
+/* An experiment of milliseconds, and what else its options may be. */
+static const char *const lab_base[][2] = {
+    {"classes", "2"},       {"dimension", "4"},    {"patches", "4"},        {"kernels_per_class", "1"}, {"pretrain_samples", "4"},
+    {"train_samples", "4"}, {"test_samples", "4"}, {"pretrain_steps", "2"}, {"finetune_steps", "1"},    {"supervised_steps", "1"},
+    {"threads", "2"},       {"presence", "1"},     {"seeds", "2"}};
+
+static const char *const lab_values[][3] = {{"masks", "sampled", "averaged"},
+                                            {"teacher", "ema", "fixed"},
+                                            {"pretrain_batch", "2", "5"},
+                                            {"precision", "float64", "float32"},
+                                            {"data_bytes", "1024", "1125899906842624"},
+                                            {"power", "16", "2"},
+                                            {"tau", "10", "0.001"},
+                                            {"controls", "true", "false"},
+                                            {"supervised_head", "free", "block"},
+                                            {"noise", "0", "10"},
+                                            {"first_seed", "4611686018427387904", "0"},
+                                            {"radius", "100", "0.001"},
+                                            {"presence", "0", "1000"},
+                                            {"probe_every", "1", "1000000"}};
+
+enum {
+    OPTION_VALUES = sizeof option_values / sizeof option_values[0],
+    JUNK_VALUES = sizeof junk_values / sizeof junk_values[0],
+    LAB_VALUES = sizeof lab_values / sizeof lab_values[0]
+};
+
+#endif

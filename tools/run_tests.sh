@@ -1,0 +1,25 @@
+#!/usr/bin/env bash
+# Every test: Swift, then C and Python side by side (most of both use one core). Usage: run_tests.sh [--fast]    --fast: what is not slow
+set -uo pipefail
+cd "$(dirname "$0")/.."
+swift_arguments=() python_arguments=()
+[ "${1:-}" != --fast ] || { swift_arguments=(--skip Slow) && python_arguments=(-m "not slow"); }
+
+tools/run_swift_tests.sh "${swift_arguments[@]}" || exit 1
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+{
+    tools/run_c_tests.sh &&
+        # The short forms of docs/testing.md.
+        tools/fuzz.sh --seconds 10 image &&
+        tools/fuzz.sh --seconds 2 --release model json checkpoint options study run_log labels &&
+        tools/fuzz_api.sh release --seconds 20 --threads 4 &&
+        tools/soak.sh 5
+} >"$log" 2>&1 &
+c_tests=$!
+.venv/bin/python -m pytest "${python_arguments[@]}"
+python_status=$?
+wait "$c_tests"
+c_status=$?
+cat "$log"
+exit $((python_status || c_status))
