@@ -304,18 +304,24 @@ int64_t mrp_memory_in_use(void);
  *   frozen_encoder          false       true or false
  *
  * data:
- *   augmentation*           auto        none, flip, pad_crop_flip, random_resized_crop_flip
+ *   augmentation*           auto        none, flip, pad_crop_flip, random_resized_crop_flip,
+ *                                       pad_crop, random_resized_crop
  *   crop_padding*           4           0 ... 4096
  *   crop_scale_min*         0.2         [0.01, 1.0]
  *   crop_scale_max*         1           [0.01, 1.0]
+ *   evaluation_crop         0.875       [0.05, 1.0]
  *   mean                    auto        numbers separated by commas
  *   std                     auto        numbers separated by commas
+ *   pixel_check             refuse      refuse, warn, ignore
  *   cache_bytes             536870912   0 ... 1099511627776
+ *   folder_layout           auto        auto, classes, flat
+ *   exif_orientation        true        true or false
  *   synthetic_classes       10          2 ... 1000
  *   synthetic_single_view   0.5         [0.0, 1.0]
  *   synthetic_first_image   0           0 ... 1099511627776
  *   features                mean        mean, cls, tokens
  *   layer                   0           0 ... 1024
+ *   patch_statistics        own         own, visible
  *   rand_augment*                       any text
  *   color_jitter*           0           [0.0, 10.0]
  *   hue_jitter*             0           [0.0, 0.5]
@@ -474,13 +480,18 @@ mrp_status mrp_dataset_wrap_array(const void *pixels, int32_t type, int64_t coun
  * Opens a folder of JPEG and PNG images: <path>/<class>/<image> with labels, or <path>/<image>
  * without. Classes and images are ordered by the bytes of their names. Images are decoded when they
  * are needed; gray and colour images may be mixed when the option "channels" says how many channels
- * are wanted.
+ * are wanted. Image files that are not used, since they are of another format, lie further down or
+ * beside class folders, are counted in one warning of the log.
  *
- *   path     the folder.
- *   options  "channels" and "cache_bytes" are read; NULL for the defaults.
+ *   path     the folder; any bytes. A class whose name is not UTF-8 is called with \xNN in place of
+ *            the bytes that are not.
+ *   options  "channels", "cache_bytes", "folder_layout" and "exif_orientation" are read; NULL for
+ *            the defaults.
  *   out      receives the handle.
- * Errors: MRP_ERR_IO (the folder cannot be read), MRP_ERR_FORMAT (it holds no images, or files that
- *     are none), MRP_ERR_ARGUMENT (NULL), MRP_ERR_MEMORY, MRP_ERR_HANDLE.
+ * Errors: MRP_ERR_IO (the folder cannot be read), MRP_ERR_FORMAT (it or a class folder holds no
+ *     JPEG or PNG files, or of the up to 64 whose headers are read not one is an image; a bad file
+ *     among good ones is an error of the call that needs it), MRP_ERR_ARGUMENT (NULL; images beside
+ *     folders, and "folder_layout" does not say what they are), MRP_ERR_MEMORY, MRP_ERR_HANDLE.
  * Since 0.1.
  */
 mrp_status mrp_dataset_open_folder(const char *path, const mrp_config *options, mrp_dataset **out);
@@ -505,7 +516,8 @@ mrp_status mrp_dataset_generate(const mrp_config *options, int64_t count, uint64
 
 /**
  * Chooses count images, each class in proportion to its size; the same ones for the same seed. The
- * images are shared.
+ * images are shared. Every class that has images keeps one at least; where count is too small for
+ * that, a warning of the log names those that are left out.
  *
  *   dataset  where to choose from.
  *   count    how many, at most those in the dataset.
@@ -551,15 +563,34 @@ mrp_status mrp_dataset_class_name(const mrp_dataset *dataset, int64_t index, cha
  *   dataset  labelled images.
  *   names    one name per line, in the order of the classes; there may be more names than classes.
  *   out      receives the handle.
- * Errors: MRP_ERR_ARGUMENT (too few names, an empty one, NULL), MRP_ERR_STATE (the dataset has no
- *     labels), MRP_ERR_HANDLE.
+ * Errors: MRP_ERR_ARGUMENT (too few names, an empty one, one that is there twice, NULL),
+ *     MRP_ERR_STATE (the dataset has no labels), MRP_ERR_HANDLE.
  * Since 0.1.
  */
 mrp_status mrp_dataset_name_classes(const mrp_dataset *dataset, const char *names,
                                     mrp_dataset **out);
 
 /**
- * What an image is called: the path of its file, or "image 7" for one that has none.
+ * Like mrp_dataset_name_classes, for names that stand for labels of another type, such as numbers,
+ * flags or dates. A classifier keeps the type in its file, where mrp_model_describe shows it as
+ * "label_type" under "libmrp": a binding can so give the labels back as they were. Here it has no
+ * meaning: classes are the same when their names are.
+ *
+ *   dataset  labelled images.
+ *   names    one name per line, in the order of the classes; there may be more names than classes.
+ *   type     a word of 1 ... 64 ASCII characters, such as numpy's name of a type: "int64",
+ *            "float32", "bool", "datetime64[D]".
+ *   out      receives the handle.
+ * Errors: MRP_ERR_ARGUMENT (too few names, an empty one, one that is there twice, another type,
+ *     NULL), MRP_ERR_STATE (the dataset has no labels), MRP_ERR_HANDLE.
+ * Since 0.1.
+ */
+mrp_status mrp_dataset_name_typed_classes(const mrp_dataset *dataset, const char *names,
+                                          const char *type, mrp_dataset **out);
+
+/**
+ * What an image is called: the path of its file, in the bytes of the system, or "image 7" for one
+ * that has none.
  *
  *   index     the image, from 0.
  *   buffer    receives the text; NULL with a capacity of 0 asks for the size only.
@@ -978,8 +1009,11 @@ double mrp_progress_value(const mrp_progress *progress, const char *name);
  *
  * Features, class probabilities, reconstructions and accuracy, over whole datasets
  * (mrp_dataset_wrap_array makes one of an array without copying it). Images of another size are
- * resized and cropped at the centre. These calls have no callback: to stop one, call mrp_cancel
- * from another thread; to show progress, call them on parts of the images.
+ * resized and cropped at the centre, of which "evaluation_crop" is the part that is seen. Images
+ * whose values cannot be in the units of the training's are refused ("pixel_check"). With
+ * "unreadable_images" = "skip" the row of an image that cannot be read is NaN, measures leave it
+ * out, and a warning of the log has its number. These calls have no callback: to stop one, call
+ * mrp_cancel from another thread; to show progress, call them on parts of the images.
  */
 
 /**
@@ -1039,15 +1073,17 @@ mrp_status mrp_predict(mrp_model *model, const mrp_dataset *dataset, const mrp_c
  * Hides patches of each image and reconstructs them.
  *
  *   dataset          the images.
- *   options          "mask_ratio" and "seed" choose the hidden patches when mask is NULL; NULL for
- *                    the defaults.
+ *   options          "mask_ratio" and "seed" choose the hidden patches when mask is NULL;
+ *                    "patch_statistics"; NULL for the defaults.
  *   mask             count x patches, 1 = hidden, 0 = visible, the same number hidden in every
  *                    image; or NULL.
  *   mask_capacity    elements in mask and in masks; not read when both are NULL.
  *   images           receives the images as the network sees them, count x channels x height x
  *                    width in 0 ... 1 (floats in their own units); may be NULL.
  *   reconstructions  receives the visible patches as they are and the hidden ones as predicted,
- *                    like images; may be NULL.
+ *                    like images; may be NULL. A model of "norm_pix_loss" predicts standardised
+ *                    patches, which are shown with mean and deviation of the hidden pixels
+ *                    themselves: option "patch_statistics" = "visible" shows them without.
  *   capacity         elements in images and in reconstructions; not read when both are NULL.
  *   masks            receives count x patches, 1 = hidden; may be NULL.
  *   loss             receives the mean loss over hidden patches; may be NULL.
@@ -1063,7 +1099,10 @@ mrp_status mrp_reconstruct(mrp_model *model, const mrp_dataset *dataset, const m
                            float *reconstructions, int64_t capacity, uint8_t *masks, double *loss);
 
 /**
- * Measures a model on a dataset.
+ * Measures a model on a dataset. Classes are matched by their names: images of a class that the
+ * model does not know count as wrong (the loss is that of the others), and a warning of the log
+ * names it. Classes of arrays without names are numbers: places in the model's list where that has
+ * names.
  *
  *   dataset  the images; labelled, but for "reconstruction_loss".
  *   options  the sections "data" and "run" are read, "mask_ratio" for the reconstruction; NULL for
@@ -1074,15 +1113,17 @@ mrp_status mrp_reconstruct(mrp_model *model, const mrp_dataset *dataset, const m
  *   value    receives the result.
  * Returns: MRP_CANCELLED when mrp_cancel stopped it.
  * Errors: MRP_ERR_STATE (the model has no head, or no decoder), MRP_ERR_ARGUMENT (unknown metric,
- *     no labels, images that do not fit the model, NULL), MRP_ERR_IO, MRP_ERR_FORMAT,
- *     MRP_ERR_MEMORY, MRP_ERR_UNSUPPORTED, MRP_ERR_HANDLE, MRP_ERR_BUSY.
+ *     no labels, no image of a class that the model knows, images that do not fit the model, NULL),
+ *     MRP_ERR_IO, MRP_ERR_FORMAT, MRP_ERR_MEMORY, MRP_ERR_UNSUPPORTED, MRP_ERR_HANDLE,
+ *     MRP_ERR_BUSY.
  * Since 0.1.
  */
 mrp_status mrp_evaluate(mrp_model *model, const mrp_dataset *dataset, const mrp_config *options,
                         const char *metric, double *value);
 
 /**
- * Counts which classes a classifier takes for which.
+ * Counts which classes a classifier takes for which; classes are matched as by mrp_evaluate, images
+ * of unknown ones are not counted.
  *
  *   dataset   labelled images.
  *   options   the sections "data" and "run" are read; NULL for the defaults.
@@ -1104,7 +1145,8 @@ mrp_status mrp_confusion(mrp_model *model, const mrp_dataset *dataset, const mrp
  * is tried on held-out ones.
  *
  *   dataset   the labelled images.
- *   held_out  labelled images of the same classes, that are classified.
+ *   held_out  labelled images that are classified; their classes are matched by name, as by
+ *             mrp_evaluate.
  *   options   "features" and "layer" as for mrp_encode; the section "measurement" ("knn_k",
  *             "knn_temperature", "probe_epochs", "probe_learning_rate", "probe_batch_size",
  *             "probe_views" and fine-tuning's augmentation) and "seed"; NULL for the defaults.

@@ -13,8 +13,13 @@ public enum Datasets {
             firstImage: options[DataOptions.syntheticFirstImage])
     }
 
-    public static func folder(_ path: String, _ options: Options) throws -> ImageDataset {
-        try ImageFolderDataset(path, channels: options[NetworkOptions.channels], cacheBytes: options[DataOptions.cacheBytes])
+    /// Says in the log which image files are not used.
+    public static func folder(_ path: FilePath, _ options: Options) throws -> ImageDataset {
+        let dataset = try ImageFolderDataset(
+            path, layout: options[DataOptions.folderLayout], channels: options[NetworkOptions.channels],
+            cacheBytes: options[DataOptions.cacheBytes], orients: options[DataOptions.exifOrientation])
+        if let text = dataset.leftOut { Log.warning(text) }
+        return dataset
     }
 
     /// Copies images first ..< first + count as floats, [count, C, H, W].

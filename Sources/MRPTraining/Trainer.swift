@@ -66,6 +66,7 @@ public final class Trainer {
         slice = BatchSlice(whole: min(options[TrainingOptions.batchSize, phase], dataset.count))
         objective = try phase.attachObjective(to: model, dataset, options)
         unmeasured = objective.measured == nil ? nil : dataset
+        try Pipeline.establishPixels(model, dataset, options)
         try Pipeline.establishNormalization(model, dataset, options, cancel: cancel, poll: poll)
         loader = try Pipeline.trainingLoader(dataset, model, options, phase, slice: slice)
         recipe = try Recipe(options, phase, model, batch: slice.count, batches: loader.stepsPerEpoch)

@@ -51,6 +51,7 @@ class MaskedAutoencoder(Estimator):
         datasets on which the features are measured during the run, by probes that learn from the reference: see the options probe,
         validate_epochs and early_stopping.
         """
+        self._begin()
         dataset = self._dataset(X)
         config = self._config(dataset)
         self.model_ = Model(config).validate_on(validation, reference)
