@@ -111,8 +111,7 @@ static int32_t orientation(const uint8_t *bytes, int64_t count) {
         if (marker == 0xda || marker == 0xd9) return 1;
         const int64_t length = bytes[at + 2] << 8 | bytes[at + 3];
         if (length < 2 || at + 2 + length > count) return 1;
-        if (marker == 0xe1 && length >= 8 && memcmp(bytes + at + 4, "Exif\0\0", 6) == 0)
-            return orientation_in(bytes + at + 10, length - 8);
+        if (marker == 0xe1 && length >= 8 && memcmp(bytes + at + 4, "Exif\0\0", 6) == 0) return orientation_in(bytes + at + 10, length - 8);
         at += 2 + length;
     }
     return 1;
@@ -135,7 +134,8 @@ int32_t mi_jpeg_probe(const uint8_t *bytes, int64_t count, int64_t draft_side, m
             while (draft < 8 && side / (2 * draft) >= draft_side) draft *= 2;
         jpeg.scale_denom = (unsigned)draft;
         jpeg_calc_output_dimensions(&jpeg);
-        *info = (mi_info){jpeg.output_height, jpeg.output_width, jpeg.num_components == 1 ? 1 : 3, MI_UINT8, draft, orientation(bytes, count)};
+        *info =
+            (mi_info){jpeg.output_height, jpeg.output_width, jpeg.num_components == 1 ? 1 : 3, MI_UINT8, draft, orientation(bytes, count)};
     }
     jpeg_destroy_decompress(&jpeg);
     return status;

@@ -26,8 +26,9 @@ static int is_image_name(const char *name) {
     return place_of(name, ends, sizeof ends / sizeof ends[0]) >= 0;
 }
 
-static const char *const other_ends[MI_OTHER_KINDS] = {".webp", ".tif", ".tiff", ".bmp", ".gif", ".avif", ".heic", ".heif", ".jp2", ".jxl",
-                                                       ".ppm",  ".pgm", ".pbm",  ".pnm", ".tga", ".dng",  ".ico",  ".exr",  ".hdr", ".apng"};
+static const char *const other_ends[MI_OTHER_KINDS] = {".webp", ".tif", ".tiff", ".bmp", ".gif", ".avif", ".heic",
+                                                       ".heif", ".jp2", ".jxl",  ".ppm", ".pgm", ".pbm",  ".pnm",
+                                                       ".tga",  ".dng", ".ico",  ".exr", ".hdr", ".apng"};
 
 const char *mi_other_kind(int32_t kind) { return kind >= 0 && kind < MI_OTHER_KINDS ? other_ends[kind] : ""; }
 

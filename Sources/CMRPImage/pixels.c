@@ -166,11 +166,11 @@ void mi_channel_sums(const mi_image *in, double *sums, double *squares) {
     }
 }
 
-#define RANGE(type)                                            \
-    for (int64_t y = 0; y < in->height; y++) {                 \
-        const type *values = (const type *)row(in, y);         \
-        type least = values[0], most = values[0];              \
-        for (int64_t x = 0; x < in->width * in->channels; x++) \
+#define RANGE(type)                                                                                    \
+    for (int64_t y = 0; y < in->height; y++) {                                                         \
+        const type *values = (const type *)row(in, y);                                                 \
+        type least = values[0], most = values[0];                                                      \
+        for (int64_t x = 0; x < in->width * in->channels; x++)                                         \
             least = values[x] < least ? values[x] : least, most = values[x] > most ? values[x] : most; \
         if (y == 0 || (double)least < *low) *low = (double)least;                                      \
         if (y == 0 || (double)most > *high) *high = (double)most;                                      \

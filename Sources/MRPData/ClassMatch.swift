@@ -33,12 +33,13 @@ public struct ClassMatch: Sendable {
         self.places = places
         let said = known.isEmpty ? "0 ..< \(count)" : Self.list(known)
         guard unknownImages < labels.count else {
-            throw MRPError(.argument, "none of the images' classes (\(Self.list(unknown.map { names[$0] }))) is one of \(owner)'s (\(said))")
+            throw MRPError(
+                .argument, "none of the images' classes (\(Self.list(unknown.map { names[$0] }))) is one of \(owner)'s (\(said))")
         }
         if !unknown.isEmpty {
             let list = Self.list(unknown.map { names[$0] })
             warning =
-                "\(unknownImages) of \(labels.count) images have classes that \(owner) does not know (\(list); it knows \(said)): they count as wrong"
+                "\(unknownImages) of \(labels.count) images have classes (\(list)) that are none of \(owner)'s (\(said)): they count as wrong"
         } else if isByPlace, !areNumbers {
             warning = "the images' classes are numbers, \(owner)'s are names: 0 is taken for '\(known[0])' and so on"
         } else {

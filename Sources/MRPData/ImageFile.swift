@@ -77,7 +77,9 @@ public enum ImageFile {
         guard fstat(file, &status) == 0 else { throw failure("cannot read") }
         guard status.st_mode & S_IFMT == S_IFREG else { throw MRPError(.io, "\(path.text): not a regular file") }
         let size = Int(status.st_size)
-        guard size <= maximumBytes else { throw MRPError(.unsupported, "\(path.text): \(size) bytes are above the limit of \(maximumBytes)") }
+        guard size <= maximumBytes else {
+            throw MRPError(.unsupported, "\(path.text): \(size) bytes are above the limit of \(maximumBytes)")
+        }
         let memory = try workspace.file.reserve(size, for: path.text)
         var done = 0
         while done < size {

@@ -60,7 +60,7 @@ public struct Probe {
 
     /// The classes of the held-out images as places among those of the labelled ones.
     static func match(_ heldOut: ImageDataset, _ known: ImageDataset) throws -> ClassMatch {
-        try ClassMatch(heldOut, known: known.classNames, count: known.classCount, owner: "the labelled images")
+        try ClassMatch(heldOut, known: known.classNames, count: known.classCount, owner: "the reference")
     }
 
     /// Features [count, width], of plain images or of a view of them; nil when it was cancelled.

@@ -86,7 +86,9 @@ extension Inference {
     private func leaveOut(_ output: ReconstructionOutput, image index: Int) {
         let geometry = model.encoder.geometry
         let values = geometry.patchValues * geometry.count
-        for pixels in [output.images, output.reconstructions] { pixels.map { ($0 + index * values).update(repeating: .nan, count: values) } }
+        for pixels in [output.images, output.reconstructions] {
+            pixels.map { ($0 + index * values).update(repeating: .nan, count: values) }
+        }
         output.masks.map { ($0 + index * geometry.count).update(repeating: 0, count: geometry.count) }
     }
 

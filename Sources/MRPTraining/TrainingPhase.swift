@@ -22,7 +22,8 @@ extension Phase {
             let names = Self.classNames(dataset, outputs: head.classes)
             if model.head?.isSame(as: head) != true || !(model.classNames.isEmpty || model.classNames == names) {
                 if model.head != nil {
-                    Log.info("the classifier for \(ClassMatch.list(model.classNames)) is replaced by a fresh one for \(ClassMatch.list(names))")
+                    Log.info(
+                        "the classifier for \(ClassMatch.list(model.classNames)) is replaced by a fresh one for \(ClassMatch.list(names))")
                 }
                 try model.attach(head, seed: options.seed)
             }

@@ -11,9 +11,9 @@
 /* Shape and type of the image that a file decodes to. */
 typedef struct mi_info {
     int64_t height, width;
-    int32_t channels; /* 1 or 3 */
-    int32_t type;     /* MI_UINT8 or MI_UINT16 */
-    int32_t draft;    /* JPEG: pixels are decoded at 1 / draft of the size (1, 2, 4 or 8) */
+    int32_t channels;    /* 1 or 3 */
+    int32_t type;        /* MI_UINT8 or MI_UINT16 */
+    int32_t draft;       /* JPEG: pixels are decoded at 1 / draft of the size (1, 2, 4 or 8) */
     int32_t orientation; /* EXIF's number, 1 ... 8; 1: as it is decoded. From 5 on, height and width change places */
 } mi_info;
 

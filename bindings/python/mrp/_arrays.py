@@ -105,7 +105,9 @@ def _gray(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
             f"({rows} x {columns}): pass images[None] or images[:, None]"
         )
     if count in (3, 4):
-        logger.warning("images of shape %s are taken for %d gray images; one image of %d channels is images[None]", array.shape, count, count)
+        logger.warning(
+            "images of shape %s are taken for %d gray images; one image of %d channels is images[None]", array.shape, count, count
+        )
     return array[:, None]
 
 

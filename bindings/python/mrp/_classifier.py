@@ -146,7 +146,9 @@ class Classifier(Estimator):
         unknown = places_in(self.classes_, truth) < 0
         if unknown.any():
             few = ", ".join(map(str, np.unique(truth[unknown])[:8]))
-            logger.warning("%d of %d images have classes that the classifier does not know (%s): they count as wrong", unknown.sum(), len(truth), few)
+            logger.warning(
+                "%d of %d images have classes (%s) that are none of the classifier's: they count as wrong", unknown.sum(), len(truth), few
+            )
         return float(np.mean(self.predict(dataset) == truth))
 
     @classmethod
@@ -216,7 +218,9 @@ def knn_score(encoder: Any, X: Any, y: Any, X_test: Any, y_test: Any, *, k: int 
         y, y_test = label_array(y), label_array(y_test)
         check_same_kind(y_test, y)
         classes = np.unique(np.concatenate([y, y_test]))
-        known, wanted = (convert(images, places_in(classes, labels)).with_class_names(classes) for images, labels in ((X, y), (X_test, y_test)))
+        known, wanted = (
+            convert(images, places_in(classes, labels)).with_class_names(classes) for images, labels in ((X, y), (X_test, y_test))
+        )
     return model.probe(known, wanted, "knn", knn_k=k, knn_temperature=temperature, **options)
 
 
