@@ -63,7 +63,7 @@ public final class Trainer {
         self.model = model
         self.phase = phase
         self.options = options
-        slice = BatchSlice(whole: min(options[TrainingOptions.batchSize, phase], dataset.count))
+        slice = BatchSlice(whole: RunLength.batch(options, phase, images: dataset.count))
         objective = try phase.attachObjective(to: model, dataset, options)
         unmeasured = objective.measured == nil ? nil : dataset
         try Pipeline.establishPixels(model, dataset, options)

@@ -113,7 +113,7 @@ def test_validation_by_name(places, caplog):
     with pytest.raises(mrp.ArgumentError, match="none of the images' classes"):
         mrp.Classifier(**QUICK).fit(places["train"], validation=places["other"])
     X, y = shades(["apple", "dog"], 2)
-    with pytest.raises(mrp.ArgumentError, match="lack, such as .*apple"):
+    with pytest.raises(mrp.ArgumentError, match=r"lack, such as .*apple"):
         mrp.Classifier(**QUICK).fit(places["train"], validation=(X, y))
 
 

@@ -302,33 +302,3 @@ def test_broken_exif_is_no_orientation(tmp_path):
         for value in (0, 255):
             (tmp_path / "a.jpg").write_bytes(good[:place] + bytes([value]) + good[place + 1 :])
             assert mrp.ImageFolder(tmp_path).images().shape[2:] in ((8, 16), (16, 8))
-
-
-def test_large_photographs_are_said(tmp_path, caplog):
-    image = pillow()
-    for index in range(4):
-        image.new("RGB", (40, 30 + index)).save(tmp_path / f"{index}.png")
-    options = TINY | {"epochs": 0, "augmentation": "none"}
-    mrp.MaskedAutoencoder(**options, image_size=8).fit(tmp_path)
-    mrp.MaskedAutoencoder(**options, image_size=8).fit(np.zeros((4, 3, 32, 40), np.uint8))
-    mrp.MaskedAutoencoder(**options, image_size=16).fit(tmp_path)
-    mrp.MaskedAutoencoder(**options).fit(np.zeros((4, 3, 32, 32), np.uint8))
-    said = [text for text in warnings_of(caplog) if "image_size" in text]
-    assert said == ["the images are about 32 x 40, the network sees 8 x 8: a larger image_size keeps their details"] * 2
-
-
-def test_evaluation_crop(images, model):
-    """Part 1 sees the border of images of another size, the usual part does not; images of the network's size are never cropped."""
-    large = np.full((2, 3, 32, 32), 100, np.uint8)
-    framed = large.copy()
-    framed[:, :, :1], framed[:, :, -1:], framed[..., :1], framed[..., -1:] = 255, 255, 255, 255
-    options = {"threads": 1, "mean": (0.5, 0.5, 0.5), "std": (0.2, 0.2, 0.2)}
-
-    def differs(**more):
-        return not np.allclose(model.encode(framed, **options, **more), model.encode(large, **options, **more), atol=1e-6)
-
-    assert differs(evaluation_crop=1)
-    assert not differs(evaluation_crop=0.5)
-    np.testing.assert_array_equal(model.encode(images, evaluation_crop=0.5, **options), model.encode(images, **options))
-    with pytest.raises(mrp.ArgumentError, match="evaluation_crop"):
-        model.encode(images, evaluation_crop=1.1)

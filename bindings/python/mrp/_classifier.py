@@ -56,6 +56,9 @@ class Classifier(Estimator):
         As in scikit-learn, mixed types, missing values and continuous numbers are refused. With the option `classes` above the number of
         classes in y, whole numbers 0 ... classes - 1 are all classes; with other labels the rest of the outputs stands for nothing.
 
+        Training begins with fresh weights, or those of `encoder`: also after `load`, with a warning. Images are cropped at random and, with
+        a warning, mirrored where the option `augmentation` does not say otherwise; batch_size and epochs follow from the number of images.
+
         callback(progress) is called after each step; a true answer ends the run early. validation: images and labels (X, y), or a
         labelled dataset, on which the run is measured: see the options early_stopping, restore_best and validate_epochs.
         """

@@ -164,7 +164,8 @@ class ImageFolder(Dataset):
 
         ImageFolder("cifar10/train")      # <class>/<image>.jpg with labels, or <image>.jpg without
 
-    Options: channels, cache_bytes (see `mrp.options()`).
+    A warning counts image files that are not used: those of other formats, in folders further down, or beside class folders.
+    Options: channels, cache_bytes, folder_layout, exif_orientation (see `mrp.options()`).
     """
 
     def __init__(self, path: str | os.PathLike[str], **options: Any) -> None:
