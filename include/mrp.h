@@ -277,8 +277,8 @@ int64_t mrp_memory_in_use(void);
  *   label_smoothing         0.1         [0.0, 1.0)
  *
  * training:
- *   epochs*                 20          [0.0, 1000000.0]
- *   batch_size*             128         1 ... 1048576
+ *   epochs*                 auto        [0.0, 1000000.0]
+ *   batch_size*             auto        1 ... 1048576
  *   optimizer*              adamw       adamw, sgd, lars, lamb
  *   learning_rate*          auto        >= 0.0
  *   base_learning_rate*     auto        >= 0.0

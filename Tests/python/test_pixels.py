@@ -117,7 +117,7 @@ def test_units_of_older_files_follow_from_the_mean(trained, tmp_path):
     (tmp_path / "old.safetensors").write_bytes(data.replace(b"pixels", b"pixelz"))
     model = mrp.Model.load(tmp_path / "old.safetensors")
     model.encode(RANGES["0 to 1"])
-    with pytest.raises(mrp.ArgumentError, match=r"trained on values of about .* by its mean and deviation"):
+    with pytest.raises(mrp.ArgumentError, match=r"trained on values of about .* .by its mean and deviation"):
         model.encode(RANGES["0 to 255"])
 
 
