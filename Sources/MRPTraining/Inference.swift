@@ -163,6 +163,7 @@ public struct Inference {
     ///
     /// `match`: the classes, where they are matched already, and what is to be said about it was said.
     public func evaluate(_ dataset: ImageDataset, match given: ClassMatch? = nil) throws -> Evaluation? {
+        guard dataset.labels != nil else { throw MRPError(.argument, "evaluation needs labels, the dataset has none") }
         let head = try classifier()
         let match = try given ?? classMatch(dataset)
         if given == nil, let warning = match.warning { Log.warning(warning) }

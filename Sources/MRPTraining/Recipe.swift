@@ -30,7 +30,9 @@ struct Recipe {
         steps = Int((epochs * Double(stepsPerEpoch)).rounded())
         optimizer = try Self.optimizer(options, phase, model)
         learningRate = Self.learningRate(
-            options, phase, method: optimizer.method, images: batch * accumulationSteps, epochs: epochs, stepsPerEpoch: stepsPerEpoch)
+            options, phase, method: optimizer.method,
+            images: RunLength.rateImages(options, phase, batch: batch) * Double(accumulationSteps), epochs: epochs,
+            stepsPerEpoch: stepsPerEpoch)
         weightDecay = Self.weightDecay(options, phase, optimizer.weightDecay, steps: steps)
         let rate = options[TrainingOptions.dropPath, phase]
         let blocks = model.encoder.droppableBlocks
@@ -67,7 +69,7 @@ struct Recipe {
     }
 
     private static func learningRate(
-        _ options: Options, _ phase: Phase, method: Optimizer.Method, images: Int, epochs: Double, stepsPerEpoch: Int
+        _ options: Options, _ phase: Phase, method: Optimizer.Method, images: Double, epochs: Double, stepsPerEpoch: Int
     ) -> LearningRateSchedule {
         let frozen = phase == .finetune && options[Classification.frozenEncoder]
         let usual = method.usesMomentumOnly ? 0.1 : phase == .pretrain ? 1.5e-3 : frozen ? 2e-2 : 2e-3
@@ -81,7 +83,7 @@ struct Recipe {
         case .cosine: course = .cosine
         }
         return LearningRateSchedule(
-            peak: options[TrainingOptions.learningRate, phase] ?? base * Double(images) / 256,
+            peak: options[TrainingOptions.learningRate, phase] ?? base * images / 256,
             minimum: options[TrainingOptions.minLearningRate, phase],
             warmupEpochs: options[TrainingOptions.warmupEpochs, phase] ?? epochs * (phase == .pretrain ? 0.05 : 0.1),
             epochs: epochs, stepsPerEpoch: stepsPerEpoch, course: course)

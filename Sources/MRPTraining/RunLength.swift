@@ -18,6 +18,13 @@ enum RunLength {
         return min(batch, images)
     }
 
+    /// Images of a batch by which the learning rate is scaled: of a batch that was made smaller here the rate follows the square root, as is usual
+    /// for Adam, since the linear rule made it too low to learn the images in these steps.
+    static func rateImages(_ options: Options, _ phase: Phase, batch: Int) -> Double {
+        let isOurs = phase == .finetune && options[TrainingOptions.batchSize, phase] == nil && batch < usualBatch
+        return isOurs ? Double(batch * usualBatch).squareRoot() : Double(batch)
+    }
+
     static func epochs(_ options: Options, _ phase: Phase, stepsPerEpoch: Int) -> Double {
         if let given = options[TrainingOptions.epochs, phase] { return given }
         guard phase == .finetune, stepsPerEpoch > 0 else { return usualEpochs }

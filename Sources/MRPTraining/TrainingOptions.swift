@@ -25,7 +25,9 @@ enum TrainingOptions {
     // MARK: Learning rate
 
     static let learningRate = Option(
-        "learning_rate", positive, auto: "base_learning_rate x batch size / 256", section: .training, "Peak learning rate."
+        "learning_rate", positive,
+        auto: "base_learning_rate x batch size / 256, or x sqrt(batch size x 128) / 256 where an automatic batch_size is below 128",
+        section: .training, "Peak learning rate."
     ).perPhase
     static let baseLearningRate = Option(
         "base_learning_rate", positive,

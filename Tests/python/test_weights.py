@@ -239,7 +239,10 @@ def test_what_a_file_does_not_say_is_asked_for(tmp_path):
     with pytest.raises(mrp.ArgumentError, match="how many attention heads a width of 24 has: set option heads"):
         mrp.Model.load(tmp_path)
     model = mrp.Model.load(tmp_path, heads=3)
-    assert model.notes == ["layer_norm_eps 1e-06 is assumed: the file does not say it"]
+    assert model.notes == [
+        "layer_norm_eps 1e-06 is assumed: the file does not say it",
+        "mean and deviation of the pixels are not known: pixels are used as they are, 0 ... 1; set mean and std",
+    ]
 
 
 def test_zero_positions_are_noted(tmp_path):

@@ -1,5 +1,4 @@
 /* Classes by name, units of pixels and files that are left out, as users of C meet them. Runs in the repository's root. */
-#define _GNU_SOURCE
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -42,14 +41,19 @@ static mrp_dataset *opened(const char *root, const char *folder, const mrp_confi
 
 /* A folder that lacks a class, and one with a class that was never learned. */
 static void folders(const char *root, mrp_config *options) {
-    static const char *const pictures[] = {"Tests/fixtures/images/rgb.png", "Tests/fixtures/images/gray.png", "Tests/fixtures/images/cmyk.jpg"};
+    static const char *const pictures[] = {"Tests/fixtures/images/rgb.png", "Tests/fixtures/images/palette.png",
+                                           "Tests/fixtures/images/colour.jpg"};
     static const char *const names[] = {"cat", "dog", "fox"};
     for (int i = 0; i < 3; i++) {
         char folder[64];
         for (int whole = 0; whole < 3; whole++) {
             mkdir(path_in(root, whole == 0 ? "train" : whole == 1 ? "less" : "more"), 0700);
             if (whole == 1 && i == 0) continue;
-            snprintf(folder, sizeof folder, "%s/%s", whole == 0 ? "train" : whole == 1 ? "less" : "more", whole == 2 && i == 0 ? "apple" : names[i]);
+            snprintf(folder, sizeof folder, "%s/%s",
+                     whole == 0   ? "train"
+                     : whole == 1 ? "less"
+                                  : "more",
+                     whole == 2 && i == 0 ? "apple" : names[i]);
             copy(pictures[i], root, folder, i == 2 ? "0.jpg" : "0.png");
         }
     }
@@ -156,7 +160,7 @@ int main(void) {
     mrp_config *options = small_options();
     mrp_config_set(options, "augmentation", "none");
     types(options);
-    mrp_config_set(options, "epochs", "80");
+    mrp_config_set(options, "epochs", "300");
     mrp_config_set(options, "learning_rate", "5e-3");
     folders(root, options);
     names(root, options);
