@@ -76,6 +76,49 @@ static int32_t read_header(j_decompress_ptr jpeg, reader *r, const uint8_t *byte
     return MI_OK;
 }
 
+/* A number of 2 or 4 bytes in the order of a TIFF header. */
+static uint32_t number(const uint8_t *p, int bytes, int big) {
+    uint32_t value = 0;
+    for (int i = 0; i < bytes; i++) value |= (uint32_t)p[i] << 8 * (big ? bytes - 1 - i : i);
+    return value;
+}
+
+/* The orientation in an EXIF block: tag 0x0112 of the first directory of a TIFF file. 1 when it is not there. */
+static int32_t orientation_in(const uint8_t *tiff, int64_t count) {
+    if (count < 8) return 1;
+    const int big = tiff[0] == 'M';
+    if (memcmp(tiff, big ? "MM" : "II", 2) != 0 || number(tiff + 2, 2, big) != 42) return 1;
+    const int64_t first = number(tiff + 4, 4, big);
+    if (first + 2 > count) return 1;
+    const int64_t entries = number(tiff + first, 2, big);
+    for (int64_t i = 0; i < entries; i++) {
+        const int64_t at = first + 2 + 12 * i;
+        if (at + 12 > count) return 1;
+        if (number(tiff + at, 2, big) != 0x0112) continue;
+        const uint32_t value = number(tiff + at + 8, 2, big);
+        return number(tiff + at + 2, 2, big) == 3 && value >= 1 && value <= 8 ? (int32_t)value : 1;
+    }
+    return 1;
+}
+
+/* Looks through the segments before the pixels. */
+static int32_t orientation(const uint8_t *bytes, int64_t count) {
+    int64_t at = 2;
+    while (at + 4 <= count && bytes[at] == 0xff) {
+        const int marker = bytes[at + 1];
+        if (marker == 0xff) { /* a fill byte */
+            at++;
+            continue;
+        }
+        if (marker == 0xda || marker == 0xd9) return 1;
+        const int64_t length = bytes[at + 2] << 8 | bytes[at + 3];
+        if (length < 2 || at + 2 + length > count) return 1;
+        if (marker == 0xe1 && length >= 8 && memcmp(bytes + at + 4, "Exif\0\0", 6) == 0) return orientation_in(bytes + at + 10, length - 8);
+        at += 2 + length;
+    }
+    return 1;
+}
+
 int32_t mi_jpeg_probe(const uint8_t *bytes, int64_t count, int64_t draft_side, mi_info *info, mi_error *error) {
     struct jpeg_decompress_struct jpeg;
     memset(&jpeg, 0, sizeof jpeg);
@@ -95,7 +138,9 @@ int32_t mi_jpeg_probe(const uint8_t *bytes, int64_t count, int64_t draft_side, m
         jpeg_calc_output_dimensions(&jpeg);
         /* Progressive files: all coefficients, 16 bits each. */
         const int64_t samples = (int64_t)jpeg.image_height * jpeg.image_width * jpeg.num_components;
-        *info = (mi_info){jpeg.output_height, jpeg.output_width, jpeg.num_components == 1 ? 1 : 3, MI_UINT8, draft};
+        *info = (mi_info){
+            .height = jpeg.output_height, .width = jpeg.output_width, .channels = jpeg.num_components == 1 ? 1 : 3, .type = MI_UINT8,
+            .draft = draft, .orientation = orientation(bytes, count)};
         if (jpeg.progressive_mode) info->working = 2 * samples;
     }
     jpeg_destroy_decompress(&jpeg);

@@ -4,18 +4,33 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "decode_internal.h"
 #include "mk_memory.h"
 
-static int is_image_name(const char *name) {
+static int place_of(const char *name, const char *const *ends, int count) {
     const char *dot = strrchr(name, '.');
-    return dot && (strcasecmp(dot, ".jpg") == 0 || strcasecmp(dot, ".jpeg") == 0 || strcasecmp(dot, ".png") == 0);
+    for (int i = 0; dot && i < count; i++)
+        if (strcasecmp(dot, ends[i]) == 0) return i;
+    return -1;
 }
+
+static int is_image_name(const char *name) {
+    static const char *const ends[] = {".jpg", ".jpeg", ".jpe", ".jfif", ".png"};
+    return place_of(name, ends, sizeof ends / sizeof ends[0]) >= 0;
+}
+
+static const char *const other_ends[MI_OTHER_KINDS] = {".webp", ".tif", ".tiff", ".bmp", ".gif", ".avif", ".heic",
+                                                       ".heif", ".jp2", ".jxl",  ".ppm", ".pgm", ".pbm",  ".pnm",
+                                                       ".tga",  ".dng", ".ico",  ".exr", ".hdr", ".apng"};
+
+const char *mi_other_kind(int32_t kind) { return kind >= 0 && kind < MI_OTHER_KINDS ? other_ends[kind] : ""; }
 
 /* Asks the file system only where the entry itself does not tell. A link to nothing counts as a file, so that reading it reports it. */
 static int is_folder(int folder, const struct dirent *entry) {
@@ -48,7 +63,7 @@ mi_listing *mi_list(const char *path, int32_t what, mi_error *error) {
         return NULL;
     }
     void *text = NULL;
-    int64_t used = 0, capacity = 0, count = 0;
+    int64_t used = 0, capacity = 0, count = 0, folders = 0, others[MI_OTHER_KINDS] = {0};
     int failed = 0;
     for (;;) {
         errno = 0;
@@ -61,8 +76,10 @@ mi_listing *mi_list(const char *path, int32_t what, mi_error *error) {
             break;
         }
         if (entry->d_name[0] == '.') continue;
-        if (what == MI_LIST_IMAGES && !is_image_name(entry->d_name)) continue;
-        if (is_folder(dirfd(folder), entry) != (what == MI_LIST_FOLDERS)) continue;
+        const int other = place_of(entry->d_name, other_ends, MI_OTHER_KINDS), is_one = is_folder(dirfd(folder), entry);
+        folders += is_one;
+        if (other >= 0 && !is_one) others[other]++;
+        if (is_one != (what == MI_LIST_FOLDERS) || (!is_one && !is_image_name(entry->d_name))) continue;
         const int64_t length = (int64_t)strlen(entry->d_name) + 1;
         if (!grow(&text, used, &capacity, used + length)) {
             mi_fail(error, MI_ERR_MEMORY, "memory is short for the names of %lld files", (long long)count);
@@ -91,7 +108,43 @@ mi_listing *mi_list(const char *path, int32_t what, mi_error *error) {
     mi_listing *listing = (mi_listing *)(void *)block;
     listing->count = count;
     listing->names = list;
+    listing->folders = folders;
+    memcpy(listing->others, others, sizeof others);
     return listing;
+}
+
+/* Deeper trees than this are not looked into. */
+enum { MAX_DEPTH = 16 };
+
+static int64_t count_in(int parent, const char *name, int depth, char *path, int64_t length, char *example, int64_t capacity) {
+    const int file = openat(parent, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | (depth > 0 ? O_NOFOLLOW : 0));
+    DIR *folder = file >= 0 ? fdopendir(file) : NULL;
+    if (!folder) {
+        if (file >= 0) close(file);
+        return 0;
+    }
+    int64_t found = 0;
+    const struct dirent *entry;
+    while ((entry = readdir(folder))) {
+        if (entry->d_name[0] == '.') continue;
+        const int64_t end = length + snprintf(path + length, (size_t)(capacity - length), "%s%s", length ? "/" : "", entry->d_name);
+        const int64_t cut = end < capacity ? end : capacity - 1;
+        if (is_folder(file, entry)) {
+            if (depth < MAX_DEPTH) found += count_in(file, entry->d_name, depth + 1, path, cut, example, capacity);
+        } else if (depth > 0 && (is_image_name(entry->d_name) || place_of(entry->d_name, other_ends, MI_OTHER_KINDS) >= 0)) {
+            if (!example[0] || strcmp(path, example) < 0) memcpy(example, path, (size_t)cut + 1);
+            found++;
+        }
+        path[length] = 0;
+    }
+    closedir(folder);
+    return found;
+}
+
+int64_t mi_count_below(const char *path, char *example, int64_t capacity) {
+    char current[1024] = "";
+    example[0] = 0;
+    return count_in(AT_FDCWD, path, 0, current, 0, example, capacity < (int64_t)sizeof current ? capacity : (int64_t)sizeof current);
 }
 
 void mi_listing_free(mi_listing *listing) { mk_release(listing); }

@@ -48,6 +48,22 @@ void mi_flip_horizontal(const mi_image *in, const mi_image *out) {
     }
 }
 
+/* Where the place (y, x) of the upright image comes from: transposed first, then mirrored. */
+void mi_orient(const mi_image *in, int32_t orientation, const mi_image *out) {
+    const int64_t pixel = in->channels * mi_element_bytes(in->type);
+    const int swaps = orientation >= 5;
+    const int from_right = orientation == 2 || orientation == 3 || orientation == 7 || orientation == 8;
+    const int from_below = orientation == 3 || orientation == 4 || orientation == 6 || orientation == 7;
+    for (int64_t y = 0; y < out->height; y++) {
+        uint8_t *to = row_mutable(out, y);
+        for (int64_t x = 0; x < out->width; x++, to += pixel) {
+            const int64_t i = swaps ? x : y, j = swaps ? y : x;
+            const uint8_t *from = row(in, from_below ? in->height - 1 - i : i) + (from_right ? in->width - 1 - j : j) * pixel;
+            memcpy(to, from, (size_t)pixel);
+        }
+    }
+}
+
 #define INTERLEAVE(type)                                                             \
     for (int64_t c = 0; c < channels; c++)                                           \
         for (int64_t y = 0; y < out->height; y++) {                                  \
@@ -147,6 +163,26 @@ void mi_channel_sums(const mi_image *in, double *sums, double *squares) {
         SUMS(uint16_t, uint64_t)
     } else {
         SUMS(float, double)
+    }
+}
+
+#define RANGE(type)                                                                                    \
+    for (int64_t y = 0; y < in->height; y++) {                                                         \
+        const type *values = (const type *)row(in, y);                                                 \
+        type least = values[0], most = values[0];                                                      \
+        for (int64_t x = 0; x < in->width * in->channels; x++)                                         \
+            least = values[x] < least ? values[x] : least, most = values[x] > most ? values[x] : most; \
+        if (y == 0 || (double)least < *low) *low = (double)least;                                      \
+        if (y == 0 || (double)most > *high) *high = (double)most;                                      \
+    }
+
+void mi_range(const mi_image *in, double *low, double *high) {
+    if (in->type == MI_UINT8) {
+        RANGE(uint8_t)
+    } else if (in->type == MI_UINT16) {
+        RANGE(uint16_t)
+    } else {
+        RANGE(float)
     }
 }
 

@@ -199,7 +199,12 @@ func output<Element>(
 
 /// Hands out a text: as much as fits with a NUL at the end; `needed` gets the full size with the NUL.
 func write(_ text: String, _ buffer: UnsafeMutablePointer<CChar>?, _ capacity: Int64, _ needed: UnsafeMutablePointer<Int64>?) throws {
-    let bytes = Array(text.utf8)
+    try text.utf8CString.withUnsafeBufferPointer { try write(UnsafeBufferPointer(rebasing: $0.dropLast()), buffer, capacity, needed) }
+}
+
+func write(
+    _ bytes: UnsafeBufferPointer<CChar>, _ buffer: UnsafeMutablePointer<CChar>?, _ capacity: Int64, _ needed: UnsafeMutablePointer<Int64>?
+) throws {
     needed?.pointee = Int64(bytes.count + 1)
     guard capacity >= 0 else { throw MRPError(.argument, "capacity \(capacity) is negative") }
     guard let buffer else {
@@ -208,7 +213,7 @@ func write(_ text: String, _ buffer: UnsafeMutablePointer<CChar>?, _ capacity: I
     }
     let fitting = min(bytes.count, max(Int(capacity) - 1, 0))
     if capacity > 0 {
-        for index in 0..<fitting { buffer[index] = CChar(bitPattern: bytes[index]) }
+        for index in 0..<fitting { buffer[index] = bytes[index] }
         buffer[fitting] = 0
     }
     guard fitting == bytes.count, capacity > 0 else {

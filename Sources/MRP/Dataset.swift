@@ -4,6 +4,7 @@
 // several models and threads may use one at the same time.
 
 import CMRPTypes
+import Glibc
 import MRPData
 import MRPEngine
 import MRPTraining
@@ -93,15 +94,18 @@ public func mrp_dataset_wrap_array(
 
 /// Opens a folder of JPEG and PNG images: `<path>/<class>/<image>` with labels, or `<path>/<image>` without. Classes and images are
 /// ordered by the bytes of their names. Images are decoded when they are needed; gray and colour images may be mixed when the
-/// option "channels" says how many channels are wanted.
+/// option "channels" says how many channels are wanted. Image files that are not used, since they are of another format, lie further
+/// down or beside class folders, are counted in one warning of the log.
 ///
 /// - Parameters:
-///   - path: the folder.
-///   - options: "channels", "cache_bytes", "decode_bytes" and "decode_seconds" are read; NULL for the defaults.
+///   - path: the folder; any bytes. A class whose name is not UTF-8 is called with \xNN in place of the bytes that are not.
+///   - options: "channels", "cache_bytes", "folder_layout", "exif_orientation", "decode_bytes" and "decode_seconds" are read; NULL for the
+///     defaults.
 ///   - out: receives the handle.
 /// - Returns: MRP_CANCELLED when the function of mrp_set_interrupt stopped it.
-/// - Errors: MRP_ERR_IO (the folder cannot be read), MRP_ERR_FORMAT (it holds no images, or files that are none), MRP_ERR_ARGUMENT (NULL), MRP_ERR_MEMORY,
-///   MRP_ERR_HANDLE.
+/// - Errors: MRP_ERR_IO (the folder cannot be read), MRP_ERR_FORMAT (it or a class folder holds no JPEG or PNG files, or of the up to 64 whose
+///   headers are read not one is an image; a bad file among good ones is an error of the call that needs it), MRP_ERR_ARGUMENT (NULL; images
+///   beside folders, and "folder_layout" does not say what they are), MRP_ERR_MEMORY, MRP_ERR_HANDLE.
 ///
 /// Since 0.1.
 @_cdecl("mrp_dataset_open_folder")
@@ -111,7 +115,8 @@ public func mrp_dataset_open_folder(
 ) -> mrp_status {
     interruptible {
         let out = try required(out, "out")
-        try publish(Datasets.folder(string(path, "path"), MRP.options(options)), out)
+        guard let path else { throw MRPError(.argument, "path is NULL") }
+        try publish(Datasets.folder(FilePath(path), MRP.options(options)), out)
     }
 }
 
@@ -141,7 +146,8 @@ public func mrp_dataset_generate(
     }
 }
 
-/// Chooses `count` images, each class in proportion to its size; the same ones for the same seed. The images are shared.
+/// Chooses `count` images, each class in proportion to its size; the same ones for the same seed. The images are shared. Every class that has
+/// images keeps one at least; where `count` is too small for that, a warning of the log names those that are left out.
 ///
 /// - Parameters:
 ///   - dataset: where to choose from.
@@ -159,7 +165,12 @@ public func mrp_dataset_subset(
     boundary {
         let out = try required(out, "out")
         let base = try Registry.find(dataset, DatasetHandle.self).dataset
-        try publish(SubsetDataset.stratified(base, count: size(count, "count"), seed: seed), out)
+        let subset = try SubsetDataset.stratified(base, count: size(count, "count"), seed: seed)
+        let lost = subset.lostClasses
+        if !lost.isEmpty {
+            Log.warning("a subset of \(subset.count) images has none of \(lost.count) classes: \(ClassMatch.list(lost))")
+        }
+        try publish(subset, out)
     }
 }
 
@@ -216,7 +227,7 @@ public func mrp_dataset_class_name(
 ///   - dataset: labelled images.
 ///   - names: one name per line, in the order of the classes; there may be more names than classes.
 ///   - out: receives the handle.
-/// - Errors: MRP_ERR_ARGUMENT (too few names, an empty one, NULL), MRP_ERR_STATE (the dataset has no labels), MRP_ERR_HANDLE.
+/// - Errors: MRP_ERR_ARGUMENT (too few names, an empty one, one that is there twice, NULL), MRP_ERR_STATE (the dataset has no labels), MRP_ERR_HANDLE.
 ///
 /// Since 0.1.
 @_cdecl("mrp_dataset_name_classes")
@@ -224,16 +235,41 @@ public func mrp_dataset_name_classes(
     _ dataset: UnsafePointer<mrp_dataset>?, _ names: UnsafePointer<CChar>?,
     _ out: UnsafeMutablePointer<UnsafeMutablePointer<mrp_dataset>?>?
 ) -> mrp_status {
-    boundary {
-        let out = try required(out, "out")
-        let base = try Registry.find(dataset, DatasetHandle.self).dataset
-        var lines = try string(names, "names").split(separator: "\n", omittingEmptySubsequences: false).map(String.init)
-        if lines.last?.isEmpty == true { lines.removeLast() }
-        try publish(NamedClassesDataset(base, names: lines), out)
-    }
+    boundary { try nameClasses(dataset, names, type: "str", required(out, "out")) }
 }
 
-/// What an image is called: the path of its file, or "image 7" for one that has none.
+private func nameClasses(
+    _ dataset: UnsafePointer<mrp_dataset>?, _ names: UnsafePointer<CChar>?, type: String,
+    _ out: UnsafeMutablePointer<UnsafeMutablePointer<mrp_dataset>?>
+) throws {
+    let base = try Registry.find(dataset, DatasetHandle.self).dataset
+    var lines = try string(names, "names").utf8.split(separator: 10, omittingEmptySubsequences: false).map { String($0) ?? "" }
+    if lines.last?.isEmpty == true { lines.removeLast() }
+    try publish(NamedClassesDataset(base, names: lines, labelType: type), out)
+}
+
+/// Like mrp_dataset_name_classes, for names that stand for labels of another type, such as numbers, flags or dates. A classifier keeps the type
+/// in its file, where mrp_model_describe shows it as "label_type" under "libmrp": a binding can so give the labels back as they were. Here it
+/// has no meaning: classes are the same when their names are.
+///
+/// - Parameters:
+///   - dataset: labelled images.
+///   - names: one name per line, in the order of the classes; there may be more names than classes.
+///   - type: a word of 1 ... 64 ASCII characters, such as numpy's name of a type: "int64", "float32", "bool", "datetime64[D]".
+///   - out: receives the handle.
+/// - Errors: MRP_ERR_ARGUMENT (too few names, an empty one, one that is there twice, another type, NULL), MRP_ERR_STATE (the dataset has no
+///   labels), MRP_ERR_HANDLE.
+///
+/// Since 0.1.
+@_cdecl("mrp_dataset_name_typed_classes")
+public func mrp_dataset_name_typed_classes(
+    _ dataset: UnsafePointer<mrp_dataset>?, _ names: UnsafePointer<CChar>?, _ type: UnsafePointer<CChar>?,
+    _ out: UnsafeMutablePointer<UnsafeMutablePointer<mrp_dataset>?>?
+) -> mrp_status {
+    boundary { try nameClasses(dataset, names, type: string(type, "type"), required(out, "out")) }
+}
+
+/// What an image is called: the path of its file, in the bytes of the system, or "image 7" for one that has none.
 ///
 /// - Parameters:
 ///   - index: the image, from 0.
@@ -250,7 +286,12 @@ public func mrp_dataset_image_name(
 ) -> mrp_status {
     boundary {
         let dataset = try Registry.find(dataset, DatasetHandle.self).dataset
-        try write(dataset.name(of: MRP.index(index, below: dataset.count, "image")), buffer, capacity, needed)
+        let index = try MRP.index(index, below: dataset.count, "image")
+        if let path = dataset.path(of: index) {
+            try path.withCString { try write(UnsafeBufferPointer(start: $0, count: strlen($0)), buffer, capacity, needed) }
+        } else {
+            try write(dataset.name(of: index), buffer, capacity, needed)
+        }
     }
 }
 

@@ -1,7 +1,9 @@
 // # 6. Using a model
 //
 // Features, class probabilities, reconstructions and accuracy, over whole datasets (mrp_dataset_wrap_array makes one of an array without
-// copying it). Images of another size are resized and cropped at the centre. These calls have no callback: to stop one, call mrp_cancel from
+// copying it). Images of another size are resized and cropped at the centre, of which "evaluation_crop" is the part that is seen. Images whose
+// values cannot be in the units of the training's are refused ("pixel_check"). With "unreadable_images" = "skip" the row of an image that cannot
+// be read is NaN, measures leave it out, and a warning of the log has its number. These calls have no callback: to stop one, call mrp_cancel from
 // another thread; to show progress, call them on parts of the images.
 
 import CMRPKernels
@@ -113,12 +115,14 @@ private func require(_ capacity: Int64, _ needed: Int, _ name: String) throws {
 ///
 /// - Parameters:
 ///   - dataset: the images.
-///   - options: "mask_ratio" and "seed" choose the hidden patches when `mask` is NULL; NULL for the defaults.
+///   - options: "mask_ratio" and "seed" choose the hidden patches when `mask` is NULL; "patch_statistics"; NULL for the defaults.
 ///   - mask: count x patches, 1 = hidden, 0 = visible, the same number hidden in every image; or NULL.
 ///   - mask_capacity: elements in `mask` and in `masks`; not read when both are NULL.
 ///   - images: receives the images as the network sees them, count x channels x height x width in 0 ... 1 (floats in their own units); may be
 ///     NULL.
-///   - reconstructions: receives the visible patches as they are and the hidden ones as predicted, like `images`; may be NULL.
+///   - reconstructions: receives the visible patches as they are and the hidden ones as predicted, like `images`; may be NULL. A model of
+///     "norm_pix_loss" predicts standardised patches, which are shown with mean and deviation of the hidden pixels themselves: option
+///     "patch_statistics" = "visible" shows them without.
 ///   - capacity: elements in `images` and in `reconstructions`; not read when both are NULL.
 ///   - masks: receives count x patches, 1 = hidden; may be NULL.
 ///   - loss: receives the mean loss over hidden patches; may be NULL.
@@ -149,7 +153,9 @@ public func mrp_reconstruct(
     }
 }
 
-/// Measures a model on a dataset.
+/// Measures a model on a dataset. Classes are matched by their names: images of a class that the model does not know count as wrong (the loss is
+/// that of the others), and a warning of the log names it. Classes of arrays without names are numbers: places in the model's list where that
+/// has names.
 ///
 /// - Parameters:
 ///   - dataset: the images; labelled, but for "reconstruction_loss".
@@ -158,7 +164,7 @@ public func mrp_reconstruct(
 ///     (the mean over classes of each one's share), "loss" (mean cross entropy), or "reconstruction_loss" (mean over hidden patches).
 ///   - value: receives the result.
 /// - Returns: MRP_CANCELLED when mrp_cancel stopped it.
-/// - Errors: MRP_ERR_STATE (the model has no head, or no decoder), MRP_ERR_ARGUMENT (unknown metric, no labels, images that do not fit the model,
+/// - Errors: MRP_ERR_STATE (the model has no head, or no decoder), MRP_ERR_ARGUMENT (unknown metric, no labels, no image of a class that the model knows, images that do not fit the model,
 ///   NULL), MRP_ERR_IO, MRP_ERR_FORMAT, MRP_ERR_MEMORY, MRP_ERR_UNSUPPORTED, MRP_ERR_HANDLE, MRP_ERR_BUSY.
 ///
 /// Since 0.1.
@@ -198,7 +204,7 @@ private func requireCounts(_ classes: Int, _ inference: Inference) throws {
     }
 }
 
-/// Counts which classes a classifier takes for which.
+/// Counts which classes a classifier takes for which; classes are matched as by mrp_evaluate, images of unknown ones are not counted.
 ///
 /// - Parameters:
 ///   - dataset: labelled images.
@@ -230,7 +236,7 @@ public func mrp_confusion(
 ///
 /// - Parameters:
 ///   - dataset: the labelled images.
-///   - held_out: labelled images of the same classes, that are classified.
+///   - held_out: labelled images that are classified; their classes are matched by name, as by mrp_evaluate.
 ///   - options: "features" and "layer" as for mrp_encode; the section "measurement" ("knn_k", "knn_temperature", "probe_epochs",
 ///     "probe_learning_rate", "probe_batch_size", "probe_views" and fine-tuning's augmentation) and "seed"; NULL for the defaults.
 ///   - method: "knn", weighted nearest neighbours (Wu et al. 2018), or "linear", a linear classifier trained with LARS on normed features (He

@@ -8,6 +8,7 @@ public final class ArrayDataset: ImageDataset {
     public let size: ImageSize
     public let type: PixelType
     public var imageSize: ImageSize? { size }
+    public var pixelType: PixelType? { type }
     public var classNames: [String] { store?.classNames ?? [] }
     public var labels: UnsafeBufferPointer<Int32>? { store?.buffer }
 

@@ -49,9 +49,9 @@ public struct Augmentation: Sendable {
         Augmentation([RandomResizedCrop(size: size, scale: scale, ratio: ratio), HorizontalFlip()])
     }
 
-    /// Evaluation: resized (bicubic) until it covers `resize`, then the centre of `size`. The usual resize is size / 0.875.
-    public static func centerCrop(size: ImageSize, resize: ImageSize? = nil) -> Augmentation {
-        func larger(_ side: Int) -> Int { Int((Double(side) / 0.875).rounded()) }
+    /// Evaluation: resized (bicubic) until it covers `resize`, then the centre of `size`. The usual resize is size / part.
+    public static func centerCrop(size: ImageSize, resize: ImageSize? = nil, part: Double = 0.875) -> Augmentation {
+        func larger(_ side: Int) -> Int { Int((Double(side) / part).rounded()) }
         return Augmentation([
             ResizeToCover(resize ?? ImageSize(height: larger(size.height), width: larger(size.width))), CenterCrop(size: size),
         ])

@@ -9,7 +9,7 @@ public enum DataOptions {
     public static let augmentation = Option(
         "augmentation", .choice(Augmentation.Kind.self),
         auto: "pad_crop_flip when the images have the network's size, else random_resized_crop_flip", section: .data,
-        "What is done to each training image."
+        "What is done to each training image. Those with flip mirror half of them left and right, as torchvision and timm do; text, digits, faces to one side and the like need one without."
     ).perPhase
     public static let cropPadding = Option(
         "crop_padding", .integer(0...4_096), default: 4, section: .data, "Pixels of reflected border before a pad_crop_flip crop."
@@ -27,6 +27,15 @@ public enum DataOptions {
     public static let std = Option(
         "std", .numbers, auto: "measured on the data of the first training", section: .data, "Standard deviation of each channel.")
 
+    public static let evaluationCrop = Option(
+        "evaluation_crop", .number(0.05...1), default: 0.875, section: .data,
+        "Part of the image's sides that evaluation sees: images of another size than the network's are resized until the network's size is this part of the shorter side, then cropped at the centre (torchvision and timm: 0.875). 1: all of a square image. Images of the network's size are never cropped."
+    )
+    public static let pixelCheck = Option(
+        "pixel_check", .choice(PixelCheck.self), default: .refuse, section: .data,
+        "What happens to images whose range of values cannot be that of the images that the model was trained on, such as floats 0 ... 255 where it was uint8: refuse, warn in the log, or ignore. Doubtful ranges are a warning with refuse too."
+    )
+
     // MARK: Folders and generated images
 
     public static let cacheBytes = Option(
@@ -38,6 +47,13 @@ public enum DataOptions {
     public static let decodeSeconds = Option(
         "decode_seconds", .number(0.001...86_400), default: DecodeBudget.defaultSeconds, section: .data,
         "Processor time that decoding an image of a folder may take; one that takes more is refused.")
+    public static let folderLayout = Option(
+        "folder_layout", .choice(ImageFolderDataset.Layout.self), default: .automatic, section: .data,
+        "What the folders in an image folder are: classes, each with its images (images beside them are left out); flat, nothing: only the images beside them are used; auto: classes, and an error where there are both."
+    )
+    public static let exifOrientation = Option(
+        "exif_orientation", .flag, default: true, section: .data,
+        "Whether photographs of a folder are turned upright as EXIF says in JPEG files.")
     public static let syntheticClasses = Option(
         "synthetic_classes", .integer(2...1_000), default: 10, section: .data, "Classes of the generated images.")
     public static let syntheticSingleView = Option(
@@ -86,7 +102,7 @@ public enum DataOptions {
 
     public static let unreadableImages = Option(
         "unreadable_images", .choice(UnreadableImages.self), default: .refuse, section: .data,
-        "What training does with an image that cannot be read or decoded: refuse stops with its name, skip takes the next image and names it in the log."
+        "What happens to an image that cannot be read or decoded: refuse stops with its name; skip names it in the log, and training takes the next image, evaluation leaves it out, features and predictions are NaN in its row."
     )
     public static var sampler: Option<String> {
         let list = Samplers.registry.all.map { "\($0.name), \($0.summary)" }
@@ -99,8 +115,8 @@ public enum DataOptions {
         "Background threads that prepare images. Results do not depend on it.")
 
     public static let images: [any OptionDeclaration] = [
-        augmentation, cropPadding, cropScaleMin, cropScaleMax, mean, std, cacheBytes, decodeBytes, decodeSeconds, syntheticClasses,
-        syntheticSingleView,
+        augmentation, cropPadding, cropScaleMin, cropScaleMax, evaluationCrop, mean, std, pixelCheck, cacheBytes, decodeBytes,
+        decodeSeconds, folderLayout, exifOrientation, syntheticClasses, syntheticSingleView,
         syntheticFirstImage,
     ]
     public static var pixels: [any OptionDeclaration] {
@@ -116,11 +132,21 @@ public enum UnreadableImages: String, CaseIterable, Sendable {
     case refuse, skip
 }
 
+/// Answer to images in other units than those of the training.
+public enum PixelCheck: String, CaseIterable, Sendable {
+    case refuse, warn, ignore
+}
+
 extension Augmentation {
     /// Crops and flips by name.
     public enum Kind: String, CaseIterable, Sendable {
         case none, flip
         case padCropFlip = "pad_crop_flip"
         case randomResizedCropFlip = "random_resized_crop_flip"
+        case padCrop = "pad_crop"
+        case randomResizedCrop = "random_resized_crop"
+
+        /// Whether half of the images are mirrored left and right.
+        public var isMirrored: Bool { self == .flip || self == .padCropFlip || self == .randomResizedCropFlip }
     }
 }

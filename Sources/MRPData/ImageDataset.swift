@@ -9,12 +9,22 @@ public protocol ImageDataset: AnyObject {
     var imageSize: ImageSize? { get }
     /// One name per class; empty without labels.
     var classNames: [String] { get }
+    /// Whether the classes have names of their own; else they are called by their numbers.
+    var hasClassNames: Bool { get }
+    /// What the names of the classes stand for: "str", "int", or another type of labels in the words of who named them.
+    var labelType: String { get }
     /// One label per image, each in 0 ..< classNames.count, or nil. Valid as long as the dataset.
     var labels: UnsafeBufferPointer<Int32>? { get }
     /// Makes image `index` (in 0 ..< count) the workspace's current image. Errors: `.io`, `.format`, `.memory`, `.unsupported`.
     func load(_ index: Int, into workspace: ImageWorkspace) throws
     /// The name of image `index` in an error: its file, or its number.
     func name(of index: Int) -> String
+    /// The file of image `index`; nil for one that has none.
+    func path(of index: Int) -> FilePath?
+    /// How the values of every image are stored; nil where images differ, or that is not known.
+    var pixelType: PixelType? { get }
+    /// The size that most images have about; nil where that is not known.
+    var usualSize: ImageSize? { get }
     /// True when every image has a pixel mask, which `loadTarget` gives.
     var hasTargets: Bool { get }
     /// Makes the pixel mask of image `index`, which is the workspace's current image, the workspace's target: `showTarget`, or `makeTarget`
@@ -24,7 +34,12 @@ public protocol ImageDataset: AnyObject {
 
 extension ImageDataset {
     public var classCount: Int { classNames.count }
+    public var hasClassNames: Bool { classNames.enumerated().contains { $1 != String($0) } }
+    public var labelType: String { hasClassNames ? "str" : "int" }
     public func name(of index: Int) -> String { "image \(index)" }
+    public func path(of index: Int) -> FilePath? { nil }
+    public var pixelType: PixelType? { nil }
+    public var usualSize: ImageSize? { imageSize }
     public var hasTargets: Bool { false }
     public func loadTarget(_ index: Int, into workspace: ImageWorkspace) throws {}
 }

@@ -14,38 +14,50 @@ public enum ImageFile {
     static let maximumBytes = 1 << 30
 
     /// Reads the header only. Errors: `.io`, `.format`, `.unsupported` (larger than the limits), `.memory`; each names the file.
-    public static func probe(_ path: String, _ workspace: ImageWorkspace) throws -> Info {
+    ///
+    /// - orients: whether size and pixels are those of the upright image, as EXIF notes in a JPEG how the camera was held.
+    public static func probe(_ path: FilePath, _ workspace: ImageWorkspace, orients: Bool = true) throws -> Info {
         try Interruption.check()
         let (bytes, count) = try read(path, workspace)
-        let info = try header(bytes, count, 0, path)
+        let info = try header(bytes, count, 0, path.text)
         return Info(
-            size: ImageSize(height: Int(info.height), width: Int(info.width)), channels: Int(info.channels),
-            type: PixelType(rawValue: info.type) ?? .uint8)
+            size: info.size(oriented: orients), channels: Int(info.channels), type: PixelType(rawValue: info.type) ?? .uint8)
     }
+
+    public static func probe(_ path: String, _ workspace: ImageWorkspace) throws -> Info { try probe(FilePath(path), workspace) }
 
     /// Makes the file's image the workspace's current one.
     ///
     /// `draftSide` above 0 lets a JPEG be decoded at 1/2, 1/4 or 1/8 of its size while its shorter side stays at least that long: faster
     /// for photographs, but not the pixels that resizing the whole image gives. Errors: as `probe`.
-    public static func load(_ path: String, into workspace: ImageWorkspace, draftSide: Int = 0) throws {
+    public static func load(_ path: FilePath, into workspace: ImageWorkspace, draftSide: Int = 0, orients: Bool = true) throws {
         let (bytes, count) = try read(path, workspace)
-        try decode(bytes, count, into: workspace, draftSide: draftSide, name: path)
+        try decode(bytes, count, into: workspace, draftSide: draftSide, orients: orients, name: path.text)
+    }
+
+    public static func load(_ path: String, into workspace: ImageWorkspace, draftSide: Int = 0) throws {
+        try load(FilePath(path), into: workspace, draftSide: draftSide)
     }
 
     /// The same from memory; `name` is what errors call it.
     public static func decode(
-        _ bytes: UnsafePointer<UInt8>, _ count: Int, into workspace: ImageWorkspace, draftSide: Int = 0, name: String
+        _ bytes: UnsafePointer<UInt8>, _ count: Int, into workspace: ImageWorkspace, draftSide: Int = 0, orients: Bool = true, name: String
     ) throws {
         var info = try header(bytes, count, draftSide, name)
+        let (channels, type) = (Int(info.channels), PixelType(rawValue: info.type) ?? .uint8)
+        // The upright image beside the one that is decoded.
+        if orients, info.orientation > 1 { info.working += info.height * info.width * Int64(channels * 2) }
         try workspace.admit(&info, name)
-        var image = try workspace.makeImage(
-            ImageSize(height: Int(info.height), width: Int(info.width)), channels: Int(info.channels),
-            type: PixelType(rawValue: info.type) ?? .uint8)
+        var image = try workspace.makeImage(info.size(oriented: false), channels: channels, type: type)
         var failure = mi_error()
         let status = mi_decode(bytes, Int64(count), &info, &image, &failure)
         if status == MI_CANCELLED.value { throw Cancelled() }
         guard status == MI_OK.value else { throw error(failure, name) }
         workspace.replace(image)
+        guard orients, info.orientation > 1 else { return }
+        var upright = try workspace.makeImage(info.size(oriented: true), channels: channels, type: type)
+        mi_orient(&image, info.orientation, &upright)
+        workspace.replace(upright)
     }
 
     private static func header(_ bytes: UnsafePointer<UInt8>, _ count: Int, _ draftSide: Int, _ name: String) throws -> mi_info {
@@ -58,23 +70,25 @@ public enum ImageFile {
 
     static func error(_ failure: mi_error, _ name: String) -> MRPError {
         var failure = failure
-        let text = withUnsafePointer(to: &failure) { String(cString: mi_error_text($0)) }
+        let text = withUnsafePointer(to: &failure) { FilePath.text(mi_error_text($0)) }
         return MRPError(MRPError.Code(rawValue: failure.code) ?? .internalError, "\(name): \(text)")
     }
 
     /// The whole file, in the workspace's memory.
-    private static func read(_ path: String, _ workspace: ImageWorkspace) throws -> (UnsafePointer<UInt8>, Int) {
-        func failure(_ what: String) -> MRPError { MRPError(.io, "\(path): \(what): \(String(cString: strerror(errno)))") }
+    private static func read(_ path: FilePath, _ workspace: ImageWorkspace) throws -> (UnsafePointer<UInt8>, Int) {
+        func failure(_ what: String) -> MRPError { MRPError(.io, "\(path.text): \(what): \(String(cString: strerror(errno)))") }
         // Non-blocking: a pipe that someone named .jpg must not hang the loader.
-        let file = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
+        let file = path.withCString { open($0, O_RDONLY | O_CLOEXEC | O_NONBLOCK) }
         guard file >= 0 else { throw failure("cannot open") }
         defer { close(file) }
         var status = stat()
         guard fstat(file, &status) == 0 else { throw failure("cannot read") }
-        guard status.st_mode & S_IFMT == S_IFREG else { throw MRPError(.io, "\(path): not a regular file") }
+        guard status.st_mode & S_IFMT == S_IFREG else { throw MRPError(.io, "\(path.text): not a regular file") }
         let size = Int(status.st_size)
-        guard size <= maximumBytes else { throw MRPError(.unsupported, "\(path): \(size) bytes are above the limit of \(maximumBytes)") }
-        let memory = try workspace.file.reserve(size, for: path)
+        guard size <= maximumBytes else {
+            throw MRPError(.unsupported, "\(path.text): \(size) bytes are above the limit of \(maximumBytes)")
+        }
+        let memory = try workspace.file.reserve(size, for: path.text)
         var done = 0
         while done < size {
             let got = Glibc.read(file, memory + done, size - done)
@@ -84,6 +98,13 @@ public enum ImageFile {
             done += got
         }
         return (UnsafePointer(memory.assumingMemoryBound(to: UInt8.self)), done)
+    }
+}
+
+extension mi_info {
+    fileprivate func size(oriented: Bool) -> ImageSize {
+        let (height, width) = (Int(height), Int(width))
+        return oriented && orientation >= 5 ? ImageSize(height: width, width: height) : ImageSize(height: height, width: width)
     }
 }
 

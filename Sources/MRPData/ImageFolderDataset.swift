@@ -2,29 +2,38 @@ import CMRPImage
 import CMRPKernels
 import MRPEngine
 
-/// Images in a folder: root/<class>/*.jpg (.jpeg, .png, any case), or all in one folder without classes. Classes and files are sorted by
-/// their bytes, so that numbers and labels are the same on every machine; hidden entries are left out.
+/// Images in a folder: root/<class>/*.jpg (.jpeg, .jpe, .jfif, .png, any case), or all in one folder without classes. Classes and files are
+/// sorted by their bytes, so that numbers and labels are the same on every machine; hidden entries are left out.
 public final class ImageFolderDataset: ImageDataset {
-    public enum Layout: Sendable {
+    public enum Layout: String, CaseIterable, Sendable {
         /// Classes when there are folders, flat when there are only images; both at once are refused.
-        case automatic
+        case automatic = "auto"
         case classes
         case flat
     }
 
-    public let path: String
+    public let path: FilePath
     public let count: Int
     public let channels: Int
     /// The size that the probed images have in common; nil when they differ. An image that deviates is reported when a batch needs it.
     public let imageSize: ImageSize?
+    /// The size in the middle of the probed ones, by their shorter sides.
+    public let usualSize: ImageSize?
+    /// The type that the probed images have in common.
+    public let pixelType: PixelType?
+    /// Names of the folders; bytes that are not UTF-8 appear as \xNN.
     public let classNames: [String]
+    public var hasClassNames: Bool { !classNames.isEmpty }
     public var labels: UnsafeBufferPointer<Int32>? { classNames.isEmpty ? nil : UnsafeBufferPointer(labelMemory.typed(Int32.self)) }
     /// Bytes of decoded images held now.
     public var cachedBytes: Int { cache?.used ?? 0 }
+    /// One line about the image files that are there and not used; nil without such.
+    public let leftOut: String?
 
     private let folders: [FolderListing]
     private let labelMemory: Memory
     private let draftSide: Int
+    private let orients: Bool
     private let cache: ImageCache?
     private let budget: DecodeBudget
 
@@ -32,13 +41,13 @@ public final class ImageFolderDataset: ImageDataset {
     ///
     /// - channels: 1 or 3, to which every image is converted; nil takes 1 when all probed images are gray, else 3.
     /// - cacheBytes: decoded images are kept in memory up to this limit.
-    /// - draftSide: see `ImageFile.load`.
+    /// - draftSide, orients: see `ImageFile`.
     /// - budget: what decoding may take.
     ///
     /// Errors: `.io` when a folder is missing or cannot be read; `.format` when there are no images, or no probed file is one;
     /// `.argument`; `.memory`.
     public init(
-        _ path: String, layout: Layout = .automatic, channels: Int? = nil, cacheBytes: Int = 0, draftSide: Int = 0,
+        _ path: FilePath, layout: Layout = .automatic, channels: Int? = nil, cacheBytes: Int = 0, draftSide: Int = 0, orients: Bool = true,
         budget: DecodeBudget = DecodeBudget()
     ) throws {
         if let channels, channels != 1, channels != 3 { throw MRPError(.argument, "channels \(channels) is neither 1 nor 3") }
@@ -46,10 +55,8 @@ public final class ImageFolderDataset: ImageDataset {
         guard (0...Int(MI_MAX_SIDE)).contains(draftSide) else {
             throw MRPError(.argument, "draft_side \(draftSide) is outside 0 ... \(MI_MAX_SIDE)")
         }
-        self.path = path
-        self.draftSide = draftSide
-        self.budget = budget
-        (folders, classNames) = try Self.scan(path, layout)
+        (self.path, self.draftSide, self.orients, self.budget) = (path, draftSide, orients, budget)
+        (folders, classNames, leftOut) = try Self.scan(path, layout)
         let total = folders.last.map { $0.first + $0.count } ?? 0
         count = total
         labelMemory = try Memory(bytes: total * 4, for: "\(total) labels")
@@ -58,9 +65,19 @@ public final class ImageFolderDataset: ImageDataset {
             for i in folder.first..<folder.first + folder.count { labels[i] = Int32(label) }
         }
         cache = cacheBytes > 0 ? try ImageCache(count: total, limit: cacheBytes) : nil
-        let (found, size) = try Self.probe(folders, count: total, channels: channels)
-        self.channels = found
+        let found = try Self.probe(folders, count: total, orients: orients)
+        self.channels = channels ?? (found.allSatisfy { $0.channels == 1 } ? 1 : 3)
+        let size = found.allSatisfy { $0.size == found.first?.size } ? found.first?.size : nil
         imageSize = draftSide > 0 ? nil : size
+        let sizes = found.map(\.size).sorted { min($0.height, $0.width) < min($1.height, $1.width) }
+        usualSize = sizes.isEmpty ? nil : sizes[sizes.count / 2]
+        pixelType = found.allSatisfy { $0.type == found.first?.type } ? found.first?.type : nil
+    }
+
+    public convenience init(
+        _ path: String, layout: Layout = .automatic, channels: Int? = nil, cacheBytes: Int = 0, draftSide: Int = 0
+    ) throws {
+        try self.init(FilePath(path), layout: layout, channels: channels, cacheBytes: cacheBytes, draftSide: draftSide)
     }
 
     public func load(_ index: Int, into workspace: ImageWorkspace) throws {
@@ -70,61 +87,68 @@ public final class ImageFolderDataset: ImageDataset {
         }
         workspace.finish()
         (workspace.budget, workspace.wantedChannels) = (budget, channels)
-        try ImageFile.load(name(of: index), into: workspace, draftSide: draftSide)
+        try ImageFile.load(Self.path(of: index, in: folders), into: workspace, draftSide: draftSide, orients: orients)
         try workspace.convert(toChannels: channels)
         cache?.keep(workspace.image, at: index)
     }
 
-    public func name(of index: Int) -> String { Self.name(of: index, in: folders) }
+    public func name(of index: Int) -> String { Self.path(of: index, in: folders).text }
+    public func path(of index: Int) -> FilePath? { Self.path(of: index, in: folders) }
 
     // MARK: Scanning
 
-    private static func scan(_ path: String, _ layout: Layout) throws -> ([FolderListing], [String]) {
+    private static func scan(_ path: FilePath, _ layout: Layout) throws -> ([FolderListing], [String], leftOut: String?) {
         let images = try FolderListing(path, MI_LIST_IMAGES, first: 0)
         let classes = layout == .flat ? nil : try FolderListing(path, MI_LIST_FOLDERS, first: 0)
+        var leftOut = FilesLeftOut(path)
         if layout == .flat || (layout == .automatic && classes?.count == 0) {
-            guard images.count > 0 else { throw MRPError(.format, "\(path): no .jpg, .jpeg or .png files") }
-            return ([images], [])
+            guard images.count > 0 else { throw images.empty }
+            leftOut.add(images)
+            return ([images], [], leftOut.text)
         }
-        guard let classes, classes.count > 0 else { throw MRPError(.format, "\(path): no class folders") }
+        guard let classes, classes.count > 0 else { throw MRPError(.format, "\(path.text): no class folders") }
         if layout == .automatic, images.count > 0 {
             throw MRPError(
-                .argument, "\(path): has \(images.count) images beside \(classes.count) folders: say whether folders are classes")
+                .argument,
+                "\(path.text): has \(images.count) images beside \(classes.count) folders, such as '\(images.name(0))': set folder_layout to classes or flat"
+            )
         }
         guard classes.count <= LabelStore.maximumClasses else {
-            throw MRPError(.unsupported, "\(path): \(classes.count) class folders are above the limit of \(LabelStore.maximumClasses)")
+            throw MRPError(.unsupported, "\(path.text): \(classes.count) class folders are above the limit of \(LabelStore.maximumClasses)")
         }
+        leftOut.addBeside(images)
         var folders: [FolderListing] = [], names: [String] = []
         var first = 0
         for i in 0..<classes.count {
             let folder = try FolderListing(classes.path(i), MI_LIST_IMAGES, first: first)
-            guard folder.count > 0 else { throw MRPError(.format, "\(classes.path(i)): no .jpg, .jpeg or .png files") }
+            guard folder.count > 0 else { throw folder.empty }
+            leftOut.add(folder)
             first += folder.count
             folders.append(folder)
             names.append(classes.name(i))
         }
-        return (folders, names)
+        return (folders, names, leftOut.text)
     }
 
-    /// Channels and common size, from at most 64 files spread over the set.
-    private static func probe(_ folders: [FolderListing], count: Int, channels: Int?) throws -> (Int, ImageSize?) {
+    /// What the headers of at most 64 files, spread over the set, say.
+    private static func probe(_ folders: [FolderListing], count: Int, orients: Bool) throws -> [ImageFile.Info] {
         let workspace = ImageWorkspace()
         let probes = min(count, 64)
         var found: [ImageFile.Info] = []
         var failure: Error?
         for i in 0..<probes {
             do {
-                found.append(try ImageFile.probe(name(of: i * (count - 1) / max(1, probes - 1), in: folders), workspace))
+                let path = path(of: i * (count - 1) / max(1, probes - 1), in: folders)
+                found.append(try ImageFile.probe(path, workspace, orients: orients))
             } catch {
                 failure = failure ?? error  // one bad file among good ones is reported when a batch needs it
             }
         }
         if found.isEmpty, let failure { throw failure }
-        let size = found.first?.size
-        return (channels ?? (found.allSatisfy { $0.channels == 1 } ? 1 : 3), found.allSatisfy { $0.size == size } ? size : nil)
+        return found
     }
 
-    private static func name(of index: Int, in folders: [FolderListing]) -> String {
+    private static func path(of index: Int, in folders: [FolderListing]) -> FilePath {
         var low = 0, high = folders.count
         while high - low > 1 {  // the last folder that begins at or before the image
             let middle = (low + high) / 2
@@ -132,26 +156,4 @@ public final class ImageFolderDataset: ImageDataset {
         }
         return folders[low].path(index - folders[low].first)
     }
-}
-
-/// The sorted names of one folder, in C memory.
-private final class FolderListing {
-    let folder: String
-    let first: Int
-    let count: Int
-    private let listing: UnsafeMutablePointer<mi_listing>
-
-    init<What: BinaryInteger>(_ folder: String, _ what: What, first: Int) throws {
-        var failure = mi_error()
-        guard let listing = mi_list(folder, Int32(what), &failure) else { throw ImageFile.error(failure, folder) }
-        self.folder = folder
-        self.first = first
-        self.listing = listing
-        count = Int(listing.pointee.count)
-    }
-
-    deinit { mi_listing_free(listing) }
-
-    func name(_ i: Int) -> String { listing.pointee.names[i].map { String(cString: $0) } ?? "" }
-    func path(_ i: Int) -> String { folder.hasSuffix("/") ? folder + name(i) : "\(folder)/\(name(i))" }
 }

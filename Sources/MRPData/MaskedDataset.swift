@@ -12,6 +12,8 @@ public final class MaskedDataset: ImageDataset {
     public var channels: Int { base.channels }
     public var imageSize: ImageSize? { base.imageSize }
     public var classNames: [String] { base.classNames }
+    public var hasClassNames: Bool { base.hasClassNames }
+    public var labelType: String { base.labelType }
     public var labels: UnsafeBufferPointer<Int32>? { base.labels }
     public var hasTargets: Bool { true }
 
@@ -59,4 +61,7 @@ public final class MaskedDataset: ImageDataset {
     }
 
     public func name(of index: Int) -> String { base.name(of: index) }
+    public func path(of index: Int) -> FilePath? { base.path(of: index) }
+    public var pixelType: PixelType? { base.pixelType }
+    public var usualSize: ImageSize? { base.usualSize }
 }

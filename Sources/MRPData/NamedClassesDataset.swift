@@ -4,19 +4,29 @@ import MRPEngine
 public final class NamedClassesDataset: ImageDataset {
     public let base: ImageDataset
     public let classNames: [String]
+    public var hasClassNames: Bool { true }
+    public let labelType: String
     public var count: Int { base.count }
     public var channels: Int { base.channels }
     public var imageSize: ImageSize? { base.imageSize }
     public var labels: UnsafeBufferPointer<Int32>? { base.labels }
 
-    /// Errors: `.state` when the dataset has no labels; `.argument` when there are fewer names than classes, or an empty one.
-    public init(_ base: ImageDataset, names: [String]) throws {
+    /// Errors: `.state` when the dataset has no labels; `.argument` when there are fewer names than classes, an empty one, one that is there
+    /// twice, or a type that is no word of 1 ... 64 bytes.
+    public init(_ base: ImageDataset, names: [String], labelType: String = "str") throws {
         guard base.labels != nil else { throw MRPError(.state, "the dataset has no labels whose classes could be named") }
         guard names.count >= base.classCount, names.count <= LabelStore.maximumClasses else {
             throw MRPError(.argument, "\(names.count) names were given for \(base.classCount) classes")
         }
         if let empty = names.firstIndex(of: "") { throw MRPError(.argument, "the name of class \(empty) is empty") }
+        guard Set(names.map { Array($0.utf8) }).count == names.count else {
+            throw MRPError(.argument, "two classes have the same name: \(ClassMatch.list(names))")
+        }
+        guard (1...64).contains(labelType.utf8.count), labelType.utf8.allSatisfy({ $0 > 32 && $0 < 127 }) else {
+            throw MRPError(.argument, "type '\(labelType)' of labels is no word of 1 ... 64 ASCII characters")
+        }
         self.base = base
+        self.labelType = labelType
         classNames = names
     }
 
@@ -27,4 +37,7 @@ public final class NamedClassesDataset: ImageDataset {
     public func loadTarget(_ index: Int, into workspace: ImageWorkspace) throws { try base.loadTarget(index, into: workspace) }
 
     public func name(of index: Int) -> String { base.name(of: index) }
+    public func path(of index: Int) -> FilePath? { base.path(of: index) }
+    public var pixelType: PixelType? { base.pixelType }
+    public var usualSize: ImageSize? { base.usualSize }
 }

@@ -7,6 +7,8 @@ public final class SubsetDataset: ImageDataset {
     public var channels: Int { base.channels }
     public var imageSize: ImageSize? { base.imageSize }
     public var classNames: [String] { base.classNames }
+    public var hasClassNames: Bool { base.hasClassNames }
+    public var labelType: String { base.labelType }
     public var labels: UnsafeBufferPointer<Int32>? { labelMemory.map { UnsafeBufferPointer($0.typed(Int32.self)) } }
     /// The images' numbers in `base`.
     public var indices: UnsafeBufferPointer<Int64> { UnsafeBufferPointer(indexMemory.typed(Int64.self)) }
@@ -55,11 +57,14 @@ public final class SubsetDataset: ImageDataset {
     }
 
     public func name(of index: Int) -> String { base.name(of: Int(indices[index])) }
+    public func path(of index: Int) -> FilePath? { base.path(of: Int(indices[index])) }
+    public var pixelType: PixelType? { base.pixelType }
+    public var usualSize: ImageSize? { base.usualSize }
 }
 
 extension SubsetDataset {
-    /// `count` images chosen by the seed, each class in proportion to its size (largest remainders first), in rising order. Without labels
-    /// all images are one class. Errors: `.argument` when count is out of range.
+    /// `count` images chosen by the seed, each class in proportion to its size (largest remainders first) and with one image at least, in
+    /// rising order. Without labels all images are one class. Errors: `.argument` when count is out of range.
     public static func stratified(_ base: ImageDataset, count: Int, seed: UInt64) throws -> SubsetDataset {
         try split(base, count: count, seed: seed, wantRest: false).chosen
     }
@@ -105,6 +110,24 @@ extension SubsetDataset {
         return (try collect(1, count), wantRest ? try collect(0, total - count) : nil)
     }
 
+    /// Gives each class that has images one at least, taken from the class that has most, as long as there is one with two.
+    private static func keepClasses(_ quota: inout [Int], _ sizes: [Int]) {
+        for c in sizes.indices where sizes[c] > 0 && quota[c] == 0 {
+            guard let richest = quota.indices.max(by: { (quota[$0], -$0) < (quota[$1], -$1) }), quota[richest] > 1 else { return }
+            quota[richest] -= 1
+            quota[c] = 1
+        }
+    }
+
+    /// The classes of `base` that have images there and none here.
+    public var lostClasses: [String] {
+        guard let labels, let all = base.labels else { return [] }
+        var (here, there) = (Set<Int32>(), Set<Int32>())
+        for label in labels { here.insert(label) }
+        for label in all { there.insert(label) }
+        return there.subtracting(here).sorted().map { classNames[Int($0)] }
+    }
+
     /// Number of images of each class; they add up to `count`.
     private static func quotas(_ base: ImageDataset, count: Int) -> [Int] {
         guard let labels = base.labels else { return [count] }
@@ -114,6 +137,7 @@ extension SubsetDataset {
         let remainders = sizes.map { Int(Int64($0).multipliedFullWidth(by: Int64(count)).low % UInt64(base.count)) }
         let byRemainder = sizes.indices.sorted { (remainders[$0], -$0) > (remainders[$1], -$1) }
         for c in byRemainder.prefix(count - quota.reduce(0, +)) { quota[c] += 1 }
+        keepClasses(&quota, sizes)
         return quota
     }
 }

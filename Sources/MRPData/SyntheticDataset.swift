@@ -26,6 +26,7 @@ public final class SyntheticDataset: ImageDataset {
     public let size: ImageSize
     public let firstImage: Int
     public var imageSize: ImageSize? { size }
+    public var pixelType: PixelType? { .uint8 }
     public var classNames: [String] { store.classNames }
     public var labels: UnsafeBufferPointer<Int32>? { store.buffer }
 

@@ -9,8 +9,12 @@ public final class Model {
     public let parameters: Parameters
     /// Measured or given at the first training, then part of the model.
     public var normalization: Normalization?
+    /// Units of the images of the first training; nil when unknown.
+    public var pixels: PixelRange?
     /// Names of the classes, index by index; empty when unknown.
     public var classNames: [String] = []
+    /// What the names of the classes stand for (`ImageDataset.labelType`); nil when unknown.
+    public var labelType: String?
     /// Whether the encoder has been pretrained: fine-tuning then lowers the learning rate of the lower layers.
     public var isPretrained = false
     /// Remarks on a model that was read from a file, line by line: parts that were assumed, left out or changed.
@@ -117,7 +121,9 @@ public final class Model {
             result.parameters[name]?.copyElements(of: tensor)
         }
         result.normalization = normalization
+        result.pixels = pixels
         result.classNames = classNames
+        result.labelType = labelType
         result.isPretrained = isPretrained
         result.notes = notes
         return result

@@ -13,11 +13,15 @@ public enum Datasets {
             firstImage: options[DataOptions.syntheticFirstImage])
     }
 
-    public static func folder(_ path: String, _ options: Options) throws -> ImageDataset {
+    /// Says in the log which image files are not used.
+    public static func folder(_ path: FilePath, _ options: Options) throws -> ImageDataset {
         try Interruption.check()
-        return try ImageFolderDataset(
-            path, channels: options[NetworkOptions.channels], cacheBytes: options[DataOptions.cacheBytes],
+        let dataset = try ImageFolderDataset(
+            path, layout: options[DataOptions.folderLayout], channels: options[NetworkOptions.channels],
+            cacheBytes: options[DataOptions.cacheBytes], orients: options[DataOptions.exifOrientation],
             budget: DecodeBudget(bytes: options[DataOptions.decodeBytes], seconds: options[DataOptions.decodeSeconds]))
+        if let text = dataset.leftOut { Log.warning(text) }
+        return dataset
     }
 
     /// Copies images first ..< first + count as floats, [count, C, H, W].

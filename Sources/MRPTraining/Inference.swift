@@ -13,6 +13,8 @@ public struct Inference {
     let options: Options
     let cancel: UnsafePointer<Int32>?
     let poll: (() -> Void)?
+    /// Whether images that cannot be read are left out, as option `unreadable_images` says; their rows are NaN.
+    var skipsUnreadable: Bool
 
     /// Results do not depend on the batch size; larger ones only take more memory.
     static let largestBatch = 64
@@ -24,6 +26,7 @@ public struct Inference {
         self.options = options
         self.cancel = cancel
         self.poll = poll
+        skipsUnreadable = Pipeline.skipsUnreadable(options)
     }
 
     // MARK: Features
@@ -51,9 +54,8 @@ public struct Inference {
         let count = try featureCount()
         return try run(dataset, view: view) {
             try features($0, batch: $1)
-        } collect: { features, batch, first in
-            guard let source = features.baseAddress else { return }
-            output.baseAddress.map { ($0 + first * count).update(from: source, count: batch.count * count) }
+        } collect: {
+            $1.copy($0, each: count, to: output, first: $2)
         }
     }
 
@@ -90,9 +92,8 @@ public struct Inference {
         return try run(dataset, largestBatch: 8) { builder, batch in
             let images = Inputs.images(builder.graph, model.encoder.geometry, batch: batch)
             return try model.encoder.attention(images, layer: layer == 0 ? model.encoder.depth : layer, builder)
-        } collect: { attention, batch, first in
-            guard let source = attention.baseAddress else { return }
-            output.baseAddress.map { ($0 + first * count).update(from: source, count: batch.count * count) }
+        } collect: {
+            $1.copy($0, each: count, to: output, first: $2)
         }
     }
 
@@ -114,9 +115,8 @@ public struct Inference {
         let classes = head.classes
         return try run(dataset) { builder, batch in
             try builder.graph.apply(SoftmaxRows(), [outputs(of: head, builder, batch: batch)])[0]
-        } collect: { shares, batch, first in
-            guard let source = shares.baseAddress else { return }
-            output.baseAddress.map { ($0 + first * classes).update(from: source, count: batch.count * classes) }
+        } collect: {
+            $1.copy($0, each: classes, to: output, first: $2)
         }
     }
 
@@ -166,39 +166,51 @@ public struct Inference {
     /// Classes up to which a confusion matrix is counted.
     public static let mostConfusedClasses = 4_096
 
-    /// Accuracy and loss on a labelled dataset; nil when it was cancelled. `confuses`: whether pairs of classes are counted, which is done up
-    /// to `mostConfusedClasses`.
-    public func evaluate(_ dataset: ImageDataset, confuses: Bool = false) throws -> Evaluation? {
+    /// The classes of labelled images as places in the model's list. Errors: those of `ClassMatch`, `.state` without a classifier.
+    func classMatch(_ dataset: ImageDataset) throws -> ClassMatch {
+        try ClassMatch(dataset, known: model.classNames, count: classifier().classes, owner: "the model")
+    }
+
+    /// Accuracy and loss on a labelled dataset; nil when it was cancelled. Classes are matched by their names. Images of classes that the
+    /// model does not know count as wrong; they have no part in the loss and in the confusion matrix.
+    ///
+    /// `match`: the classes, where they are matched already, and what is to be said about it was said. `confuses`: whether pairs of classes are
+    /// counted, which is done up to `mostConfusedClasses`.
+    public func evaluate(_ dataset: ImageDataset, match given: ClassMatch? = nil, confuses: Bool = false) throws -> Evaluation? {
         guard dataset.labels != nil else { throw MRPError(.argument, "evaluation needs labels, the dataset has none") }
         let head = try classifier()
+        let match = try given ?? classMatch(dataset)
+        if given == nil, let warning = match.warning { Log.warning(warning) }
         let classes = head.classes
-        guard dataset.classCount <= classes else {
-            throw MRPError(.argument, "the dataset has \(dataset.classCount) classes, the model knows \(classes)")
-        }
+        // Outputs without a name stand for no class: none is taken for one.
+        let named = model.classNames.isEmpty ? classes : min(classes, model.classNames.count)
         // Beyond the limit the counts are left out; the shares are not.
         var result = try Evaluation(classes: confuses && classes <= Self.mostConfusedClasses ? classes : 0)
-        var (correct, close, loss) = (0, 0, 0.0)
+        var (correct, close, loss, known, read) = (0, 0, 0.0, 0, 0)
         let finished = try run(dataset) { builder, batch in
             try outputs(of: head, builder, batch: batch)
-        } collect: { logits, batch, _ in
-            for image in 0..<batch.count {
+        } collect: { logits, batch, first in
+            for image in 0..<batch.count where batch.holds(image, first: first) {
+                read += 1
                 let row = UnsafeBufferPointer(rebasing: logits[image * classes..<(image + 1) * classes])
-                let label = Int(batch.labels[image])
-                let guess = row.largestPlace
-                let largest = row[guess]
+                guard let label = match.places[Int(batch.labels[image])] else { continue }
+                let scores = UnsafeBufferPointer(rebasing: row[..<named])
+                let guess = scores.largestPlace
+                known += 1
                 if guess == label { correct += 1 }
                 // Of equal scores the first class comes first, as in top1.
-                let before = row.indices.count { row[$0] > row[label] || (row[$0] == row[label] && $0 < label) }
+                let before = scores.indices.count { scores[$0] > scores[label] || (scores[$0] == scores[label] && $0 < label) }
                 if before < 5 { close += 1 }
                 if result.classes > 0 { result.count(label, takenFor: guess) }
+                let largest = row[row.largestPlace]
                 let sum = row.reduce(0.0) { $0 + exp(Double($1 - largest)) }
                 loss += log(sum) + Double(largest - row[label])
             }
         }
         guard finished else { return nil }
-        result.top1 = Double(correct) / Double(dataset.count)
-        result.top5 = Double(close) / Double(dataset.count)
-        result.loss = loss / Double(dataset.count)
+        result.top1 = Double(correct) / Double(read)
+        result.top5 = Double(close) / Double(read)
+        result.loss = loss / Double(known)
         return result
     }
 
@@ -211,8 +223,9 @@ public struct Inference {
         collect: (UnsafeBufferPointer<Float>, Batch, Int) throws -> Void
     ) throws -> Bool {
         try Pipeline.check(dataset, fits: model)
+        try Pipeline.checkPixels(dataset, model, options)
         let batch = min(largestBatch, dataset.count)
-        let loader = try Pipeline.evaluationLoader(dataset, model, options, batch: batch, view: view)
+        let loader = try Pipeline.evaluationLoader(dataset, model, options, batch: batch, view: view, skipsUnreadable: skipsUnreadable)
         let size = model.encoder.geometry.imageShape.reduce(1, *)
         let graph = Graph()
         let output = try build(model.builder(graph), batch)
@@ -221,7 +234,9 @@ public struct Inference {
         var first = 0
         while true {
             switch try loader.next(cancel: cancel) {
-            case .end: return true
+            case .end:
+                Self.tell(loader.unreadable, of: dataset.count)
+                return true
             case .cancelled: return false
             case .batch(let data):
                 try program.write(UnsafeBufferPointer(start: data.images, count: data.count * size), to: Inputs.imagesName)
@@ -231,5 +246,23 @@ public struct Inference {
                 first += data.count
             }
         }
+    }
+
+    private static func tell(_ unreadable: [Int: String], of count: Int) {
+        guard let first = unreadable.min(by: { $0.key < $1.key }) else { return }
+        let numbers = unreadable.keys.sorted().prefix(8).map(String.init).joined(separator: ", ") + (unreadable.count > 8 ? ", ..." : "")
+        Log.warning("\(unreadable.count) of \(count) images cannot be read and are left out (numbers \(numbers)): \(first.value)")
+    }
+}
+
+extension Batch {
+    /// Whether place `image` holds image number `first` + `image`, and not another one instead of one that cannot be read.
+    func holds(_ image: Int, first: Int) -> Bool { indices[image] == Int64(first + image) }
+
+    /// Writes the rows of this batch, of `count` numbers each, behind those of the images before it: NaN for one that cannot be read.
+    func copy(_ rows: UnsafeBufferPointer<Float>, each count: Int, to output: UnsafeMutableBufferPointer<Float>, first: Int) {
+        guard let source = rows.baseAddress, let target = output.baseAddress.map({ $0 + first * count }) else { return }
+        target.update(from: source, count: self.count * count)
+        for image in 0..<self.count where !holds(image, first: first) { (target + image * count).update(repeating: .nan, count: count) }
     }
 }

@@ -62,7 +62,8 @@ extension Probe {
             }
             if isCancelled() { return nil }
         }
-        return try Self.score(program, logits, queries, truth, batch: batch, classes: classes)
+        let places = try Self.match(heldOut, known).places
+        return try Self.score(program, logits, queries, truth, places, batch: batch, classes: classes, known: known.classCount)
     }
 
     /// A random order of the images, a function of (seed, epoch).
@@ -75,7 +76,8 @@ extension Probe {
 
     /// Accuracy of the trained weights; the program runs without its updates.
     private static func score(
-        _ program: any Program, _ logits: Value, _ queries: Tensor, _ truth: UnsafeBufferPointer<Int32>, batch: Int, classes: Int
+        _ program: any Program, _ logits: Value, _ queries: Tensor, _ truth: UnsafeBufferPointer<Int32>, _ places: [Int?], batch: Int,
+        classes: Int, known: Int
     ) throws -> Double {
         let width = queries.shape[1]
         var correct = 0
@@ -85,8 +87,8 @@ extension Probe {
             try program.run(updates: false)
             try program.withOutput(logits, as: Float.self) { scores in
                 for row in 0..<count {
-                    let values = UnsafeBufferPointer(rebasing: scores[row * classes..<(row + 1) * classes])
-                    if values.largestPlace == Int(truth[start + row]) { correct += 1 }
+                    let values = UnsafeBufferPointer(rebasing: scores[row * classes..<row * classes + known])
+                    if values.largestPlace == places[Int(truth[start + row])] { correct += 1 }
                 }
             }
         }

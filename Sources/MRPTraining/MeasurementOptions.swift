@@ -57,5 +57,10 @@ enum FeatureOptions {
         "layer", .integer(0...TransformerConfiguration.maximumDepth), default: 0, section: .data,
         "The block whose output encode returns, counted from 1; 0: the last, after the final norm.")
 
-    static let all: [any OptionDeclaration] = [features, layer]
+    static let patchStatistics = Option(
+        "patch_statistics", .choice(Inference.PatchStatistics.self), default: .own, section: .data,
+        "What reconstructions of standardised patches (norm_pix_loss) are shown with: own, mean and deviation of the hidden pixels themselves, as in the pictures of He et al. 2021, which tell a part of what was hidden; visible, those of the image's visible pixels."
+    )
+
+    static let all: [any OptionDeclaration] = [features, layer, patchStatistics]
 }

@@ -16,6 +16,27 @@ enum Pipeline {
         try Memory.check(model.encoder.geometry.count, bytesEach: 64, for: "the indices of \(model.encoder.geometry.count) patches")
     }
 
+    /// Compares the units of images with those that the model was trained on, as far as they are known, and says or refuses what does not fit.
+    /// Errors: `.argument`.
+    static func checkPixels(_ dataset: ImageDataset, _ model: Model, _ options: Options) throws {
+        let check = options[DataOptions.pixelCheck]
+        guard check != .ignore, let own = model.pixels ?? model.normalization.map({ PixelRange($0) }),
+            let found = PixelRange.measured(on: dataset)
+        else { return }
+        switch own.verdict(on: found.range, images: found.images) {
+        case .fits: return
+        case .wrong(let text) where check == .refuse:
+            throw MRPError(.argument, "\(text): bring them into the model's units (or set pixel_check to warn)")
+        case .wrong(let text), .doubtful(let text): Log.warning(text)
+        }
+    }
+
+    /// Remembers the units of the images that a model is first trained on. Images that do not fit those of before are refused.
+    static func establishPixels(_ model: Model, _ dataset: ImageDataset, _ options: Options) throws {
+        try checkPixels(dataset, model, options)
+        if model.pixels == nil { model.pixels = PixelRange.measured(on: dataset)?.range }
+    }
+
     /// Gives the model its normalisation if it has none: the options' mean and std, or what is measured on the dataset.
     static func establishNormalization(
         _ model: Model, _ dataset: ImageDataset, _ options: Options, cancel: UnsafePointer<Int32>?, poll: (() -> Void)?
@@ -72,25 +93,51 @@ enum Pipeline {
     ) throws -> Augmentation {
         let size = imageSize(model)
         let sameSize = dataset.imageSize == size
-        let kind = options[DataOptions.augmentation, phase] ?? (sameSize ? .padCropFlip : .randomResizedCropFlip)
+        let kind = augmentationKind(dataset, model, options, phase)
         var augmentation: Augmentation
         switch kind {
-        case .padCropFlip:
+        case .padCropFlip, .padCrop:
             guard sameSize else {
-                throw MRPError(.argument, "augmentation pad_crop_flip needs images of the network's size \(size)")
+                throw MRPError(.argument, "augmentation \(kind.rawValue) needs images of the network's size \(size)")
             }
             augmentation = .padCropFlip(padding: options[DataOptions.cropPadding, phase])
-        case .randomResizedCropFlip:
+        case .randomResizedCropFlip, .randomResizedCrop:
             let (low, high) = (options[DataOptions.cropScaleMin, phase], options[DataOptions.cropScaleMax, phase])
             guard low <= high else { throw MRPError(.argument, "crop_scale_min \(low) is above crop_scale_max \(high)") }
             augmentation = .randomResizedCropFlip(size: size, scale: low...high)
         case .none, .flip:
-            var steps = sameSize ? [] : Augmentation.centerCrop(size: size).steps
-            if kind == .flip { steps.append(HorizontalFlip()) }
-            augmentation = Augmentation(steps)
+            augmentation = Augmentation((evaluationAugmentation(dataset, size, options)).steps + [HorizontalFlip()])
         }
+        if !kind.isMirrored { augmentation.steps.removeLast() }
         try add(to: &augmentation, options, phase, normalization)
         return augmentation
+    }
+
+    /// What option `augmentation` says, or the usual one.
+    static func augmentationKind(_ dataset: ImageDataset, _ model: Model, _ options: Options, _ phase: Phase) -> Augmentation.Kind {
+        options[DataOptions.augmentation, phase] ?? (dataset.imageSize == imageSize(model) ? .padCropFlip : .randomResizedCropFlip)
+    }
+
+    /// Images as evaluation takes them.
+    static func evaluationAugmentation(_ dataset: ImageDataset, _ size: ImageSize, _ options: Options) -> Augmentation {
+        dataset.imageSize == size ? .none : .centerCrop(size: size, part: options[DataOptions.evaluationCrop])
+    }
+
+    /// One line for each default that is a guess which these images may not fit.
+    static func doubts(_ dataset: ImageDataset, _ model: Model, _ options: Options, _ phase: Phase) -> [String] {
+        var doubts: [String] = []
+        let size = imageSize(model)
+        if let usual = dataset.usualSize, min(usual.height, usual.width) >= 4 * min(size.height, size.width) {
+            doubts.append("the images are about \(usual), the network sees \(size): a larger image_size keeps their details")
+        }
+        let kind = augmentationKind(dataset, model, options, phase)
+        if phase == .finetune, options[DataOptions.augmentation, phase] == nil, kind.isMirrored {
+            let other = kind == .padCropFlip ? Augmentation.Kind.padCrop : .randomResizedCrop
+            doubts.append(
+                "training mirrors images left and right (augmentation \(kind.rawValue) is the default): where that changes a class set \(other.rawValue)"
+            )
+        }
+        return doubts
     }
 
     static func skipsUnreadable(_ options: Options) -> Bool { options[DataOptions.unreadableImages] == .skip }
@@ -114,15 +161,17 @@ enum Pipeline {
         }
     }
 
-    /// Every image once, in order; with a `view` as fine-tuning augments them in that epoch.
+    /// Every image once, in order; with a `view` as fine-tuning augments them in that epoch. With `skipsUnreadable` another image is in the
+    /// place of one that cannot be read, as its number in the batch tells.
     static func evaluationLoader(
-        _ dataset: ImageDataset, _ model: Model, _ options: Options, batch: Int, view: Int? = nil
+        _ dataset: ImageDataset, _ model: Model, _ options: Options, batch: Int, view: Int? = nil, skipsUnreadable: Bool = false
     ) throws -> BatchLoader {
         let size = imageSize(model)
         let normalization = normalization(model)
         var settings = LoaderOptions.evaluation(batchSize: batch, threads: options[DataOptions.loaderThreads])
+        settings.skipsUnreadable = skipsUnreadable
         guard let view else {
-            let augmentation = dataset.imageSize == size ? Augmentation.none : .centerCrop(size: size)
+            let augmentation = evaluationAugmentation(dataset, size, options)
             return try BatchLoader(dataset, augmentation: augmentation, normalization: normalization, options: settings)
         }
         (settings.seed, settings.epochs) = (options.seed, view + 1)

@@ -15,14 +15,20 @@ public struct Probe {
         case linear
     }
 
-    let inference: Inference
+    private(set) var inference: Inference
     var options: Options { inference.options }
 
-    public init(_ inference: Inference) { self.inference = inference }
+    /// An image that cannot be read is an error: it would be a row without features.
+    public init(_ inference: Inference) {
+        self.inference = inference
+        self.inference.skipsUnreadable = false
+    }
 
     /// Accuracy, 0 ... 1; nil when it was cancelled. Errors: `.argument` when labels are missing or k is too large.
     public func accuracy(_ method: Method, known: ImageDataset, heldOut: ImageDataset) throws -> Double? {
-        try accuracies([method], known: known, heldOut: heldOut)?[0]
+        try Self.check(known: known, heldOut: heldOut)
+        if let warning = try Self.match(heldOut, known).warning { Log.warning(warning) }
+        return try accuracies([method], known: known, heldOut: heldOut)?[0]
     }
 
     /// The same for several methods, with one pass over the images.
@@ -49,10 +55,12 @@ public struct Probe {
 
     static func check(known: ImageDataset, heldOut: ImageDataset) throws {
         guard known.labels != nil, heldOut.labels != nil else { throw MRPError(.argument, "a probe needs labels of both sets of images") }
-        guard known.classNames == heldOut.classNames || known.classCount >= heldOut.classCount else {
-            throw MRPError(
-                .argument, "the held-out images have \(heldOut.classCount) classes, the labelled ones \(known.classCount)")
-        }
+        _ = try match(heldOut, known)
+    }
+
+    /// The classes of the held-out images as places among those of the labelled ones.
+    static func match(_ heldOut: ImageDataset, _ known: ImageDataset) throws -> ClassMatch {
+        try ClassMatch(heldOut, known: known.classNames, count: known.classCount, owner: "the reference")
     }
 
     /// Features [count, width], of plain images or of a view of them; nil when it was cancelled.
@@ -72,6 +80,7 @@ public struct Probe {
         let (k, temperature) = (options[MeasurementOptions.knnK], options[MeasurementOptions.knnTemperature])
         guard k <= known.count else { throw MRPError(.argument, "knn_k \(k) is above the \(known.count) labelled images") }
         guard let labels = known.labels, let truth = heldOut.labels else { return nil }
+        let places = try Self.match(heldOut, known).places
         let (unitReference, unitQueries) = (try Self.normalised(reference), try Self.normalised(queries))
         let width = reference.shape[1]
         let block = min(64, heldOut.count)
@@ -95,7 +104,7 @@ public struct Probe {
                         k, UnsafeBufferPointer(rebasing: similar[row * known.count..<(row + 1) * known.count]))
                     votes.update(repeating: 0)
                     for (value, index) in nearest { votes[Int(labels[index])] += exp((Double(value) - 1) / temperature) }
-                    if UnsafeBufferPointer(votes).largestPlace == Int(truth[start + row]) { correct += 1 }
+                    if UnsafeBufferPointer(votes).largestPlace == places[Int(truth[start + row])] { correct += 1 }
                 }
             }
         }

@@ -26,11 +26,13 @@ struct Recipe {
                 .argument,
                 "accumulation_steps \(accumulationSteps) x batch_size \(batch) is above the images: an epoch has \(batches) batches")
         }
-        let epochs = options[TrainingOptions.epochs, phase]
+        let epochs = RunLength.epochs(options, phase, stepsPerEpoch: stepsPerEpoch)
         steps = Int((epochs * Double(stepsPerEpoch)).rounded())
         optimizer = try Self.optimizer(options, phase, model)
         learningRate = Self.learningRate(
-            options, phase, method: optimizer.method, images: batch * accumulationSteps, stepsPerEpoch: stepsPerEpoch)
+            options, phase, method: optimizer.method,
+            images: RunLength.rateImages(options, phase, batch: batch) * Double(accumulationSteps), epochs: epochs,
+            stepsPerEpoch: stepsPerEpoch)
         weightDecay = Self.weightDecay(options, phase, optimizer.weightDecay, steps: steps)
         let rate = options[TrainingOptions.dropPath, phase]
         let blocks = model.encoder.droppableBlocks
@@ -67,9 +69,8 @@ struct Recipe {
     }
 
     private static func learningRate(
-        _ options: Options, _ phase: Phase, method: Optimizer.Method, images: Int, stepsPerEpoch: Int
+        _ options: Options, _ phase: Phase, method: Optimizer.Method, images: Double, epochs: Double, stepsPerEpoch: Int
     ) -> LearningRateSchedule {
-        let epochs = options[TrainingOptions.epochs, phase]
         let frozen = phase == .finetune && options[Classification.frozenEncoder]
         let usual = method.usesMomentumOnly ? 0.1 : phase == .pretrain ? 1.5e-3 : frozen ? 2e-2 : 2e-3
         let base = options[TrainingOptions.baseLearningRate, phase] ?? usual
@@ -82,7 +83,7 @@ struct Recipe {
         case .cosine: course = .cosine
         }
         return LearningRateSchedule(
-            peak: options[TrainingOptions.learningRate, phase] ?? base * Double(images) / 256,
+            peak: options[TrainingOptions.learningRate, phase] ?? base * images / 256,
             minimum: options[TrainingOptions.minLearningRate, phase],
             warmupEpochs: options[TrainingOptions.warmupEpochs, phase] ?? epochs * (phase == .pretrain ? 0.05 : 0.1),
             epochs: epochs, stepsPerEpoch: stepsPerEpoch, course: course)

@@ -4,6 +4,9 @@ import MRPModels
 import MRPObjectives
 
 extension Inference {
+    /// Mean and deviation with which standardised patches are shown.
+    public enum PatchStatistics: String, CaseIterable, Sendable { case own, visible }
+
     /// Memory that `reconstruct` writes; each part may be nil.
     public struct ReconstructionOutput {
         /// The images as the network sees them, [count, C, H, W] in 0 ... 1 (floats in their own units).
@@ -25,8 +28,9 @@ extension Inference {
 
     /// Hides patches of each image (at random by the seed, or as `mask` [count, L] says) and predicts them.
     ///
-    /// With `norm_pix_loss` the network predicts standardised patches; to show them, each is scaled by the true mean and
-    /// std of its patch, as the pictures of He et al. 2021 are. Returns the mean loss, or nil when it was cancelled.
+    /// With `norm_pix_loss` the network predicts standardised patches. To show them, each gets back the mean and the deviation of its own hidden
+    /// pixels, as in the pictures of He et al. 2021: these tell a part of what was hidden. Option `patch_statistics` = visible takes those of
+    /// the image's visible pixels instead, so that nothing hidden is seen. Returns the mean loss, or nil when it was cancelled.
     public func reconstruct(
         _ dataset: ImageDataset, mask: UnsafeBufferPointer<UInt8>? = nil, into output: ReconstructionOutput
     ) throws -> Double? {
@@ -43,10 +47,11 @@ extension Inference {
         }
         objective = objective.withVisibleCount(visibleCount)
         let normalizesTargets = objective.normalizesTargets
+        let isHonest = options[FeatureOptions.patchStatistics] == .visible
         let batch = min(Self.largestBatch, dataset.count)
         var current = try PatchMask.random(
             BatchSlice(whole: batch), count: count, visibleCount: visibleCount, seed: options.seed, step: 0)
-        var loss = 0.0
+        var (loss, shown) = (0.0, 0)
         let finished = try run(dataset) { builder, size in
             try objective.prediction(builder, batch: size)
         } prepare: { program, data, first in
@@ -67,19 +72,53 @@ extension Inference {
         } collect: { predictions, data, first in
             guard let prediction = predictions.baseAddress else { return }
             for image in 0..<data.count {
+                guard data.holds(image, first: first) else {
+                    leaveOut(output, image: first + image)
+                    continue
+                }
+                shown += 1
                 loss += show(
                     data.images + image * geometry.patchValues * count, prediction + image * geometry.patchValues * count,
-                    hidden: current.hidden(image: image), normalizesTargets: normalizesTargets, output, image: first + image)
+                    hidden: current.hidden(image: image), normalizesTargets: normalizesTargets, isHonest: isHonest, output,
+                    image: first + image)
             }
         }
-        return finished ? loss / Double(dataset.count) : nil
+        return finished ? loss / Double(shown) : nil
+    }
+
+    /// The results of an image that cannot be read: NaN, and nothing hidden.
+    private func leaveOut(_ output: ReconstructionOutput, image index: Int) {
+        let geometry = model.encoder.geometry
+        let values = geometry.patchValues * geometry.count
+        for pixels in [output.images, output.reconstructions] {
+            pixels.map { ($0 + index * values).update(repeating: .nan, count: values) }
+        }
+        output.masks.map { ($0 + index * geometry.count).update(repeating: 0, count: geometry.count) }
+    }
+
+    /// Mean and deviation of an image's visible values, as the network sees them; nil when there are none.
+    private func visibleStatistics(_ image: UnsafePointer<Float>, hidden: [Bool]) -> (mean: Double, std: Double)? {
+        let geometry = model.encoder.geometry
+        var (sum, squares, count) = (0.0, 0.0, 0)
+        for row in 0..<geometry.channels * geometry.height {
+            for column in 0..<geometry.width {
+                let patch = row % geometry.height / geometry.patchHeight * geometry.gridWidth + column / geometry.patchWidth
+                guard !hidden[patch] else { continue }
+                let value = Double(image[row * geometry.width + column])
+                (sum, squares, count) = (sum + value, squares + value * value, count + 1)
+            }
+        }
+        guard count > 0 else { return nil }
+        let mean = sum / Double(count)
+        return (mean, (max(squares / Double(count) - mean * mean, 0) + 1e-6).squareRoot())
     }
 
     /// Writes one image's results and returns its loss.
     private func show(
-        _ image: UnsafePointer<Float>, _ prediction: UnsafePointer<Float>, hidden: [Bool], normalizesTargets: Bool,
+        _ image: UnsafePointer<Float>, _ prediction: UnsafePointer<Float>, hidden: [Bool], normalizesTargets: Bool, isHonest: Bool,
         _ output: ReconstructionOutput, image index: Int
     ) -> Double {
+        let visible = normalizesTargets && isHonest ? visibleStatistics(image, hidden: hidden) : nil
         let geometry = model.encoder.geometry
         let normalization = model.normalization ?? .identity(channels: geometry.channels)
         let plane = geometry.height * geometry.width
@@ -102,6 +141,7 @@ extension Inference {
             visit { offset, _, _ in squares += (Double(image[offset]) - mean) * (Double(image[offset]) - mean) }
             let std = (squares / Double(max(values - 1, 1)) + 1e-6).squareRoot()
             let (shift, scale) = normalizesTargets ? (mean, std) : (0, 1)
+            let (shownShift, shownScale) = visible.map { ($0.mean, $0.std) } ?? (shift, scale)
             var patchLoss = 0.0
             visit { offset, channel, place in
                 let truth = Double(image[offset])
@@ -114,7 +154,7 @@ extension Inference {
                     Float(value * normalization.std[channel] + normalization.mean[channel])
                 }
                 output.images?[start + offset] = pixels(truth)
-                output.reconstructions?[start + offset] = pixels(hidden[patch] ? predicted * scale + shift : truth)
+                output.reconstructions?[start + offset] = pixels(hidden[patch] ? predicted * shownScale + shownShift : truth)
             }
             output.masks?[index * geometry.count + patch] = hidden[patch] ? 1 : 0
             loss += patchLoss

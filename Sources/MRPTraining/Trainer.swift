@@ -70,9 +70,10 @@ public final class Trainer {
         self.model = model
         self.phase = phase
         self.options = options
-        slice = BatchSlice(whole: min(options[TrainingOptions.batchSize, phase], dataset.count))
+        slice = BatchSlice(whole: RunLength.batch(options, phase, images: dataset.count))
         objective = try phase.attachObjective(to: model, dataset, options)
         unmeasured = objective.measured == nil ? nil : dataset
+        try Pipeline.establishPixels(model, dataset, options)
         try Pipeline.establishNormalization(model, dataset, options, cancel: cancel, poll: poll)
         loader = try Pipeline.trainingLoader(dataset, model, options, phase, slice: slice)
         recipe = try Recipe(options, phase, model, batch: slice.count, batches: loader.stepsPerEpoch)

@@ -9,10 +9,13 @@ enum TrainingOptions {
     // MARK: Steps
 
     static let epochs = Option(
-        "epochs", .number(0...1e6), default: 20, section: .training, "Passes over the data; a fraction is allowed."
+        "epochs", .number(0...1e6), auto: "20; in fine-tuning as many more as 400 steps take", section: .training,
+        "Passes over the data; a fraction is allowed."
     ).perPhase
     static let batchSize = Option(
-        "batch_size", .integer(1...(1 << 20)), default: 128, section: .training, "Images per step; smaller when the dataset has fewer."
+        "batch_size", .integer(1...(1 << 20)),
+        auto: "128; in fine-tuning with fewer than 1024 images the half, the quarter or the eighth of it, so that an epoch has 8 batches",
+        section: .training, "Images per step; smaller when the dataset has fewer."
     ).perPhase
     static let optimizer = Option(
         "optimizer", .choice(Optimizer.Method.self), default: .adamw, section: .training,
@@ -22,7 +25,9 @@ enum TrainingOptions {
     // MARK: Learning rate
 
     static let learningRate = Option(
-        "learning_rate", positive, auto: "base_learning_rate x batch size / 256", section: .training, "Peak learning rate."
+        "learning_rate", positive,
+        auto: "base_learning_rate x batch size / 256, or x sqrt(batch size x 128) / 256 where an automatic batch_size is below 128",
+        section: .training, "Peak learning rate."
     ).perPhase
     static let baseLearningRate = Option(
         "base_learning_rate", positive,

@@ -19,11 +19,25 @@ extension Phase {
             let descriptor = try Heads.registry.entry(options[ObjectiveOptions.task])
             let request = HeadRequest(encoder: model.encoder, dataset: dataset, options: options)
             let head = try descriptor.make(request)
-            if model.head?.isSame(as: head) != true { try model.attach(head, seed: options.seed) }
-            model.classNames = dataset.classNames
+            let names = Self.classNames(dataset, outputs: head.classes)
+            if model.head?.isSame(as: head) != true || !(model.classNames.isEmpty || model.classNames == names) {
+                if model.head != nil {
+                    Log.info(
+                        "the classifier for \(ClassMatch.list(model.classNames)) is replaced by a fresh one for \(ClassMatch.list(names))")
+                }
+                try model.attach(head, seed: options.seed)
+            }
+            (model.classNames, model.labelType) = (names, dataset.labelType)
             // A decoder belongs to the encoder as it was; fine-tuning changes the encoder.
             model.detachObjective()
             return try descriptor.objective(head, request)
         }
+    }
+
+    /// Names of a classifier's outputs: those of the dataset's classes; where these are numbers, there is one for each output.
+    private static func classNames(_ dataset: any ImageDataset, outputs: Int) -> [String] {
+        let names = dataset.classNames
+        guard !dataset.hasClassNames, outputs > names.count, outputs <= 1 << 20 else { return names }
+        return (0..<outputs).map(String.init)
     }
 }

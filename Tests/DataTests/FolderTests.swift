@@ -58,10 +58,10 @@ import Testing
     @Test func whatIsWrongIsSaid() throws {
         let folder = try TemporaryFolder()
         expectError(.io, "cannot open the folder: No such file or directory") { _ = try ImageFolderDataset(folder.path + "/absent") }
-        expectError(.format, "no .jpg, .jpeg or .png files") { _ = try ImageFolderDataset(folder.path) }
+        expectError(.format, "no .jpg, .jpeg, .jpe, .jfif or .png files") { _ = try ImageFolderDataset(folder.path) }
         expectError(.format, "no class folders") { _ = try ImageFolderDataset(folder.path, layout: .classes) }
         try folder.makeFolder("cats")
-        expectError(.format, "\(folder.path)/cats: no .jpg, .jpeg or .png files") { _ = try ImageFolderDataset(folder.path) }
+        expectError(.format, "\(folder.path)/cats: no .jpg, .jpeg, .jpe, .jfif or .png files") { _ = try ImageFolderDataset(folder.path) }
         try folder.write("cats/1.jpg", try Fixtures.bytes("text.jpg"))
         expectError(.format, "cats/1.jpg: neither JPEG nor PNG") { _ = try ImageFolderDataset(folder.path) }
         expectError(.io, "Not a directory") { _ = try ImageFolderDataset(folder.path + "/cats/1.jpg") }

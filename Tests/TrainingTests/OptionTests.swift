@@ -73,7 +73,8 @@ import Testing
         #expect(message { try options.set("pooling", "max") } == "pooling 'max' is not one of: mean, cls")
         #expect(message { try options.set("mean", "0.5, x") } == "mean '0.5, x' is not a list of numbers")
         #expect(message { try options.set("depth", "auto") } == "no error")
-        #expect(message { try options.set("epochs", "auto") } == "epochs 'auto' is not a number")
+        #expect(message { try options.set("epochs", "auto") } == "no error")
+        #expect(message { try options.set("mlp_ratio", "auto") } == "mlp_ratio 'auto' is not a number")
     }
 
     @Test func phases() throws {
@@ -82,7 +83,7 @@ import Testing
         #expect(try options.text("finetune.batch_size") == "128")
         try options.set("finetune.epochs", "7")
         #expect(try options.text("finetune.epochs") == "7")
-        #expect(try options.text("pretrain.epochs") == "20")
+        #expect(try options.text("pretrain.epochs") == "auto")
         try options.set("batch_size", "32")
         #expect(try options.text("pretrain.batch_size") == "32")
         #expect(try options.text("finetune.batch_size") == "32")

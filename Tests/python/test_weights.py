@@ -242,6 +242,7 @@ def test_what_a_file_does_not_say_is_asked_for(tmp_path):
     assert model.notes == [
         "assumed, as the file does not say it: exact GELU",
         "layer_norm_eps 1e-06 is assumed: the file does not say it",
+        "mean and deviation of the pixels are not known: pixels are used as they are, 0 ... 1; set mean and std",
     ]
 
 

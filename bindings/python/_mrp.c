@@ -353,23 +353,27 @@ static int64_t elements_in(const Py_buffer *view) { return view->itemsize > 0 ? 
 
 typedef mrp_status (*text_reader)(const void *object, const void *argument, char *buffer, int64_t capacity, int64_t *needed);
 
-/* A text that the library writes into a caller's buffer. */
-static PyObject *read_text(module_state *state, text_reader reader, const void *object, const void *argument) {
+/* A text that the library writes into a caller's buffer; `errors` is what becomes of bytes that are not UTF-8. */
+static PyObject *read_bytes(module_state *state, text_reader reader, const void *object, const void *argument, const char *errors) {
     char small[1024];
     int64_t needed = 0;
     mrp_status status;
     WITHOUT_GIL(status = reader(object, argument, small, sizeof small, &needed));
     if (PyErr_Occurred()) return NULL;
-    if (status == MRP_OK) return PyUnicode_DecodeUTF8(small, (Py_ssize_t)strlen(small), "backslashreplace");
+    if (status == MRP_OK) return PyUnicode_DecodeUTF8(small, (Py_ssize_t)strlen(small), errors);
     if (status != MRP_ERR_ARGUMENT || needed <= (int64_t)sizeof small) return raise_status(state, status);
     char *large = PyMem_Malloc((size_t)needed);
     if (!large) return PyErr_NoMemory();
     WITHOUT_GIL(status = reader(object, argument, large, needed, &needed));
     PyObject *text = PyErr_Occurred()   ? NULL
-                     : status == MRP_OK ? PyUnicode_DecodeUTF8(large, (Py_ssize_t)strlen(large), "backslashreplace")
+                     : status == MRP_OK ? PyUnicode_DecodeUTF8(large, (Py_ssize_t)strlen(large), errors)
                                         : raise_status(state, status);
     PyMem_Free(large);
     return text;
+}
+
+static PyObject *read_text(module_state *state, text_reader reader, const void *object, const void *argument) {
+    return read_bytes(state, reader, object, argument, "backslashreplace");
 }
 
 #define READER(name, call)                                                                                              \
@@ -791,27 +795,34 @@ static PyObject *py_dataset_shape(PyObject *module, PyObject *object) {
     return Py_BuildValue("LLLLL", (long long)count, (long long)channels, (long long)height, (long long)width, (long long)classes);
 }
 
-static PyObject *read_name(PyObject *module, PyObject *args, text_reader reader) {
+static PyObject *read_name(PyObject *module, PyObject *args, text_reader reader, const char *errors) {
     PyObject *object;
     long long index;
     if (!PyArg_ParseTuple(args, "OL", &object, &index)) return NULL;
     const int64_t number = index;
-    return text_of(module, object, DATASET, reader, &number);
+    module_state *state = state_of(module);
+    void *dataset = handle_of(state, object, DATASET);
+    return dataset ? read_bytes(state, reader, dataset, &number, errors) : NULL;
 }
 
-static PyObject *py_dataset_class_name(PyObject *module, PyObject *args) { return read_name(module, args, read_class_name); }
-static PyObject *py_dataset_image_name(PyObject *module, PyObject *args) { return read_name(module, args, read_image_name); }
+static PyObject *py_dataset_class_name(PyObject *module, PyObject *args) {
+    return read_name(module, args, read_class_name, "backslashreplace");
+}
+/* A file's name is bytes of the system, as os.fsdecode has them. */
+static PyObject *py_dataset_image_name(PyObject *module, PyObject *args) {
+    return read_name(module, args, read_image_name, "surrogateescape");
+}
 
 static PyObject *py_dataset_name_classes(PyObject *module, PyObject *args) {
     PyObject *parent;
-    const char *names;
-    if (!PyArg_ParseTuple(args, "Os", &parent, &names)) return NULL;
+    const char *names, *type;
+    if (!PyArg_ParseTuple(args, "Oss", &parent, &names, &type)) return NULL;
     module_state *state = state_of(module);
     mrp_dataset *dataset = handle_of(state, parent, DATASET);
     handle_object *object = dataset ? new_handle(state, DATASET, parent, NULL) : NULL;
     if (!object) return NULL;
     mrp_status status;
-    WITHOUT_GIL(status = mrp_dataset_name_classes(dataset, names, &object->handle.dataset));
+    WITHOUT_GIL(status = mrp_dataset_name_typed_classes(dataset, names, type, &object->handle.dataset));
     return handle_or_raise(state, object, status);
 }
 
@@ -1491,7 +1502,8 @@ static PyMethodDef functions[] = {
     FUNCTION(dataset_shape, METH_O, "($module, dataset, /)", "(count, channels, height, width, classes)"),
     FUNCTION(dataset_class_name, METH_VARARGS, "($module, dataset, index, /)", "Name of a class."),
     FUNCTION(dataset_image_name, METH_VARARGS, "($module, dataset, index, /)", "What an image is called: its file, or its number."),
-    FUNCTION(dataset_name_classes, METH_VARARGS, "($module, dataset, names, /)", "The same dataset with class names, one per line."),
+    FUNCTION(dataset_name_classes, METH_VARARGS, "($module, dataset, names, type, /)",
+             "The same dataset with class names, one per line, that stand for labels of a type."),
     FUNCTION(dataset_labels, METH_VARARGS, "($module, dataset, out, /)", "Write the labels into an int32 array."),
     FUNCTION(dataset_images, METH_VARARGS, "($module, dataset, first, count, height, width, out, /)",
              "Write images as floats in 0 ... 1, NCHW, into a float32 array."),

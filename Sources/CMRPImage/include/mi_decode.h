@@ -1,8 +1,8 @@
 /* JPEG (libjpeg-turbo) and PNG (libpng) from memory. The kind is told by the content, never by the name.
  *
  * Gray stays one channel; palettes become RGB; CMYK and YCCK become RGB as in Pillow (Adobe's inverted values); 16-bit PNG stays
- * uint16. Alpha is dropped, as Pillow's convert("RGB") does: no background is invented. Colour profiles and EXIF rotation are not
- * applied. A truncated or corrupt file is an error, not a partly gray image. */
+ * uint16. Alpha is dropped, as Pillow's convert("RGB") does: no background is invented. Colour profiles are not
+ * applied; what a JPEG's EXIF says of its orientation is told, and mi_orient turns the image. A truncated or corrupt file is an error, not a partly gray image. */
 #ifndef MI_DECODE_H
 #define MI_DECODE_H
 
@@ -11,11 +11,12 @@
 /* Shape and type of the image that a file decodes to. */
 typedef struct mi_info {
     int64_t height, width;
-    int32_t channels; /* 1 or 3 */
-    int32_t type;     /* MI_UINT8 or MI_UINT16 */
-    int32_t draft;    /* JPEG: pixels are decoded at 1 / draft of the size (1, 2, 4 or 8) */
-    int64_t working;  /* bytes that the decoder takes beside the image */
-    double seconds;   /* set by the caller: processor time that decoding may take; 0: no limit */
+    int32_t channels;    /* 1 or 3 */
+    int32_t type;        /* MI_UINT8 or MI_UINT16 */
+    int32_t draft;       /* JPEG: pixels are decoded at 1 / draft of the size (1, 2, 4 or 8) */
+    int32_t orientation; /* EXIF's number, 1 ... 8; 1: as it is decoded. From 5 on, height and width change places */
+    int64_t working;     /* bytes that the decoder takes beside the image */
+    double seconds;      /* set by the caller: processor time that decoding may take; 0: no limit */
 } mi_info;
 
 /* Reads the header only. With draft_side > 0 a JPEG is announced at the smallest of 1/8, 1/4, 1/2 and full size whose shorter side

@@ -12,6 +12,10 @@ void mi_crop_reflect(const mi_image *in, int64_t top, int64_t left, const mi_ima
 /* out[y, x] = in[y, width - 1 - x]; same shape, not in place. */
 void mi_flip_horizontal(const mi_image *in, const mi_image *out);
 
+/* Turns and mirrors as EXIF's orientation (1 ... 8) says, so that the image stands upright. From 5 on, height and width of `out` are those of
+ * `in` in the other order. Not in place. */
+void mi_orient(const mi_image *in, int32_t orientation, const mi_image *out);
+
 /* Planar pixels of out's type and shape to interleaved. */
 void mi_interleave(const void *planar, const mi_image *out);
 
@@ -23,6 +27,9 @@ void mi_normalize(const mi_image *in, const float *scale, const float *shift, fl
 
 /* sums[c] += sum of values, squares[c] += sum of squared values, in the element type's own units. */
 void mi_channel_sums(const mi_image *in, double *sums, double *squares);
+
+/* The smallest and the largest value, in the element type's own units. */
+void mi_range(const mi_image *in, double *low, double *high);
 
 /* The ids of a mask of one channel, packed: uint8, uint16 or int32. */
 void mi_ids_to_int32(const mi_image *in, int32_t *out);

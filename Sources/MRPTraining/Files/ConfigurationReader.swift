@@ -23,7 +23,9 @@ struct ConfigurationReader {
             // A head that the encoder cannot have is an error here already.
             _ = try head.parameters(on: result.encoder)
             result.classNames = classNames(ours, head)
+            result.labelType = ours["label_type"]?.string
         }
+        result.pixels = PixelRange(ours["pixels"])
         result.normalization = try normalization(ours, channels: result.encoder.geometry.channels)
         return result
     }

@@ -42,11 +42,13 @@ enum ModelConfiguration {
             members.append(("mean", .array(normalization.mean.map { .number($0) })))
             members.append(("std", .array(normalization.std.map { .number($0) })))
         }
+        if let pixels = model.pixels { members.append(("pixels", pixels.json)) }
         if let head = model.head {
             // Classifiers came first: their files name no task.
             if head.name != ClassifierHead.name { members.append(("task", .string(head.name))) }
             members += head.settings
             members.append(("class_names", .array(model.classNames.map { .string($0) })))
+            if let type = model.labelType { members.append(("label_type", .string(type))) }
         }
         return .object(members)
     }

@@ -8,7 +8,9 @@ struct ModelDescription {
     var objective: (any PretrainingObjective)?
     var head: (any Head)?
     var normalization: Normalization?
+    var pixels: PixelRange?
     var classNames: [String] = []
+    var labelType: String?
     var isPretrained = true
     /// Assumptions, and parts that are left out.
     var notes: [String] = []
@@ -24,7 +26,9 @@ struct ModelDescription {
     func model() throws -> Model {
         let model = try Model(encoder: encoder, objective: objective, head: head, seed: nil)
         model.normalization = normalization
+        model.pixels = pixels
         model.classNames = classNames
+        model.labelType = labelType
         model.isPretrained = isPretrained
         model.notes = notes
         return model

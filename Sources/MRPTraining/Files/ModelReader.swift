@@ -1,4 +1,5 @@
 import Glibc
+import MRPData
 import MRPEngine
 import MRPModels
 import MRPOptions
@@ -37,6 +38,12 @@ struct ModelReader {
         let absent = try WeightCheck(weights, adaptation, path: source.path).absent()
         let model = try adaptation.target.model()
         model.notes += absent.notes + weights.notes
+        if model.normalization == nil {
+            model.normalization = givenNormalization(channels: model.encoder.geometry.channels)
+            if model.normalization == nil, source.metadata[ModelFile.configurationKey] == nil {
+                model.notes.append("mean and deviation of the pixels are not known: pixels are used as they are, 0 ... 1; set mean and std")
+            }
+        }
         for specification in try adaptation.target.specifications() {
             guard let tensor = model.parameters[specification.name] else { continue }
             try Interruption.check()
@@ -48,6 +55,14 @@ struct ModelReader {
         }
         model.notes += model.encoder.remarks(on: model.parameters)
         return model
+    }
+
+    /// The options' mean and std, of a source that has none.
+    private func givenNormalization(channels: Int) -> Normalization? {
+        guard let mean = options[DataOptions.mean], let std = options[DataOptions.std], mean.count == channels, std.count == channels,
+            std.allSatisfy({ $0 > 0 })
+        else { return nil }
+        return Normalization(mean: mean, std: std)
     }
 
     // MARK: The description

@@ -46,6 +46,7 @@ struct ShapeAdaptation {
                 source.head = nil
                 target.head = nil
                 target.classNames = []
+                target.labelType = nil
                 target.notes.append("the classifier of \(head.classes) classes is left out")
             }
         }

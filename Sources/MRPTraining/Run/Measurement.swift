@@ -24,6 +24,7 @@ struct Measurement {
     /// Steps from one measurement to the next.
     let interval: Int
     private let probes: [Probe.Method]
+    private let match: ClassMatch
 
     init(_ validation: Validation, _ phase: Phase, _ options: Options, _ model: Model, steps: Int, stepsPerEpoch: Int) throws {
         self.validation = validation
@@ -35,6 +36,7 @@ struct Measurement {
         interval = max(1, epochs.map { Int(($0 * Double(stepsPerEpoch)).rounded()) } ?? usual)
         probes = options[MeasurementOptions.probe].methods
         try Pipeline.check(validation.heldOut, fits: model)
+        guard validation.heldOut.labels != nil else { throw MRPError(.argument, "the held-out images have no labels") }
         switch phase {
         case .pretrain:
             guard let reference = validation.reference else {
@@ -42,12 +44,14 @@ struct Measurement {
             }
             try Pipeline.check(reference, fits: model)
             try Probe.check(known: reference, heldOut: validation.heldOut)
+            match = try Probe.match(validation.heldOut, reference)
             guard !probes.contains(.knn) || options[MeasurementOptions.knnK] <= reference.count else {
                 throw MRPError(.argument, "knn_k \(options[MeasurementOptions.knnK]) is above the \(reference.count) labelled images")
             }
         case .finetune:
-            guard validation.heldOut.labels != nil else { throw MRPError(.argument, "the held-out images have no labels") }
+            match = try Inference(model, options).classMatch(validation.heldOut)
         }
+        if let warning = match.warning { Log.warning("held-out images: \(warning)") }
     }
 
     /// The measure that decides which state is the best: larger is better.
@@ -57,7 +61,7 @@ struct Measurement {
     func measure(_ model: Model, cancel: UnsafePointer<Int32>?, poll: (() -> Void)?) throws -> [String: Double]? {
         let inference = Inference(model, options, cancel: cancel, poll: poll)
         if phase == .finetune {
-            guard let result = try inference.evaluate(validation.heldOut) else { return nil }
+            guard let result = try inference.evaluate(validation.heldOut, match: match) else { return nil }
             return ["top1": result.top1, "top5": result.top5, "validation_loss": result.loss]
         }
         guard let reference = validation.reference,

@@ -38,6 +38,7 @@ public final class TrainingRun {
         self.options = options
         let trainer = try MemoryLimit.trainer(model, dataset, options, phase, cancel: cancel, poll: poll)
         self.trainer = trainer
+        notes += Pipeline.doubts(dataset, model, options, phase).map { .warning($0) }
         measurement = try validation.map {
             try Measurement($0, phase, options, model, steps: trainer.progress.steps, stepsPerEpoch: trainer.stepsPerEpoch)
         }

@@ -8,8 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 from mrp._config import Config, option_of
-from mrp._dataset import Dataset, array_of, as_dataset
+from mrp._dataset import Dataset, as_dataset
 from mrp._estimator import Estimator, document
+from mrp._labels import Labels, check_same_kind, label_array, labels_of, places_in
+from mrp._log import logger
 from mrp._model import FloatArray, Model
 from mrp._mrp import ArgumentError, Progress
 
@@ -49,19 +51,25 @@ class Classifier(Estimator):
         super().__init__(encoder=encoder, **parameters)
 
     def fit(self, X: Any, y: Any = None, *, validation: Any = None, callback: Callable[[Progress], Any] | None = None) -> Self:
-        """Train on images and their labels; y may be integers or names, and stays None for a labelled dataset.
+        """Train on images and their labels; y may be numbers, texts, bytes, flags or dates, and stays None for a labelled dataset.
+
+        As in scikit-learn, mixed types, missing values and continuous numbers are refused. With the option `classes` above the number of
+        classes in y, whole numbers 0 ... classes - 1 are all classes; with other labels the rest of the outputs stands for nothing.
+
+        Training begins with fresh weights, or those of `encoder`: also after `load`, with a warning. Images are cropped at random and, with
+        a warning, mirrored where the option `augmentation` does not say otherwise; batch_size and epochs follow from the number of images.
 
         callback(progress) is called after each step; a true answer ends the run early. validation: images and labels (X, y), or a
         labelled dataset, on which the run is measured: see the options early_stopping, restore_best and validate_epochs.
         """
+        self._begin()
         if y is None:
             dataset = self._dataset(X)
-            classes = _classes_of(dataset)
+            classes = self._all_classes(dataset._classes) if dataset.class_names is None else dataset._classes
         else:
-            classes, numbers = np.unique(array_of(y), return_inverse=True)
-            dataset = self._dataset(X, numbers)
-            if classes.dtype.kind not in "iu" or not np.array_equal(classes, np.arange(len(classes))):
-                dataset = dataset.with_class_names([str(name) for name in classes])
+            y = label_array(y)
+            classes = self._all_classes(np.unique(y))
+            dataset = self._dataset(X, places_in(classes, y)).with_class_names(classes)
         pretrained = self._pretrained()
         config = self._config(dataset)
         if pretrained is None and self.encoder is not None:
@@ -73,16 +81,23 @@ class Classifier(Estimator):
         self._run(self.model_.finetune, dataset, config, callback)
         return self
 
-    def _held_out(self, validation: Any, classes: npt.NDArray[Any]) -> Dataset:
+    def _all_classes(self, classes: Labels) -> Labels:
+        """The classes of the labels; the numbers below the option `classes` where these are such numbers."""
+        given = self._config()["classes"]
+        if given == "auto" or classes.dtype.kind not in "iu" or not len(classes) or not 0 <= int(classes[0]) <= int(classes[-1]) < given:
+            return classes
+        return np.arange(given, dtype=classes.dtype)
+
+    def _held_out(self, validation: Any, classes: Labels) -> Dataset:
         """Images with labels, numbered as those of the training."""
         if not isinstance(validation, tuple):
             return self._dataset(validation)
         X, y = validation
-        truth = array_of(y)
-        numbers = np.searchsorted(classes, truth).clip(0, len(classes) - 1)
-        if not np.array_equal(classes[numbers], truth):
-            raise ArgumentError("the held-out images have classes that the training images lack")
-        return self._dataset(X, numbers)
+        y = label_array(y)
+        places = places_in(classes, y)
+        if (places < 0).any():
+            raise ArgumentError(f"the held-out images have classes that the training images lack, such as {y[int(places.argmin())]!r}")
+        return self._dataset(X, places).with_class_names(classes)
 
     def _pretrained(self) -> Model | None:
         """A copy of the encoder's model, or None when the encoder is to be made."""
@@ -105,7 +120,12 @@ class Classifier(Estimator):
 
     def predict_proba(self, X: Any) -> FloatArray:
         """Class probabilities (count, classes), columns in the order of `classes_`."""
-        return self.model_.predict_proba(self._dataset(X), self._config())
+        shares = self.model_.predict_proba(self._dataset(X), self._config())
+        if shares.shape[1] == len(self.classes_):
+            return shares
+        # The other outputs stand for no class.
+        known = shares[:, : len(self.classes_)]
+        return known / known.sum(axis=1, keepdims=True)
 
     def predict(self, X: Any) -> npt.NDArray[Any]:
         """The most probable class of each image."""
@@ -113,16 +133,25 @@ class Classifier(Estimator):
         return result
 
     def score(self, X: Any, y: Any = None) -> float:
-        """Accuracy, 0 ... 1, on images and their labels; y stays None for a labelled dataset."""
+        """Accuracy, 0 ... 1, on images and their labels; y stays None for a labelled dataset, whose classes are matched by name.
+
+        Images of classes that the classifier does not know count as wrong, with a warning. Labels of another kind than the classes, texts
+        instead of numbers for example, raise.
+        """
         dataset = self._dataset(X)
         if y is None:
-            labels = dataset.labels
-            if labels is None:
+            if dataset.labels is None:
                 raise ArgumentError("labels are missing: pass y, or a labelled dataset")
-            y = _classes_of(dataset)[labels]
-        truth = array_of(y)
+            return self.model_.evaluate(dataset, "top1", self._config())
+        truth = label_array(y)
         if truth.shape != (len(dataset),):
             raise ArgumentError(f"labels have the shape {truth.shape}, expected ({len(dataset)},)")
+        unknown = places_in(self.classes_, truth) < 0
+        if unknown.any():
+            few = ", ".join(map(str, np.unique(truth[unknown])[:8]))
+            logger.warning(
+                "%d of %d images have classes (%s) that are none of the classifier's: they count as wrong", unknown.sum(), len(truth), few
+            )
         return float(np.mean(self.predict(dataset) == truth))
 
     @classmethod
@@ -135,28 +164,14 @@ class Classifier(Estimator):
         if not model.classes:
             raise ArgumentError("the file holds no classifier: load it with MaskedAutoencoder.load, or pass its path as encoder")
         estimator = super()._of_model(model)
-        estimator.classes_ = _labels_named(model.info["libmrp"].get("class_names") or [str(index) for index in range(model.classes)])
+        ours = model.info["libmrp"]
+        names = ours.get("class_names")
+        estimator.classes_ = labels_of(names, ours.get("label_type")) if names else np.arange(model.classes)
         return estimator
 
     def __sklearn_clone__(self) -> Self:
         # A pretrained encoder is what the parameter is about: copies for cross-validation keep it.
         return type(self)(**self.get_params(deep=False))
-
-
-def _labels_named(names: list[str]) -> npt.NDArray[Any]:
-    """The labels behind the names in a file: integers or flags where the names are their texts."""
-    if names == ["False", "True"]:
-        return np.array([False, True])
-    try:
-        numbers = [int(name) for name in names]
-    except ValueError:
-        return np.asarray(names)
-    return np.asarray(numbers) if [str(number) for number in numbers] == names else np.asarray(names)
-
-
-def _classes_of(dataset: Dataset) -> npt.NDArray[Any]:
-    names = dataset.class_names
-    return np.arange(dataset.classes) if names is None else np.asarray(names)
 
 
 class LinearProbe(Classifier):
@@ -203,10 +218,12 @@ def knn_score(encoder: Any, X: Any, y: Any, X_test: Any, y_test: Any, *, k: int 
         known, wanted = convert(X, y), convert(X_test, y_test)
     else:
         # One numbering for both: labels may be names, and test images may have classes that no known image has.
-        y, y_test = array_of(y), array_of(y_test)
-        classes, numbers = np.unique(np.concatenate([y, y_test]), return_inverse=True)
-        names = [str(number) for number in range(len(classes))]
-        known, wanted = (convert(*part).with_class_names(names) for part in ((X, numbers[: len(y)]), (X_test, numbers[len(y) :])))
+        y, y_test = label_array(y), label_array(y_test)
+        check_same_kind(y_test, y)
+        classes = np.unique(np.concatenate([y, y_test]))
+        known, wanted = (
+            convert(images, places_in(classes, labels)).with_class_names(classes) for images, labels in ((X, y), (X_test, y_test))
+        )
     return model.probe(known, wanted, "knn", knn_k=k, knn_temperature=temperature, **options)
 
 

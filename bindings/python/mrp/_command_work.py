@@ -22,6 +22,8 @@ from mrp._command import INTERRUPTED, TERMINATED, Terminated
 from mrp._config import Config, check_keys, option_of, options, presets, text_of, value_of
 from mrp._dataset import Dataset, ImageFolder
 from mrp._devices import PROBED, devices
+from mrp._estimator import FOLDER_OPTIONS
+from mrp._labels import label_array
 from mrp._masked_autoencoder import MaskedAutoencoder
 from mrp._model import Model
 from mrp._mrp import ArgumentError, MrpError, StateError
@@ -46,14 +48,14 @@ def open_data(args: argparse.Namespace, data: str, targets: str | None) -> Datas
     else:
         if targets:
             raise ArgumentError(f"--targets belongs to a .npy file: the classes of '{path}' are its folders")
-        folder = {key: value for key, value in args.table.items() if key in ("channels", "cache_bytes")}
+        folder = {key: value for key, value in args.table.items() if key in FOLDER_OPTIONS}
         return ImageFolder(path, **folder)
     if targets:
         labels = np.load(targets, allow_pickle=False)
     if labels is None or labels.dtype.kind in "iu":
         return Dataset(images, labels, layout=args.layout, image_shape=args.image_shape)
-    names, numbers = np.unique(labels, return_inverse=True)
-    return Dataset(images, numbers, layout=args.layout, image_shape=args.image_shape).with_class_names([str(name) for name in names])
+    classes, numbers = np.unique(label_array(labels), return_inverse=True)
+    return Dataset(images, numbers, layout=args.layout, image_shape=args.image_shape).with_class_names(classes)
 
 
 def _generated(args: argparse.Namespace, data: str) -> Dataset:
@@ -233,7 +235,7 @@ def predict(args: argparse.Namespace) -> int:
     dataset = open_data(args, args.data, args.targets)
     probabilities = model.predict_proba(dataset, config_of(args))
     names = model.info["libmrp"].get("class_names") or [str(index) for index in range(model.classes)]
-    best = probabilities.argmax(1)
+    best = probabilities[:, : len(names)].argmax(1)
     rows = [(dataset.image_name(i), names[label], float(probabilities[i, label])) for i, label in enumerate(best)]
     if args.output and args.output.endswith(".npy"):
         np.save(args.output, probabilities)
@@ -262,12 +264,14 @@ def _write_rows(file: Any, rows: list[tuple[str, str, float]]) -> None:
 
 
 def _accuracy(dataset: Dataset, names: list[str], best: npt.NDArray[np.intp]) -> float | None:
-    """Share of images whose predicted class has the name of their label's; None where the names say nothing about each other."""
+    """Share of images whose predicted class has the name of their label's; None where no class of theirs is known."""
     labels = dataset.labels
     if labels is None:
         return None
     own = [_mrp.dataset_class_name(dataset._handle, index) for index in range(dataset.classes)]
-    if not set(own) <= set(names):
+    if dataset.class_names is None and not all(name.lstrip("-").isdigit() for name in names):
+        own = [names[index] if index < len(names) else "" for index in range(dataset.classes)]
+    if not set(own) & set(names):
         return None
     return float(np.mean([own[label] == names[guess] for label, guess in zip(labels, best)]))
 

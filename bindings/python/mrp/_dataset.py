@@ -2,89 +2,16 @@
 
 import os
 from collections.abc import Iterator, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from mrp import _mrp
+from mrp._arrays import Layout, array_of, pixels_of
 from mrp._config import handle_of
+from mrp._labels import label_array, labels_of, names_of, type_of
 from mrp._mrp import ArgumentError
-
-Layout = Literal["NCHW", "NHWC"]
-
-_USUAL_CHANNELS = (1, 3, 4)
-
-
-def _layout_of(shape: tuple[int, ...]) -> Layout:
-    """The layout of a 4-D array where its shape leaves no doubt."""
-    first, last = shape[1], shape[3]
-    if (first in _USUAL_CHANNELS) != (last in _USUAL_CHANNELS):
-        return "NCHW" if first in _USUAL_CHANNELS else "NHWC"
-    if first not in _USUAL_CHANNELS and (shape[2] == last) != (first == shape[2]):
-        return "NCHW" if shape[2] == last else "NHWC"  # unusual channels, square images
-    raise ArgumentError(f"images of shape {shape} may be NCHW or NHWC: pass layout='NCHW' or layout='NHWC'")
-
-
-def array_of(values: Any) -> npt.NDArray[Any]:
-    """An array of anything that holds numbers: sequences, buffers, tensors on the CPU, lists of Pillow images; copied only where needed."""
-    if isinstance(values, np.ndarray):
-        return values
-    if hasattr(values, "__dlpack__"):
-        array: npt.NDArray[Any] = np.from_dlpack(values.detach() if hasattr(values, "detach") else values)
-        return array
-    if _are_pictures(values):
-        return _array_of_pictures(values)
-    return np.asarray(values)
-
-
-def _are_pictures(values: Any) -> bool:
-    """Whether these are Pillow images; Pillow need not be installed."""
-    return isinstance(values, list | tuple) and bool(values) and all(hasattr(value, "convert") for value in values)
-
-
-def _array_of_pictures(pictures: Sequence[Any]) -> npt.NDArray[Any]:
-    """Pillow images as (count, 1, height, width) when all are gray, else as (count, height, width, 3); transparency is left out."""
-    sizes = {picture.size for picture in pictures}
-    if len(sizes) > 1:
-        raise ArgumentError(f"the pictures have {len(sizes)} sizes, such as {' and '.join(map(str, sorted(sizes)[:2]))}: resize them first")
-    modes = {picture.mode for picture in pictures}
-    if modes <= {"I;16"}:
-        return np.stack([np.asarray(picture) for picture in pictures])[:, None]
-    mode = "L" if modes <= {"1", "L", "LA"} else "RGB"
-    array = np.stack([np.asarray(picture.convert(mode)) for picture in pictures])
-    return array[:, None] if mode == "L" else array.transpose(0, 3, 1, 2)
-
-
-def _pixels_of(images: Any, layout: Layout | None, image_shape: Sequence[int] | None = None) -> tuple[np.ndarray, Layout]:
-    """Images as a C-contiguous 4-D array of uint8, uint16 or float32, copied only where needed."""
-    array = array_of(images)
-    if _are_pictures(images):
-        layout = "NCHW"
-    if image_shape is not None and array.ndim == 2:
-        shape = tuple(int(side) for side in image_shape)
-        if len(shape) not in (2, 3) or min(shape) < 1 or int(np.prod(shape)) != array.shape[1]:
-            raise ArgumentError(f"image_shape {shape} does not hold the {array.shape[1]} values of each image")
-        array = array.reshape(-1, *(shape if len(shape) == 3 else (1, *shape)))
-        layout = layout or ("NCHW" if len(shape) == 2 else None)
-    if layout not in (None, "NCHW", "NHWC"):
-        raise ArgumentError(f"layout {layout!r} is neither 'NCHW' nor 'NHWC'")
-    if array.ndim == 3 and layout is None:
-        if array.shape[2] in (3, 4):
-            raise ArgumentError(
-                f"images of shape {array.shape} may be one colour image or gray images: pass images[None] or images[:, None]"
-            )
-        array, layout = array[:, None], "NCHW"
-    if array.ndim != 4:
-        raise ArgumentError(
-            f"images have the shape {array.shape}, expected (count, channels, height, width) or (count, height, width, channels)"
-        )
-    if array.dtype.kind == "f":
-        array = array.astype(np.float32, copy=False)
-    elif array.dtype.kind != "u" or array.dtype.itemsize > 2:
-        raise ArgumentError(f"images have the type {array.dtype}, expected uint8 (0 ... 255), uint16 (0 ... 65535) or float (0 ... 1)")
-    array = array.astype(array.dtype.newbyteorder("="), copy=False)
-    return np.require(array, requirements=("C_CONTIGUOUS", "ALIGNED")), layout or _layout_of(array.shape)
 
 
 def _labels_of(labels: Any) -> np.ndarray:
@@ -118,26 +45,27 @@ class Dataset:
     ----------
     shape : (count, channels, height, width); height and width are 0 where images differ in size
     classes : number of classes, 0 without labels
-    class_names : list of the folders' names, or None where classes are numbers
+    class_names : list of the classes' names, or None where classes are numbers
     labels : int32 array, or None
     """
 
     def __init__(self, images: Any, labels: Any = None, *, layout: Layout | None = None, image_shape: Sequence[int] | None = None) -> None:
-        pixels, found = _pixels_of(images, layout, image_shape)
+        pixels, found = pixels_of(images, layout, image_shape)
         numbers = None if labels is None else _labels_of(labels)
         self._open(_mrp.dataset_wrap_array(pixels, _mrp.NCHW if found == "NCHW" else _mrp.NHWC, numbers))
 
-    def _open(self, handle: Any, *, named: bool = False) -> None:
+    def _open(self, handle: Any, *, named: bool = False, type: str = "str") -> None:
         self._handle = handle
         self._named = named
+        self._label_type = type
         count, channels, height, width, classes = _mrp.dataset_shape(handle)
         self.shape: tuple[int, int, int, int] = (count, channels, height, width)
         self.classes: int = classes
 
     @classmethod
-    def _adopt(cls, handle: Any, *, named: bool = False) -> "Dataset":
+    def _adopt(cls, handle: Any, *, named: bool = False, type: str = "str") -> "Dataset":
         dataset = Dataset.__new__(Dataset)
-        dataset._open(handle, named=named)
+        dataset._open(handle, named=named, type=type)
         return dataset
 
     @classmethod
@@ -147,7 +75,7 @@ class Dataset:
         Sets with the same random_state share their classes; `synthetic_first_image` makes a second set that does not overlap with the
         first. Other options: image_size, channels, synthetic_classes, synthetic_single_view.
         """
-        return cls._adopt(_mrp.dataset_generate(handle_of(options), count, random_state))
+        return cls._adopt(_mrp.dataset_generate(handle_of(options), count, random_state), named=True)
 
     @property
     def labels(self) -> npt.NDArray[np.int32] | None:
@@ -163,11 +91,20 @@ class Dataset:
             return None
         return [_mrp.dataset_class_name(self._handle, index) for index in range(self.classes)]
 
-    def with_class_names(self, names: Sequence[str]) -> "Dataset":
-        """The same images and labels with names for the classes, which a classifier keeps in its file."""
-        if bad := [name for name in names if "\n" in name]:
-            raise ArgumentError(f"the class name {bad[0]!r} has a line break")
-        return Dataset._adopt(_mrp.dataset_name_classes(self._handle, "\n".join(names)), named=True)
+    @property
+    def _classes(self) -> npt.NDArray[Any]:
+        """The classes as labels: the names in their own type, or numbers."""
+        names = self.class_names
+        return np.arange(self.classes) if names is None else labels_of(names, self._label_type)
+
+    def with_class_names(self, names: Any) -> "Dataset":
+        """The same images and labels with names for the classes, which a classifier keeps in its file.
+
+        names: texts, or labels of another type (numbers, flags, bytes, dates), which a classifier's `predict` then gives back.
+        """
+        classes = label_array(names)
+        kind = type_of(classes)
+        return Dataset._adopt(_mrp.dataset_name_classes(self._handle, "\n".join(names_of(classes)), kind), named=True, type=kind)
 
     def image_name(self, index: int) -> str:
         """What an image is called: the path of its file, or its number."""
@@ -191,8 +128,11 @@ class Dataset:
         return images
 
     def subset(self, count: int, *, random_state: int = 0) -> "Dataset":
-        """`count` images drawn at random, each class in proportion to its size; they are shared, not copied."""
-        return Dataset._adopt(_mrp.dataset_subset(self._handle, count, random_state), named=self._named)
+        """`count` images drawn at random, each class in proportion to its size; they are shared, not copied.
+
+        Every class that has images keeps one at least; where `count` is too small for that, a warning names those that are left out.
+        """
+        return Dataset._adopt(_mrp.dataset_subset(self._handle, count, random_state), named=self._named, type=self._label_type)
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -224,7 +164,8 @@ class ImageFolder(Dataset):
 
         ImageFolder("cifar10/train")      # <class>/<image>.jpg with labels, or <image>.jpg without
 
-    Options: channels, cache_bytes (see `mrp.options()`).
+    A warning counts image files that are not used: those of other formats, in folders further down, or beside class folders.
+    Options: channels, cache_bytes, folder_layout, exif_orientation (see `mrp.options()`).
     """
 
     def __init__(self, path: str | os.PathLike[str], **options: Any) -> None:

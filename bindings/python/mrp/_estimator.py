@@ -8,12 +8,17 @@ import numpy as np
 
 from mrp._config import Config, check_keys, documented, option_of, presets
 from mrp._dataset import Dataset, as_dataset
+from mrp._log import logger
 from mrp._model import Model, pair
 from mrp._mrp import ArgumentError, Progress, StateError
 from mrp._progress import ProgressSetting, Reporter
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+
+# What ImageFolder reads.
+FOLDER_OPTIONS = ("channels", "cache_bytes", "folder_layout", "exif_orientation")
 
 
 class NotFittedError(StateError, ValueError, AttributeError):
@@ -62,6 +67,7 @@ class Estimator:
 
     _own: ClassVar[dict[str, Any]] = {"preset": None, "random_state": None, "progress": None, "image_shape": None}
 
+    _from_file: bool
     model_: Model
     history_: list[dict[str, Any]]
 
@@ -116,7 +122,7 @@ class Estimator:
         return self
 
     def _dataset(self, X: Any, labels: Any = None) -> Dataset:
-        folder = {name: value for name, value in self._options().items() if name in ("channels", "cache_bytes")}
+        folder = {name: value for name, value in self._options().items() if name in FOLDER_OPTIONS}
         return as_dataset(X, labels, image_shape=self.image_shape, **folder)
 
     def _config(self, dataset: Dataset | None = None) -> Config:
@@ -133,6 +139,15 @@ class Estimator:
                 config["image_width"] = width
         return config
 
+    def _begin(self) -> None:
+        """Says that fit does not go on with what was read from a file: as in scikit-learn, it begins anew."""
+        if vars(self).pop("_from_file", False):
+            logger.warning(
+                "fit begins with fresh weights, not with those of the file that this %s was read from: to go on with them pass it, or the "
+                "file, as Classifier(encoder=...), or use its model_.pretrain or model_.finetune",
+                type(self).__name__,
+            )
+
     def _run(self, train: Callable[..., bool], dataset: Dataset, config: Config, callback: Callable[[Progress], Any] | None) -> None:
         with Reporter(self.history_, self.progress, callback) as reporter:
             train(dataset, config, callback=reporter)
@@ -142,6 +157,7 @@ class Estimator:
         estimator = cls(**_parameters_of(model.info))
         estimator.model_ = model
         estimator.history_ = []
+        estimator._from_file = True
         return estimator
 
     def save(self, path: Any) -> None:

@@ -45,12 +45,13 @@ class MaskedAutoencoder(Estimator):
         reference: Any = None,
         callback: Callable[[Progress], Any] | None = None,
     ) -> Self:
-        """Pretrain on images, from fresh weights.
+        """Pretrain on images, from fresh weights: also after `load`, with a warning (`model_.pretrain` goes on).
 
         callback(progress) is called after each step; a true answer ends the run early. y is ignored. validation and reference: labelled
         datasets on which the features are measured during the run, by probes that learn from the reference: see the options probe,
         validate_epochs and early_stopping.
         """
+        self._begin()
         dataset = self._dataset(X)
         config = self._config(dataset)
         self.model_ = Model(config).validate_on(validation, reference)
@@ -73,7 +74,7 @@ class MaskedAutoencoder(Estimator):
         return self.fit(X, y, callback=callback).transform(X)
 
     def reconstruct(self, X: Any, *, mask: Any = None) -> Reconstruction:
-        """Hide patches of images, at random or as `mask` says (True = hidden), and reconstruct them."""
+        """Hide patches of images, at random or as `mask` says (True = hidden), and reconstruct them: see `Reconstruction` for what is shown."""
         return self.model_.reconstruct(self._dataset(X), self._config(), mask=mask)
 
     def score(self, X: Any, y: Any = None) -> float:

@@ -24,7 +24,11 @@ class Reconstruction(NamedTuple):
     images: FloatArray
     """The images as the network saw them, (count, channels, height, width)."""
     reconstructions: FloatArray
-    """The hidden patches as predicted, the visible ones as they are; same shape."""
+    """The hidden patches as predicted, the visible ones as they are; same shape.
+
+    A model of norm_pix_loss (the default) predicts standardised patches: they are shown with mean and deviation of the hidden pixels
+    themselves, as in the pictures of He et al. 2021, which gives away their brightness; patch_statistics='visible' shows them with those
+    of the visible pixels."""
     masks: npt.NDArray[np.bool_]
     """(count, patches); True = hidden."""
     loss: float
@@ -184,7 +188,7 @@ class Model:
         options: Options = None,
         **more: Any,
     ) -> float:
-        """A number: 'top1' or 'top5' accuracy, 'balanced_top1' (the mean over classes), 'loss' (mean cross entropy), or
+        """A number, classes matched by name (unknown ones count as wrong, with a warning): 'top1' or 'top5' accuracy, 'balanced_top1' (the mean over classes), 'loss' (mean cross entropy), or
         'reconstruction_loss' over hidden patches."""
         return _mrp.evaluate(self._handle, as_dataset(dataset)._handle, handle_of(options, more), metric)
 
@@ -236,7 +240,7 @@ class Model:
         return attention
 
     def predict_proba(self, dataset: Any, options: Options = None, **more: Any) -> FloatArray:
-        """Class probabilities (count, classes)."""
+        """Class probabilities (count, classes); NaN for images that cannot be read, with unreadable_images='skip'."""
         dataset, classes = as_dataset(dataset), self.classes
         if classes == 0:
             raise StateError("the model has no classifier: fine-tune it first")
@@ -248,7 +252,7 @@ class Model:
         """Hide patches, at random or as `mask` says, and reconstruct them.
 
         mask: True or 1 = hidden; (patches,) or (rows, columns) for all images, or (count, patches) or (count, rows, columns);
-        the same number must be hidden in every image.
+        the same number must be hidden in every image. patch_statistics='visible' shows nothing that the hidden pixels give away.
         """
         dataset = as_dataset(dataset)
         count, (channels, height, width), (rows, columns) = len(dataset), self.image_shape, self.grid

@@ -52,7 +52,7 @@ def plot_attention(images: npt.NDArray[np.float32], attention: npt.NDArray[np.fl
 
 
 def plot_reconstructions(result: Reconstruction, grid: tuple[int, int]) -> Figure:
-    """Three rows: original, masked (hidden patches gray), reconstruction."""
+    """Three rows: original, masked (hidden patches gray), reconstruction (`Reconstruction` says what is shown of hidden patches)."""
     _prepare()
     count, _, height, width = result.images.shape
     rows, columns = grid
