@@ -338,15 +338,16 @@ int64_t mrp_memory_in_use(void);
  *   convolutions            fast        fast, direct
  *   run_folder                          any text
  *   continue_run            true        true or false
+ *   resume_despite                      names separated by commas
  *   checkpoint_steps        0           0 ... 1099511627776
  *   checkpoint_seconds      300         >= 0.0
  *   keep_checkpoints        3           1 ... 1000000
  *   time_budget             0           >= 0.0
  *   memory_limit            0           0 ... 1125899906842624
+ *   tensorboard             true        true or false
  *   rollbacks               0           0 ... 1000
  *   rollback_steps          100         1 ... 1099511627776
  *   rollback_factor         0.5         [1e-06, 1.0]
- *   tensorboard             true        true or false
  *
  * measurement:
  *   validate_epochs*        auto        [1e-09, 1000000.0]
@@ -780,8 +781,8 @@ mrp_status mrp_model_set_validation(mrp_model *model, const mrp_dataset *held_ou
  * Errors: MRP_ERR_ARGUMENT (options or images that do not fit the model; NULL), MRP_ERR_NUMERIC
  *     (the loss became NaN or infinite; the model keeps the step before), MRP_ERR_IO and
  *     MRP_ERR_FORMAT (an image cannot be read or decoded), MRP_ERR_MEMORY, MRP_ERR_UNSUPPORTED (the
- *     instruction set asked for), MRP_ERR_STATE (run_folder holds another run, or is in use),
- *     MRP_ERR_HANDLE, MRP_ERR_BUSY.
+ *     instruction set asked for), MRP_ERR_STATE (run_folder holds another run, and the text names
+ *     what differs, or is in use), MRP_ERR_HANDLE, MRP_ERR_BUSY.
  * Since 0.1.
  */
 mrp_status mrp_pretrain(mrp_model *model, const mrp_dataset *dataset, const mrp_config *options,
@@ -819,7 +820,8 @@ mrp_status mrp_finetune(mrp_model *model, const mrp_dataset *dataset, const mrp_
  *   out      receives the handle.
  * Errors: MRP_ERR_ARGUMENT (unknown phase; options or images that do not fit the model; NULL),
  *     MRP_ERR_MEMORY, MRP_ERR_IO, MRP_ERR_FORMAT, MRP_ERR_UNSUPPORTED, MRP_ERR_STATE (run_folder
- *     holds another run, or is in use), MRP_ERR_HANDLE, MRP_ERR_BUSY.
+ *     holds another run, and the text names what differs, or is in use), MRP_ERR_HANDLE,
+ *     MRP_ERR_BUSY.
  * Since 0.1.
  */
 mrp_status mrp_trainer_create(mrp_model *model, const mrp_dataset *dataset,
@@ -889,12 +891,13 @@ mrp_status mrp_trainer_save(mrp_trainer *trainer, const char *path);
 /**
  * Continues a saved run: the trainer was made with the same model sizes, dataset and options, with
  * any number of threads. What comes out at the end is the same, bit for bit, as without the stop.
+ * The file must not become shorter while it is read.
  *
  *   path  the file that mrp_trainer_save wrote.
- * Errors: MRP_ERR_IO (cannot be read), MRP_ERR_FORMAT (not a checkpoint, damaged, or of another
- *     model), MRP_ERR_STATE (of a run with another phase, seed, batch size or number of steps),
- *     MRP_ERR_VERSION, MRP_ERR_ARGUMENT (NULL), MRP_ERR_HANDLE, MRP_ERR_BUSY. After an error the
- *     trainer is as it was.
+ * Errors: MRP_ERR_IO (cannot be read), MRP_ERR_FORMAT (not a checkpoint, or damaged), MRP_ERR_STATE
+ *     (of another run: the text names what differs in options, network or data; option
+ *     "resume_despite" accepts differences by name), MRP_ERR_VERSION, MRP_ERR_ARGUMENT (NULL),
+ *     MRP_ERR_HANDLE, MRP_ERR_BUSY. After an error the trainer is as it was.
  * Since 0.1.
  */
 mrp_status mrp_trainer_resume(mrp_trainer *trainer, const char *path);
@@ -1201,8 +1204,9 @@ mrp_status mrp_lab_run(mrp_lab *lab, mrp_progress_fn callback, void *user, mrp_l
  *     finished stay in the file.
  * Errors: MRP_ERR_ARGUMENT (axes that cannot be read, an unknown option, a value outside its limits
  *     or that does not fit the others; NULL), MRP_ERR_IO (the file cannot be read or written),
- *     MRP_ERR_FORMAT (the file belongs to another study), MRP_ERR_MEMORY, MRP_ERR_UNSUPPORTED, as
- *     for mrp_lab_run, MRP_ERR_HANDLE, MRP_ERR_BUSY.
+ *     MRP_ERR_FORMAT (the file is another one, or another study's; it is left as it is),
+ *     MRP_ERR_STATE (another study writes the file), MRP_ERR_MEMORY, MRP_ERR_UNSUPPORTED, as for
+ *     mrp_lab_run, MRP_ERR_HANDLE, MRP_ERR_BUSY.
  * Since 0.1.
  */
 mrp_status mrp_lab_study(mrp_lab *lab, const char *axes, const char *path, mrp_progress_fn callback,

@@ -15,6 +15,8 @@ public protocol ImageDataset: AnyObject {
     func load(_ index: Int, into workspace: ImageWorkspace) throws
     /// The name of image `index` in an error: its file, or its number.
     func name(of index: Int) -> String
+    /// The name of image `index` inside of its dataset, where it is a file: it stands for the contents in `ContentDigest`.
+    func fileName(of index: Int) -> String?
     /// True when every image has a pixel mask, which `loadTarget` gives.
     var hasTargets: Bool { get }
     /// Makes the pixel mask of image `index`, which is the workspace's current image, the workspace's target: `showTarget`, or `makeTarget`
@@ -25,6 +27,7 @@ public protocol ImageDataset: AnyObject {
 extension ImageDataset {
     public var classCount: Int { classNames.count }
     public func name(of index: Int) -> String { "image \(index)" }
+    public func fileName(of index: Int) -> String? { nil }
     public var hasTargets: Bool { false }
     public func loadTarget(_ index: Int, into workspace: ImageWorkspace) throws {}
 }

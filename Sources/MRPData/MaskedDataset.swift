@@ -59,4 +59,6 @@ public final class MaskedDataset: ImageDataset {
     }
 
     public func name(of index: Int) -> String { base.name(of: index) }
+
+    public func fileName(of index: Int) -> String? { base.fileName(of: index) }
 }

@@ -27,4 +27,6 @@ public final class NamedClassesDataset: ImageDataset {
     public func loadTarget(_ index: Int, into workspace: ImageWorkspace) throws { try base.loadTarget(index, into: workspace) }
 
     public func name(of index: Int) -> String { base.name(of: index) }
+
+    public func fileName(of index: Int) -> String? { base.fileName(of: index) }
 }

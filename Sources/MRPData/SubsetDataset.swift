@@ -55,6 +55,8 @@ public final class SubsetDataset: ImageDataset {
     }
 
     public func name(of index: Int) -> String { base.name(of: Int(indices[index])) }
+
+    public func fileName(of index: Int) -> String? { base.fileName(of: Int(indices[index])) }
 }
 
 extension SubsetDataset {

@@ -31,6 +31,10 @@ enum RunOptions {
     static let continueRun = Option(
         "continue_run", .flag, default: true, section: .run,
         "Whether training goes on from the newest checkpoint in run_folder where there is one; false refuses a folder that has some.")
+    static let resumeDespite = Option(
+        "resume_despite", .names, default: [], section: .run,
+        "What may differ between a run and the state that it goes on from, by the names in the refusal, such as learning_rate,epochs: any other difference of options, network or data is refused."
+    )
     static let checkpointSteps = Option(
         "checkpoint_steps", .integer(0...(1 << 40)), default: 0, section: .run,
         "Steps from one checkpoint to the next; 0: by time alone.")
@@ -63,10 +67,11 @@ enum RunOptions {
         "tensorboard", .flag, default: true, section: .run, "Whether the run_folder gets TensorBoard event files beside the CSV log.")
 
     static let computation: [any OptionDeclaration] = [seed, threads, DataOptions.loaderThreads, instructions, convolutions]
-    static let course: [any OptionDeclaration] = [
-        runFolder, continueRun, checkpointSteps, checkpointSeconds, keepCheckpoints, timeBudget, memoryLimit, rollbacks, rollbackSteps,
-        rollbackFactor, tensorboard,
+    /// Where a run is kept and when it stops: no number of it depends on these.
+    static let place: [any OptionDeclaration] = [
+        runFolder, continueRun, resumeDespite, checkpointSteps, checkpointSeconds, keepCheckpoints, timeBudget, memoryLimit, tensorboard,
     ]
+    static let rolling: [any OptionDeclaration] = [rollbacks, rollbackSteps, rollbackFactor]
 }
 
 /// Ways to compute 3 x 3 convolutions.
