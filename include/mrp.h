@@ -302,8 +302,8 @@ int64_t mrp_memory_in_use(void);
  *   label_smoothing         0.1         [0.0, 1.0)
  *
  * training:
- *   epochs*                 20          [0.0, 1000000.0]
- *   batch_size*             128         1 ... 1048576
+ *   epochs*                 auto        [0.0, 1000000.0]
+ *   batch_size*             auto        1 ... 1048576
  *   optimizer*              adamw       adamw, sgd, lars, lamb
  *   learning_rate*          auto        >= 0.0
  *   base_learning_rate*     auto        >= 0.0
@@ -329,20 +329,26 @@ int64_t mrp_memory_in_use(void);
  *   frozen_encoder          false       true or false
  *
  * data:
- *   augmentation*           auto        none, flip, pad_crop_flip, random_resized_crop_flip
+ *   augmentation*           auto        none, flip, pad_crop_flip, random_resized_crop_flip,
+ *                                       pad_crop, random_resized_crop
  *   crop_padding*           4           0 ... 4096
  *   crop_scale_min*         0.2         [0.01, 1.0]
  *   crop_scale_max*         1           [0.01, 1.0]
+ *   evaluation_crop         0.875       [0.05, 1.0]
  *   mean                    auto        numbers separated by commas
  *   std                     auto        numbers separated by commas
+ *   pixel_check             refuse      refuse, warn, ignore
  *   cache_bytes             536870912   0 ... 1099511627776
  *   decode_bytes            4294967296  1048576 ... 1099511627776
  *   decode_seconds          60          [0.001, 86400.0]
+ *   folder_layout           auto        auto, classes, flat
+ *   exif_orientation        true        true or false
  *   synthetic_classes       10          2 ... 1000
  *   synthetic_single_view   0.5         [0.0, 1.0]
  *   synthetic_first_image   0           0 ... 1099511627776
  *   features                mean        mean, cls, tokens
  *   layer                   0           0 ... 1024
+ *   patch_statistics        own         own, visible
  *   rand_augment*                       any text
  *   color_jitter*           0           [0.0, 10.0]
  *   hue_jitter*             0           [0.0, 0.5]
@@ -375,15 +381,16 @@ int64_t mrp_memory_in_use(void);
  *   device_cache            auto        any text
  *   run_folder                          any text
  *   continue_run            true        true or false
+ *   resume_despite                      names separated by commas
  *   checkpoint_steps        0           0 ... 1099511627776
  *   checkpoint_seconds      300         >= 0.0
  *   keep_checkpoints        3           1 ... 1000000
  *   time_budget             0           >= 0.0
  *   memory_limit            0           0 ... 1125899906842624
+ *   tensorboard             true        true or false
  *   rollbacks               0           0 ... 1000
  *   rollback_steps          100         1 ... 1099511627776
  *   rollback_factor         0.5         [1e-06, 1.0]
- *   tensorboard             true        true or false
  *
  * measurement:
  *   validate_epochs*        auto        [1e-09, 1000000.0]
@@ -507,15 +514,19 @@ mrp_status mrp_dataset_wrap_array(const void *pixels, int32_t type, int64_t coun
  * Opens a folder of JPEG and PNG images: <path>/<class>/<image> with labels, or <path>/<image>
  * without. Classes and images are ordered by the bytes of their names. Images are decoded when they
  * are needed; gray and colour images may be mixed when the option "channels" says how many channels
- * are wanted.
+ * are wanted. Image files that are not used, since they are of another format, lie further down or
+ * beside class folders, are counted in one warning of the log.
  *
- *   path     the folder.
- *   options  "channels", "cache_bytes", "decode_bytes" and "decode_seconds" are read; NULL for the
- *            defaults.
+ *   path     the folder; any bytes. A class whose name is not UTF-8 is called with \xNN in place of
+ *            the bytes that are not.
+ *   options  "channels", "cache_bytes", "folder_layout", "exif_orientation", "decode_bytes" and
+ *            "decode_seconds" are read; NULL for the defaults.
  *   out      receives the handle.
  * Returns: MRP_CANCELLED when the function of mrp_set_interrupt stopped it.
- * Errors: MRP_ERR_IO (the folder cannot be read), MRP_ERR_FORMAT (it holds no images, or files that
- *     are none), MRP_ERR_ARGUMENT (NULL), MRP_ERR_MEMORY, MRP_ERR_HANDLE.
+ * Errors: MRP_ERR_IO (the folder cannot be read), MRP_ERR_FORMAT (it or a class folder holds no
+ *     JPEG or PNG files, or of the up to 64 whose headers are read not one is an image; a bad file
+ *     among good ones is an error of the call that needs it), MRP_ERR_ARGUMENT (NULL; images beside
+ *     folders, and "folder_layout" does not say what they are), MRP_ERR_MEMORY, MRP_ERR_HANDLE.
  * Since 0.1.
  */
 mrp_status mrp_dataset_open_folder(const char *path, const mrp_config *options, mrp_dataset **out);
@@ -541,7 +552,8 @@ mrp_status mrp_dataset_generate(const mrp_config *options, int64_t count, uint64
 
 /**
  * Chooses count images, each class in proportion to its size; the same ones for the same seed. The
- * images are shared.
+ * images are shared. Every class that has images keeps one at least; where count is too small for
+ * that, a warning of the log names those that are left out.
  *
  *   dataset  where to choose from.
  *   count    how many, at most those in the dataset.
@@ -587,15 +599,34 @@ mrp_status mrp_dataset_class_name(const mrp_dataset *dataset, int64_t index, cha
  *   dataset  labelled images.
  *   names    one name per line, in the order of the classes; there may be more names than classes.
  *   out      receives the handle.
- * Errors: MRP_ERR_ARGUMENT (too few names, an empty one, NULL), MRP_ERR_STATE (the dataset has no
- *     labels), MRP_ERR_HANDLE.
+ * Errors: MRP_ERR_ARGUMENT (too few names, an empty one, one that is there twice, NULL),
+ *     MRP_ERR_STATE (the dataset has no labels), MRP_ERR_HANDLE.
  * Since 0.1.
  */
 mrp_status mrp_dataset_name_classes(const mrp_dataset *dataset, const char *names,
                                     mrp_dataset **out);
 
 /**
- * What an image is called: the path of its file, or "image 7" for one that has none.
+ * Like mrp_dataset_name_classes, for names that stand for labels of another type, such as numbers,
+ * flags or dates. A classifier keeps the type in its file, where mrp_model_describe shows it as
+ * "label_type" under "libmrp": a binding can so give the labels back as they were. Here it has no
+ * meaning: classes are the same when their names are.
+ *
+ *   dataset  labelled images.
+ *   names    one name per line, in the order of the classes; there may be more names than classes.
+ *   type     a word of 1 ... 64 ASCII characters, such as numpy's name of a type: "int64",
+ *            "float32", "bool", "datetime64[D]".
+ *   out      receives the handle.
+ * Errors: MRP_ERR_ARGUMENT (too few names, an empty one, one that is there twice, another type,
+ *     NULL), MRP_ERR_STATE (the dataset has no labels), MRP_ERR_HANDLE.
+ * Since 0.1.
+ */
+mrp_status mrp_dataset_name_typed_classes(const mrp_dataset *dataset, const char *names,
+                                          const char *type, mrp_dataset **out);
+
+/**
+ * What an image is called: the path of its file, in the bytes of the system, or "image 7" for one
+ * that has none.
  *
  *   index     the image, from 0.
  *   buffer    receives the text; NULL with a capacity of 0 asks for the size only.
@@ -829,8 +860,8 @@ mrp_status mrp_model_set_validation(mrp_model *model, const mrp_dataset *held_ou
  * Errors: MRP_ERR_ARGUMENT (options or images that do not fit the model; NULL), MRP_ERR_NUMERIC
  *     (the loss became NaN or infinite; the model keeps the step before), MRP_ERR_IO and
  *     MRP_ERR_FORMAT (an image cannot be read or decoded), MRP_ERR_MEMORY, MRP_ERR_UNSUPPORTED (the
- *     instruction set asked for), MRP_ERR_STATE (run_folder holds another run, or is in use),
- *     MRP_ERR_HANDLE, MRP_ERR_BUSY.
+ *     instruction set asked for), MRP_ERR_STATE (run_folder holds another run, and the text names
+ *     what differs, or is in use), MRP_ERR_HANDLE, MRP_ERR_BUSY.
  * Since 0.1.
  */
 mrp_status mrp_pretrain(mrp_model *model, const mrp_dataset *dataset, const mrp_config *options,
@@ -871,7 +902,8 @@ mrp_status mrp_finetune(mrp_model *model, const mrp_dataset *dataset, const mrp_
  * Returns: MRP_CANCELLED when mrp_cancel or the function of mrp_set_interrupt stopped it.
  * Errors: MRP_ERR_ARGUMENT (unknown phase; options or images that do not fit the model; NULL),
  *     MRP_ERR_MEMORY, MRP_ERR_IO, MRP_ERR_FORMAT, MRP_ERR_UNSUPPORTED, MRP_ERR_STATE (run_folder
- *     holds another run, or is in use), MRP_ERR_HANDLE, MRP_ERR_BUSY.
+ *     holds another run, and the text names what differs, or is in use), MRP_ERR_HANDLE,
+ *     MRP_ERR_BUSY.
  * Since 0.1.
  */
 mrp_status mrp_trainer_create(mrp_model *model, const mrp_dataset *dataset,
@@ -943,12 +975,13 @@ mrp_status mrp_trainer_save(mrp_trainer *trainer, const char *path);
 /**
  * Continues a saved run: the trainer was made with the same model sizes, dataset and options, with
  * any number of threads. What comes out at the end is the same, bit for bit, as without the stop.
+ * The file must not become shorter while it is read.
  *
  *   path  the file that mrp_trainer_save wrote.
- * Errors: MRP_ERR_IO (cannot be read), MRP_ERR_FORMAT (not a checkpoint, damaged, or of another
- *     model), MRP_ERR_STATE (of a run with another phase, seed, batch size or number of steps),
- *     MRP_ERR_VERSION, MRP_ERR_ARGUMENT (NULL), MRP_ERR_HANDLE, MRP_ERR_BUSY. After an error the
- *     trainer is as it was.
+ * Errors: MRP_ERR_IO (cannot be read), MRP_ERR_FORMAT (not a checkpoint, or damaged), MRP_ERR_STATE
+ *     (of another run: the text names what differs in options, network or data; option
+ *     "resume_despite" accepts differences by name), MRP_ERR_VERSION, MRP_ERR_ARGUMENT (NULL),
+ *     MRP_ERR_HANDLE, MRP_ERR_BUSY. After an error the trainer is as it was.
  * Since 0.1.
  */
 mrp_status mrp_trainer_resume(mrp_trainer *trainer, const char *path);
@@ -1028,8 +1061,11 @@ double mrp_progress_value(const mrp_progress *progress, const char *name);
  *
  * Features, class probabilities, reconstructions and accuracy, over whole datasets
  * (mrp_dataset_wrap_array makes one of an array without copying it). Images of another size are
- * resized and cropped at the centre. These calls have no callback: to stop one, call mrp_cancel
- * from another thread; to show progress, call them on parts of the images.
+ * resized and cropped at the centre, of which "evaluation_crop" is the part that is seen. Images
+ * whose values cannot be in the units of the training's are refused ("pixel_check"). With
+ * "unreadable_images" = "skip" the row of an image that cannot be read is NaN, measures leave it
+ * out, and a warning of the log has its number. These calls have no callback: to stop one, call
+ * mrp_cancel from another thread; to show progress, call them on parts of the images.
  */
 
 /**
@@ -1089,15 +1125,17 @@ mrp_status mrp_predict(mrp_model *model, const mrp_dataset *dataset, const mrp_c
  * Hides patches of each image and reconstructs them.
  *
  *   dataset          the images.
- *   options          "mask_ratio" and "seed" choose the hidden patches when mask is NULL; NULL for
- *                    the defaults.
+ *   options          "mask_ratio" and "seed" choose the hidden patches when mask is NULL;
+ *                    "patch_statistics"; NULL for the defaults.
  *   mask             count x patches, 1 = hidden, 0 = visible, the same number hidden in every
  *                    image; or NULL.
  *   mask_capacity    elements in mask and in masks; not read when both are NULL.
  *   images           receives the images as the network sees them, count x channels x height x
  *                    width in 0 ... 1 (floats in their own units); may be NULL.
  *   reconstructions  receives the visible patches as they are and the hidden ones as predicted,
- *                    like images; may be NULL.
+ *                    like images; may be NULL. A model of "norm_pix_loss" predicts standardised
+ *                    patches, which are shown with mean and deviation of the hidden pixels
+ *                    themselves: option "patch_statistics" = "visible" shows them without.
  *   capacity         elements in images and in reconstructions; not read when both are NULL.
  *   masks            receives count x patches, 1 = hidden; may be NULL.
  *   loss             receives the mean loss over hidden patches; may be NULL.
@@ -1113,7 +1151,10 @@ mrp_status mrp_reconstruct(mrp_model *model, const mrp_dataset *dataset, const m
                            float *reconstructions, int64_t capacity, uint8_t *masks, double *loss);
 
 /**
- * Measures a model on a dataset.
+ * Measures a model on a dataset. Classes are matched by their names: images of a class that the
+ * model does not know count as wrong (the loss is that of the others), and a warning of the log
+ * names it. Classes of arrays without names are numbers: places in the model's list where that has
+ * names.
  *
  *   dataset  the images; labelled, but for "reconstruction_loss".
  *   options  the sections "data" and "run" are read, "mask_ratio" for the reconstruction; NULL for
@@ -1124,15 +1165,17 @@ mrp_status mrp_reconstruct(mrp_model *model, const mrp_dataset *dataset, const m
  *   value    receives the result.
  * Returns: MRP_CANCELLED when mrp_cancel stopped it.
  * Errors: MRP_ERR_STATE (the model has no head, or no decoder), MRP_ERR_ARGUMENT (unknown metric,
- *     no labels, images that do not fit the model, NULL), MRP_ERR_IO, MRP_ERR_FORMAT,
- *     MRP_ERR_MEMORY, MRP_ERR_UNSUPPORTED, MRP_ERR_HANDLE, MRP_ERR_BUSY.
+ *     no labels, no image of a class that the model knows, images that do not fit the model, NULL),
+ *     MRP_ERR_IO, MRP_ERR_FORMAT, MRP_ERR_MEMORY, MRP_ERR_UNSUPPORTED, MRP_ERR_HANDLE,
+ *     MRP_ERR_BUSY.
  * Since 0.1.
  */
 mrp_status mrp_evaluate(mrp_model *model, const mrp_dataset *dataset, const mrp_config *options,
                         const char *metric, double *value);
 
 /**
- * Counts which classes a classifier takes for which.
+ * Counts which classes a classifier takes for which; classes are matched as by mrp_evaluate, images
+ * of unknown ones are not counted.
  *
  *   dataset   labelled images.
  *   options   the sections "data" and "run" are read; NULL for the defaults.
@@ -1154,7 +1197,8 @@ mrp_status mrp_confusion(mrp_model *model, const mrp_dataset *dataset, const mrp
  * is tried on held-out ones.
  *
  *   dataset   the labelled images.
- *   held_out  labelled images of the same classes, that are classified.
+ *   held_out  labelled images that are classified; their classes are matched by name, as by
+ *             mrp_evaluate.
  *   options   "features" and "layer" as for mrp_encode; the section "measurement" ("knn_k",
  *             "knn_temperature", "probe_epochs", "probe_learning_rate", "probe_batch_size",
  *             "probe_views" and fine-tuning's augmentation) and "seed"; NULL for the defaults.
@@ -1257,8 +1301,9 @@ mrp_status mrp_lab_run(mrp_lab *lab, mrp_progress_fn callback, void *user, mrp_l
  *     finished stay in the file.
  * Errors: MRP_ERR_ARGUMENT (axes that cannot be read, an unknown option, a value outside its limits
  *     or that does not fit the others; NULL), MRP_ERR_IO (the file cannot be read or written),
- *     MRP_ERR_FORMAT (the file belongs to another study), MRP_ERR_MEMORY, MRP_ERR_UNSUPPORTED, as
- *     for mrp_lab_run, MRP_ERR_HANDLE, MRP_ERR_BUSY.
+ *     MRP_ERR_FORMAT (the file is another one, or another study's; it is left as it is),
+ *     MRP_ERR_STATE (another study writes the file), MRP_ERR_MEMORY, MRP_ERR_UNSUPPORTED, as for
+ *     mrp_lab_run, MRP_ERR_HANDLE, MRP_ERR_BUSY.
  * Since 0.1.
  */
 mrp_status mrp_lab_study(mrp_lab *lab, const char *axes, const char *path, mrp_progress_fn callback,

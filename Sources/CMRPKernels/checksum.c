@@ -51,3 +51,23 @@ uint32_t mk_crc32c(uint32_t crc, const void *bytes, int64_t count) {
 #else
 uint32_t mk_crc32c(uint32_t crc, const void *bytes, int64_t count) { return mk_crc32c_table(crc, bytes, count); }
 #endif
+
+/* Every step is a bijection of the digest, so that one changed word always shows. */
+static uint64_t mixed(uint64_t digest, uint64_t word) {
+    digest = (digest ^ word) * 0x9E3779B97F4A7C15u;
+    return digest ^ digest >> 29;
+}
+
+uint64_t mk_digest(uint64_t digest, const void *bytes, int64_t count) {
+    const uint8_t *at = bytes;
+    digest = mixed(digest, (uint64_t)count + 1);
+    for (int64_t left = count; left > 0; left -= 8, at += 8) {
+        uint64_t word = 0;
+        memcpy(&word, at, left < 8 ? (size_t)left : 8);
+        digest = mixed(digest, word);
+    }
+    /* The last word has reached the low bits only: two more rounds spread it (Stafford 2011). */
+    digest = (digest ^ digest >> 30) * 0xBF58476D1CE4E5B9u;
+    digest = (digest ^ digest >> 27) * 0x94D049BB133111EBu;
+    return digest ^ digest >> 31;
+}

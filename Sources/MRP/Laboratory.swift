@@ -176,8 +176,9 @@ public func mrp_lab_run(
 ///   - user: passed to the callback.
 /// - Returns: MRP_CANCELLED when the callback or mrp_lab_cancel stopped it; the rows that were finished stay in the file.
 /// - Errors: MRP_ERR_ARGUMENT (axes that cannot be read, an unknown option, a value outside its limits or that does not fit the others;
-///   NULL), MRP_ERR_IO (the file cannot be read or written), MRP_ERR_FORMAT (the file belongs to another study), MRP_ERR_MEMORY,
-///   MRP_ERR_UNSUPPORTED, as for mrp_lab_run, MRP_ERR_HANDLE, MRP_ERR_BUSY.
+///   NULL), MRP_ERR_IO (the file cannot be read or written), MRP_ERR_FORMAT (the file is another one, or another study's; it is
+///   left as it is), MRP_ERR_STATE (another study writes the file), MRP_ERR_MEMORY, MRP_ERR_UNSUPPORTED, as for mrp_lab_run, MRP_ERR_HANDLE,
+///   MRP_ERR_BUSY.
 ///
 /// Since 0.1.
 @_cdecl("mrp_lab_study")

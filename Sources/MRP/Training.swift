@@ -192,8 +192,8 @@ public func mrp_model_set_validation(
 /// - Returns: MRP_CANCELLED when the callback or mrp_cancel stopped the run; the model then keeps its last finished step.
 /// - Errors: MRP_ERR_ARGUMENT (options or images that do not fit the model; NULL), MRP_ERR_NUMERIC (the loss became NaN or infinite; the
 ///   model keeps the step before), MRP_ERR_IO and MRP_ERR_FORMAT (an image cannot be read or decoded), MRP_ERR_MEMORY,
-///   MRP_ERR_UNSUPPORTED (the instruction set asked for), MRP_ERR_STATE (run_folder holds another run, or is in use), MRP_ERR_HANDLE,
-///   MRP_ERR_BUSY.
+///   MRP_ERR_UNSUPPORTED (the instruction set asked for), MRP_ERR_STATE (run_folder holds another run, and the text names what
+///   differs, or is in use), MRP_ERR_HANDLE, MRP_ERR_BUSY.
 ///
 /// Since 0.1.
 @_cdecl("mrp_pretrain")
@@ -291,7 +291,8 @@ private func withRun<Result>(_ trainer: UnsafeRawPointer?, _ body: (TrainerHandl
 ///   - out: receives the handle.
 /// - Returns: MRP_CANCELLED when mrp_cancel or the function of mrp_set_interrupt stopped it.
 /// - Errors: MRP_ERR_ARGUMENT (unknown phase; options or images that do not fit the model; NULL), MRP_ERR_MEMORY, MRP_ERR_IO, MRP_ERR_FORMAT,
-///   MRP_ERR_UNSUPPORTED, MRP_ERR_STATE (run_folder holds another run, or is in use), MRP_ERR_HANDLE, MRP_ERR_BUSY.
+///   MRP_ERR_UNSUPPORTED, MRP_ERR_STATE (run_folder holds another run, and the text names what differs, or is in use),
+///   MRP_ERR_HANDLE, MRP_ERR_BUSY.
 ///
 /// Since 0.1.
 @_cdecl("mrp_trainer_create")
@@ -434,12 +435,12 @@ public func mrp_trainer_save(_ trainer: UnsafeMutablePointer<mrp_trainer>?, _ pa
 }
 
 /// Continues a saved run: the trainer was made with the same model sizes, dataset and options, with any number of threads. What comes out at
-/// the end is the same, bit for bit, as without the stop.
+/// the end is the same, bit for bit, as without the stop. The file must not become shorter while it is read.
 ///
 /// - Parameter path: the file that mrp_trainer_save wrote.
-/// - Errors: MRP_ERR_IO (cannot be read), MRP_ERR_FORMAT (not a checkpoint, damaged, or of another model), MRP_ERR_STATE (of a run with another
-///   phase, seed, batch size or number of steps), MRP_ERR_VERSION, MRP_ERR_ARGUMENT (NULL), MRP_ERR_HANDLE, MRP_ERR_BUSY. After an
-///   error the trainer is as it was.
+/// - Errors: MRP_ERR_IO (cannot be read), MRP_ERR_FORMAT (not a checkpoint, or damaged), MRP_ERR_STATE (of another run: the text names what
+///   differs in options, network or data; option "resume_despite" accepts differences by name), MRP_ERR_VERSION, MRP_ERR_ARGUMENT (NULL),
+///   MRP_ERR_HANDLE, MRP_ERR_BUSY. After an error the trainer is as it was.
 ///
 /// Since 0.1.
 @_cdecl("mrp_trainer_resume")

@@ -114,16 +114,19 @@ public enum DataOptions {
         "loader_threads", .integer(0...256), default: 1, section: .run,
         "Background threads that prepare images. Results do not depend on it.")
 
-    public static let images: [any OptionDeclaration] = [
-        augmentation, cropPadding, cropScaleMin, cropScaleMax, evaluationCrop, mean, std, pixelCheck, cacheBytes, decodeBytes,
-        decodeSeconds, folderLayout, exifOrientation, syntheticClasses, syntheticSingleView,
-        syntheticFirstImage,
-    ]
+    public static let images: [any OptionDeclaration] =
+        [
+            augmentation, cropPadding, cropScaleMin, cropScaleMax, evaluationCrop, mean, std, pixelCheck, cacheBytes, decodeBytes,
+            decodeSeconds, folderLayout, exifOrientation,
+        ] + generated
+    /// What generated datasets are made by.
+    public static let generated: [any OptionDeclaration] = [syntheticClasses, syntheticSingleView, syntheticFirstImage]
+    /// What fine-tuning mixes images by.
+    public static let mixing: [any OptionDeclaration] = [mixup, cutmix, mixProbability, mixSwitchProbability]
     public static var pixels: [any OptionDeclaration] {
         [
-            randAugment, colorJitter, hueJitter, randomErasing, erasingMode, mixup, cutmix, mixProbability, mixSwitchProbability,
-            unreadableImages, sampler,
-        ] + Samplers.registry.all.flatMap(\.options)
+            randAugment, colorJitter, hueJitter, randomErasing, erasingMode,
+        ] + mixing + [unreadableImages, sampler] + Samplers.registry.all.flatMap(\.options)
     }
 }
 

@@ -25,6 +25,8 @@ public protocol ImageDataset: AnyObject {
     var pixelType: PixelType? { get }
     /// The size that most images have about; nil where that is not known.
     var usualSize: ImageSize? { get }
+    /// The name of image `index` inside of its dataset, where it is a file: it stands for the contents in `ContentDigest`.
+    func fileName(of index: Int) -> String?
     /// True when every image has a pixel mask, which `loadTarget` gives.
     var hasTargets: Bool { get }
     /// Makes the pixel mask of image `index`, which is the workspace's current image, the workspace's target: `showTarget`, or `makeTarget`
@@ -40,6 +42,7 @@ extension ImageDataset {
     public func path(of index: Int) -> FilePath? { nil }
     public var pixelType: PixelType? { nil }
     public var usualSize: ImageSize? { imageSize }
+    public func fileName(of index: Int) -> String? { nil }
     public var hasTargets: Bool { false }
     public func loadTarget(_ index: Int, into workspace: ImageWorkspace) throws {}
 }

@@ -95,6 +95,11 @@ public final class ImageFolderDataset: ImageDataset {
     public func name(of index: Int) -> String { Self.path(of: index, in: folders).text }
     public func path(of index: Int) -> FilePath? { Self.path(of: index, in: folders) }
 
+    /// Without the folder's path, so that a dataset may be moved.
+    public func fileName(of index: Int) -> String? {
+        String(decoding: name(of: index).utf8.dropFirst(path.text.utf8.count).drop { $0 == UInt8(ascii: "/") }, as: UTF8.self)
+    }
+
     // MARK: Scanning
 
     private static func scan(_ path: FilePath, _ layout: Layout) throws -> ([FolderListing], [String], leftOut: String?) {

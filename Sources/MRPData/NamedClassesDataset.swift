@@ -40,4 +40,5 @@ public final class NamedClassesDataset: ImageDataset {
     public func path(of index: Int) -> FilePath? { base.path(of: index) }
     public var pixelType: PixelType? { base.pixelType }
     public var usualSize: ImageSize? { base.usualSize }
+    public func fileName(of index: Int) -> String? { base.fileName(of: index) }
 }

@@ -94,7 +94,8 @@ public struct Study: Sendable {
     /// Runs what the file at `path` does not hold yet. `progress` gets finished and all rows after each group of cells, on the
     /// calling thread; false stops, and so does `cancel`. Returns whether the study is finished.
     ///
-    /// Errors: those of `Laboratory.run`; `io` with the path; `format` when the file belongs to another study.
+    /// Errors: those of `Laboratory.run`; `io` with the path; `format` when the file belongs to another study,
+    /// `state` while another one writes it.
     @discardableResult
     public func run(
         path: String, cancel: UnsafePointer<Int32>? = nil, progress: (_ rows: Int, _ all: Int) -> Bool = { _, _ in true }
@@ -105,6 +106,7 @@ public struct Study: Sendable {
             let isOwn = try index < count && row.hasPrefix(prefix(index) + ",") && row.hasSuffix(",\(fingerprint)")
             guard isOwn else { throw MRPError(.format, "'\(path)' line \(index + 2) belongs to another study") }
         }
+        try file.mend()
         let threads = try LabCompute(options).threads
         while rows.count < count {
             if let cancel, mk_flag_load(cancel) != 0 { return false }

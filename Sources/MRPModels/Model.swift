@@ -17,6 +17,8 @@ public final class Model {
     public var labelType: String?
     /// Whether the encoder has been pretrained: fine-tuning then lowers the learning rate of the lower layers.
     public var isPretrained = false
+    /// Digest of the weights with which its last training began: by it a run that goes on with the same model is known again.
+    public var trainingStart: String?
     /// Remarks on a model that was read from a file, line by line: parts that were assumed, left out or changed.
     public var notes: [String] = []
     /// Brings the weights up to date where a device trains them; nil: they are.

@@ -59,13 +59,20 @@ public enum ObjectiveOptions {
             "Head that fine-tuning trains on the encoder: \(list.joined(separator: "; ")).")
     }
 
-    /// Those of all objectives, then each objective's, head's and loss's own.
-    public static var all: [any OptionDeclaration] {
+    /// Those of all objectives, then each objective's own.
+    public static var pretraining: [any OptionDeclaration] {
         let shared: [any OptionDeclaration] = [
             objective, maskRatio, maskPattern, teacherDecay, teacherDecayEnd, targetNorm, smoothL1Beta, normPixLoss, hiddenCells,
         ]
+        return shared + Objectives.registry.all.flatMap(\.options)
+    }
+
+    /// Those of each head and each loss.
+    public static var finetuning: [any OptionDeclaration] {
         let heads: [any OptionDeclaration] = [task] + Heads.registry.all.flatMap(\.options)
         let losses: [any OptionDeclaration] = [Classification.lossName] + Losses.registry.all.flatMap(\.options)
-        return shared + Objectives.registry.all.flatMap(\.options) + heads + losses
+        return heads + losses
     }
+
+    public static var all: [any OptionDeclaration] { pretraining + finetuning }
 }

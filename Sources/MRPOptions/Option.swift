@@ -20,6 +20,8 @@ public struct OptionDefinition: Sendable {
     /// Keys of the options that are set with this one.
     let sides: [String]
     fileprivate let check: @Sendable (_ text: String, _ name: String) throws -> Void
+    /// The one spelling that the type gives to the value of a text: "0.001" for "1e-3".
+    let spelling: @Sendable (_ text: String) -> String
 
     /// "tau", or "patches_per_feature (C_p)": the key and the symbol, for errors.
     public var name: String { symbol.isEmpty || symbol == key ? key : "\(key) (\(symbol))" }
@@ -55,7 +57,8 @@ public struct Option<Value: Sendable>: OptionDeclaration {
         self.defaultValue = defaultValue
         definition = OptionDefinition(
             key: key, symbol: symbol, typeName: type.name, limits: type.limits, defaultValue: type.text(defaultValue),
-            section: section.rawValue, summary: summary, sides: sides.map(\.key), check: { _ = try type.parse($0, $1) })
+            section: section.rawValue, summary: summary, sides: sides.map(\.key), check: { _ = try type.parse($0, $1) },
+            spelling: { text in (try? type.parse(text, key)).map(type.text) ?? text })
     }
 
     /// An option that may be `auto`, and is so by default: it reads as nil, and its value follows from the phase, the model or the data.

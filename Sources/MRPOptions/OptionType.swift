@@ -122,6 +122,15 @@ extension OptionType where Value == [Double] {
     }
 }
 
+extension OptionType where Value == [String] {
+    /// Names separated by commas, or none.
+    public static var names: OptionType {
+        OptionType(
+            "text", limits: "names separated by commas", problem: { "'\($0)' is not a list of names" },
+            parse: { $0.split(separator: ",").map(\.trimmed).filter { !$0.isEmpty } }, text: { $0.joined(separator: ",") })
+    }
+}
+
 extension Substring {
     fileprivate var trimmed: String {
         var text = self

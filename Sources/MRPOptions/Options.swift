@@ -36,6 +36,14 @@ public struct Options: Sendable {
         return phase.flatMap { values[$0.key(option.key)] } ?? values[option.key] ?? option.defaultValue
     }
 
+    /// All options as a phase reads them, in the table's order; equal values have equal texts, however they were spelt.
+    public func values(for phase: Phase) -> [(key: String, value: String)] {
+        table.definitions.map { option in
+            let text = values[phase.key(option.key)] ?? values[option.key] ?? option.defaultValue
+            return (option.key, option.spelling(text))
+        }
+    }
+
     // MARK: By declaration
 
     public subscript<Value>(_ option: Option<Value>) -> Value { option.value(values[option.key]) }

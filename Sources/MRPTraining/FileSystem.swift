@@ -10,7 +10,7 @@ public final class FileBytes {
 
     /// Reads a regular file. Errors (`MRP_ERR_IO`) name the path and the system's reason; `.format` when it has more bytes than the limit.
     public init(path: String, limit: Int = .max) throws {
-        let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+        let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
         guard descriptor >= 0 else { throw FileSystem.failure("cannot open", path) }
         defer { close(descriptor) }
         var status = stat()
@@ -37,8 +37,12 @@ public enum FileSystem {
 
     /// Replaces a file as a whole: a new file in the same folder, written, synchronised, renamed over the old one, and the
     /// folder synchronised. After any failure the old file is as it was, or the new one is complete, and no temporary file is left.
+    ///
+    /// A link stays one: what it leads to is replaced. Permissions stay those of the old file. Errors (`.io`): also where there is something
+    /// else than a file, such as a device or a pipe.
     public static func replace(_ path: String, with pieces: [UnsafeRawBufferPointer]) throws {
-        let (temporary, descriptor) = try createTemporary(for: path)
+        let (place, old) = try destination(of: path)
+        let (temporary, descriptor) = try createTemporary(for: place, replacing: old)
         do {
             for piece in pieces { try writeInterruptibly(piece, to: descriptor, path) }
             try synchronize(descriptor, path)
@@ -48,12 +52,39 @@ public enum FileSystem {
             throw error
         }
         // After EINTR the descriptor is closed all the same; the data are on the disk already.
-        guard close(descriptor) == 0 || errno == EINTR, repeating({ rename(temporary, path) }) == 0 else {
+        guard close(descriptor) == 0 || errno == EINTR, repeating({ rename(temporary, place) }) == 0 else {
             let error = failure("cannot write", path)
             unlink(temporary)
             throw error
         }
-        try synchronizeFolder(of: path)
+        try synchronizeFolder(of: place)
+    }
+
+    /// The place that a path leads to through links, and the file that is there.
+    private static func destination(of path: String) throws -> (path: String, old: stat?) {
+        var place = path
+        for _ in 0..<40 {
+            var status = stat()
+            guard repeating({ lstat(place, &status) }) == 0 else {
+                guard errno == ENOENT else { throw failure("cannot write", path) }
+                return (place, nil)
+            }
+            switch status.st_mode & S_IFMT {
+            case S_IFREG: return (place, status)
+            case S_IFLNK: place = try destination(ofLink: place, path)
+            default: throw MRPError(.io, "cannot write '\(path)': it is not a regular file")
+            }
+        }
+        errno = ELOOP
+        throw failure("cannot write", path)
+    }
+
+    private static func destination(ofLink link: String, _ path: String) throws -> String {
+        var buffer = [CChar](repeating: 0, count: Int(PATH_MAX))
+        let count = readlink(link, &buffer, Int(PATH_MAX))
+        guard count >= 0 else { throw failure("cannot read the link", path) }
+        let target = String(decoding: buffer[..<count].map { UInt8(bitPattern: $0) }, as: UTF8.self)
+        return target.hasPrefix("/") ? target : (link.lastIndex(of: "/").map { String(link[...$0]) } ?? "") + target
     }
 
     private static func writeInterruptibly(_ piece: UnsafeRawBufferPointer, to descriptor: Int32, _ path: String) throws {
@@ -67,15 +98,35 @@ public enum FileSystem {
     /// Suffix of the temporary files that a killed process may leave behind.
     static let temporarySuffix = ".tmp"
 
-    /// A new file beside `path`, under a name that no other thread or process uses.
-    private static func createTemporary(for path: String) throws -> (path: String, descriptor: Int32) {
+    /// A new file beside `path`, under a name that no other thread or process uses, with the owner and the permissions of the old file as far as
+    /// this process may give them, never with wider ones.
+    private static func createTemporary(for path: String, replacing old: stat?) throws -> (path: String, descriptor: Int32) {
         for attempt in 0..<1_000 {
-            let temporary = "\(path).\(getpid())-\(attempt)\(temporarySuffix)"
-            let descriptor = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o666)
-            if descriptor >= 0 { return (temporary, descriptor) }
+            let temporary = temporaryPath(path, attempt)
+            let descriptor = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, old == nil ? 0o666 : 0o600)
+            if descriptor >= 0 {
+                if let old {
+                    if old.st_uid != geteuid() || old.st_gid != getegid() { _ = fchown(descriptor, old.st_uid, old.st_gid) }
+                    _ = fchmod(descriptor, old.st_mode & 0o7777)
+                }
+                return (temporary, descriptor)
+            }
             guard errno == EEXIST || errno == EINTR else { throw failure("cannot create", temporary) }
         }
         throw MRPError(.io, "cannot create a temporary file beside '\(path)': 1000 names are taken")
+    }
+
+    /// The file's name, shortened where the system would not take it with the suffix.
+    private static func temporaryPath(_ path: String, _ attempt: Int) -> String {
+        let suffix = ".\(getpid())-\(attempt)\(temporarySuffix)"
+        let folder = path.lastIndex(of: "/").map { path[...$0] } ?? ""
+        let name = path.utf8.dropFirst(folder.utf8.count)
+        guard name.count + suffix.utf8.count > Int(NAME_MAX) else { return path + suffix }
+        var short = Substring(name.prefix(Int(NAME_MAX) - suffix.utf8.count))
+        // Not within a character.
+        while let last = short.utf8.last, last & 0xc0 == 0x80 { short = Substring(short.utf8.dropLast()) }
+        if let last = short.utf8.last, last & 0x80 != 0 { short = Substring(short.utf8.dropLast()) }
+        return folder + short + suffix
     }
 
     private static func repeating(_ call: () -> Int32) -> Int32 {

@@ -34,6 +34,10 @@ enum MeasurementOptions {
         "Augmented views of the labelled images that a linear probe's epochs see in turn, with fine-tuning's augmentation; as many as probe_epochs: a new one each (He et al. 2021). 0: plain images."
     )
 
+    /// Those of pretraining alone.
+    static let ofProbes: [any OptionDeclaration] = [
+        probe, knnK, knnTemperature, probeEpochs, probeLearningRate, probeBatchSize, probeViews,
+    ]
     static let all: [any OptionDeclaration] = [
         validateEpochs, probe, earlyStopping, restoreBest, knnK, knnTemperature, probeEpochs, probeLearningRate, probeBatchSize, probeViews,
     ]

@@ -21,7 +21,7 @@ extension OptionTable {
 
     private static var declarations: [any OptionDeclaration] {
         NetworkOptions.all + ObjectiveOptions.all + TrainingOptions.all + DataOptions.images + FeatureOptions.all + DataOptions.pixels
-            + FileOptions.all + RunOptions.computation + RunOptions.course + MeasurementOptions.all
+            + FileOptions.all + RunOptions.computation + RunOptions.place + RunOptions.rolling + MeasurementOptions.all
     }
 }
 

@@ -47,6 +47,10 @@ enum RunOptions {
     static let continueRun = Option(
         "continue_run", .flag, default: true, section: .run,
         "Whether training goes on from the newest checkpoint in run_folder where there is one; false refuses a folder that has some.")
+    static let resumeDespite = Option(
+        "resume_despite", .names, default: [], section: .run,
+        "What may differ between a run and the state that it goes on from, by the names in the refusal, such as learning_rate,epochs: any other difference of options, network or data is refused."
+    )
     static let checkpointSteps = Option(
         "checkpoint_steps", .integer(0...(1 << 40)), default: 0, section: .run,
         "Steps from one checkpoint to the next; 0: by time alone.")
@@ -81,10 +85,11 @@ enum RunOptions {
     static let computation: [any OptionDeclaration] = [
         seed, threads, DataOptions.loaderThreads, instructions, convolutions, device, devices, matmulPrecision, deviceCache,
     ]
-    static let course: [any OptionDeclaration] = [
-        runFolder, continueRun, checkpointSteps, checkpointSeconds, keepCheckpoints, timeBudget, memoryLimit, rollbacks, rollbackSteps,
-        rollbackFactor, tensorboard,
+    /// Where a run is kept and when it stops: no number of it depends on these.
+    static let place: [any OptionDeclaration] = [
+        runFolder, continueRun, resumeDespite, checkpointSteps, checkpointSeconds, keepCheckpoints, timeBudget, memoryLimit, tensorboard,
     ]
+    static let rolling: [any OptionDeclaration] = [rollbacks, rollbackSteps, rollbackFactor]
 }
 
 /// Ways to compute 3 x 3 convolutions.

@@ -16,7 +16,7 @@ public enum StableHLOExport {
 
     /// What a model computes of `batch_size` images.
     public static func write(_ model: Model, to path: String, _ options: Options) throws {
-        let batch = options[TrainingOptions.batchSize, .pretrain]
+        let batch = options[TrainingOptions.batchSize, .pretrain] ?? 1
         let (graph, outputs) = try OnnxExport.graph(of: model, options, batch: batch)
         let program = try graph.lowered(outputs: outputs.map(\.value))
         try write(program, outputs.map(\.name), precision: options[RunOptions.matmulPrecision], to: path)

@@ -55,7 +55,9 @@ public final class Trainer {
     private let features: (value: Value, width: Int)?
     var epochLosses = (sum: 0.0, count: 0)
     /// State of the run beyond its steps, such as its measurements.
-    var runState: JSON?
+    var runState: RunState?
+    /// What run this is.
+    var identity: RunIdentity
     /// Factor of the learning rate: below 1 after the run was rolled back.
     var rateScale = 1.0
     private var learningRate = 0.0
@@ -103,6 +105,7 @@ public final class Trainer {
             state: model.parameters.tensors.merging(optimizer.tensors) { first, _ in first })
         plannedBytes = program.bytes + model.parameters.bytes + optimizer.bytes
         progress = TrainingProgress(phase: phase.rawValue, steps: recipe.steps)
+        identity = RunIdentity(phase, options, model, objective, dataset, batch: slice.total)
         model.refresh = { [weak self] in try self?.program.downloadState() }
     }
 
@@ -279,14 +282,13 @@ public final class Trainer {
     // MARK: Places in the run
 
     /// The next batch is the first of this step.
-    private func seek(step: Int) throws {
+    func seek(step: Int) throws {
         filled = nil
         try loader.seek(epoch: step / recipe.stepsPerEpoch, step: step % recipe.stepsPerEpoch * recipe.accumulationSteps)
     }
 
-    /// The next step is number `step`.
-    func seek(to step: Int, seconds: Double) throws {
-        try seek(step: step)
+    /// The run is after this step.
+    func show(step: Int, seconds: Double) {
         progress.step = step
         progress.seconds = seconds
         progress.epoch = Double(step) / Double(recipe.stepsPerEpoch)

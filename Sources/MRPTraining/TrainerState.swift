@@ -7,7 +7,7 @@ extension Trainer {
     var state: Checkpoint.State {
         Checkpoint.State(
             phase: phase, step: progress.step, steps: progress.steps, batch: batch, accumulationSteps: recipe.accumulationSteps,
-            seed: options.seed, seconds: progress.seconds, epochLosses: epochLosses, values: stepValues, run: runState)
+            seed: options.seed, seconds: progress.seconds, epochLosses: epochLosses, values: stepValues, run: runState, identity: identity)
     }
 
     /// Values of the last step by name: its loss, its learning rate, and the measures that it made itself.
@@ -36,21 +36,81 @@ extension Trainer {
         return try Checkpoint.encode(model, moments: optimizer.moments, state)
     }
 
-    /// Continues a saved run with the same model, data and options: the result is the same, bit for bit, as without the stop.
-    public func resume(from path: String) throws { try resume(from: SafetensorsFile(path: path)) }
+    /// Continues a saved run with the same model, data and options: the result is the same, bit for bit, as without the stop. After an error
+    /// nothing has changed.
+    public func resume(from path: String) throws { _ = try resume(from: SafetensorsFile(path: path), found: .byCaller) }
 
-    func resume(from file: SafetensorsFile) throws {
-        let saved = try Checkpoint.load(file, model, moments: optimizer.moments, expected: state)
+    /// The way by which a run came to a checkpoint: it says what both must have in common.
+    enum Source {
+        /// In its folder: the same run, from the same first weights.
+        case inFolder
+        /// The caller named the file: the same run. Its first weights do not matter any more.
+        case byCaller
+        /// The run wrote it itself.
+        case byItself
+    }
+
+    /// Returns lines for the log.
+    func resume(from file: SafetensorsFile, found source: Source) throws -> [String] {
+        let saved = try Checkpoint(file)
+        let notes = source == .byItself ? [] : try check(saved, source)
+        let tensors = model.parameters.tensors.merging(optimizer.moments) { first, _ in first }
+        try saved.check(tensors)
+        try seek(step: saved.state.step)
+        try saved.copy(into: tensors)
         try program.uploadState()
-        runState = saved.run
-        epochLosses = saved.epochLosses
-        stepValues = saved.values
-        try seek(to: saved.step, seconds: saved.seconds)
+        if source != .byItself, let old = saved.state.identity { identity.weights = old.weights }
+        runState = saved.state.run
+        epochLosses = saved.state.epochLosses
+        stepValues = saved.state.values
+        show(step: saved.state.step, seconds: saved.state.seconds)
+        return notes
+    }
+
+    /// Refuses (`.state`) a checkpoint of another run. Returns what the log should say.
+    private func check(_ saved: Checkpoint, _ source: Source) throws -> [String] {
+        let (path, theirs) = (saved.path, saved.state)
+        func refuse(_ name: String, _ old: Any, _ new: Any) -> MRPError {
+            MRPError(.state, "'\(path)' was made with \(name) \(old), this run has \(new)")
+        }
+        guard theirs.phase == phase else { throw refuse("phase", theirs.phase.rawValue, phase.rawValue) }
+        guard let old = theirs.identity else {
+            for (name, before, now) in [
+                ("number of steps", theirs.steps, progress.steps), ("batch size", theirs.batch, batch),
+                ("accumulation_steps", theirs.accumulationSteps, recipe.accumulationSteps),
+            ] where before != now {
+                throw refuse(name, before, now)
+            }
+            guard theirs.seed == options.seed else { throw refuse("seed", theirs.seed, options.seed) }
+            return [
+                "'\(path)' is of an older version, which did not note the run: that options, network and data are the same is not checked"
+            ]
+        }
+        var differences = identity.differences(from: old)
+        if source == .byCaller || old.weights == model.trainingStart { differences.removeAll { $0.name == RunIdentity.weightsName } }
+        let despite = options[RunOptions.resumeDespite]
+        guard differences.allSatisfy({ despite.contains($0.name) }) else { throw anotherRun(path, differences, source) }
+        guard theirs.step <= progress.steps else {
+            throw MRPError(.state, "'\(path)' is after step \(theirs.step), this run has \(progress.steps) steps")
+        }
+        return differences.map { "goes on in spite of \($0.text)" }
+    }
+
+    private func anotherRun(_ path: String, _ differences: [RunIdentity.Difference], _ source: Source) -> MRPError {
+        let words = differences.prefix(8).map(\.text) + differences.dropFirst(8).map(\.name)
+        let other = source == .inFolder ? "choose another run_folder, or " : ""
+        return MRPError(
+            .state,
+            "'\(path)' is of another run: \(words.joined(separator: "; ")): \(other)set resume_despite="
+                + differences.map(\.name).joined(separator: ",") + " to go on all the same")
     }
 
     /// Gives the model the weights of a checkpoint of this run, averaged where averages are kept; the run itself stays where it is.
     func takeWeights(from file: SafetensorsFile) throws {
-        _ = try Checkpoint.load(file, model, moments: optimizer.averages, expected: state)
+        let saved = try Checkpoint(file)
+        let tensors = model.parameters.tensors.merging(optimizer.averages) { first, _ in first }
+        try saved.check(tensors)
+        try saved.copy(into: tensors)
         optimizer.takeAverages(model)
         try program.uploadState()
     }

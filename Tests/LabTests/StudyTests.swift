@@ -17,6 +17,12 @@ private func readLine(_ file: UnsafeMutablePointer<FILE>) -> String? {
     return String(decoding: buffer.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
 }
 
+private func write(_ bytes: [UInt8], to path: String) {
+    guard let file = fopen(path, "w") else { return }
+    fwrite(bytes, 1, bytes.count, file)
+    fclose(file)
+}
+
 @Suite struct StudyTests {
     private static func study() throws -> Study {
         var options = LabOptions()
@@ -68,6 +74,60 @@ private func readLine(_ file: UnsafeMutablePointer<FILE>) -> String? {
         #expect(throws: MRPError.self) { try Study(options, axes: study.axes).run(path: path) }
         #expect(throws: MRPError.self) { try Study(study.options, axes: [.init("mu", ["0.1"])]).run(path: path) }
         #expect(throws: MRPError.self) { try study.run(path: "/nonexistent/folder/study.csv") }
+    }
+
+    /// A file that does not begin as the study's does is left as it is, whatever it is.
+    @Test func filesThatAreNoStudyAreLeftAlone() throws {
+        let study = try Self.study()
+        let path = Self.temporaryPath()
+        defer { unlink(path) }
+        #expect(try study.run(path: path) { rows, _ in rows < 2 } == false)
+        let header = contents(path).prefix { $0 != "\n" }
+        for text in [
+            "{\"json\": [1, 2, 3]}", "no newline at all", "\u{FFFD}\n\n", "\n", "tau,other\n1,2\n", header + ",more\n1,2\n",
+            header + "\nnot a row\n", header + "\r\n1.0,0.4,0,of another study\r\n1.0,0.",
+        ].map({ Array($0.utf8) }) + [[0xff, 0xfe, 0x0a], [0xff, 0xfe, 0x80]] {
+            write(text, to: path)
+            let error = #expect(throws: MRPError.self) { try study.run(path: path) }
+            #expect(error?.code == .format)
+            #expect(Array(contents(path).utf8) == Array(String(decoding: text, as: UTF8.self).utf8))
+        }
+    }
+
+    /// Spreadsheets write other line ends: no row is lost, and new rows have them too. A header that was cut off is written anew.
+    @Test func lineEndsStayAndACutHeaderIsMended() throws {
+        let study = try Self.study()
+        let (path, whole) = (Self.temporaryPath(), Self.temporaryPath())
+        defer { unlink(path); unlink(whole) }
+        #expect(try study.run(path: whole))
+        let expected = contents(whole)
+        #expect(try study.run(path: path) { rows, _ in rows < 5 } == false)
+        write(Array(contents(path).replacing("\n", with: "\r\n").utf8) + Array("1.2,0.".utf8), to: path)
+        #expect(try study.run(path: path))
+        #expect(contents(path) == expected.replacing("\n", with: "\r\n"))
+        for beginning in ["", "tau,the", String(expected.prefix { $0 != "\n" })] {
+            write(Array(beginning.utf8), to: path)
+            #expect(try study.run(path: path))
+            #expect(contents(path) == expected)
+        }
+    }
+
+    @Test func aStudyFileIsWrittenByOneStudyAtATime() throws {
+        let study = try Self.study()
+        let path = Self.temporaryPath()
+        defer { unlink(path) }
+        var refused = 0
+        #expect(
+            try study.run(path: path) { _, _ in
+                let error = #expect(throws: MRPError.self) { try study.run(path: path) }
+                if error?.code == .state { refused += 1 }
+                return refused < 2
+            } == false)
+        #expect(refused == 2)
+        #expect(try study.run(path: path))
+        unlink(path)
+        mkfifo(path, 0o600)
+        #expect(throws: MRPError.self) { try study.run(path: path) }
     }
 
     @Test func wrongAxesAreRefused() {

@@ -83,7 +83,7 @@ import Testing
             try run.suspend()
         }
         #expect(refusal([("continue_run", "false")])?.message.contains("has checkpoints") == true)
-        #expect(refusal([("seed", "6")])?.message.contains("seed 5, this run has 6") == true)
+        #expect(refusal([("seed", "6")])?.message.contains("seed 5, now 6") == true)
         #expect(refusal([("run_folder", folder.path + "/a/b")])?.code == .io)
     }
 

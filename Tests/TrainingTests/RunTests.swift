@@ -221,7 +221,11 @@ import Testing
         let first = try start(.finetune, options(changes + [("learning_rate", "1e-3")]), measured: false)
         for _ in 0..<7 { _ = try first.step() }
         try first.trainer.save(to: folder.file("run.ckpt"))
-        let wild = changes + [("learning_rate", "1e12"), ("rollbacks", "9"), ("rollback_factor", "1e-6")]
+        let wild =
+            changes + [
+                ("learning_rate", "1e12"), ("rollbacks", "9"), ("rollback_factor", "1e-6"),
+                ("resume_despite", "learning_rate, rollbacks, rollback_factor"),
+            ]
         let run = try start(.finetune, options(wild), measured: false)
         _ = try run.step()
         try run.resume(from: folder.file("run.ckpt"))

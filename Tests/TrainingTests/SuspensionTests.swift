@@ -1,3 +1,4 @@
+import Glibc
 import MRPData
 import MRPEngine
 import MRPModels
@@ -55,7 +56,7 @@ extension RunTests {
 
     /// The rows of a log without what depends on time.
     func rows(_ folder: TemporaryFolder, _ phase: Phase) throws -> [[Substring]] {
-        try String(decoding: bytes(folder.file("\(phase.rawValue).csv")), as: UTF8.self).split(separator: "\n").map { line in
+        try String(decoding: bytes(folder.file("\(phase.rawValue).csv")), as: UTF8.self).split(whereSeparator: \.isNewline).map { line in
             let row = line.split(separator: ",", omittingEmptySubsequences: false)
             return Array(row[..<5] + row[7...])
         }
@@ -147,7 +148,40 @@ extension RunTests {
         #expect(run.progress.step == 10)
         _ = try finish(run)
         #expect(try rows(folder, .finetune).dropFirst().map { $0[0] } == (1...40).map { Substring(String($0)) })
+        let mended = try bytes(folder.file("finetune.csv"))
+        #expect(mended.filter { $0 == 13 }.count == 41 && mended.filter { $0 == 10 }.count == 41, "the line ends stay")
     }
+
+    /// A log of a version with other columns keeps them; what is no log is left alone, and a pipe does not hold the run up.
+    @Test func theLogMayHaveOtherColumns() throws {
+        let folder = try TemporaryFolder()
+        let together = try options([("run_folder", folder.path), ("checkpoint_steps", "10"), ("epochs", "5")])
+        do {
+            let run = try start(.finetune, together, measured: false)
+            for _ in 0..<10 { _ = try run.step() }
+        }
+        let other = "step,weather,loss\n" + (1...10).map { "\($0),sun,\($0).5\n" }.joined()
+        try folder.write("finetune.csv", Array(other.utf8))
+        try finishAndLetGo(together)
+        let rows = String(decoding: try bytes(folder.file("finetune.csv")), as: UTF8.self).split(separator: "\n").map {
+            $0.split(separator: ",", omittingEmptySubsequences: false)
+        }
+        #expect(rows.count == 21 && Set(rows.map(\.count)) == [20], "\(rows)")
+        #expect(rows[0].prefix(4) == ["step", "weather", "loss", "epoch"] && rows[10].prefix(4) == ["10", "sun", "10.5", ""])
+        #expect(rows[11][0] == "11" && rows[11][1].isEmpty && Double(rows[11][2]) != nil)
+        for place in ["novel", "pipe"] {
+            unlink(folder.file("finetune.csv"))
+            if place == "pipe" {
+                mkfifo(folder.file("finetune.csv"), 0o600)
+            } else {
+                try folder.write("finetune.csv", Array("Call me Ishmael.\n".utf8))
+            }
+            let error = #expect(throws: MRPError.self) { try start(.finetune, together, measured: false) }
+            #expect(error?.code == (place == "pipe" ? .io : .state), "\(error?.message ?? "")")
+        }
+    }
+
+    func finishAndLetGo(_ options: Options) throws { _ = try finish(start(.finetune, options, measured: false)) }
 
     /// What a run writes after it went back replaces what it wrote before.
     @Test func theLogsOfARunThatRolledBackHoldEachStepOnce() throws {

@@ -32,5 +32,17 @@ int main(void) {
             CHECK(mk_crc32c(mk_crc32c(0, bytes, count), bytes + count, first) == by_definition(0, bytes, count + first), "in two pieces");
         }
     }
+    /* The digest sees every bit, the length and where the pieces end. */
+    memset(bytes, 0, sizeof bytes);
+    for (int count = 1; count < 70; count++) {
+        const uint64_t zeros = mk_digest(0, bytes, count);
+        CHECK(zeros != mk_digest(0, bytes, count - 1) && zeros != mk_digest(1, bytes, count), "%d zeros", count);
+        CHECK(zeros != mk_digest(mk_digest(0, bytes, count - 1), bytes, 1), "%d zeros in two pieces", count);
+        for (int bit = 0; bit < 8 * count; bit++) {
+            bytes[bit / 8] ^= (uint8_t)(1 << bit % 8);
+            CHECK(mk_digest(0, bytes, count) != zeros, "bit %d of %d bytes", bit, count);
+            bytes[bit / 8] ^= (uint8_t)(1 << bit % 8);
+        }
+    }
     return check_result("checksum");
 }

@@ -207,7 +207,7 @@ def test_checkpoints_are_safetensors_of_everyone(images, tmp_path):
     data = (tmp_path / "pretrain-00000010.ckpt").read_bytes()
     (length,) = struct.unpack("<Q", data[:8])
     header = json.loads(data[8 : 8 + length])
-    assert header["__metadata__"]["libmrp.checkpoint"] == "2"
+    assert header["__metadata__"]["libmrp.checkpoint"] == "3"
     assert json.loads(header["__metadata__"]["libmrp.state"])["step"] == 10
     assert header["libmrp.crc32c"]["data_offsets"] == [len(data) - length - 12, len(data) - length - 8]
     crc = 0xFFFFFFFF

@@ -10,7 +10,7 @@ final class CheckpointStore {
     let folder: String
     private let phase: Phase
     private let keep: Int
-    private let lock: Int32
+    private let lock: FileLock
     private let writer = BackgroundWriter()
     /// The step whose checkpoint is being written.
     private var pending: Int?
@@ -25,20 +25,14 @@ final class CheckpointStore {
         try FileSystem.makeFolder(folder)
         let descriptor = open(self.folder + "lock", O_RDWR | O_CREAT | O_CLOEXEC, 0o666)
         guard descriptor >= 0 else { throw FileSystem.failure("cannot create", self.folder + "lock") }
-        guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else {
-            close(descriptor)
-            throw MRPError(.state, "run_folder '\(folder)' is in use by another run")
-        }
-        lock = descriptor
+        lock = try FileLock(descriptor, inUse: "run_folder '\(folder)' is in use by another run")
         for name in try FileSystem.names(in: folder) where name.hasPrefix(phase.rawValue) && name.hasSuffix(FileSystem.temporarySuffix) {
             unlink(self.folder + name)  // left by a process that was killed: nobody else writes here
         }
     }
 
-    deinit {
-        try? writer.finish()
-        close(lock)
-    }
+    // The lock goes after the last write.
+    deinit { try? writer.finish() }
 
     func path(step: Int) -> String {
         let digits = String(step)
@@ -61,8 +55,33 @@ final class CheckpointStore {
         }.sorted(by: >)
     }
 
-    /// Gives a checkpoint that cannot be read a name under which it is not found again.
-    func setAside(step: Int) { rename(path(step: step), path(step: step) + ".damaged") }
+    /// The newest checkpoint that is whole, and the steps of newer ones, which are damaged: their bytes or their checksum are wrong. nil where
+    /// there is none at all. Errors: `.state` when all are damaged; `.io`.
+    func newestWhole() throws -> (file: SafetensorsFile, step: Int, damaged: [Int], notes: [String])? {
+        var (damaged, notes): ([Int], [String]) = ([], [])
+        for step in try steps() {
+            do {
+                let file = try SafetensorsFile(path: path(step: step))
+                if Checkpoint.isMarked(file) { try file.verifyChecksum() }
+                return (file, step, damaged, notes)
+            } catch let error as MRPError where error.code == .format {
+                damaged.append(step)
+                notes.append("left out: \(error.message)")
+            }
+        }
+        guard let first = damaged.first else { return nil }
+        throw MRPError(
+            .state,
+            "run_folder '\(folder)' has no checkpoint that is whole (\(notes[0]); \(damaged.count) in all): delete '\(path(step: first))' and what else is damaged to begin anew, or choose another folder"
+        )
+    }
+
+    /// Gives a damaged checkpoint a name under which it is not found again, and that no file has.
+    func setAside(step: Int) {
+        let names = (1...1_000).lazy.map { self.path(step: step) + ".damaged" + ($0 == 1 ? "" : "-\($0)") }
+        guard let free = names.first(where: { access($0, F_OK) != 0 }) else { return }
+        rename(path(step: step), free)
+    }
 
     /// Writes a checkpoint: in the background when there is memory for a copy of the state, else now. Errors: `.io`, also of the one before.
     func save(_ encoded: Safetensors.Encoded, step: Int) throws {

@@ -105,11 +105,12 @@ struct MeasurementRecord {
 
     init() {}
 
-    init(_ json: JSON) {
+    /// The record in a checkpoint after `last`. Errors (`.format`): numbers that no run comes to.
+    init(_ json: JSON, step last: Int) throws {
         for (key, value) in json["values"]?.members ?? [] { values[key] = value.number }
-        step = json["step"]?.integer ?? 0
+        step = try json.count("step", through: last)
         best = json["best"]?.number
-        bestStep = json["best_step"]?.integer ?? 0
-        withoutBetter = json["without_better"]?.integer ?? 0
+        bestStep = try json.count("best_step", through: last)
+        withoutBetter = try json.count("without_better", through: last)
     }
 }

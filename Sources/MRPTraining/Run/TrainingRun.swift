@@ -21,12 +21,10 @@ public final class TrainingRun {
     private var log: RunLog?
     private var events: EventLog?
     private let measurement: Measurement?
-    private var record = MeasurementRecord()
-    /// The last step is done, but its measurement and its row in the logs are not: the run was cancelled in between.
-    private var isRowDue = false
+    /// Measurements, rollbacks and what else a checkpoint has to hold of the run itself.
+    private var state = RunState()
     private var notes: [LogLine] = []
     private var unreadableCount = 0
-    private var rollbacks = 0
     private let start = monotonicSeconds()
     private var savedAt = monotonicSeconds()
 
@@ -50,43 +48,38 @@ public final class TrainingRun {
         self.store = store
         best = KeptState("state of the best measurement", path: store?.bestPath)
         rollback = KeptState("state to roll back to", path: store?.rollbackPath)
+        if let validation { trainer.identity.add(validation, phase, options) }
+        defer { model.trainingStart = trainer.identity.weights }
         guard let store else {
             try keepRollback(always: true)
             return
         }
-        let found = try Self.resume(trainer, from: store, continues: options[RunOptions.continueRun])
-        notes += found.notes
+        let found = try resume(from: store)
         try takeUp()
-        store.newest = isRowDue ? nil : found.step
+        store.newest = state.isRowDue ? nil : found
         // Also where a run goes on that did not keep one before.
         if trainer.progress.step == 0 || !rollback.holds(step: trainer.progress.step) { try keepRollback(always: true) }
     }
 
-    /// Goes on from the newest checkpoint that is whole. A damaged one is set aside under another name.
-    private static func resume(_ trainer: Trainer, from store: CheckpointStore, continues: Bool) throws -> (step: Int?, notes: [LogLine]) {
-        var notes: [LogLine] = []
-        for step in try store.steps() {
-            guard continues else {
-                throw MRPError(.state, "run_folder '\(store.folder)' has checkpoints: set continue_run, or choose another folder")
-            }
-            do {
-                try trainer.resume(from: store.path(step: step))
-                try store.prune()
-                notes.append(.info("goes on from '\(store.path(step: step))'"))
-                return (step, notes)
-            } catch let error as MRPError where error.code == .format {
-                notes.append(.warning("left out: \(error.message)"))
-                store.setAside(step: step)
-            }
+    /// Goes on from the newest checkpoint that is whole and returns its step; nil without one. Damaged newer ones are set aside under another
+    /// name, once it is certain that the run goes on.
+    private func resume(from store: CheckpointStore) throws -> Int? {
+        guard let found = try store.newestWhole() else { return nil }
+        guard options[RunOptions.continueRun] else {
+            throw MRPError(.state, "run_folder '\(store.folder)' has checkpoints: set continue_run, or choose another folder")
         }
-        return (nil, notes)
+        notes += try (found.notes + trainer.resume(from: found.file, found: .inFolder)).map { .warning($0) }
+        for step in found.damaged { store.setAside(step: step) }
+        try store.prune()
+        notes.append(.info("goes on from '\(store.path(step: found.step))'"))
+        return found.step
     }
 
     /// Begins where the trainer's state is, which may be the end of the run.
     private func takeUp() throws {
         takeState()
-        try openLogs(after: isRowDue ? progress.step - 1 : progress.step)
-        guard !isRowDue else { return }
+        try openLogs(after: state.isRowDue ? progress.step - 1 : progress.step)
+        guard !state.isRowDue else { return }
         if progress.step == progress.steps {
             end = .finished
         } else if hasLostPatience {
@@ -110,7 +103,7 @@ public final class TrainingRun {
         if end == .suspended { end = nil }
         guard end == nil else { return .finished }
         try store?.check()
-        if !isRowDue {
+        if !state.isRowDue {
             switch try stepOrRollBack(cancel: cancel, poll: poll) {
             case .cancelled: return .cancelled
             case .finished:
@@ -118,17 +111,17 @@ public final class TrainingRun {
                 try restoreBest()
                 try store?.finish()
                 return .finished
-            case .stepped: isRowDue = true
+            case .stepped: state.isRowDue = true
             }
         }
         let isMeasured = isMeasurementDue
-        if isMeasured, record.step != progress.step {
+        if isMeasured, state.record.step != progress.step {
             guard try measure(cancel: cancel, poll: poll) else { return .cancelled }
         }
         noteUnreadableImages()
         try log?.add(progress, measured: isMeasured)
         try events?.add(progress.scalars(measured: isMeasured), phase: progress.phase, step: progress.step)
-        isRowDue = false
+        state.isRowDue = false
         decideOnEnd()
         if end != nil || isCheckpointDue { try save() }
         if end == .earlyStopping { try trainer.takeAverages() }
@@ -140,7 +133,7 @@ public final class TrainingRun {
 
     private var hasLostPatience: Bool {
         let patience = options[MeasurementOptions.earlyStopping]
-        return patience > 0 && record.withoutBetter >= patience
+        return patience > 0 && state.record.withoutBetter >= patience
     }
 
     private func decideOnEnd() {
@@ -176,7 +169,7 @@ public final class TrainingRun {
         guard let measurement,
             let found = try trainer.withAverages({ try measurement.measure(trainer.model, cancel: cancel, poll: poll) })
         else { return false }
-        let isBest = record.add(found, main: measurement.main, step: progress.step)
+        let isBest = state.record.add(found, main: measurement.main, step: progress.step)
         showMeasures()
         let values = found.sorted { $0.key < $1.key }.map { "\($0.key) \($0.value)" }
         notes.append(.info("step \(progress.step): " + values.joined(separator: ", ")))
@@ -186,24 +179,22 @@ public final class TrainingRun {
 
     /// Gives the model the weights of the best measurement at the end of a run, where the options ask for it.
     private func restoreBest() throws {
-        guard options[MeasurementOptions.restoreBest], record.best != nil, record.bestStep != progress.step else { return }
-        guard best.holds(step: record.bestStep) else {
+        guard options[MeasurementOptions.restoreBest], state.record.best != nil, state.record.bestStep != progress.step else { return }
+        guard best.holds(step: state.record.bestStep) else {
             notes.append(
-                .warning("the best weights, of step \(record.bestStep), were not kept: the model has those of step \(progress.step)"))
+                .warning("the best weights, of step \(state.record.bestStep), were not kept: the model has those of step \(progress.step)"))
             return
         }
         try store?.finish()
         try trainer.takeWeights(from: best.open())
-        notes.append(.info("the model has the weights of step \(record.bestStep)"))
+        notes.append(.info("the model has the weights of step \(state.record.bestStep)"))
     }
 
     // MARK: The state beyond the steps
 
     private func putState() {
-        trainer.runState = .object([
-            ("measurements", record.json), ("rate_scale", .number(trainer.rateScale)), ("rollbacks", .integer(rollbacks)),
-            ("row_due", .bool(isRowDue)),
-        ])
+        state.rateScale = trainer.rateScale
+        trainer.runState = state
     }
 
     /// Bytes of a checkpoint.
@@ -213,19 +204,16 @@ public final class TrainingRun {
     }
 
     private func showMeasures() {
-        trainer.progress.measures.merge(record.values) { $1 }
-        trainer.progress.measures["best"] = record.best
-        trainer.progress.measures["best_step"] = record.best.map { _ in Double(record.bestStep) }
-        trainer.progress.measures["rollbacks"] = Double(rollbacks)
+        trainer.progress.measures.merge(state.record.values) { $1 }
+        trainer.progress.measures["best"] = state.record.best
+        trainer.progress.measures["best_step"] = state.record.best.map { _ in Double(state.record.bestStep) }
+        trainer.progress.measures["rollbacks"] = Double(state.rollbacks)
     }
 
     private func takeState() {
-        let state = trainer.runState
-        record = state?["measurements"].map { MeasurementRecord($0) } ?? MeasurementRecord()
-        trainer.rateScale = state?["rate_scale"]?.number ?? 1
-        rollbacks = state?["rollbacks"]?.integer ?? 0
-        isRowDue = state?["row_due"]?.bool ?? false
-        if state != nil { showMeasures() }
+        state = trainer.runState ?? RunState()
+        trainer.rateScale = state.rateScale
+        if trainer.runState != nil { showMeasures() }
     }
 
     // MARK: Back from numbers that are not finite
@@ -234,7 +222,7 @@ public final class TrainingRun {
         while true {
             do {
                 return try trainer.step(cancel: cancel, poll: poll)
-            } catch let error as MRPError where error.code == .numeric && rollbacks < options[RunOptions.rollbacks] {
+            } catch let error as MRPError where error.code == .numeric && state.rollbacks < options[RunOptions.rollbacks] {
                 try rollBack(after: error)
             }
         }
@@ -248,11 +236,11 @@ public final class TrainingRun {
 
     /// To the last kept state; from there with a lower learning rate.
     private func rollBack(after error: MRPError) throws {
-        let (scale, count) = (trainer.rateScale * options[RunOptions.rollbackFactor], rollbacks + 1)
+        let (scale, count) = (trainer.rateScale * options[RunOptions.rollbackFactor], state.rollbacks + 1)
         try store?.finish()
-        try trainer.resume(from: rollback.open())
+        _ = try trainer.resume(from: rollback.open(), found: .byItself)
         takeState()
-        (trainer.rateScale, rollbacks, isRowDue) = (scale, count, false)
+        (trainer.rateScale, state.rollbacks, state.isRowDue) = (scale, count, false)
         showMeasures()
         notes.append(.warning("rolled back to step \(progress.step), learning rate times \(scale): \(error.message)"))
         if let store {
@@ -287,7 +275,7 @@ public final class TrainingRun {
         try events?.synchronize()
         try store.save(encodedState(), step: progress.step)
         savedAt = monotonicSeconds()
-        if isRowDue { store.newest = nil }  // the state of the whole step is another one
+        if state.isRowDue { store.newest = nil }  // the state of the whole step is another one
     }
 
     /// Writes the state to a file of the caller's, which is replaced as a whole. Errors: `.io`.
@@ -298,8 +286,9 @@ public final class TrainingRun {
 
     /// Continues a state that was saved elsewhere than in the run folder. Errors: as of `Trainer.resume`.
     public func resume(from path: String) throws {
-        try trainer.resume(from: path)
+        notes += try trainer.resume(from: SafetensorsFile(path: path), found: .byCaller).map { .warning($0) }
         end = nil
+        trainer.model.trainingStart = trainer.identity.weights
         store?.newest = nil
         try takeUp()
         try keepRollback(always: true)

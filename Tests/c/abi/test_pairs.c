@@ -231,7 +231,7 @@ static void test_files(void) {
     WORKS(mrp_trainer_save(trainer, in_root("run.ckpt")));
     WORKS(mrp_file_describe(in_root("run.ckpt"), bytes, sizeof bytes, NULL));
     EXPECT(strstr(bytes, "\"kind\":\"checkpoint\"") && strstr(bytes, "\"step\":1"));
-    const char *later = patched(in_root("run.ckpt"), "\"libmrp.checkpoint\":\"2\"", "\"libmrp.checkpoint\":\"9\"");
+    const char *later = patched(in_root("run.ckpt"), "\"libmrp.checkpoint\":\"3\"", "\"libmrp.checkpoint\":\"9\"");
     FAILS(mrp_trainer_resume(trainer, later), MRP_ERR_VERSION, "version 9");
     while (mrp_trainer_step(trainer) == MRP_OK) {}
     FAILS(mrp_trainer_step(trainer), MRP_DONE, "");
