@@ -151,7 +151,7 @@ def test_a_large_image_is_refused_before_it_is_decoded(tmp_path):
 def test_threads_share_the_memory(tmp_path):
     for number in range(6):
         png(tmp_path / f"{number}.png", 700)
-    images = mrp.ImageFolder(tmp_path, decode_bytes=1 << 20)  # room for one of them
+    images = mrp.ImageFolder(tmp_path, channels=1, decode_bytes=1 << 20)  # room for one of them
     features = mrp.Model(image_size=8, channels=1, **NETWORK).encode(images, loader_threads=4)
     assert (features == features[0]).all()
 

@@ -26,7 +26,7 @@ class Run:
 
 def test_a_collected_cycle_leaves_the_array_to_the_loader():
     for _ in range(3):
-        pixels = np.random.default_rng(0).integers(0, 255, (16, 3, 1024, 1024), dtype=np.uint8)
+        pixels = np.random.default_rng(0).integers(0, 255, (16, 3, 512, 512), dtype=np.uint8)
         run = Run(mrp.Dataset(pixels, layout="NCHW"))
         del pixels
         run.trainer.step()

@@ -17,6 +17,13 @@ static mrp_dataset *dataset_of(int classes) {
     return made;
 }
 
+static void *no_memory(size_t bytes, size_t alignment, void *user) {
+    (void)bytes, (void)alignment, (void)user;
+    return NULL;
+}
+
+static void no_release(void *memory, size_t bytes, void *user) { (void)memory, (void)bytes, (void)user; }
+
 /* What overflowed the heap: mixed targets of a trainer whose model has the head of another one. */
 static void test_one_run(void) {
     static const char *const more[][2] = {{"mixup", "0.8"}, {"ema_decay", "0.9"}, {"seed", "1"}};
@@ -34,6 +41,9 @@ static void test_one_run(void) {
         FAILS(mrp_finetune(m, many, other, NULL, NULL), MRP_ERR_BUSY, "trainer");
         FAILS(mrp_pretrain(m, many, other, NULL, NULL), MRP_ERR_BUSY, "trainer");
         WORKS(mrp_evaluate(m, few, other, "top1", &top1));
+        WORKS(mrp_set_allocator(no_memory, no_release, NULL));
+        FAILS(mrp_trainer_save(first, in_root("none.ckpt")), MRP_ERR_MEMORY, "cannot allocate");
+        WORKS(mrp_set_allocator(NULL, NULL, NULL));
         WORKS(mrp_trainer_step(first));
         /* The run has ended: another one may begin, and this one cannot go on. */
         WORKS(mrp_trainer_create(m, many, other, "finetune", &second));
