@@ -59,7 +59,7 @@ def _array_of_pictures(pictures: Sequence[Any]) -> npt.NDArray[Any]:
 
 def _array_of_picture(picture: Any) -> npt.NDArray[Any]:
     """(height, width), or (height, width, 3): uint8, uint16 or float32."""
-    if getattr(picture, "getexif", dict)().get(0x0112, 1) != 1:
+    if hasattr(picture, "getexif") and picture.getexif().get(0x0112, 1) != 1:
         from PIL import ImageOps
 
         picture = ImageOps.exif_transpose(picture)

@@ -125,7 +125,8 @@ class Classifier(Estimator):
             return shares
         # The other outputs stand for no class.
         known = shares[:, : len(self.classes_)]
-        return known / known.sum(axis=1, keepdims=True)
+        known /= known.sum(axis=1, keepdims=True)
+        return known
 
     def predict(self, X: Any) -> npt.NDArray[Any]:
         """The most probable class of each image."""

@@ -74,7 +74,7 @@ class MaskedAutoencoder(Estimator):
         return self.fit(X, y, callback=callback).transform(X)
 
     def reconstruct(self, X: Any, *, mask: Any = None) -> Reconstruction:
-        """Hide patches of images, at random or as `mask` says (True = hidden), and reconstruct them: see `Reconstruction` for what is shown."""
+        """Hide patches of images, at random or as `mask` says (True = hidden), and reconstruct them (see `Reconstruction`)."""
         return self.model_.reconstruct(self._dataset(X), self._config(), mask=mask)
 
     def score(self, X: Any, y: Any = None) -> float:

@@ -188,8 +188,11 @@ class Model:
         options: Options = None,
         **more: Any,
     ) -> float:
-        """A number, classes matched by name (unknown ones count as wrong, with a warning): 'top1' or 'top5' accuracy, 'balanced_top1' (the mean over classes), 'loss' (mean cross entropy), or
-        'reconstruction_loss' over hidden patches."""
+        """A number: 'top1' or 'top5' accuracy, 'balanced_top1' (the mean over classes), 'loss' (mean cross entropy), or
+        'reconstruction_loss' over hidden patches.
+
+        Classes are matched by name; images of a class that the model does not know count as wrong, with a warning.
+        """
         return _mrp.evaluate(self._handle, as_dataset(dataset)._handle, handle_of(options, more), metric)
 
     def confusion_matrix(self, dataset: Any, options: Options = None, **more: Any) -> npt.NDArray[np.int64]:
