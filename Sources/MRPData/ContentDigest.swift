@@ -15,7 +15,8 @@ public struct ContentDigest: Sendable {
     static let largestBytes = 256 << 20
     static let readFiles = 16
 
-    public init(_ dataset: any ImageDataset) {
+    /// Errors: `.memory`.
+    public init(_ dataset: any ImageDataset) throws {
         var (images, masks) = (Digest(), Digest())
         let workspace = ImageWorkspace()
         let areFiles = dataset.fileName(of: 0) != nil
@@ -26,7 +27,7 @@ public struct ContentDigest: Sendable {
         var left = areFiles ? min(dataset.count, Self.readFiles) : dataset.count
         // The first image tells how many there is room for.
         while left > 0 {
-            let bytes = Self.add(dataset, position, workspace, &images, &masks)
+            let bytes = try Self.add(dataset, position, workspace, &images, &masks)
             if position == 0, !areFiles { left = min(left, max(Self.largestBytes / max(bytes, 1), 2)) }
             left -= 1
             guard left > 0 else { break }
@@ -44,7 +45,7 @@ public struct ContentDigest: Sendable {
     /// Adds an image and its mask; returns the image's bytes.
     private static func add(
         _ dataset: any ImageDataset, _ index: Int, _ workspace: ImageWorkspace, _ images: inout Digest, _ masks: inout Digest
-    ) -> Int {
+    ) throws -> Int {
         do {
             try dataset.load(index, into: workspace)
             add(workspace.image, to: &images)
@@ -53,7 +54,7 @@ public struct ContentDigest: Sendable {
                 workspace.target.map { add($0, to: &masks) }
             }
             return Int(workspace.image.height * workspace.image.row_bytes)
-        } catch {
+        } catch let error as MRPError where error.code != .memory {
             images.add("unreadable")
             return 0
         }

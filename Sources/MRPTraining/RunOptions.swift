@@ -42,7 +42,7 @@ enum RunOptions {
 
     static let runFolder = Option(
         "run_folder", .text, default: "", section: .run,
-        "Folder for the checkpoints and logs of a training run, one run at a time; it is made where there is none. Empty: nothing is written."
+        "Folder for the checkpoints and logs of one training run; it is made where there is none. A run with other options, network or data is refused there: each estimator of a cross-validation needs its own. Empty: nothing is written."
     )
     static let continueRun = Option(
         "continue_run", .flag, default: true, section: .run,

@@ -105,7 +105,7 @@ public final class Trainer {
             state: model.parameters.tensors.merging(optimizer.tensors) { first, _ in first })
         plannedBytes = program.bytes + model.parameters.bytes + optimizer.bytes
         progress = TrainingProgress(phase: phase.rawValue, steps: recipe.steps)
-        identity = RunIdentity(phase, options, model, objective, dataset, batch: slice.total)
+        identity = try RunIdentity(phase, options, model, objective, dataset, batch: slice.total)
         model.refresh = { [weak self] in try self?.program.downloadState() }
     }
 

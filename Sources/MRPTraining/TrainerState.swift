@@ -97,7 +97,8 @@ extension Trainer {
     }
 
     private func anotherRun(_ path: String, _ differences: [RunIdentity.Difference], _ source: Source) -> MRPError {
-        let words = differences.prefix(8).map(\.text) + differences.dropFirst(8).map(\.name)
+        // The names are all in the last part.
+        let words = differences.prefix(6).map(\.text) + (differences.count > 6 ? ["\(differences.count - 6) more"] : [])
         let other = source == .inFolder ? "choose another run_folder, or " : ""
         return MRPError(
             .state,

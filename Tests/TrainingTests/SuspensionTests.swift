@@ -176,8 +176,11 @@ extension RunTests {
             } else {
                 try folder.write("finetune.csv", Array("Call me Ishmael.\n".utf8))
             }
-            let error = #expect(throws: MRPError.self) { try start(.finetune, together, measured: false) }
+            let model = try Model(encoder: together.encoder(), seed: 5)
+            let before = model.parameters["cls_token"].map { Array($0.float32) }
+            let error = #expect(throws: MRPError.self) { try TrainingRun(model, images(64, together), together, .finetune) }
             #expect(error?.code == (place == "pipe" ? .io : .state), "\(error?.message ?? "")")
+            #expect(model.parameters["cls_token"].map { Array($0.float32) } == before)
         }
     }
 

@@ -82,8 +82,8 @@ func bytes(_ path: String) throws -> [UInt8] {
         let model = try Model(encoder: options.encoder(), seed: 5)
         try Trainer(model, images(options), options, .pretrain).save(to: folder.file("run.ckpt"))
         for (changes, expected) in [
-            ([("seed", "9")], "seed 5, this run has 9"), ([("epochs", "3")], "number of steps 8, this run has 12"),
-            ([("accumulation_steps", "2"), ("epochs", "4")], "accumulation_steps 1, this run has 2"),
+            ([("seed", "9")], "seed 5, now 9"), ([("epochs", "3")], "epochs 2, now 3"),
+            ([("accumulation_steps", "2"), ("epochs", "4")], "accumulation_steps 1, now 2"),
         ] {
             let other = try Trainer(Model(encoder: options.encoder(), seed: 5), images(options), self.options(changes), .pretrain)
             let error = #expect(throws: MRPError.self) { try other.resume(from: folder.file("run.ckpt")) }

@@ -51,7 +51,8 @@ final class CheckpointStore {
         let prefix = phase.rawValue + "-"
         return try FileSystem.names(in: folder).compactMap { name in
             guard name.hasPrefix(prefix), name.hasSuffix(".ckpt") else { return nil }
-            return Int(name.dropFirst(prefix.count).dropLast(5))
+            guard let step = Int(name.dropFirst(prefix.count).dropLast(5)), step >= 0, folder + name == path(step: step) else { return nil }
+            return step
         }.sorted(by: >)
     }
 

@@ -12,8 +12,10 @@ extension RunIdentity {
         static let measured = ["mean", "std"]
     }
 
-    /// `batch`: images per batch, which a small dataset makes fewer than option `batch_size`.
-    init(_ phase: Phase, _ options: Options, _ model: Model, _ objective: any TrainingObjective, _ dataset: any ImageDataset, batch: Int) {
+    /// `batch`: images per batch, which a small dataset makes fewer than option `batch_size`. Errors: `.memory`.
+    init(_ phase: Phase, _ options: Options, _ model: Model, _ objective: any TrainingObjective, _ dataset: any ImageDataset, batch: Int)
+        throws
+    {
         let known = [
             TrainingOptions.batchSize.key: String(batch),
             RunOptions.instructions.key: (options[RunOptions.instructions] ?? .best).rawValue,
@@ -24,17 +26,17 @@ extension RunIdentity {
             Entry(name: $0.key, value: known[$0.key] ?? $0.value)
         }
         network = Self.network(model, phase)
-        data = Self.data(dataset, phase) + Self.normalization(model)
+        data = try Self.data(dataset, phase) + Self.normalization(model)
         weights = Self.weights(model)
     }
 
     /// Adds the images that the run is measured on, which decide when it stops early and which weights are the best, and the options of that.
-    mutating func add(_ validation: Validation, _ phase: Phase, _ options: Options) {
+    mutating func add(_ validation: Validation, _ phase: Phase, _ options: Options) throws {
         let without = Set(phase == .finetune ? MeasurementOptions.ofProbes.map(\.definition.key) : [])
         let keys = Set(MeasurementOptions.all.map(\.definition.key)).subtracting(without)
         self.options += options.values(for: phase).filter { keys.contains($0.key) }.map { Entry(name: $0.key, value: $0.value) }
-        data += Self.data(validation.heldOut, .finetune, "held_out_")
-        if phase == .pretrain, let reference = validation.reference { data += Self.data(reference, .finetune, "reference_") }
+        data += try Self.data(validation.heldOut, .finetune, "held_out_")
+        if phase == .pretrain, let reference = validation.reference { data += try Self.data(reference, .finetune, "reference_") }
     }
 
     // MARK: Options
@@ -95,8 +97,8 @@ extension RunIdentity {
 
     // MARK: Data
 
-    private static func data(_ dataset: any ImageDataset, _ phase: Phase, _ prefix: String = "") -> [Entry] {
-        let contents = ContentDigest(dataset)
+    private static func data(_ dataset: any ImageDataset, _ phase: Phase, _ prefix: String = "") throws -> [Entry] {
+        let contents = try ContentDigest(dataset)
         let size = dataset.imageSize.map { "\($0)" } ?? "different sizes"
         var entries = [
             Entry(name: prefix + DataName.images, value: "\(dataset.count) x \(dataset.channels) x \(size) (\(contents.images.text))")

@@ -18,7 +18,7 @@ struct RunIdentity: Equatable {
         var text: String { "\(name) \(Self.short(old)), now \(Self.short(new))" }
 
         private static func short(_ value: String) -> String {
-            value.isEmpty ? "''" : value.count > 60 ? value.prefix(57) + "..." : value
+            value.isEmpty ? "''" : value.count > 48 ? value.prefix(45) + "..." : value
         }
     }
 
@@ -31,6 +31,7 @@ struct RunIdentity: Equatable {
     /// The name of `weights` in differences.
     static let weightsName = "initial_weights"
     private static let none = "not there"
+    private static let maximumEntries = 4_096
 
     /// The parts in which a run with this identity differs from an older one. What follows from another difference is not told beside it: the
     /// mean of other images, the first weights of another network.
@@ -88,7 +89,7 @@ struct RunIdentity: Equatable {
     /// nil: the JSON is no identity.
     init?(_ json: JSON) {
         func entries(_ key: String) -> [Entry]? {
-            guard let members = json[key]?.members else { return nil }
+            guard let members = json[key]?.members, members.count <= Self.maximumEntries else { return nil }
             let entries = members.compactMap { name, value in value.string.map { Entry(name: name, value: $0) } }
             return entries.count == members.count ? entries : nil
         }

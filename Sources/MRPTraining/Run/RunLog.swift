@@ -29,6 +29,9 @@ final class RunLog {
 
     deinit { if descriptor >= 0 { close(descriptor) } }
 
+    /// Refuses a file that is no log, before anything else is changed. Errors: as of `init`.
+    static func check(_ path: String) throws { _ = try content(of: path, through: 0) }
+
     /// The columns of a file and its rows up to a step, each step once; a row that is not whole is left out.
     private static func content(of path: String, through step: Int) throws -> (columns: [String], lineEnd: String, rows: [UInt8]) {
         let (newline, comma, carriageReturn) = (UInt8(ascii: "\n"), UInt8(ascii: ","), UInt8(ascii: "\r"))

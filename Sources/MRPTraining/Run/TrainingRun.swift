@@ -48,12 +48,13 @@ public final class TrainingRun {
         self.store = store
         best = KeptState("state of the best measurement", path: store?.bestPath)
         rollback = KeptState("state to roll back to", path: store?.rollbackPath)
-        if let validation { trainer.identity.add(validation, phase, options) }
+        if let validation { try trainer.identity.add(validation, phase, options) }
         defer { model.trainingStart = trainer.identity.weights }
         guard let store else {
             try keepRollback(always: true)
             return
         }
+        try RunLog.check(store.logPath)
         let found = try resume(from: store)
         try takeUp()
         store.newest = state.isRowDue ? nil : found

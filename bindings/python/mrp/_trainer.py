@@ -109,7 +109,9 @@ class Trainer:
         _mrp.trainer_export(self._handle, path)
 
     def resume(self, path: str | os.PathLike[str]) -> None:
-        """Continue a saved run: same model sizes, data and options. The end is the same, bit for bit, as without the stop."""
+        """Continue a saved run: same network, data and options. The end is the same, bit for bit, as without the stop.
+
+        A StateError names what differs; option resume_despite accepts differences by name."""
         _mrp.trainer_resume(self._handle, path)
 
     def suspend(self) -> None:
