@@ -30,7 +30,8 @@ def parity_rows(parts: dict[str, dict[str, Any]]) -> list[str]:
             _, case, precision = name.split()
             worst, difference = part["worst"]
             verdict = "ok" if part["loss_difference"] <= max(BOUNDS[precision], 3 * part["engine_difference"]) else "OVER"
-            numbers = f"{part['loss_difference']:.1e} | {part['engine_difference']:.1e} | {part['weight_difference']:.1e} | {difference:.1e} {worst}"
+            numbers = " | ".join(f"{part[key]:.1e}" for key in ("loss_difference", "engine_difference", "weight_difference"))
+            numbers += f" | {difference:.1e} {worst}"
             rows.append(f"| {case} | {precision} | {numbers} | {verdict} |")
     return [*rows, ""] if len(rows) > 2 else []
 

@@ -60,7 +60,9 @@ def stages(args: argparse.Namespace) -> list[list[Part]]:
     seconds = ["--seconds", str(args.seconds)]
     precisions = {"mae_vit": ("highest", "high", "medium"), "sup_resnet50": ("highest", "medium")}
     parity = [
-        Part(f"parity {case} {precision}", ["parity.py", case, "--precision", precision, *common], 150)
+        Part(
+            f"parity {case} {precision}", ["parity.py", case, "--precision", precision, "--cache", str(args.cache / "parity"), *common], 150
+        )
         for case in CASES
         for precision in precisions.get(case, ("highest",))
     ]
