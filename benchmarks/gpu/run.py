@@ -16,7 +16,7 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +60,9 @@ def stages(args: argparse.Namespace) -> list[list[Part]]:
     seconds = ["--seconds", str(args.seconds)]
     precisions = {"mae_vit": ("highest", "high", "medium"), "sup_resnet50": ("highest", "medium")}
     parity = [
-        Part(f"parity {case} {precision}", ["parity.py", case, "--precision", precision, *common], 150)
+        Part(
+            f"parity {case} {precision}", ["parity.py", case, "--precision", precision, "--cache", str(args.cache / "parity"), *common], 150
+        )
         for case in CASES
         for precision in precisions.get(case, ("highest",))
     ]
@@ -78,8 +80,10 @@ def stages(args: argparse.Namespace) -> list[list[Part]]:
         result.append([Part("train cifar10", [*command, *(f"--set={pair}" for pair in args.set)], 60 * args.train + 45)])
     if args.peers == "skip":
         result = [[part for part in stage if part.kind != "torch"] for stage in result]
-    wanted = args.parts.split(",") if args.parts else []
-    return [[part for part in stage if not wanted or any(part.name.startswith(prefix.strip()) for prefix in wanted)] for stage in result]
+    if args.tiny:  # on a CPU, with few cores
+        result = [[replace(part, limit=3 * part.limit)] for stage in result for part in stage]
+    wanted = [prefix.strip() for prefix in args.parts.split(",")] if args.parts else [""]
+    return [[part for part in stage if any(part.name.startswith(prefix) for prefix in wanted)] for stage in result]
 
 
 class Results:
