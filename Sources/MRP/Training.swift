@@ -350,6 +350,7 @@ public func mrp_trainer_step(_ trainer: UnsafeMutablePointer<mrp_trainer>?) -> m
         try withRun(trainer) { handle in
             defer { tell(handle.run) }
             let flag = handle.model.cancelFlag
+            obeyInterrupt(flag)
             switch try handle.run.step(cancel: flag, poll: { obeyInterrupt(flag) }) {
             case .stepped: return mrp_status(MRP_OK)
             case .finished: return mrp_status(MRP_DONE)

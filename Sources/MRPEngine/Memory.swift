@@ -8,8 +8,10 @@ public final class Memory {
     public let bytes: Int
     public let base: UnsafeMutableRawPointer
 
-    /// Errors: `.memory`, which names the purpose.
+    /// Errors: `.memory`, which names the purpose; `Cancelled`, where the caller wants a call to stop that can be stopped: work that takes long
+    /// takes memory now and then.
     public init(bytes: Int, zeroed: Bool = false, for purpose: @autoclosure () -> String) throws {
+        try Interruption.check()
         guard bytes >= 0, let base = zeroed ? mk_allocate_zeroed(Int64(max(bytes, 1))) : mk_allocate(Int64(max(bytes, 1))) else {
             throw MRPError(.memory, "cannot allocate \(bytes) bytes for \(purpose())")
         }

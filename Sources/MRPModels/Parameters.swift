@@ -96,7 +96,6 @@ public final class Parameters {
     public func add(_ additions: [ParameterSpecification], seed: UInt64?) throws {
         var made: [(ParameterSpecification, Tensor)] = []
         for specification in additions {
-            try Interruption.check()
             let tensor = try Tensor(specification.shape)
             if let seed { try fill(tensor, specification, seed: seed) }
             made.append((specification, tensor))
@@ -123,7 +122,6 @@ public final class Parameters {
     public func copies(precision: Precision) throws -> [String: Tensor] {
         var result: [String: Tensor] = [:]
         for (name, tensor) in tensors {
-            try Interruption.check()
             let copy = try Tensor(tensor.type, precision: precision)
             copy.copyElements(of: tensor)
             result[name] = copy

@@ -32,6 +32,22 @@ import Testing
         #expect(error?.message.contains("nested deeper") == true)
     }
 
+    /// Keys are bytes: different ones are not twice the same, however Unicode compares them.
+    @Test func keysAreBytes() throws {
+        let json = try JSON.parse("{\"caf\u{e9}\":1,\"cafe\u{301}\":2}")
+        #expect(json["caf\u{e9}"]?.integer == 1 && json["cafe\u{301}"]?.integer == 2)
+        var map = NameMap<Int>()
+        let inserted = [map.insert("\u{e9}", 1), map.insert("e\u{301}", 2), map.insert("\u{e9}", 3)]
+        #expect(inserted == [true, true, false] && map.count == 2 && map["\u{e9}"] == 1)
+    }
+
+    @Test func combiningMarksWithoutEnd() throws {
+        for (count, isRefused) in [(30, false), (31, true)] {
+            let text = "\"a" + String(repeating: "\u{301}", count: count) + "b\\n\""
+            #expect((try? JSON.parse(text)) == nil ? isRefused : !isRefused)
+        }
+    }
+
     @Test func invalidUTF8() {
         let bytes: [UInt8] = [0x22, 0xff, 0x22]
         let error = #expect(throws: MRPError.self) { try bytes.withUnsafeBufferPointer { try JSON.parse($0) } }

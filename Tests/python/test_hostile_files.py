@@ -74,19 +74,18 @@ def test_a_table_without_numbers_is_not_made(width, sound, tmp_path):
 
 def test_a_writer_refuses_what_its_reader_would(images, labels, tmp_path):
     model, plain = mrp.Model(image_size=8, **NETWORK), mrp.Dataset(images, labels)
-    for name, text in (("a" + "\u0301" * 40, "combining marks"), ("x" * 40_000_000, "header would have")):
-        named = mrp.Dataset._adopt(_mrp.dataset_name_classes(plain._handle, "\n".join([name, *"bcd"])), named=True)
-        model.finetune(named, epochs=1, batch_size=8, threads=1)
-        with pytest.raises(mrp.ArgumentError, match=text):
-            model.save(tmp_path / "model.safetensors")
-        assert not list(tmp_path.iterdir())
+    named = mrp.Dataset._adopt(_mrp.dataset_name_classes(plain._handle, "\n".join(["a" + "\u0301" * 40, *"bcd"])), named=True)
+    model.finetune(named, epochs=1, batch_size=8, threads=1)
+    with pytest.raises(mrp.ArgumentError, match=r"could not be read again: .* combining marks"):
+        model.save(tmp_path / "model.safetensors")
+    assert not list(tmp_path.iterdir())
 
 
 # ---- Names
 
 
 def test_combining_marks_are_refused_at_once(tmp_path):
-    marks = "\u0301\u0323" * 250_000
+    marks = "\u0301\u0323" * 50_000
     for text in (f'{{"{marks}":1}}', f'{{"__metadata__":{{"x":"{marks}"}}}}', json.dumps({"__metadata__": {"libmrp.config": marks}})):
         with pytest.raises(mrp.FormatError, match="combining marks"):
             mrp.Model.load(write(tmp_path / "marks.safetensors", text.encode()))
@@ -147,6 +146,14 @@ def test_a_large_image_is_refused_before_it_is_decoded(tmp_path):
         with pytest.raises(mrp.UnsupportedError, match=f"takes {limit + 1} bytes of memory, decode_bytes allows {limit}"):
             first_image(tmp_path, channels=channels, decode_bytes=limit)
         assert first_image(tmp_path, channels=channels, decode_bytes=limit + 1).max() == 0
+
+
+def test_threads_share_the_memory(tmp_path):
+    for number in range(6):
+        png(tmp_path / f"{number}.png", 700)
+    images = mrp.ImageFolder(tmp_path, channels=1, decode_bytes=1 << 20)  # room for one of them
+    features = mrp.Model(image_size=8, channels=1, **NETWORK).encode(images, loader_threads=4)
+    assert (features == features[0]).all()
 
 
 def test_a_slow_image_is_refused(tmp_path):

@@ -26,7 +26,7 @@ class Run:
 
 def test_a_collected_cycle_leaves_the_array_to_the_loader():
     for _ in range(3):
-        pixels = np.random.default_rng(0).integers(0, 255, (16, 3, 1024, 1024), dtype=np.uint8)
+        pixels = np.random.default_rng(0).integers(0, 255, (16, 3, 512, 512), dtype=np.uint8)
         run = Run(mrp.Dataset(pixels, layout="NCHW"))
         del pixels
         run.trainer.step()
@@ -55,13 +55,13 @@ def test_progress_of_a_step_in_another_thread(images):
     watchers = [threading.Thread(target=look) for _ in range(2)]
     for watcher in watchers:
         watcher.start()
-    for _ in range(150):
+    for _ in range(60):
         trainer.step()
     stop.set()
     for watcher in watchers:
         watcher.join()
     assert len(seen) > 0
-    assert trainer.progress.step == 150
+    assert trainer.progress.step == 60
 
 
 def test_one_trainer_per_model(images, model):

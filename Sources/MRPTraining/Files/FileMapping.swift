@@ -18,7 +18,10 @@ final class FileMapping {
             return
         }
         let memory = mmap(nil, Int(status.st_size), PROT_READ, MAP_PRIVATE, descriptor, 0)
-        guard let memory, memory != MAP_FAILED else { throw FileSystem.failure("cannot map", path) }
+        guard let memory, memory != MAP_FAILED else {
+            guard errno != ENOMEM else { throw MRPError(.memory, "cannot map the \(status.st_size) bytes of '\(path)'") }
+            throw FileSystem.failure("cannot map", path)
+        }
         bytes = UnsafeRawBufferPointer(start: memory, count: Int(status.st_size))
     }
 

@@ -56,13 +56,13 @@ struct ModelReader {
         if let text = source.metadata[ModelFile.configurationKey] {
             return try ModelConfiguration.description(JSON.parse(text), weights: weights)
         }
-        var json = source.companion.flatMap { exists($0) }
-        if !describesNetwork(json) { json = exists(source.folder + "config.json") ?? json }
+        var json = try source.companion.flatMap { try exists($0) }
+        if !describesNetwork(json) { json = try exists(source.folder + "config.json") ?? json }
         guard let json, describesNetwork(json) else {
             return try ShapeReader(file: WeightFile(weights: weights, options: options, json: json)).description()
         }
         var description = try ModelConfiguration.description(json, weights: weights)
-        if description.normalization == nil, let images = exists(source.folder + "preprocessor_config.json"),
+        if description.normalization == nil, let images = try exists(source.folder + "preprocessor_config.json"),
             let mean = images["image_mean"]?.array?.compactMap(\.number), let std = images["image_std"]?.array?.compactMap(\.number),
             mean.count == description.encoder.geometry.channels, std.count == mean.count, std.allSatisfy({ $0 > 0 })
         {
@@ -73,10 +73,15 @@ struct ModelReader {
 
     private func describesNetwork(_ json: JSON?) -> Bool { json.map(Encoders.describes) ?? false }
 
-    /// A JSON file if it is there and is an object.
-    private func exists(_ path: String) -> JSON? {
-        guard access(path, R_OK) == 0, let json = try? JSON.read(path), json.members != nil else { return nil }
-        return json
+    /// A JSON file if it is there and is an object. Errors: `.memory`.
+    private func exists(_ path: String) throws -> JSON? {
+        guard access(path, R_OK) == 0 else { return nil }
+        do {
+            let json = try JSON.read(path)
+            return json.members == nil ? nil : json
+        } catch let error as MRPError where error.code == .format || error.code == .io {
+            return nil
+        }
     }
 
     // MARK: Numbers

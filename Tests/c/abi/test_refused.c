@@ -1,4 +1,4 @@
-/* A call that fails changes nothing: each allocation of the library's allocator fails in turn, each check refuses in turn, and the model's file
+/* A call that fails changes nothing: each allocation of the library's allocator fails in turn, each check refuses in turn, and the model
  * has the same bytes as before. Scenarios under a limit of the address space end with a status, never with a signal.
  *     test_refused [all]    all: every allocation, instead of some dozens of each scenario */
 #define _GNU_SOURCE
@@ -31,15 +31,22 @@ typedef struct {
     char *bytes;
 } content;
 
+/* What mrp_model_describe says, and all weights. */
 static content content_of(mrp_model *model) {
-    const char *path = in_root("compared.safetensors");
-    content all = {-1, malloc(1 << 20)};
-    WORKS(mrp_model_save(model, path, NULL));
-    FILE *file = fopen(path, "rb");
-    if (file) {
-        all.size = (long)fread(all.bytes, 1, 1 << 20, file);
-        fclose(file);
+    enum { TEXT = 1 << 18, NUMBERS = 1 << 18 };
+    content all = {-1, malloc(TEXT + NUMBERS * sizeof(float))};
+    int64_t size = 0, used = 0, count = 0;
+    WORKS(mrp_model_describe(model, all.bytes, TEXT, &size));
+    float *weights = (float *)(void *)(all.bytes + TEXT);
+    for (const char *at = all.bytes; (at = strstr(at, "{\"name\":\"")); at++) {
+        char name[128];
+        const char *from = at + strlen("{\"name\":\"");
+        snprintf(name, sizeof name, "%.*s", (int)strcspn(from, "\""), from);
+        if (mrp_model_parameter(model, name, weights + used, NUMBERS - used, &count) == MRP_OK) used += count;
     }
+    memmove(all.bytes + size, weights, (size_t)used * sizeof(float));
+    EXPECT(used > 0);
+    all.size = (long)(size + used * (int64_t)sizeof(float));
     return all;
 }
 
@@ -147,7 +154,7 @@ static void fail_each_allocation(const operation *scenario, mrp_config *given) {
     WORKS(mrp_set_allocator(allocate, release, NULL));
     fails_at = calls_seen = 0;
     CHECK(scenario->call(m, labelled, given) == MRP_OK, "%s: %s", scenario->name, mrp_last_error());
-    const long total = calls_seen, stride = all || total < 60 ? 1 : total / 60;
+    const long total = calls_seen, stride = all || total < 24 ? 1 : total / 24;
     mrp_model_destroy(m);
     long refused = 0;
     for (long n = 1; n <= total; n += stride) {
@@ -190,7 +197,6 @@ static const struct {
     {{"objective"}, {"given"}, 0},
     {{"run_folder"}, {"/proc/none/there"}, 0},
     {{"run_folder"}, {"/proc/none/there"}, 1},
-    {{"decoder_width", "decoder_heads"}, {"16", "3"}, 0},
 };
 
 static void test_checks(void) {
@@ -227,7 +233,7 @@ static mrp_dataset *pixels_of_one;
 static mrp_model *many_classes;
 static mrp_config *many_options;
 static float *one_each;
-enum { ONES = 3000000 };
+enum { ONES = 500000 };
 
 static mrp_status evaluate_many(mrp_model *m, const mrp_dataset *d, const mrp_config *c) {
     double value;
@@ -263,7 +269,7 @@ static mrp_status load_bicubic(mrp_model *m, const mrp_dataset *d, const mrp_con
 
 static const operation tight[] = {
     {"mrp_pretrain", pretrain, 0},      {"mrp_finetune", finetune, 0},          {"mrp_probe", probe, 0},
-    {"4096 classes", evaluate_many, 0}, {"many images", list_images, 0},        {"a huge header", describe_huge, 0},
+    {"1024 classes", evaluate_many, 0}, {"many images", list_images, 0},        {"a huge header", describe_huge, 0},
     {"loading it", load_huge, 0},       {"bicubic positions", load_bicubic, 0},
 };
 
@@ -278,19 +284,17 @@ static long address_space(void) {
 static void prepare_tight(void) {
     char key[64];
     uint8_t *ones = calloc(ONES, 1);
-    int32_t *numbers_of = calloc(COUNT, sizeof *numbers_of);
-    mrp_dataset *spread = NULL;
     one_each = malloc(ONES * sizeof *one_each);
     WORKS(mrp_dataset_from_array(ones, MRP_UINT8, ONES, 1, 1, 1, MRP_NCHW, NULL, &pixels_of_one));
     free(ones);
     many_options = small_options();
-    WORKS(mrp_config_set(many_options, "classes", "4096"));
+    WORKS(mrp_config_set(many_options, "classes", "1024"));
     WORKS(mrp_model_create(many_options, &many_classes));
     WORKS(mrp_finetune(many_classes, labelled, many_options, NULL, NULL));
     FILE *file = fopen(in_root("many.safetensors"), "wb");
-    char *text = malloc(1 << 22), *at = text;
+    char *text = malloc(1 << 20), *at = text;
     *at++ = '{';
-    for (int i = 0; i < 40000; i++) {
+    for (int i = 0; i < 10000; i++) {
         snprintf(key, sizeof key, "%s\"blocks.%d.norm1.weight\"", i ? "," : "", i);
         at += sprintf(at, "%s:{\"dtype\":\"F32\",\"shape\":[0],\"data_offsets\":[0,0]}", key);
     }
@@ -298,8 +302,6 @@ static void prepare_tight(void) {
     const uint64_t length = (uint64_t)(at - text);
     EXPECT(file && fwrite(&length, 8, 1, file) == 1 && fwrite(text, 1, length, file) == length && fclose(file) == 0);
     free(text);
-    free(numbers_of);
-    mrp_dataset_destroy(spread);
 }
 
 /* In a child: the scenario with so many bytes beyond what is used. Returns its exit status, or minus its signal. */
@@ -319,8 +321,7 @@ static int with_limit(const operation *scenario, long bytes) {
 }
 
 static void test_limits(void) {
-    static const long sizes[] = {256 << 10, 1 << 20,  2 << 20,   4 << 20,   8 << 20, 16 << 20,
-                                 32 << 20,  64 << 20, 128 << 20, 256 << 20, 1 << 30};
+    static const long sizes[] = {256 << 10, 1 << 20, 3 << 20, 8 << 20, 24 << 20, 64 << 20, 256 << 20, 1 << 30};
     for (size_t s = 0; s < sizeof tight / sizeof tight[0]; s++) {
         int last = -1;
         for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {

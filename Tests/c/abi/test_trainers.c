@@ -184,31 +184,39 @@ static void test_interrupt(void) {
 typedef struct {
     mrp_model *model;
     mrp_config *options;
-    volatile int begin, end;
+    volatile int begin, ended, end;
 } runner;
+
+static void wait_shortly(void) {
+    const struct timespec time = {0, 20000};
+    nanosleep(&time, NULL);
+}
 
 static void *run_on(void *argument) {
     runner *r = argument;
     while (!r->end) {
         if (__atomic_exchange_n(&r->begin, 0, __ATOMIC_ACQ_REL)) {
             EXPECT(mrp_pretrain(r->model, labelled, r->options, NULL, NULL) == MRP_CANCELLED);
-            __atomic_store_n(&r->begin, -1, __ATOMIC_RELEASE);
+            __atomic_store_n(&r->ended, 1, __ATOMIC_RELEASE);
+        } else {
+            wait_shortly();
         }
     }
     return NULL;
 }
 
 static void test_no_cancel_is_lost(void) {
-    runner r = {model_for(&operations[0]), small_options(), 0, 0};
+    runner r = {model_for(&operations[0]), small_options(), 0, 0, 0};
     pthread_t thread;
     WORKS(mrp_config_set(r.options, "epochs", "1000000"));
     WORKS(mrp_config_set(r.options, "threads", "1"));
     WORKS(mrp_config_set(r.options, "loader_threads", "0"));
     EXPECT(pthread_create(&thread, NULL, run_on, &r) == 0);
-    for (int i = 0; i < 400; i++) {
+    for (int i = 0; i < 200; i++) {
+        r.ended = 0;
         __atomic_store_n(&r.begin, 1, __ATOMIC_RELEASE);
         while (mrp_cancel(r.model) != MRP_OK) {}
-        while (__atomic_load_n(&r.begin, __ATOMIC_ACQUIRE) != -1) {} /* a lost one hangs here */
+        while (!__atomic_load_n(&r.ended, __ATOMIC_ACQUIRE)) wait_shortly(); /* a lost one hangs here */
     }
     r.end = 1;
     pthread_join(thread, NULL);
