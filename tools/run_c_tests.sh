@@ -22,7 +22,8 @@ if [ "${1:-}" = --sanitize ]; then
     out=build/c-tests-$2
     kinds=$2
     [ "$kinds" != address ] || kinds=address,undefined
-    flags+=(-O1 -fno-omit-frame-pointer "-fsanitize=$kinds" -fno-sanitize-recover=all -fuse-ld=lld)
+    flags+=(-O1 -fno-omit-frame-pointer "-fsanitize=$kinds" -fno-sanitize-recover=all)
+    libraries+=(-fuse-ld=lld)
     shift 2
 elif [ "${1:-}" = --library ]; then
     internals=0

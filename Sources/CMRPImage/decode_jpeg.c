@@ -138,9 +138,12 @@ int32_t mi_jpeg_probe(const uint8_t *bytes, int64_t count, int64_t draft_side, m
         jpeg_calc_output_dimensions(&jpeg);
         /* Progressive files: all coefficients, 16 bits each. */
         const int64_t samples = (int64_t)jpeg.image_height * jpeg.image_width * jpeg.num_components;
-        *info = (mi_info){
-            .height = jpeg.output_height, .width = jpeg.output_width, .channels = jpeg.num_components == 1 ? 1 : 3, .type = MI_UINT8,
-            .draft = draft, .orientation = orientation(bytes, count)};
+        *info = (mi_info){.height = jpeg.output_height,
+                          .width = jpeg.output_width,
+                          .channels = jpeg.num_components == 1 ? 1 : 3,
+                          .type = MI_UINT8,
+                          .draft = draft,
+                          .orientation = orientation(bytes, count)};
         if (jpeg.progressive_mode) info->working = 2 * samples;
     }
     jpeg_destroy_decompress(&jpeg);

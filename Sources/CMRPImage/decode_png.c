@@ -32,8 +32,12 @@ int32_t mi_png_probe(const uint8_t *bytes, int64_t count, mi_info *info, mi_erro
     if (big_endian(bytes + 8) != 13 || memcmp(bytes + 12, "IHDR", 4) != 0) return mi_fail(error, MI_ERR_FORMAT, "PNG: no header chunk");
     const uint8_t depth = bytes[24], colour = bytes[25];
     if (colour > 6 || colour == 1 || colour == 5) return mi_fail(error, MI_ERR_FORMAT, "PNG: unknown colour type %d", colour);
-    *info = (mi_info){
-        big_endian(bytes + 20), big_endian(bytes + 16), (colour == 0 || colour == 4) ? 1 : 3, depth == 16 ? MI_UINT16 : MI_UINT8, 1, 1};
+    *info = (mi_info){.height = big_endian(bytes + 20),
+                      .width = big_endian(bytes + 16),
+                      .channels = (colour == 0 || colour == 4) ? 1 : 3,
+                      .type = depth == 16 ? MI_UINT16 : MI_UINT8,
+                      .draft = 1,
+                          .orientation = 1};
     return MI_OK;
 }
 
