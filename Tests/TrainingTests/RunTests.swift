@@ -268,7 +268,7 @@ import Testing
         let run = try start(.finetune, options)
         while try run.step() == .stepped {}
         let heldOut = try images(30, options, first: 1_000)
-        let result = try #require(try Inference(run.trainer.model, options).evaluate(heldOut))
+        let result = try #require(try Inference(run.trainer.model, options).evaluate(heldOut, confuses: true))
         #expect(result.classes == 3 && result.confusion.reduce(0, +) == 30)
         let right = (0..<3).reduce(0) { $0 + result.confusion[$1 * 3 + $1] }
         #expect(abs(result.top1 - Double(right) / 30) < 1e-12)
