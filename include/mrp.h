@@ -1476,7 +1476,8 @@ void mrp_lab_report_destroy(mrp_lab_report *report);
  * and "devices", each with "kind", "bytes_in_use", "peak_bytes" and "bytes_limit" (null where the
  * plug-in does not say). The plug-in is loaded and stays loaded.
  *
- *   device    "cuda", "rocm", "tpu" or "pjrt:/path/to/plugin.so".
+ *   device    "cuda", "rocm", "tpu" or "pjrt:/path/to/plugin.so"; "cpu" is the library's own
+ *             engine.
  *   buffer    receives the text; NULL with a capacity of 0 asks for the size only.
  *   capacity  bytes in buffer.
  *   needed    receives the size of the text with its NUL; may be NULL.

@@ -12,7 +12,7 @@ import MRPTraining
 /// "bytes_in_use", "peak_bytes" and "bytes_limit" (null where the plug-in does not say). The plug-in is loaded and stays loaded.
 ///
 /// - Parameters:
-///   - device: "cuda", "rocm", "tpu" or "pjrt:/path/to/plugin.so".
+///   - device: "cuda", "rocm", "tpu" or "pjrt:/path/to/plugin.so"; "cpu" is the library's own engine.
 ///   - buffer: receives the text; NULL with a capacity of 0 asks for the size only.
 ///   - capacity: bytes in `buffer`.
 ///   - needed: receives the size of the text with its NUL; may be NULL.
@@ -24,7 +24,20 @@ import MRPTraining
 public func mrp_device_describe(
     _ device: UnsafePointer<CChar>?, _ buffer: UnsafeMutablePointer<CChar>?, _ capacity: Int64, _ needed: UnsafeMutablePointer<Int64>?
 ) -> mrp_status {
-    boundary { try write(Plugin(device: string(device, "device")).description.text(), buffer, capacity, needed) }
+    boundary {
+        let device = try string(device, "device")
+        let description = device == "cpu" ? processor : try Plugin(device: device).description
+        try write(description.text(), buffer, capacity, needed)
+    }
+}
+
+/// The library's own engine, as plug-ins are described.
+private var processor: JSON {
+    let kind = "\(Compute.Instructions.best.rawValue) kernels"
+    let device = JSON.object([("kind", .string(kind)), ("bytes_in_use", .null), ("peak_bytes", .null), ("bytes_limit", .null)])
+    return .object([
+        ("plugin", .null), ("platform", .string("cpu")), ("version", .string(String(cString: mrp_version()))), ("devices", .array([device])),
+    ])
 }
 
 /// The number of devices that a plug-in sees.

@@ -74,7 +74,7 @@ def test_a_table_without_numbers_is_not_made(width, sound, tmp_path):
 
 def test_a_writer_refuses_what_its_reader_would(images, labels, tmp_path):
     model, plain = mrp.Model(image_size=8, **NETWORK), mrp.Dataset(images, labels)
-    named = mrp.Dataset._adopt(_mrp.dataset_name_classes(plain._handle, "\n".join(["a" + "\u0301" * 40, *"bcd"])), named=True)
+    named = mrp.Dataset._adopt(_mrp.dataset_name_classes(plain._handle, "\n".join(["a" + "\u0301" * 40, *"bcd"]), "str"), named=True)
     model.finetune(named, epochs=1, batch_size=8, threads=1)
     with pytest.raises(mrp.ArgumentError, match=r"could not be read again: .* combining marks"):
         model.save(tmp_path / "model.safetensors")

@@ -162,6 +162,8 @@ static void test_models(void) {
     REFUSES(mrp_model_export_onnx(NULL, "x", NULL), "NULL");
     REFUSES(mrp_model_export_onnx(model, NULL, NULL), "path");
     FAILS(mrp_model_export_onnx(model, "/no/such/folder/m.onnx", NULL), MRP_ERR_IO, "/no/such/folder");
+    REFUSES(mrp_model_export_stablehlo(NULL, "x", NULL), "NULL");
+    FAILS(mrp_model_export_stablehlo(model, "/no/such/folder/m.mlir", NULL), MRP_ERR_IO, "/no/such/folder");
     REFUSES(mrp_model_clone(NULL, &made), "NULL");
     REFUSES(mrp_model_clone(model, NULL), "out");
     REFUSES(mrp_model_describe(NULL, text, sizeof text, &needed), "NULL");
@@ -226,6 +228,9 @@ static void test_training(void) {
     WORKS(mrp_trainer_plan(trainer, NULL, NULL));
     REFUSES(mrp_trainer_save(trainer, NULL), "path");
     FAILS(mrp_trainer_save(trainer, "/no/such/folder/run"), MRP_ERR_IO, "/no/such/folder/run");
+    REFUSES(mrp_trainer_export(trainer, "stablehlo", NULL), "path");
+    REFUSES(mrp_trainer_export(trainer, "onnx", "x"), "onnx");
+    FAILS(mrp_trainer_export(trainer, "stablehlo", "/no/such/folder/s.mlir"), MRP_ERR_IO, "/no/such/folder");
     REFUSES(mrp_trainer_resume(trainer, NULL), "path");
     FAILS(mrp_trainer_resume(trainer, "/no/such/run"), MRP_ERR_IO, "/no/such/run");
     FAILS(mrp_trainer_resume(trainer, "/proc/self/exe"), MRP_ERR_FORMAT, "/proc/self/exe");
@@ -353,6 +358,7 @@ static void test_handles(void) {
         FAILS(mrp_trainer_step(wrong), MRP_ERR_HANDLE, "trainer");
         FAILS(mrp_trainer_plan(wrong, &number, &number), MRP_ERR_HANDLE, "trainer");
         FAILS(mrp_trainer_suspend(wrong), MRP_ERR_HANDLE, "trainer");
+        FAILS(mrp_trainer_export(wrong, "stablehlo", "never"), MRP_ERR_HANDLE, "trainer");
         EXPECT(mrp_trainer_end(wrong) == NULL);
         EXPECT(mrp_trainer_progress(wrong) == NULL);
         mrp_config_destroy(wrong == (void *)model ? NULL : wrong);
@@ -360,6 +366,7 @@ static void test_handles(void) {
         FAILS(mrp_model_describe(wrong, text, sizeof text, &number), MRP_ERR_HANDLE, "model");
         FAILS(mrp_model_save(wrong, "never", NULL), MRP_ERR_HANDLE, "model");
         FAILS(mrp_model_export_onnx(wrong, "never", NULL), MRP_ERR_HANDLE, "model");
+        FAILS(mrp_model_export_stablehlo(wrong, "never", NULL), MRP_ERR_HANDLE, "model");
         FAILS(mrp_pretrain(wrong, plain, NULL, NULL, NULL), MRP_ERR_HANDLE, "model");
         FAILS(mrp_evaluate(wrong, plain, NULL, "loss", &value), MRP_ERR_HANDLE, "model");
         FAILS(mrp_cancel(wrong), MRP_ERR_HANDLE, "model");
@@ -377,6 +384,21 @@ static void test_library(void) {
     EXPECT(mrp_status_string(12345)[0] != 0);
 }
 
+static void test_devices(void) {
+    char text[512], small[8];
+    int64_t count = 0;
+    WORKS(mrp_device_count("cpu", &count));
+    EXPECT(count == 1);
+    WORKS(mrp_device_describe("cpu", text, sizeof text, NULL));
+    EXPECT(strstr(text, "\"platform\":\"cpu\"") || strstr(text, "\"platform\": \"cpu\""));
+    REFUSES(mrp_device_describe("cpu", small, sizeof small, &count), "8");
+    REFUSES(mrp_device_describe("gpu", text, sizeof text, NULL), "gpu");
+    FAILS(mrp_device_describe("pjrt:/no/such/plugin.so", text, sizeof text, NULL), MRP_ERR_UNSUPPORTED, "/no/such/plugin.so");
+    REFUSES(mrp_device_count(NULL, &count), "device");
+    REFUSES(mrp_device_count("cpu", NULL), "count");
+    FAILS(mrp_device_count("pjrt:/no/such/plugin.so", &count), MRP_ERR_UNSUPPORTED, "/no/such/plugin.so");
+}
+
 int main(void) {
     EXPECT(strcmp(mrp_last_error(), "") == 0);
     fill_images();
@@ -386,6 +408,7 @@ int main(void) {
     WORKS(mrp_model_create(options, &model));
     next_call_works();
     test_library();
+    test_devices();
     test_options();
     test_arrays();
     test_datasets();

@@ -143,6 +143,7 @@ static void test_memory(void) {
     WORKS(mrp_config_set(no_threads, "weights_type", "F16"));
     FAILS_WITHOUT_MEMORY(mrp_model_save(mae, in_root("half.safetensors"), no_threads));
     FAILS_WITHOUT_MEMORY(mrp_model_export_onnx(mae, in_root("mae.onnx"), NULL));
+    FAILS_WITHOUT_MEMORY(mrp_model_export_stablehlo(mae, in_root("mae.mlir"), NULL));
     for (int i = 0; i < OPERATIONS; i++) {
         mrp_model *copy = model_for(&operations[i]);
         allocations_fail = 1;

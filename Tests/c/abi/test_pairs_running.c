@@ -27,6 +27,7 @@ static int32_t call_from_within(const mrp_progress *progress, void *user) {
     FAILS(mrp_model_clone(host->model, &copy), MRP_ERR_BUSY, "model");
     FAILS(mrp_model_save(host->model, "never", NULL), MRP_ERR_BUSY, "model");
     FAILS(mrp_model_export_onnx(host->model, "never", NULL), MRP_ERR_BUSY, "model");
+    FAILS(mrp_model_export_stablehlo(host->model, "never", NULL), MRP_ERR_BUSY, "model");
     FAILS(mrp_model_set_validation(host->model, NULL, NULL), MRP_ERR_BUSY, "model");
     FAILS(mrp_model_describe(host->model, text, sizeof text, &needed), MRP_ERR_BUSY, "model");
     FAILS(mrp_model_parameter(host->model, "cls_token", NULL, 0, &needed), MRP_ERR_BUSY, "model");
@@ -63,6 +64,9 @@ static void test_busy(void) {
     fails(stepped, MRP_ERR_BUSY, "trainer", "mrp_trainer_step", __LINE__);
     while ((saved = mrp_trainer_save(host.trainer, in_root("busy.ckpt"))) == MRP_OK) {}
     fails(saved, MRP_ERR_BUSY, "trainer", "mrp_trainer_save", __LINE__);
+    mrp_status exported;
+    while ((exported = mrp_trainer_export(host.trainer, "stablehlo", in_root("busy.mlir"))) == MRP_OK) {}
+    fails(exported, MRP_ERR_BUSY, "trainer", "mrp_trainer_export", __LINE__);
     mrp_status masking;
     while ((masking = mrp_trainer_set_masking(host.trainer, NULL, NULL)) == MRP_OK) {}
     fails(masking, MRP_ERR_BUSY, "trainer", "mrp_trainer_set_masking", __LINE__);
@@ -183,14 +187,15 @@ static void *cancel_on(void *argument) {
 }
 
 static void test_cancelled(void) {
-    mrp_dataset *many = NULL;
+    mrp_dataset *generated = NULL, *many = NULL;
     mrp_trainer *trainer = NULL;
     mrp_config *endless = small_options();
     static float features[2000 * 64];
     WORKS(mrp_config_set(endless, "epochs", "1000000"));
     WORKS(mrp_config_set(endless, "synthetic_classes", "4"));
     WORKS(mrp_config_set(endless, "image_size", "32"));
-    WORKS(mrp_dataset_generate(endless, 2000, 1, &many));
+    WORKS(mrp_dataset_generate(endless, 2000, 1, &generated));
+    WORKS(mrp_dataset_name_classes(generated, "0\n1\n2\n3", &many)); /* the model's names */
     WORKS(mrp_config_set(endless, "image_size", "8"));
     for (int i = 0; i <= OPERATIONS; i++) {
         const operation *o = i < OPERATIONS ? &operations[i] : NULL; /* the last one: a trainer's step */
@@ -224,6 +229,7 @@ static void test_cancelled(void) {
     }
     FAILS(mrp_cancel(mae), MRP_DONE, "");
     mrp_dataset_destroy(many);
+    mrp_dataset_destroy(generated);
     mrp_config_destroy(endless);
 }
 
