@@ -49,7 +49,8 @@ let package = Package(
             swiftSettings: swiftFlags),
         .target(name: "MRPLab", dependencies: ["MRPEngine", "MRPOptions", "CMRPKernels"], swiftSettings: testableFlags),
         .target(
-            name: "MRP", dependencies: ["MRPOptions", "MRPTraining", "MRPLab", "MRPDevice", "CMRPKernels", "CMRPTypes"], swiftSettings: boundaryFlags),
+            name: "MRP", dependencies: ["MRPOptions", "MRPTraining", "MRPLab", "MRPDevice", "CMRPKernels", "CMRPTypes"],
+            swiftSettings: boundaryFlags),
         // Holds the flags of the shared library's link step. No test depends on it, so tests link as usual.
         .target(
             name: "MRPLink",

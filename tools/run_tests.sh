@@ -5,6 +5,8 @@ cd "$(dirname "$0")/.."
 swift_arguments=() python_arguments=()
 [ "${1:-}" != --fast ] || { swift_arguments=(--skip Slow) && python_arguments=(-m "not slow"); }
 
+# Tests of devices are skipped, and say so, where the plug-ins cannot be had.
+tools/setup_devices.sh >/dev/null || true
 tools/run_swift_tests.sh "${swift_arguments[@]}" || exit 1
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT

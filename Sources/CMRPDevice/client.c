@@ -10,12 +10,12 @@
 
 /* Zero bytes behind each argument struct, for fields that newer plug-ins know. */
 enum { SPARE = 64 };
-#define ARGUMENTS(type, name)               \
-    struct {                                \
-        type args;                          \
-        char spare[SPARE];                  \
-    } name;                                 \
-    memset(&name, 0, sizeof(name));         \
+#define ARGUMENTS(type, name)       \
+    struct {                        \
+        type args;                  \
+        char spare[SPARE];          \
+    } name;                         \
+    memset(&name, 0, sizeof(name)); \
     name.args.struct_size = sizeof(name)
 
 struct pj_client {
@@ -150,7 +150,8 @@ static int connect_client(pj_client *c, const pj_option *options, size_t count, 
     if (!c->api) return fail(error, PJ_MISSING, c->path, "exports no GetPjrtApi: it is not a PJRT plug-in", 46);
     char text[128];
     const int major = c->api->pjrt_api_version.major_version, minor = c->api->pjrt_api_version.minor_version;
-    const int size = snprintf(text, sizeof(text), "has version %d.%d of the PJRT API, this library needs 0.40 or a later 0.x", major, minor);
+    const int size =
+        snprintf(text, sizeof(text), "has version %d.%d of the PJRT API, this library needs 0.40 or a later 0.x", major, minor);
     if (major != 0 || minor < 40 || c->api->struct_size < sizeof(PJRT_Api)) return fail(error, PJ_MISSING, c->path, text, (size_t)size);
     ARGUMENTS(PJRT_Plugin_Initialize_Args, initialize);
     int code = check(c->api, c->api->PJRT_Plugin_Initialize(&initialize.args), "the plug-in does not start", error);
@@ -307,9 +308,8 @@ static int adopt(pj_client *client, PJRT_LoadedExecutable *loaded, int replicas,
     return PJ_OK;
 }
 
-int pj_compile(
-    pj_client *client, const char *text, size_t size, int replicas, const pj_option *options, size_t count, pj_executable **executable,
-    char *error) {
+int pj_compile(pj_client *client, const char *text, size_t size, int replicas, const pj_option *options, size_t count,
+               pj_executable **executable, char *error) {
     message m = {.size = 0};
     compile_options(&m, replicas, options, count);
     if (m.is_full) return fail(error, PJ_FAILED, "compile", "the options are too long", 24);
@@ -336,8 +336,7 @@ int pj_load(pj_client *client, const void *bytes, size_t size, int replicas, pj_
     return code ? code : adopt(client, load.args.loaded_executable, replicas, executable, error);
 }
 
-int pj_serialize(
-    const pj_executable *x, void (*body)(void *context, const void *bytes, size_t size), void *context, char *error) {
+int pj_serialize(const pj_executable *x, void (*body)(void *context, const void *bytes, size_t size), void *context, char *error) {
     PJRT_Executable *executable = inner(x);
     if (!executable) return fail(error, PJ_FAILED, "serialize", "the executable cannot be read", 29);
     ARGUMENTS(PJRT_Executable_Serialize_Args, serialize);
@@ -407,9 +406,8 @@ static void destroy_raw(const PJRT_Api *api, PJRT_Buffer *buffer) {
     check(api, api->PJRT_Buffer_Destroy(&destroy.args), "", NULL);
 }
 
-int pj_upload(
-    pj_client *client, int device, const void *data, int type, const int64_t *dims, size_t rank, pj_buffer **buffer, pj_event **event,
-    char *error) {
+int pj_upload(pj_client *client, int device, const void *data, int type, const int64_t *dims, size_t rank, pj_buffer **buffer,
+              pj_event **event, char *error) {
     ARGUMENTS(PJRT_Client_BufferFromHostBuffer_Args, upload);
     upload.args.client = client->client;
     upload.args.data = data;
@@ -447,8 +445,7 @@ void pj_buffer_destroy(pj_buffer *buffer) {
     free(buffer);
 }
 
-int pj_execute(
-    pj_executable *x, pj_buffer *const *arguments, size_t argument_count, pj_buffer **results, pj_event **events, char *error) {
+int pj_execute(pj_executable *x, pj_buffer *const *arguments, size_t argument_count, pj_buffer **results, pj_event **events, char *error) {
     const size_t replicas = (size_t)x->replicas, outputs = x->outputs;
     const PJRT_Api *api = x->owner->api;
     PJRT_Buffer **raw = calloc(replicas * (argument_count + outputs) + 1, sizeof(*raw));
@@ -468,7 +465,7 @@ int pj_execute(
         execute.args.argument_lists = (PJRT_Buffer *const *const *)lists;
         execute.args.num_devices = replicas;
         execute.args.num_args = argument_count;
-        execute.args.output_lists = (PJRT_Buffer **const *)(lists + replicas);
+        execute.args.output_lists = (PJRT_Buffer * *const *)(lists + replicas);
         execute.args.device_complete_events = done;
         code = check(api, api->PJRT_LoadedExecutable_Execute(&execute.args), "run", error);
     }

@@ -37,7 +37,7 @@ int32_t mi_png_probe(const uint8_t *bytes, int64_t count, mi_info *info, mi_erro
                       .channels = (colour == 0 || colour == 4) ? 1 : 3,
                       .type = depth == 16 ? MI_UINT16 : MI_UINT8,
                       .draft = 1,
-                          .orientation = 1};
+                      .orientation = 1};
     return MI_OK;
 }
 

@@ -36,7 +36,8 @@ private var processor: JSON {
     let kind = "\(Compute.Instructions.best.rawValue) kernels"
     let device = JSON.object([("kind", .string(kind)), ("bytes_in_use", .null), ("peak_bytes", .null), ("bytes_limit", .null)])
     return .object([
-        ("plugin", .null), ("platform", .string("cpu")), ("version", .string(String(cString: mrp_version()))), ("devices", .array([device])),
+        ("plugin", .null), ("platform", .string("cpu")), ("version", .string(String(cString: mrp_version()))),
+        ("devices", .array([device])),
     ])
 }
 

@@ -10,7 +10,8 @@ final class DeviceBuffer {
 
     /// Copies host memory, which may be used again when `event` is ready; without an event, at once.
     init(
-        _ memory: UnsafeRawPointer?, _ type: PrimitiveType, _ plugin: Plugin, device: Int = 0, event: UnsafeMutablePointer<OpaquePointer?>? = nil
+        _ memory: UnsafeRawPointer?, _ type: PrimitiveType, _ plugin: Plugin, device: Int = 0,
+        event: UnsafeMutablePointer<OpaquePointer?>? = nil
     ) throws {
         let dimensions = type.shape.map(Int64.init)
         handle = try object("device \(plugin.platform)") {

@@ -36,7 +36,8 @@ enum PluginPath {
             return path
         }
         guard let files = known.first(where: { $0.device == device })?.files else {
-            throw MRPError(.argument, "device '\(device)' is none of: cpu, \(known.map(\.device).joined(separator: ", ")), pjrt:/path/to/plugin.so")
+            throw MRPError(
+                .argument, "device '\(device)' is none of: cpu, \(known.map(\.device).joined(separator: ", ")), pjrt:/path/to/plugin.so")
         }
         if let path = environment("MRP_PJRT_PLUGIN") { return path }
         let folders = environment("MRP_PLUGIN_FOLDERS")?.split(separator: ":").map(String.init) ?? []

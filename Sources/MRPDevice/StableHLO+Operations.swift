@@ -150,7 +150,8 @@ extension StableHLO {
         func array(_ key: KeyPath<PrimitiveWindow, Int>) -> String {
             "array<i64: 1, \(windows[0][keyPath: key]), \(windows[1][keyPath: key]), 1>"
         }
-        let padding = "dense<[[0, 0], [\(windows[0].low), \(windows[0].high)], [\(windows[1].low), \(windows[1].high)], [0, 0]]> : tensor<4x2xi64>"
+        let padding =
+            "dense<[[0, 0], [\(windows[0].low), \(windows[0].high)], [\(windows[1].low), \(windows[1].high)], [0, 0]]> : tensor<4x2xi64>"
         return "\"stablehlo.reduce_window\"(\(x[0]), \(x[1])) <{base_dilations = \(array(\.baseDilation)), padding = \(padding), "
             + "window_dilations = \(array(\.windowDilation)), window_dimensions = \(array(\.size)), window_strides = \(array(\.stride))}> "
             + "\(region(reduction.rawValue, from.element)) : (\(type(from)), \(type([], name(from.element)))) -> \(type(result))"

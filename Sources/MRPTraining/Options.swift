@@ -27,7 +27,8 @@ extension Options {
         let device = self[RunOptions.device]
         guard device != "cpu" else { return try CPUBackend(compute()) }
         return try DeviceBackend(
-            device: device, precision: self[RunOptions.matmulPrecision], replicas: sharesBatch ? self[RunOptions.devices] : 1, compute: compute(),
+            device: device, precision: self[RunOptions.matmulPrecision], replicas: sharesBatch ? self[RunOptions.devices] : 1,
+            compute: compute(),
             cache: self[RunOptions.deviceCache].map { $0.isEmpty ? nil : $0 } ?? ExecutableCache.standardFolder)
     }
 }

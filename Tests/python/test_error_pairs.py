@@ -12,7 +12,16 @@ from error_pairs import ROOT, documented
 def produced(tmp_path_factory):
     folder = tmp_path_factory.mktemp("pairs")
     flags = ["-std=c99", "-D_XOPEN_SOURCE=700", "-Ibuild/include", "-ITests/c", "-Lbuild/lib", f"-Wl,-rpath,{ROOT / 'build/lib'}"]
-    for name in ("test_errors", "test_lab", "test_lab_failures", "test_pairs", "test_pairs_running", "test_trainers", "test_classes", "test_run_folders"):
+    for name in (
+        "test_errors",
+        "test_lab",
+        "test_lab_failures",
+        "test_pairs",
+        "test_pairs_running",
+        "test_trainers",
+        "test_classes",
+        "test_run_folders",
+    ):
         source, program = f"Tests/c/abi/{name}.c", folder / name
         subprocess.run(["cc", source, "-o", program, *flags, "-lmrp", "-lm", "-lpthread"], cwd=ROOT, check=True)
         done = subprocess.run(

@@ -900,9 +900,7 @@ static PyObject *py_model_export_onnx(PyObject *module, PyObject *args) { return
 static mrp_status call_stablehlo(void *model, const char *path, const mrp_config *options) {
     return mrp_model_export_stablehlo(model, path, options);
 }
-static PyObject *py_model_export_stablehlo(PyObject *module, PyObject *args) {
-    return file_call(module, args, MODEL, call_stablehlo);
-}
+static PyObject *py_model_export_stablehlo(PyObject *module, PyObject *args) { return file_call(module, args, MODEL, call_stablehlo); }
 
 static PyObject *py_device_describe(PyObject *module, PyObject *args) {
     const char *device;

@@ -37,30 +37,27 @@ const char *pj_device_kind(const pj_client *client, int device);
 void pj_memory(const pj_client *client, int device, int64_t *in_use, int64_t *peak, int64_t *limit);
 
 /* Compiles StableHLO text for `replicas` devices. */
-int pj_compile(
-    pj_client *client, const char *text, size_t size, int replicas, const pj_option *options, size_t count, pj_executable **executable,
-    char *error);
+int pj_compile(pj_client *client, const char *text, size_t size, int replicas, const pj_option *options, size_t count,
+               pj_executable **executable, char *error);
 /* Loads what pj_serialize gave. */
 int pj_load(pj_client *client, const void *bytes, size_t size, int replicas, pj_executable **executable, char *error);
 /* Gives the bytes of an executable to `body`. */
-int pj_serialize(
-    const pj_executable *executable, void (*body)(void *context, const void *bytes, size_t size), void *context, char *error);
+int pj_serialize(const pj_executable *executable, void (*body)(void *context, const void *bytes, size_t size), void *context, char *error);
 void pj_executable_destroy(pj_executable *executable);
 size_t pj_output_count(const pj_executable *executable);
 /* Device memory of a run: temporary values, and arguments and results without what they share. -1: unknown. */
 int64_t pj_run_bytes(const pj_executable *executable);
 
 /* Copies host memory to a device. `type` is a PJRT_TYPE. With `event` the memory may be reused when it is ready; without, at return. */
-int pj_upload(
-    pj_client *client, int device, const void *data, int type, const int64_t *dims, size_t rank, pj_buffer **buffer, pj_event **event,
-    char *error);
+int pj_upload(pj_client *client, int device, const void *data, int type, const int64_t *dims, size_t rank, pj_buffer **buffer,
+              pj_event **event, char *error);
 int pj_download(pj_buffer *buffer, void *memory, size_t bytes, char *error);
 void pj_buffer_destroy(pj_buffer *buffer);
 
 /* Starts a run: argument a of replica r is arguments[r * argument_count + a], results likewise. Donated arguments are consumed, also when
  * the run fails; they are destroyed as others. `events` gets one event per replica. */
-int pj_execute(
-    pj_executable *executable, pj_buffer *const *arguments, size_t argument_count, pj_buffer **results, pj_event **events, char *error);
+int pj_execute(pj_executable *executable, pj_buffer *const *arguments, size_t argument_count, pj_buffer **results, pj_event **events,
+               char *error);
 
 bool pj_is_ready(pj_event *event);
 /* Waits, destroys the event and tells how its work ended. NULL is ready. */

@@ -25,8 +25,8 @@ enum { PJRT_TYPE_PRED = 1, PJRT_TYPE_S32 = 4, PJRT_TYPE_U8 = 6, PJRT_TYPE_F32 = 
 enum { PJRT_NAMED_STRING = 0, PJRT_NAMED_INT64 = 1, PJRT_NAMED_INT64_LIST = 2, PJRT_NAMED_FLOAT = 3, PJRT_NAMED_BOOL = 4 };
 enum { PJRT_ONLY_DURING_CALL = 0, PJRT_UNTIL_TRANSFER_COMPLETES = 1 };
 
-#define PJRT_HEAD         \
-    size_t struct_size;   \
+#define PJRT_HEAD       \
+    size_t struct_size; \
     void *extension_start
 
 typedef struct PJRT_NamedValue {
