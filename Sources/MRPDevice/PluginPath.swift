@@ -70,7 +70,7 @@ enum PluginPath {
     static func compileOptions(_ path: String) -> [PluginOption] {
         guard path.contains("cuda"), let end = path.range(of: "/jax_plugins/")?.lowerBound else { return [] }
         let folder = path[..<end] + "/nvidia/cu13"
-        guard access(String(folder), R_OK) == 0 else { return [] }
+        guard access(String(folder) + "/nvvm/libdevice/libdevice.10.bc", R_OK) == 0 else { return [] }
         return [PluginOption(name: "xla_gpu_cuda_data_dir", content: .text(String(folder)))]
     }
 }

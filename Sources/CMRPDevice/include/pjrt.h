@@ -1,5 +1,5 @@
 /* The part of the PJRT C API (openxla/xla, xla/pjrt/c/pjrt_c_api.h, major version 0) that the client uses, declared by ourselves so that
- * nothing has to be installed to build. Names and order of fields are the API's; Tests/tools/check_pjrt.py compares sizes and offsets with
+ * nothing has to be installed to build. Names and order of fields are the API's; Tests/python/test_pjrt_header.py compares offsets with
  * the header that a package ships. Structs only grow at their end: a call states a size with spare zero bytes behind the last field, which
  * newer plug-ins read as absent fields and older ones ignore. */
 #ifndef MRP_PJRT_H
