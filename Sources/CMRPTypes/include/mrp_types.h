@@ -45,8 +45,8 @@
  * mrp_lab_cancel of the handle that it uses, or by the function of mrp_set_interrupt. It then returns
  * MRP_CANCELLED.
  *
- * Strings are UTF-8 and end with a NUL; paths are passed to the system as they are. Sizes are
- * int64_t and checked. */
+ * Strings are UTF-8 and end with a NUL, paths too; only those of image folders may be any bytes.
+ * Sizes are int64_t and checked. */
 #ifndef MRP_TYPES_H
 #define MRP_TYPES_H
 

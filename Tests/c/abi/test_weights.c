@@ -111,7 +111,8 @@ int main(void) {
     remove(path);
     remove("test_weights.json");
     mrp_config_destroy(options);
-    EXPECT(largest <= 2 * size);
+    /* The parts of a header are six times its text, which a flipped bit of its length makes up to half the file. */
+    EXPECT(largest <= 4 * size);
     const int status = check_result("weights");
     printf("header of %ld bytes, file of %lld: at most %lld bytes taken, slowest answer %.1f ms\n", header, size, largest, 1e3 * slowest);
     return status;
