@@ -48,7 +48,7 @@ void mi_flip_horizontal(const mi_image *in, const mi_image *out) {
     }
 }
 
-/* Where the place (y, x) of the upright image comes from: transposed first, then mirrored. */
+/* Source of the place (y, x) of the upright image: transposed first, then mirrored. */
 void mi_orient(const mi_image *in, int32_t orientation, const mi_image *out) {
     const int64_t pixel = in->channels * mi_element_bytes(in->type);
     const int swaps = orientation >= 5;

@@ -32,7 +32,7 @@ final class ProgressHandle: Handle {
     var progress: any ReadableProgress {
         get { Registry.locked { snapshot } }
         set {
-            // What was there ends after the lock is free.
+            // The former value ends after the lock is free.
             let former = Registry.locked { () -> any ReadableProgress in
                 defer { snapshot = newValue }
                 return snapshot
@@ -154,7 +154,7 @@ private func finish(
                 throw Cancelled()
             }
         } catch let error as MRPError {
-            // What was learned is not lost; the error to tell is the one that ended the run.
+            // Weights are not lost; the error to tell is the one that ended the run.
             if run.progress.step > 0 { try? run.suspend() }
             throw error
         }

@@ -9,9 +9,9 @@ public protocol ImageDataset: AnyObject {
     var imageSize: ImageSize? { get }
     /// One name per class; empty without labels.
     var classNames: [String] { get }
-    /// Whether the classes have names of their own; else they are called by their numbers.
+    /// True when the classes have names of their own; else they are called by their numbers.
     var hasClassNames: Bool { get }
-    /// What the names of the classes stand for: "str", "int", or another type of labels in the words of who named them.
+    /// Type of the labels that the names of the classes stand for: "str", "int", or another type of labels in the words of who named them.
     var labelType: String { get }
     /// One label per image, each in 0 ..< classNames.count, or nil. Valid as long as the dataset.
     var labels: UnsafeBufferPointer<Int32>? { get }
@@ -21,7 +21,7 @@ public protocol ImageDataset: AnyObject {
     func name(of index: Int) -> String
     /// The file of image `index`; nil for one that has none.
     func path(of index: Int) -> FilePath?
-    /// How the values of every image are stored; nil where images differ, or that is not known.
+    /// Storage of the values of every image; nil where images differ, or that is not known.
     var pixelType: PixelType? { get }
     /// The size that most images have about; nil where that is not known.
     var usualSize: ImageSize? { get }

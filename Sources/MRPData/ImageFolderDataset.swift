@@ -135,7 +135,7 @@ public final class ImageFolderDataset: ImageDataset {
         return (folders, names, leftOut.text)
     }
 
-    /// What the headers of at most 64 files, spread over the set, say.
+    /// Headers of at most 64 files, spread over the set.
     private static func probe(_ folders: [FolderListing], count: Int, orients: Bool) throws -> [ImageFile.Info] {
         let workspace = ImageWorkspace()
         let probes = min(count, 64)

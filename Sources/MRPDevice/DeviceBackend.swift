@@ -22,9 +22,6 @@ public struct DeviceBackend: Backend {
         (matmulPrecision, self.replicas, self.compute, self.cache) = (precision, replicas, compute, cache)
     }
 
-    /// A name of a device, as option `device` has it.
-    public static func isDevice(_ name: String) -> Bool { PluginPath.isDevice(name) }
-
     public var precision: Precision { compute.precision }
 
     public func compile(_ graph: Graph, outputs: [Value], guards: [Value], state: [String: Tensor]) throws -> any Program {
@@ -37,13 +34,15 @@ public struct DeviceBackend: Backend {
     /// Compiles the text, or loads what it was compiled to before.
     func executable(_ program: PrimitiveProgram) throws -> Executable {
         let text = try StableHLO.text(program, precision: matmulPrecision, attention: attention, replicas: replicas)
-        let store = cache.map { ExecutableCache(folder: $0, key: [text, plugin.platform, plugin.version, plugin.kind(of: 0)]) }
+        let flags = PluginPath.environment("XLA_FLAGS") ?? ""
+        let store = cache.map { ExecutableCache(folder: $0, key: [text, plugin.platform, plugin.version, plugin.kind(of: 0), flags]) }
         if let bytes = store?.read(), let known = try? Executable(bytes, plugin, replicas) { return known }
         let compiled: Executable
         do {
             compiled = try Executable(text: text, plugin, replicas)
         } catch let error as MRPError where attention == .cudnn && error.code == .device {
             // A cuDNN that does not know the shape: the plain form is slower and always there.
+            Log.warning("attention by cuDNN cannot be compiled, the slower plain form takes its place: \(error.message)")
             let plain = try StableHLO.text(program, precision: matmulPrecision, replicas: replicas)
             compiled = try Executable(text: plain, plugin, replicas)
         }

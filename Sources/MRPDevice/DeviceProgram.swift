@@ -44,7 +44,7 @@ final class DeviceProgram: Program {
     private let guards: [Value]
     private let backend: DeviceBackend
     /// The state in the order of the graph, on the host and on the device.
-    private let tensors: [(name: String, type: PrimitiveType, tensor: Tensor)]
+    private let tensors: [(name: String, tensor: Tensor)]
     private var resident: [[DeviceBuffer?]]
     private var compiled: [Bool: Compiled] = [:]
     private var inputs: [[Input]]
@@ -52,6 +52,7 @@ final class DeviceProgram: Program {
     private var hostValues: [[Value: DeviceBuffer]]
     private var isHostStale: [Bool]
     private let replicas: Int
+    private let real: PrimitiveElement
     var replica = 0
     private var isStateNewer = false
     private var results: [[Value: DeviceBuffer]] = []
@@ -61,13 +62,8 @@ final class DeviceProgram: Program {
 
     init(_ graph: Graph, outputs: [Value], guards: [Value], state: [String: Tensor], backend: DeviceBackend) throws {
         (self.graph, self.outputs, self.guards, self.backend, replicas) = (graph, outputs, guards, backend, backend.replicas)
-        tensors = try graph.boundValues.map { name, value in
-            guard let tensor = state[name] else { throw MRPError(.internalError, "no tensor is bound to '\(name)'") }
-            guard tensor.type == graph.type(of: value), tensor.precision == backend.precision || tensor.type.element != .real else {
-                throw MRPError(.internalError, "'\(name)' has shape \(tensor.shape), the graph needs \(graph.shape(of: value))")
-            }
-            return (name, Self.type(tensor.type, backend.precision), tensor)
-        }
+        real = backend.precision == .float64 ? .f64 : .f32
+        tensors = try graph.boundTensors(state, backend.precision)
         resident = Array(repeating: Array(repeating: nil, count: tensors.count), count: replicas)
         inputs = Array(repeating: [], count: replicas)
         hostValues = Array(repeating: [:], count: replicas)
@@ -85,23 +81,14 @@ final class DeviceProgram: Program {
         return hosted + (compiled.values.map(\.executable.bytes).max() ?? 0)
     }
 
-    private static func type(_ type: TensorType, _ precision: Precision) -> PrimitiveType {
-        switch type.element {
-        case .real: PrimitiveType(type.shape, precision == .float64 ? .f64 : .f32)
-        case .int32: PrimitiveType(type.shape, .i32)
-        case .float64: PrimitiveType(type.shape, .f64)
-        }
-    }
-
-    private func type(_ value: Value) -> PrimitiveType { Self.type(graph.type(of: value), precision) }
+    private func type(_ value: Value) -> PrimitiveType { PrimitiveType(graph.type(of: value), real: real) }
 
     private func bytes(of value: Value) -> Int { graph.type(of: value).bytes(precision) }
 
     private func compiled(updates: Bool) throws -> Compiled {
         if let known = compiled[updates] { return known }
         let program = try graph.lowered(
-            outputs: outputs + guards, guards: guards, updates: updates, real: precision == .float64 ? .f64 : .f32,
-            replicas: replicas)
+            outputs: outputs + guards, guards: guards, updates: updates, real: real, replicas: replicas)
         let host = try HostPart(graph, program, compute: backend.compute)
         for name in host?.inputs ?? [] { try addInput(name) }
         let boundNumbers = Dictionary(uniqueKeysWithValues: tensors.enumerated().map { ($1.name, $0) })
@@ -166,14 +153,7 @@ final class DeviceProgram: Program {
     }
 
     func scalar(_ value: Value, _ index: Int) throws -> Double {
-        let type = graph.type(of: value)
-        guard index >= 0, index < type.count, type.element != .int32 else {
-            throw MRPError(.internalError, "element \(index) of an output of shape \(type.shape) was read")
-        }
-        return try withOutput(value) {
-            type.element.bytes(precision) == 4
-                ? Double($0.load(fromByteOffset: 4 * index, as: Float.self)) : $0.load(fromByteOffset: 8 * index, as: Double.self)
-        }
+        try withOutput(value) { try graph.type(of: value).number(index, in: $0, precision) }
     }
 
     // MARK: State
@@ -189,8 +169,9 @@ final class DeviceProgram: Program {
 
     func uploadState() throws {
         for (number, state) in tensors.enumerated() {
+            let type = PrimitiveType(state.tensor.type, real: real)
             for replica in 0..<replicas {
-                resident[replica][number] = try DeviceBuffer(state.tensor.memory, state.type, backend.plugin, device: replica)
+                resident[replica][number] = try DeviceBuffer(state.tensor.memory, type, backend.plugin, device: replica)
             }
         }
         isStateNewer = false

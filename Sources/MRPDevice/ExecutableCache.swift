@@ -56,10 +56,10 @@ public struct ExecutableCache {
     /// Writes a file beside and renames it, so that others see it whole or not at all.
     func write(_ bytes: UnsafeRawBufferPointer) {
         guard let base = bytes.baseAddress else { return }
-        var partial = ""
+        var partial = folder.hasPrefix("/") ? "/" : ""
         for part in folder.split(separator: "/") {
-            partial += "/" + part
-            mkdir(partial.hasPrefix("//") ? String(partial.dropFirst()) : partial, 0o755)
+            partial += part + "/"
+            mkdir(partial, 0o755)
         }
         let temporary = "\(path).\(getpid())"
         let file = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o644)

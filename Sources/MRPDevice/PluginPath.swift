@@ -1,7 +1,7 @@
 import Glibc
 import MRPEngine
 
-/// Where the plug-in of a device lies.
+/// Place of a device's plug-in.
 enum PluginPath {
     /// Names of devices, and where packages put their plug-ins below a folder of Python packages.
     static let known: [(device: String, files: [String])] = [
@@ -20,10 +20,6 @@ enum PluginPath {
     ]
 
     private static let prefix = "pjrt:"
-
-    static func isDevice(_ name: String) -> Bool {
-        name == "cpu" || known.contains { $0.device == name } || (name.hasPrefix(prefix) && name.count > prefix.count)
-    }
 
     /// `pjrt:/path`; for other names the path in MRP_PJRT_PLUGIN, then the packages in the folders of MRP_PLUGIN_FOLDERS, which the Python
     /// package sets to where the running Python has its packages.

@@ -53,14 +53,7 @@ public final class CPUProgram: Program {
     }
 
     public func scalar(_ value: Value, _ index: Int) throws -> Double {
-        let type = graph.type(of: value)
-        guard index >= 0, index < type.count, type.element != .int32 else {
-            throw MRPError(.internalError, "element \(index) of an output of shape \(type.shape) was read")
-        }
-        return try withOutput(value) {
-            type.element.bytes(compute.precision) == 4
-                ? Double($0.load(fromByteOffset: 4 * index, as: Float.self)) : $0.load(fromByteOffset: 8 * index, as: Double.self)
-        }
+        try withOutput(value) { try graph.type(of: value).number(index, in: $0, precision) }
     }
 
     public func execute(
@@ -109,12 +102,7 @@ public final class CPUProgram: Program {
     }
 
     private func prepare() throws {
-        for (name, value) in graph.boundValues {
-            guard let tensor = state[name] else { throw MRPError(.internalError, "no tensor is bound to '\(name)'") }
-            guard tensor.type == graph.type(of: value), tensor.precision == compute.precision || tensor.type.element != .real else {
-                throw MRPError(.internalError, "'\(name)' has shape \(tensor.shape), the graph needs \(graph.shape(of: value))")
-            }
-        }
+        _ = try graph.boundTensors(state, compute.precision)
         var scratch = mk_scratch(per_worker: 0, shared: 0)
         for index in plan.schedule {
             let node = graph.nodes[index]

@@ -94,6 +94,17 @@ public final class Graph {
         boundByName.sorted { $0.value.id < $1.value.id }.map { ($0.key, $0.value) }
     }
 
+    /// The tensors of the bound values, in their order. Errors: `.internalError` when one is missing or does not fit.
+    public func boundTensors(_ state: [String: Tensor], _ precision: Precision) throws -> [(name: String, tensor: Tensor)] {
+        try boundValues.map { name, value in
+            guard let tensor = state[name] else { throw MRPError(.internalError, "no tensor is bound to '\(name)'") }
+            guard tensor.type == type(of: value), tensor.precision == precision || tensor.type.element != .real else {
+                throw MRPError(.internalError, "'\(name)' has shape \(tensor.shape), the graph needs \(shape(of: value))")
+            }
+            return (name, tensor)
+        }
+    }
+
     public func boundValue(_ name: String) -> Value? { boundByName[name] }
 
     public func inputValue(_ name: String) -> Value? { inputByName[name] }

@@ -41,6 +41,15 @@ public struct TensorType: Equatable, Sendable {
     public var rows: Int { shape.dropLast().reduce(1, *) }
 
     public func bytes(_ precision: Precision) -> Int { count * element.bytes(precision) }
+
+    /// One floating-point element of memory of this type. Errors: `.internalError` for indices, and where there is none.
+    public func number(_ index: Int, in memory: UnsafeRawBufferPointer, _ precision: Precision) throws -> Double {
+        guard index >= 0, index < count, element != .int32 else {
+            throw MRPError(.internalError, "element \(index) of an output of shape \(shape) was read")
+        }
+        return element.bytes(precision) == 4
+            ? Double(memory.load(fromByteOffset: 4 * index, as: Float.self)) : memory.load(fromByteOffset: 8 * index, as: Double.self)
+    }
 }
 
 /// A tensor in host memory.

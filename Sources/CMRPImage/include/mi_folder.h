@@ -11,7 +11,7 @@ enum { MI_OTHER_KINDS = 20 };
 typedef struct mi_listing {
     int64_t count;
     const char *const *names;
-    /* What the same folder holds beside the names: folders, and images that are not read. */
+    /* Things in the same folder beside the names: folders, and images that are not read. */
     int64_t folders;
     int64_t others[MI_OTHER_KINDS];
 } mi_listing;

@@ -39,14 +39,7 @@ private struct GraphLowering {
         (self.graph, self.real, builder) = (graph, real, PrimitiveBuilder(replicas: replicas))
     }
 
-    private func type(_ value: Value) -> PrimitiveType {
-        let type = graph.type(of: value)
-        switch type.element {
-        case .real: return PrimitiveType(type.shape, real)
-        case .int32: return PrimitiveType(type.shape, .i32)
-        case .float64: return PrimitiveType(type.shape, .f64)
-        }
-    }
+    private func type(_ value: Value) -> PrimitiveType { PrimitiveType(graph.type(of: value), real: real) }
 
     private mutating func argument(_ value: Value, _ source: PrimitiveProgram.Argument.Source) -> PrimitiveValue {
         let new = builder.argument(type(value))

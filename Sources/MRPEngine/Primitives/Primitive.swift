@@ -15,6 +15,15 @@ public struct PrimitiveType: Equatable, Sendable {
         self.element = element
     }
 
+    /// The type of a value of a graph whose real numbers are `real`.
+    public init(_ type: TensorType, real: PrimitiveElement) {
+        switch type.element {
+        case .real: self.init(type.shape, real)
+        case .int32: self.init(type.shape, .i32)
+        case .float64: self.init(type.shape, .f64)
+        }
+    }
+
     public var count: Int { shape.reduce(1, *) }
 }
 
