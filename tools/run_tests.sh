@@ -12,9 +12,10 @@ log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 {
     tools/run_c_tests.sh &&
-        # The short forms of docs/testing.md. fuzz_api.sh is not among them: a call that it began may go on for minutes.
+        # The short forms of docs/testing.md.
         tools/fuzz.sh --seconds 10 image &&
         tools/fuzz.sh --seconds 2 --release model json checkpoint options study run_log labels &&
+        tools/fuzz_api.sh release --seconds 10 --threads 4 --failing --fork --signals &&
         tools/soak.sh 5
 } >"$log" 2>&1 &
 c_tests=$!

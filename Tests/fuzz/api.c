@@ -28,7 +28,8 @@ enum { SLOTS = 6, MOST_THREADS = 64, FLOATS = 1 << 16, DEPTH = 2, STATUSES = 100
 /* What the threads share. */
 static void *slots[KINDS][SLOTS];
 static long calls, answers[STATUSES + 1], allocations, failing_every;
-static int stopped, fails, forks;
+static int fails, forks;
+static double end;
 static long most_calls;
 static char folder[200];
 static uint8_t bytes[1 << 17];
@@ -64,6 +65,16 @@ static uint32_t word(void) {
     random_state ^= random_state << 17;
     return (uint32_t)(random_state >> 16);
 }
+/* The longest call of each thread. */
+static struct {
+    double seconds;
+    const char *call;
+} slowest[MOST_THREADS];
+
+static void time_call(const char *call, double seconds) {
+    if (seconds > slowest[thread_number].seconds) slowest[thread_number].seconds = seconds, slowest[thread_number].call = call;
+}
+
 static int below(int limit) { return (int)(word() % (uint32_t)limit); }
 static int one_in(int count) { return below(count) == 0; }
 static void seed_thread(uint64_t seed, int number) {
@@ -88,6 +99,7 @@ static void count_call(const char *what, mrp_status status) {
         double start_ = now();                                            \
         __atomic_store(&began[thread_number], &start_, __ATOMIC_RELAXED); \
         mrp_status status_ = (call);                                      \
+        time_call(#call, now() - start_);                                 \
         start_ = 0;                                                       \
         __atomic_store(&began[thread_number], &start_, __ATOMIC_RELAXED); \
         count_call(#call, status_);                                       \
@@ -133,6 +145,8 @@ static const char *path(const char *extension) {
     return own.path;
 }
 
+static int is_over(void) { return now() > end || (most_calls && __atomic_load_n(&calls, __ATOMIC_RELAXED) >= most_calls); }
+
 /* ---- Functions of the caller, which call back */
 
 static void operate(void);
@@ -144,12 +158,18 @@ static void call_back(void) {
     depth--;
 }
 
+/* Calls that are under way at the end stop too. */
+static int32_t interrupt(void *user) {
+    (void)user;
+    return one_in(400) || is_over();
+}
+
 static int32_t on_progress(const mrp_progress *progress, void *user) {
     static const char *const names[] = {"loss", "step", "top1", "feature_rank", "seconds_left", "junk", "best", ""};
     (void)user, (void)mrp_progress_fraction(progress), (void)mrp_progress_phase(progress)[0];
     (void)mrp_progress_value(progress, names[below(8)]);
     call_back();
-    return one_in(12);
+    return one_in(12) || is_over();
 }
 
 static int32_t fill_noise(const int64_t *indices, int64_t count, int64_t patches, float *noise, void *user) {
@@ -414,14 +434,11 @@ static void operate(void) { operations[below(sizeof operations / sizeof operatio
 
 /* ---- The run */
 
-static int is_over(void) {
-    return __atomic_load_n(&stopped, __ATOMIC_RELAXED) || (most_calls && __atomic_load_n(&calls, __ATOMIC_RELAXED) >= most_calls);
-}
-
 static uint64_t seed = 1;
 
 static void *work(void *number) {
     seed_thread(seed, (int)(intptr_t)number);
+    mrp_set_interrupt(interrupt, NULL);
     while (!is_over()) operate();
     return NULL;
 }
@@ -458,15 +475,20 @@ static void fill_pixels(void) {
     for (int i = 0; i < 4096; i++) labels[i] = i % 4;
 }
 
-static void run(double seconds, int threads) {
+static void run(int threads) {
     pthread_t others[MOST_THREADS];
     for (int i = 1; i < threads; i++) pthread_create(&others[i], NULL, work, (void *)(intptr_t)i);
-    for (const double end = now() + seconds; now() < end && !is_over();) {
+    mrp_set_interrupt(interrupt, NULL);
+    while (!is_over()) {
         operate();
         look_for_hangs(threads);
     }
-    __atomic_store_n(&stopped, 1, __ATOMIC_RELAXED);
+    const double last = most_calls ? now() : end;
     for (int i = 1; i < threads; i++) pthread_join(others[i], NULL);
+    int most = 0;
+    for (int i = 1; i < threads; i++) most = slowest[i].seconds > slowest[most].seconds ? i : most;
+    printf("slowest call: %.2f s, %.*s; the last one ended %.2f s after the end\n", slowest[most].seconds,
+           (int)strcspn(slowest[most].call, "("), slowest[most].call, now() - last);
 }
 
 int main(int count, char **arguments) {
@@ -500,8 +522,9 @@ int main(int count, char **arguments) {
     if (signals) send_signals(700);
     if (fails) mrp_set_allocator(allocate, release, NULL);
     const double start = now();
-    run(seconds, threads);
-    const double end = now();
+    end = start + seconds;
+    run(threads);
+    const double took = now() - start;
     if (signals) send_signals(0);
     __atomic_store_n(&failing_every, 0, __ATOMIC_RELAXED);
     for (int kind = KINDS - 1; kind >= 0; kind--)
@@ -511,7 +534,7 @@ int main(int count, char **arguments) {
     snprintf(command, sizeof command, "rm -rf '%s'", folder);
     if (system(command) != 0) return 1;
     printf("seed %llu, %d threads%s%s%s: %ld calls in %.0f s, %ld succeeded", (unsigned long long)seed, threads, fails ? ", failing" : "",
-           forks ? ", forks" : "", signals ? ", signals" : "", calls, end - start, answers[0]);
+           forks ? ", forks" : "", signals ? ", signals" : "", calls, took, answers[0]);
     for (int i = 1; i <= STATUSES; i++)
         if (answers[i]) printf(", %s %ld", mrp_status_string(-i), answers[i]);
     printf("; %lld bytes in use\n", (long long)mrp_memory_in_use());
