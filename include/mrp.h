@@ -978,6 +978,8 @@ mrp_status mrp_trainer_save(mrp_trainer *trainer, const char *path);
  * The file must not become shorter while it is read.
  *
  *   path  the file that mrp_trainer_save wrote.
+ * Returns: MRP_CANCELLED when mrp_cancel or the function of mrp_set_interrupt stopped it; the
+ *     trainer is as it was.
  * Errors: MRP_ERR_IO (cannot be read), MRP_ERR_FORMAT (not a checkpoint, or damaged), MRP_ERR_STATE
  *     (of another run: the text names what differs in options, network or data; option
  *     "resume_despite" accepts differences by name), MRP_ERR_VERSION, MRP_ERR_ARGUMENT (NULL),
@@ -990,7 +992,8 @@ mrp_status mrp_trainer_resume(mrp_trainer *trainer, const char *path);
  * Suspends a run with a run_folder: its state is written there, and a run with the same options
  * goes on from it, in this process or another, with the same bits as without the stop. The trainer
  * may go on too: its next step takes the run up again. What stops mrp_pretrain and mrp_finetune
- * before the end, a callback or an error, suspends them by itself.
+ * before the end, a callback or an error, suspends them by itself. It cannot be stopped: it is what
+ * stopping calls.
  *
  * Errors: MRP_ERR_STATE (the run has no run_folder, or another run has trained the model since),
  *     MRP_ERR_IO (cannot be written), MRP_ERR_FORKED (the run belongs to the parent process),

@@ -438,6 +438,7 @@ public func mrp_trainer_save(_ trainer: UnsafeMutablePointer<mrp_trainer>?, _ pa
 /// the end is the same, bit for bit, as without the stop. The file must not become shorter while it is read.
 ///
 /// - Parameter path: the file that mrp_trainer_save wrote.
+/// - Returns: MRP_CANCELLED when mrp_cancel or the function of mrp_set_interrupt stopped it; the trainer is as it was.
 /// - Errors: MRP_ERR_IO (cannot be read), MRP_ERR_FORMAT (not a checkpoint, or damaged), MRP_ERR_STATE (of another run: the text names what
 ///   differs in options, network or data; option "resume_despite" accepts differences by name), MRP_ERR_VERSION, MRP_ERR_ARGUMENT (NULL),
 ///   MRP_ERR_HANDLE, MRP_ERR_BUSY. After an error the trainer is as it was.
@@ -446,13 +447,13 @@ public func mrp_trainer_save(_ trainer: UnsafeMutablePointer<mrp_trainer>?, _ pa
 @_cdecl("mrp_trainer_resume")
 public func mrp_trainer_resume(_ trainer: UnsafeMutablePointer<mrp_trainer>?, _ path: UnsafePointer<CChar>?) -> mrp_status {
     boundary {
-        try withRun(trainer) { try $0.run.resume(from: string(path, "path")) }
+        try withRun(trainer) { try $0.run.resume(from: string(path, "path"), cancel: $0.model.cancelFlag) }
     }
 }
 
 /// Suspends a run with a run_folder: its state is written there, and a run with the same options goes on from it, in this process or another,
 /// with the same bits as without the stop. The trainer may go on too: its next step takes the run up again. What stops mrp_pretrain and
-/// mrp_finetune before the end, a callback or an error, suspends them by itself.
+/// mrp_finetune before the end, a callback or an error, suspends them by itself. It cannot be stopped: it is what stopping calls.
 ///
 /// - Errors: MRP_ERR_STATE (the run has no run_folder, or another run has trained the model since), MRP_ERR_IO (cannot be written), MRP_ERR_FORKED (the run belongs to the parent process),
 ///   MRP_ERR_ARGUMENT (NULL), MRP_ERR_HANDLE, MRP_ERR_BUSY.

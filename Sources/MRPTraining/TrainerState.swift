@@ -50,9 +50,9 @@ extension Trainer {
         case byItself
     }
 
-    /// Returns lines for the log.
-    func resume(from file: SafetensorsFile, found source: Source) throws -> [String] {
-        let saved = try Checkpoint(file)
+    /// Returns lines for the log. The reading of the file can be stopped; what follows changes the run and is short.
+    func resume(from file: SafetensorsFile, found source: Source, cancel: UnsafePointer<Int32>? = nil) throws -> [String] {
+        let saved = try Interruption.allowed(cancel) { try Checkpoint(file) }
         let notes = source == .byItself ? [] : try check(saved, source)
         let tensors = model.parameters.tensors.merging(optimizer.moments) { first, _ in first }
         try saved.check(tensors)

@@ -286,8 +286,9 @@ public final class TrainingRun {
     }
 
     /// Continues a state that was saved elsewhere than in the run folder. Errors: as of `Trainer.resume`.
-    public func resume(from path: String) throws {
-        notes += try trainer.resume(from: SafetensorsFile(path: path), found: .byCaller).map { .warning($0) }
+    public func resume(from path: String, cancel: UnsafePointer<Int32>? = nil) throws {
+        let file = try Interruption.allowed(cancel) { try SafetensorsFile(path: path) }
+        notes += try trainer.resume(from: file, found: .byCaller, cancel: cancel).map { .warning($0) }
         end = nil
         trainer.model.trainingStart = trainer.identity.weights
         store?.newest = nil

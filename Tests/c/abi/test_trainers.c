@@ -152,6 +152,7 @@ static void test_interrupt(void) {
     WORKS(mrp_model_save(mae, saved, NULL));
     mrp_model *m = model_for(&operations[0]);
     WORKS(mrp_trainer_create(m, labelled, options, "pretrain", &running));
+    WORKS(mrp_trainer_save(running, in_root("kept.ckpt")));
 
     mrp_set_interrupt(say_stop, &asked);
     STOPS(mrp_model_create(options, &model));
@@ -167,13 +168,14 @@ static void test_interrupt(void) {
     STOPS(mrp_dataset_images(labelled, 0, COUNT, 0, 0, floats, 4 * VALUES));
     STOPS(mrp_trainer_create(mae, labelled, options, "pretrain", &trainer));
     STOPS(mrp_trainer_save(running, in_root("never.ckpt")));
+    STOPS(mrp_trainer_resume(running, in_root("kept.ckpt")));
     STOPS(mrp_trainer_step(running));
     for (int i = 0; i < OPERATIONS; i++) {
         pass();
         fails(operations[i].call(operations[i].classifies ? classifier : mae, labelled, options), MRP_CANCELLED, "", operations[i].name,
               __LINE__);
     }
-    EXPECT(asked >= 12 + OPERATIONS && !model && !made && !trainer);
+    EXPECT(asked >= 13 + OPERATIONS && !model && !made && !trainer);
     EXPECT(access(in_root("never.safetensors"), F_OK) != 0 && access(in_root("never.onnx"), F_OK) != 0);
 
     /* In the middle of a run: what was finished stays. */
