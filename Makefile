@@ -89,8 +89,9 @@ fuzz-api: build ## random sequences of calls: SECONDS (30), KIND=release, addres
 soak: build ## an hour (SECONDS) of training, measuring, checkpointing, cancelling, forking: memory and descriptors stay flat
 	tools/soak.sh $(or $(SECONDS),3600)
 
-qemu: setup ## the kernels for arm64, tested in QEMU (Debian: libc6-dev-arm64-cross libgcc-12-dev-arm64-cross qemu-user-static)
-	tools/check-arm64.sh --run memory random gemm kernels norms convolution attention
+qemu: setup ## kernels and image code for arm64, tested in QEMU; compiler's libraries and QEMU go into build/arm64
+	tools/setup_arm64.sh
+	tools/check-arm64.sh --run
 
 coverage: setup ## line coverage of the Swift tests, by file
 	@tools/coverage.sh
