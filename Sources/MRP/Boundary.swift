@@ -2,10 +2,13 @@ import CMRPKernels
 import CMRPTypes
 import Glibc
 import MRPEngine
+import MRPLab
+import MRPOptions
 import MRPTraining
 
 /// Runs the body of an exported function: Swift errors become status codes and the thread's error text.
 func statusBoundary(_ body: () throws -> mrp_status) -> mrp_status {
+    Registry.prepareForForks()
     do {
         return try body()
     } catch is Cancelled {
@@ -86,11 +89,19 @@ enum Registry {
     /// This process, counted by forks from the one that loaded the library.
     nonisolated(unsafe) fileprivate(set) static var process = 0
     nonisolated(unsafe) private static var lock = pthread_mutex_t()
-    /// A forked child gets the lock free, whatever the parent's threads were doing.
+    /// Before anything that a forked child could find half made.
+    static func prepareForForks() { _ = initialized }
+
+    /// A forked child gets the lock free, whatever the parent's threads were doing. A table that another thread is making is finished before
+    /// the fork: the child would wait for that thread for ever.
     private static let initialized: Void = {
         pthread_mutex_init(&lock, nil)
+        ProcessLock.locked {}  // its handlers come first, so that it is still free when the tables are made
         pthread_atfork(
-            { pthread_mutex_lock(&Registry.lock) }, { pthread_mutex_unlock(&Registry.lock) },
+            {
+                _ = (OptionTable.training, OptionTable.laboratory)
+                pthread_mutex_lock(&Registry.lock)
+            }, { pthread_mutex_unlock(&Registry.lock) },
             {
                 Registry.process += 1
                 pthread_mutex_unlock(&Registry.lock)

@@ -1,5 +1,3 @@
-import Glibc
-
 /// One line about what the library does.
 public struct LogLine: Sendable {
     /// Raw values are those of the C interface.
@@ -34,29 +32,16 @@ public enum Log {
         let function: Function
     }
     nonisolated(unsafe) private static var target: Target?
-    nonisolated(unsafe) private static var lock = pthread_mutex_t()
-    /// A forked child gets the lock free.
-    private static let initialized: Void = {
-        pthread_mutex_init(&lock, nil)
-        pthread_atfork({ pthread_mutex_lock(&Log.lock) }, { pthread_mutex_unlock(&Log.lock) }, { pthread_mutex_unlock(&Log.lock) })
-    }()
-
-    private static func locked<Result>(_ body: () -> Result) -> Result {
-        _ = initialized
-        pthread_mutex_lock(&lock)
-        defer { pthread_mutex_unlock(&lock) }
-        return body()
-    }
 
     /// Chooses who hears lines of this level and of those that matter more; nil: nobody.
     public static func tell(_ function: Function?, upTo level: LogLine.Level) {
         let wanted = function.map { Target(level: level, function: $0) }
-        locked { target = wanted }
+        ProcessLock.locked { target = wanted }
     }
 
     /// The function is called without the lock, so that it may take as long as it likes.
     private static func write(_ level: LogLine.Level, _ text: () -> String) {
-        guard let target = locked({ target }), level.isHeard(at: target.level) else { return }
+        guard let target = ProcessLock.locked({ target }), level.isHeard(at: target.level) else { return }
         text().withCString { target.function(level, $0) }
     }
 

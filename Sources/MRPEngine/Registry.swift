@@ -1,22 +1,21 @@
-import Synchronization
-
 /// Something that is looked up by its name.
 public protocol Named: Sendable {
     var name: String { get }
 }
 
 /// Entries of one kind in the order of their arrival: the built-in ones, then those that a program adds. For any number of threads.
-public final class Registry<Entry: Named>: Sendable {
+public final class Registry<Entry: Named>: @unchecked Sendable {
     /// The field's word for an entry, as errors have it: "sampler".
     public let kind: String
-    private let entries: Mutex<[Entry]>
+    /// Read and changed under `ProcessLock`.
+    private var entries: [Entry]
 
     public init(_ kind: String, _ builtIn: [Entry]) {
         self.kind = kind
-        entries = Mutex(builtIn)
+        entries = builtIn
     }
 
-    public var all: [Entry] { entries.withLock { $0 } }
+    public var all: [Entry] { ProcessLock.locked { entries } }
 
     public var names: [String] { all.map(\.name) }
 
@@ -33,7 +32,7 @@ public final class Registry<Entry: Named>: Sendable {
     /// Errors: `.argument` when the name is empty or taken.
     public func add(_ entry: Entry) throws {
         guard !entry.name.isEmpty else { throw MRPError(.argument, "the name of a \(kind) is empty") }
-        try entries.withLock { entries in
+        try ProcessLock.locked {
             guard !entries.contains(where: { $0.name == entry.name }) else {
                 throw MRPError(.argument, "there is a \(kind) named \(entry.name) already")
             }

@@ -3,21 +3,19 @@ import MRPEngine
 import MRPModels
 import MRPObjectives
 import MRPOptions
-import Synchronization
 
 extension OptionTable {
     /// All options of training and of the use of models, each declared by the module that reads it. What is added to a registry is in it.
     public static var training: OptionTable {
         let entries = Objectives.registry.names + Heads.registry.names + Losses.registry.names + Samplers.registry.names
-        return latest.withLock { latest in
-            if let latest, latest.entries == entries { return latest.table }
-            let table = OptionTable(declarations, presets: Preset.all, synonyms: synonyms)
-            latest = (entries, table)
-            return table
-        }
+        if let latest = ProcessLock.locked({ latest }), latest.entries == entries { return latest.table }
+        let table = OptionTable(declarations, presets: Preset.all, synonyms: synonyms)
+        ProcessLock.locked { latest = (entries, table) }
+        return table
     }
 
-    private static let latest = Mutex<(entries: [String], table: OptionTable)?>(nil)
+    /// Read and changed under `ProcessLock`.
+    nonisolated(unsafe) private static var latest: (entries: [String], table: OptionTable)?
 
     private static var declarations: [any OptionDeclaration] {
         NetworkOptions.all + ObjectiveOptions.all + TrainingOptions.all + DataOptions.images + FeatureOptions.all + DataOptions.pixels
