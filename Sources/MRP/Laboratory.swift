@@ -3,7 +3,9 @@
 // The experiment of the paper that explains why mask-reconstruction pretraining helps (arXiv 2206.03826): a two-layer network on data
 // with two discriminative features per class, pretrained without labels and fine-tuned, against supervised learning. A run measures what
 // the paper's theorems claim, with controls beside them: it shows the mechanism at finite size and proves nothing. Every quantity is an
-// option with the paper's symbol (mrp_lab_describe). Same options, same bits, whatever the number of threads.
+// option with the paper's symbol (mrp_lab_describe). Same options, same bits, whatever the number of threads. Two more experiments have the
+// same form, by their presets: "hierarchical" (fine against coarse labels, arXiv 2410.23129) and "patch_routing" (experts that see few
+// patches, arXiv 2306.04073).
 
 import CMRPKernels
 import CMRPTypes
@@ -70,10 +72,10 @@ private func runLab(
     }
 }
 
-/// Sets up a laboratory: the options of a preset, or the defaults.
+/// Sets up a laboratory: the options of a preset, or the defaults. The preset also says which experiment is run.
 ///
 /// - Parameters:
-///   - preset: a name that mrp_lab_describe lists, such as "multiview"; NULL for the defaults.
+///   - preset: a name that mrp_lab_describe lists, such as "multiview" or "hierarchical"; NULL for the first experiment's defaults.
 ///   - out: receives the handle.
 /// - Errors: MRP_ERR_ARGUMENT (unknown preset: the text lists all; `out` is NULL), MRP_ERR_MEMORY.
 ///
@@ -92,8 +94,8 @@ public func mrp_lab_create(_ preset: UnsafePointer<CChar>?, _ out: UnsafeMutable
 /// - Parameters:
 ///   - key: the option, or the paper's symbol for it: "noise" and "sigma_p" are the same.
 ///   - value: its value as text.
-/// - Errors: MRP_ERR_ARGUMENT (unknown option: the text names the nearest one; value outside its limits: the text names symbol, value and
-///   limits; NULL), MRP_ERR_HANDLE, MRP_ERR_BUSY.
+/// - Errors: MRP_ERR_ARGUMENT (unknown option: the text names the nearest one; an option of another preset: the text names both; value outside
+///   its limits: the text names symbol, value and limits; NULL), MRP_ERR_HANDLE, MRP_ERR_BUSY.
 ///
 /// Since 0.1.
 @_cdecl("mrp_lab_set")
@@ -108,7 +110,7 @@ public func mrp_lab_set(_ lab: UnsafeMutablePointer<mrp_lab>?, _ key: UnsafePoin
 ///   - buffer: receives the text; NULL with a capacity of 0 asks for the size only.
 ///   - capacity: bytes in `buffer`.
 ///   - needed: receives the size of the text with its NUL; may be NULL.
-/// - Errors: MRP_ERR_ARGUMENT (unknown option, buffer too small), MRP_ERR_HANDLE, MRP_ERR_BUSY.
+/// - Errors: MRP_ERR_ARGUMENT (unknown option, an option of another preset, buffer too small), MRP_ERR_HANDLE, MRP_ERR_BUSY.
 ///
 /// Since 0.1.
 @_cdecl("mrp_lab_get")
@@ -122,7 +124,7 @@ public func mrp_lab_get(
     }
 }
 
-/// Describes all options and presets as JSON: {"options": [{"key", "symbol", "type", "default", "limits", "section", "summary"}, ...],
+/// Describes all options and presets as JSON; the options of section "hierarchical" and "patch_routing" belong to these presets alone: {"options": [{"key", "symbol", "type", "default", "limits", "section", "summary"}, ...],
 /// "presets": [{"name", "summary", "values"}, ...]}.
 ///
 /// - Parameters:
@@ -139,8 +141,8 @@ public func mrp_lab_describe(_ buffer: UnsafeMutablePointer<CChar>?, _ capacity:
     boundary { try write(OptionTable.laboratory.describe().text(), buffer, capacity, needed) }
 }
 
-/// Runs the experiment: for every seed pretraining, fine-tuning, the supervised baseline and the controls; then judges the claims. A run
-/// that diverges is a result, not an error.
+/// Runs the experiment: for every seed all its arms and controls (of the first: pretraining, fine-tuning, the supervised baseline); then judges
+/// the claims. A run that diverges is a result, not an error.
 ///
 /// - Parameters:
 ///   - callback: called after each step; NULL for none.
@@ -207,9 +209,9 @@ public func mrp_lab_cancel(_ lab: UnsafeMutablePointer<mrp_lab>?) -> mrp_status 
     cancel(lab, LabHandle.self)
 }
 
-private func distribution(_ lab: UnsafePointer<mrp_lab>?, _ seed: UInt64) throws -> MultiViewDistribution {
+private func distribution(_ lab: UnsafePointer<mrp_lab>?, _ seed: UInt64) throws -> PatchDistribution {
     guard let seed = Int(exactly: seed) else { throw MRPError(.argument, "seed \(seed) is above \(Int.max)") }
-    return try MultiViewDistribution(Registry.exclusively(lab, LabHandle.self) { $0.options }, seed: seed)
+    return try PatchDistribution(Registry.exclusively(lab, LabHandle.self) { $0.options }, seed: seed)
 }
 
 /// Draws samples of the data of the experiment, with where each patch came from: sample i of a seed is the same whenever it is drawn. Arrays
@@ -217,15 +219,16 @@ private func distribution(_ lab: UnsafePointer<mrp_lab>?, _ seed: UInt64) throws
 ///
 /// - Parameters:
 ///   - seed: fixes the features and the samples; that of a run gives the run's features, and samples which the run does not use.
-///   - kind: "multi_view", "single_view", or "mixed" (single-view with probability mu).
+///   - kind: "multi_view", "single_view", or "mixed" (single-view with probability mu); of "hierarchical" "easy", "hard" or "mixed" (half of
+///     each); of "patch_routing" "mixed".
 ///   - first: number of the first sample.
 ///   - count: how many samples.
 ///   - patches: receives count x P x d values.
 ///   - capacity: elements in `patches`.
 ///   - labels: receives the class of each sample.
-///   - single_view: receives for each sample 1 for single-view, 0 for multi-view.
-///   - shown_view: receives for each sample the view (0 or 1) that a single-view sample shows, or -1.
-///   - origins: receives count x P numbers: the feature 2 class + view that a patch carries, or -1.
+///   - single_view: receives for each sample 1 for single-view or hard, 0 for multi-view or easy.
+///   - shown_view: receives for each sample the view (0 or 1) that a single-view sample shows, or -1; the subclass; the patch that tells.
+///   - origins: receives count x P numbers: the feature that a patch carries, a row of mrp_lab_features, or -1.
 ///   - origins_capacity: elements in `origins`.
 /// - Errors: MRP_ERR_ARGUMENT (options that do not fit each other, unknown kind, a number out of range, too small, NULL), MRP_ERR_MEMORY,
 ///   MRP_ERR_UNSUPPORTED, MRP_ERR_HANDLE, MRP_ERR_BUSY.
@@ -240,26 +243,30 @@ public func mrp_lab_samples(
 ) -> mrp_status {
     boundary {
         let name = try string(kind, "kind")
-        let kinds: [String: MultiViewDistribution.Kind] = ["mixed": .mixed, "multi_view": .multiView, "single_view": .singleView]
-        guard let kind = kinds[name] else { throw MRPError(.argument, "kind '\(name)' is not mixed, multi_view or single_view") }
         let distribution = try distribution(lab, seed)
+        let kinds = PatchDistribution.Kind.names(distribution.options.experiment)
+        guard let kind = kinds.first(where: { $0.name == name })?.kind else {
+            throw MRPError(.argument, "kind '\(name)' is not one of: \(kinds.map(\.name).joined(separator: ", "))")
+        }
         let (first, count) = (try size(first, "first"), try size(count, "count"))
-        try MultiViewSamples.check(first: first, count: count)
+        try PatchSamples.check(first: first, count: count)
         let numbers = try checkedProduct([count, distribution.options.patches])
         let values = try checkedProduct([numbers, distribution.options.dimension], bytesEach: 4)
         if patches != nil { _ = try output(patches, capacity: capacity, needed: values, "patches") }
         if origins != nil { _ = try output(origins, capacity: origins_capacity, needed: numbers, "origins") }
-        try MultiViewSamples.write(
+        try PatchSamples.write(
             distribution, kind: kind, first: first, count: count, x: patches, labels: labels, isSingleView: single_view,
             shownView: shown_view, origin: origins)
     }
 }
 
-/// Copies the features of a seed: 2 k orthonormal vectors of length d; feature 2 class + view belongs to that class.
+/// Copies the features of a seed: 2 k orthonormal vectors of length d; feature 2 class + view belongs to that class. Of "hierarchical"
+/// 2 + 2 k_s orthonormal ones, the common feature of each class and then feature 2 + class k_s + subclass; of "patch_routing" 2 + p unit
+/// vectors, the patterns that tell the classes and then the centres of the others.
 ///
 /// - Parameters:
 ///   - seed: which features.
-///   - features: receives 2 k x d values; NULL with a capacity of 0 asks for the count only.
+///   - features: receives the vectors; NULL with a capacity of 0 asks for the count only.
 ///   - capacity: elements in `features`.
 ///   - count: receives the number of elements; may be NULL.
 /// - Errors: MRP_ERR_ARGUMENT (options that do not fit each other, a number out of range, too small, NULL), MRP_ERR_MEMORY,
@@ -293,7 +300,7 @@ public func mrp_lab_destroy(_ lab: UnsafeMutablePointer<mrp_lab>?) {
 /// - Parameters:
 ///   - rows: receives the number of rows of the table: a claim has one row per measured quantity; then come the controls.
 ///   - seeds: receives the number of seeds.
-///   - claims_hold: receives 1 when every claim holds, else 0.
+///   - claims_hold: receives 1 when every claim holds over the seeds that were run, else 0.
 ///   - controls_hold: receives 1 when every control behaves as expected (or none was run), else 0.
 /// - Errors: MRP_ERR_ARGUMENT (report is NULL), MRP_ERR_HANDLE.
 ///
@@ -320,7 +327,8 @@ public func mrp_lab_report_summary(
 ///   - measured: receives what was measured; NaN when there was nothing to measure, which never holds.
 ///   - low: receives the least value that is allowed; -INFINITY without such a limit.
 ///   - high: receives the greatest value that is allowed; INFINITY without such a limit.
-///   - holds: receives 1 when the value is allowed (over all seeds: on every one, or their mean for quantities judged by it), else 0.
+///   - holds: receives 1 when the value is allowed, else 0. Over all seeds: on every one; for a claim of the mean or of a share of seeds (its
+///     threshold says so), unless these seeds contradict it at the 1 % level.
 ///   - is_control: receives 1 for a control, 0 for a claim.
 /// - Errors: MRP_ERR_ARGUMENT (no such row or seed, report is NULL), MRP_ERR_HANDLE.
 ///
@@ -369,7 +377,7 @@ public func mrp_lab_report_row_text(
         case "claim": text = summary.claim
         case "statement": text = handle.report.statement(of: summary.claim)
         case "quantity": text = summary.quantity
-        case "threshold": text = summary.threshold.text
+        case "threshold": text = summary.thresholdText
         case let other: throw MRPError(.argument, "text '\(other)' is not claim, statement, quantity or threshold")
         }
         try write(text, buffer, capacity, needed)
@@ -420,12 +428,13 @@ public func mrp_lab_report_json(
 ///
 /// - Parameters:
 ///   - seed: counts the seeds from 0.
-///   - moment: "initial", "pretrained" or "supervised" (after supervised learning from scratch).
+///   - moment: "initial", "pretrained" or "supervised" (after supervised learning from scratch); of "hierarchical" "initial", "pretrained",
+///     "fine" or "coarse" (after training with such labels).
 ///   - values: receives the values; NULL with a capacity of 0 asks for the sizes only.
 ///   - capacity: elements in `values`.
 ///   - kernels: receives K; may be NULL.
 ///   - features: receives 2 k; may be NULL.
-/// - Errors: MRP_ERR_ARGUMENT (no such seed or moment, too small, NULL), MRP_ERR_STATE (there was no supervised learning), MRP_ERR_HANDLE.
+/// - Errors: MRP_ERR_ARGUMENT (no such seed or moment, too small, NULL), MRP_ERR_STATE (the run had no such part), MRP_ERR_HANDLE.
 ///
 /// Since 0.1.
 @_cdecl("mrp_lab_report_correlations")
@@ -436,15 +445,15 @@ public func mrp_lab_report_correlations(
     boundary {
         let handle = try Registry.find(report, LabReportHandle.self)
         guard let seed = try handle.seed(seed) else { throw MRPError(.argument, "seed -1 has no correlations: they are one seed's") }
-        let maps = handle.report.seeds[seed].correlations
-        let map: CorrelationMap
-        switch try string(moment, "moment") {
-        case "initial": map = maps.initial
-        case "pretrained": map = maps.pretrained
-        case "supervised":
-            guard let supervised = maps.supervised else { throw MRPError(.state, "the run had no supervised learning") }
-            map = supervised
-        case let other: throw MRPError(.argument, "moment '\(other)' is not initial, pretrained or supervised")
+        let result = handle.report.seeds[seed]
+        let name = try string(moment, "moment")
+        guard let map = result.correlations(name) else {
+            let known = ["initial", "pretrained", "supervised"]
+            guard !known.contains(name) else {
+                throw MRPError(.state, "the run had no \(name == "supervised" ? "supervised learning" : name)")
+            }
+            let moments = Set(known + result.correlations.map(\.moment)).sorted().joined(separator: ", ")
+            throw MRPError(.argument, "moment '\(name)' is not one of: \(moments)")
         }
         kernels?.pointee = Int64(map.kernels)
         features?.pointee = Int64(map.features)

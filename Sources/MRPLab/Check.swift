@@ -33,26 +33,72 @@ public enum Threshold: Sendable, Equatable {
 
 /// One measured quantity of a claim or a control against its threshold.
 public struct Check: Sendable {
+    /// What the threshold speaks of.
+    public enum Form: Sendable, Equatable {
+        /// Every seed meets it.
+        case everySeed
+        /// The mean over all seeds there are meets it; single seeds lie around the mean with this standard deviation.
+        case mean(deviation: Double)
+        /// At least this share of all seeds there are meets it.
+        case share(Double)
+    }
+
     /// The claim or control that it belongs to, for example `all_semantics_captured`.
     public let claim: String
     public let quantity: String
     public let threshold: Threshold
     public let measured: Double
     public let isControl: Bool
-    /// Judged by its mean over seeds: a share of few things, whose error on one seed is too large for a verdict.
-    public let isPooled: Bool
+    public let form: Form
 
+    /// For this seed alone.
     public var holds: Bool { threshold.admits(measured) }
+    /// "<= 0.2", "9 ... 14 on average", "<= 0 on 90 % of seeds".
+    public var thresholdText: String { threshold.text + form.text }
 
     init(
-        _ claim: String, _ quantity: String, _ threshold: Threshold, _ measured: Double, isControl: Bool = false, isPooled: Bool = false
+        _ claim: String, _ quantity: String, _ threshold: Threshold, _ measured: Double, isControl: Bool = false,
+        form: Form = .everySeed
     ) {
         self.claim = claim
         self.quantity = quantity
         self.threshold = threshold
         self.measured = measured
         self.isControl = isControl
-        self.isPooled = isPooled
+        self.form = form
+    }
+}
+
+extension Check.Form {
+    var text: String {
+        switch self {
+        case .everySeed: ""
+        case .mean: " on average"
+        case .share(let share): " on \(Text.number(100 * share)) % of seeds"
+        }
+    }
+
+    /// For programs.
+    var name: String {
+        switch self {
+        case .everySeed: "every_seed"
+        case .mean: "mean"
+        case .share: "share"
+        }
+    }
+
+    /// The verdict over the seeds that were run. A statement about all seeds fails when these few contradict it at the 1 % level: when their
+    /// mean is further outside the threshold than 2.58 standard errors, or when so few holding seeds have a probability below 1 %.
+    func holds(_ values: [Double], _ threshold: Threshold) -> Bool {
+        let holding = values.count { threshold.admits($0) }
+        switch self {
+        case .everySeed: return holding == values.count
+        case .mean(let deviation):
+            let mean = Statistics.mean(values)
+            let allowance = 2.58 * deviation / Double(values.count).squareRoot()
+            return mean >= threshold.limits.low - allowance && mean <= threshold.limits.high + allowance
+        case .share(let share): return Statistics.probability(ofAtMost: holding, of: values.count, share: share) >= 0.01
+        }
     }
 }
 

@@ -18,12 +18,27 @@ final class ClassifierTraining {
     private(set) var accuracy = Double.nan
     private(set) var step = 0
     private(set) var divergedAt: Int?
+    /// Consecutive steps in which all watched samples, or the share that was asked for, were right.
+    private(set) var goodSteps = 0
+    var samplesPerStep: Int { order == nil ? source.count : batchSize }
+    /// Steps in which every sample is seen.
+    var stepsPerEpoch: Int { (source.count + samplesPerStep - 1) / samplesPerStep }
 
     private let source: SampleSource
     private let rates: Rates
     private let batchSize: Int
     private let order: BatchOrder?
     private let weightGradient, headGradient: Memory
+    private var watch: Watch?
+
+    /// Samples whose share of right ones tells when training is done.
+    private struct Watch {
+        let includes: (Int) -> Bool
+        let share: Double
+        let logits: Memory
+        var right = 0
+        var all = 0
+    }
 
     var bytes: Int { weightGradient.bytes + headGradient.bytes + network.weights.bytes + head.weights.bytes }
 
@@ -42,10 +57,20 @@ final class ClassifierTraining {
         try network.compute.reserve(network.shape, samples: batch > 0 ? batch : source.blockCount, classes: head.classes)
     }
 
+    /// Counts `goodSteps`: those in which at least this share of the samples that `includes` names is right.
+    func watch(share: Double, _ includes: @escaping (Int) -> Bool) throws {
+        let perCall = order == nil ? source.blockCount : batchSize
+        let logits = try Memory(
+            checkedProduct([perCall, head.classes]), elementBytes: network.compute.elementBytes, for: "logits")
+        watch = Watch(includes: includes, share: share, logits: logits)
+    }
+
     /// One step of gradient descent. Does nothing after divergence.
     func advance() throws {
         guard divergedAt == nil else { return }
-        let samples = order == nil ? source.count : batchSize
+        let samples = samplesPerStep
+        watch?.right = 0
+        watch?.all = 0
         var sum = 0.0
         var correct: Int64 = 0
         if let order {
@@ -58,6 +83,7 @@ final class ClassifierTraining {
         loss = sum
         accuracy = Double(correct) / Double(samples)
         step += 1
+        if let watch { goodSteps = Double(watch.right) >= watch.share * Double(watch.all) ? goodSteps + 1 : 0 }
         guard sum.isFinite else { return divergedAt = step }
         if rates.encoder > 0 { network.descend(weightGradient, rate: rates.encoder) }
         if rates.head > 0 {
@@ -93,13 +119,27 @@ final class ClassifierTraining {
         call.accumulate = isFirst ? 0 : 1
         call.weight_gradient = withGradient && rates.encoder > 0 ? weightGradient.base : nil
         call.head_gradient = withGradient && rates.head > 0 ? headGradient.base : nil
+        call.logits = withGradient ? watch?.logits.base : nil
         withUnsafeMutablePointer(to: &sum) { loss in
-            withUnsafeMutablePointer(to: &correct) { count in
+            withUnsafeMutablePointer(to: &correct) { correct in
                 call.loss = loss
-                call.correct = count
+                call.correct = correct
                 compute.kernels.classifier(compute.pool, &call)
             }
         }
         try compute.check()
+        guard withGradient, let logits = watch?.logits else { return }
+        if compute.precision == .float32 { count(logits.typed(Float.self), block) } else { count(logits.typed(Double.self), block) }
+    }
+
+    private func count<Real: BinaryFloatingPoint>(_ logits: UnsafeMutableBufferPointer<Real>, _ block: SampleSource.Block) {
+        for n in 0..<block.count {
+            let id = block.batch.ids.map { Int($0[n]) } ?? block.first + n
+            guard watch?.includes(id) == true else { continue }
+            let row = logits[n * head.classes..<(n + 1) * head.classes]
+            let label = row[row.startIndex + Int(block.labels[n])]
+            watch?.all += 1
+            if row.allSatisfy({ $0 <= label }) { watch?.right += 1 }
+        }
     }
 }

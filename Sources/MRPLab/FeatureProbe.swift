@@ -3,7 +3,7 @@ import MRPEngine
 
 /// Correlations of the kernels with the features at one moment.
 public struct FeatureState: Sendable {
-    /// Lambda_{i,l} = max_r max(<w_r, v_{i,l}>, 0), 2 k values, feature 2 class + view. With class blocks the maximum is over the
+    /// Lambda_{i,l} = max_r max(<w_r, v_{i,l}>, 0), a value per feature. With class blocks the maximum is over the
     /// class's own kernels.
     public var lambda: [Double]
     /// Lambda >= rho-bar: the feature reaches the activation's linear part.
@@ -19,13 +19,13 @@ final class FeatureProbe {
     let featureCount: Int
     let kernels: Int
     private let correlationMemory: Memory
-    private let distribution: MultiViewDistribution
+    private let distribution: PatchDistribution
     private let radius: Double
 
     /// K x 2 k of the last measurement.
     var correlations: UnsafeBufferPointer<Double> { UnsafeBufferPointer(correlationMemory.typed(Double.self)) }
 
-    init(_ distribution: MultiViewDistribution, kernels: Int, radius: Double) throws {
+    init(_ distribution: PatchDistribution, kernels: Int, radius: Double) throws {
         self.distribution = distribution
         self.kernels = kernels
         self.radius = radius
@@ -34,26 +34,27 @@ final class FeatureProbe {
             checkedProduct([kernels, featureCount]), elementBytes: 8, for: "the correlations of kernels and features")
     }
 
-    /// `byBlocks`: class i is judged by its own block of kernels.
-    func measure(_ network: PatchNetwork, byBlocks: Bool = false) -> FeatureState {
+    /// `blocks`: kernels are shared out evenly among so many classes, and a feature is judged by those of its own class; 0: by all.
+    func measure(_ network: PatchNetwork, blocks: Int = 0) -> FeatureState {
         let output = correlationMemory.typed(Double.self)
         mk_patch_correlations(
             Int32(network.compute.elementBytes), &network.shape, network.weights.base, Int64(featureCount),
             distribution.features.baseAddress, output.baseAddress)
         var state = FeatureState(
             lambda: [Double](repeating: 0, count: featureCount), isCaptured: [], active: 0, pure: 0, mixed: 0, mixedAcrossClasses: 0)
-        let perClass = max(1, kernels / (featureCount / 2))
+        let perClass = max(1, kernels / max(blocks, 1))
+        let owners = (0..<featureCount).map(distribution.owner)
         for r in 0..<kernels {
             var count = 0
             var classes = 0
             var lastClass = -1
             for j in 0..<featureCount {
                 let value = output[r * featureCount + j]
-                if value > state.lambda[j], !byBlocks || r / perClass == j / 2 { state.lambda[j] = value }
+                if value > state.lambda[j], blocks == 0 || r / perClass == owners[j] { state.lambda[j] = value }
                 guard value >= radius else { continue }
                 count += 1
-                if j / 2 != lastClass { classes += 1 }
-                lastClass = j / 2
+                if owners[j] != lastClass { classes += 1 }
+                lastClass = owners[j]
             }
             if count > 0 { state.active += 1 }
             if count == 1 { state.pure += 1 }

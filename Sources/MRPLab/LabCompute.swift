@@ -67,6 +67,13 @@ enum LabStream: UInt32 {
     case multiViewTest = 12
     case singleViewTest = 14
     case ownData = 16
+    case randomLabels = 18
+    case patterns = 19
+    case patternPlaces = 20
+    case readout = 21
+    case routers = 22
+    case lemmaData = 24
+    case lemmaTest = 26
 
     var value: UInt32 { RandomStream.Purpose.laboratory.rawValue | rawValue << 8 }
 }

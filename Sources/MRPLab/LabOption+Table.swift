@@ -7,7 +7,7 @@ extension OptionTable {
 }
 
 extension LabOption {
-    static let all = data + network + pretraining + training + parts + run
+    static let all = data + network + pretraining + training + parts + subclasses + routers + run
 
     /// Numbers as reports and studies have them: "2.0".
     private static func number(_ range: some NumberRange) -> OptionType<Double> { .number(range).written { "\($0)" } }
@@ -101,7 +101,10 @@ extension LabOption {
             "Head of supervised learning: block, fixed sums of each class's kernels, or free, from 0."),
         LabOption(
             "supervised_steps", "", .integer(0...1_000_000), \.supervisedSteps, .training,
-            "Steps of supervised learning from random weights."),
+            "The most steps of supervised learning from random weights."),
+        LabOption(
+            "supervised_until", "", number(0...1), \.supervisedUntil, .training,
+            "Share of the multi-view training samples whose being right ends supervised learning; 0: it takes all its steps."),
         LabOption("supervised_rate", "eta_SL", number(0...1e6), \.supervisedRate, .training, "Learning rate of supervised learning."),
         LabOption("test_samples", "N_test", .integer(1...(1 << 30)), \.testSamples, .training, "Fresh test samples of each kind."),
     ]
@@ -118,6 +121,49 @@ extension LabOption {
         LabOption("converged_head_rate", "", number(0...1e6), \.convergedHeadRate, .parts, "Learning rate of that control's head."),
         LabOption(
             "converged_encoder_rate", "", number(0...1e6), \.convergedEncoderRate, .parts, "Learning rate of that control's encoder."),
+    ]
+
+    private static let subclasses = [
+        LabOption("subclasses", "k_s", .integer(2...10_000), \.subclasses, .hierarchical, "Subclasses of each of the two classes."),
+        LabOption("groups", "", .integer(2...10_000), \.groups, .hierarchical, "Aligned groups of subclasses per class in the arm groups."),
+        LabOption(
+            "distractor_low", "", number(0...100), \.distractorLow, .hierarchical,
+            "Lower limit of z in a hard sample's one patch with the other class's common feature."),
+        LabOption(
+            "distractor_high", "", number(0...100), \.distractorHigh, .hierarchical,
+            "Upper limit of z in a hard sample's one patch with the other class's common feature."),
+        LabOption("pretrain_power", "", .integer(2...16), \.pretrainPower, .hierarchical, "Power q in pretraining without labels."),
+        LabOption(
+            "pretrain_radius", "", number(1e-3...100), \.pretrainRadius, .hierarchical,
+            "rho_bar in pretraining without labels, and what a captured feature's correlation reaches there."),
+    ]
+
+    private static let routers = [
+        LabOption("samples", "", .numbers, \.sampleSizes, .patchRouting, "Sizes of the training set, even numbers that rise."),
+        LabOption("epochs", "", .integer(1...1_000_000), \.epochs, .patchRouting, "Passes over the training set."),
+        LabOption("capacity", "l", .integer(1...16_384), \.capacity, .patchRouting, "Patches that each of the two experts sees."),
+        LabOption(
+            "joint_experts", "", .integer(1...10_000), \.jointExperts, .patchRouting,
+            "Experts of the arm whose routers are trained with them; their kernels are K divided by it."),
+        LabOption("joint_capacity", "", .integer(1...16_384), \.jointCapacity, .patchRouting, "Patches that each of those experts sees."),
+        LabOption(
+            "router_deviation", "sigma_r", number(0...10), \.routerDeviation, .patchRouting,
+            "Standard deviation of their routers' initial weights."),
+        LabOption(
+            "random_routers", "", .integer(1...1_000), \.randomRouters, .patchRouting,
+            "Pairs of random routers whose mean the control takes."),
+        LabOption("delta_d", "", number(0..<1), \.deltaD, .patchRouting, "Correlation of the two patterns that tell the classes."),
+        LabOption(
+            "delta_r", "", number(0...0.7), \.deltaR, .patchRouting,
+            "Largest correlation of another pattern's centre with each of the two directions that tell."),
+        LabOption(
+            "lemma_delta_d", "", number(0..<1), \.lemmaDeltaD, .patchRouting, "delta_d of the regime in which the router lemma is tested."),
+        LabOption("lemma_delta_r", "", number(0...0.7), \.lemmaDeltaR, .patchRouting, "delta_r of that regime."),
+        LabOption("lemma_samples", "", .integer(2...(1 << 30)), \.lemmaSamples, .patchRouting, "Samples that its routers are made of."),
+        LabOption("pattern_sets", "p", .integer(1...10_000), \.patternSets, .patchRouting, "Sets of patterns that tell nothing."),
+        LabOption(
+            "pattern_radius", "", number(0...10), \.patternRadius, .patchRouting, "Half of a set's standard deviation over all coordinates."
+        ),
     ]
 
     private static let run = [

@@ -22,6 +22,7 @@ struct LabOption: OptionDeclaration {
             case let value as Int: .integer(value)
             case let value as Double: .number(value)
             case let value as Bool: .bool(value)
+            case let value as [Double]: .array(value.map(JSON.number))
             case let value: .string(option.text(value))
             }
         }

@@ -1,12 +1,16 @@
 import MRPEngine
 
-/// Every quantity of the paper's definition and of the finite experiment, with the paper's symbol (arXiv 2206.03826; data as in
-/// Allen-Zhu & Li 2020). The defaults are a regime in which the mechanism shows within seconds: see `LabOption.all` for ranges.
+/// Every quantity of the papers' definitions and of the finite experiments, with the papers' symbols (arXiv 2206.03826 with data as in
+/// Allen-Zhu & Li 2020; 2410.23129; 2306.04073). The defaults are a regime of the first in which the mechanism shows within seconds; the
+/// others' are in their presets: see `LabOption.all` for ranges.
 public struct LabOptions: Sendable, Equatable {
     public enum Masks: String, CaseIterable, Sendable { case averaged, sampled }
     public enum TeacherKind: String, CaseIterable, Sendable { case scaled, ema, fixed }
     public enum StepRule: String, CaseIterable, Sendable { case relative, plain }
     public enum HeadKind: String, CaseIterable, Sendable { case block, free }
+
+    /// Which experiment is run; a preset says it.
+    public private(set) var experiment = ExperimentName.multiview
 
     // MARK: Data
 
@@ -87,8 +91,10 @@ public struct LabOptions: Sendable, Equatable {
     public var encoderRate = 0.05
     /// The head of supervised learning: fixed sums of each class's block of kernels (Allen-Zhu & Li), or free from 0.
     public var supervisedHead = HeadKind.block
-    /// Steps of supervised learning from random weights.
-    public var supervisedSteps = 200
+    /// The most steps of supervised learning from random weights.
+    public var supervisedSteps = 1000
+    /// Share of the multi-view training samples whose being right ends supervised learning; 0: it takes all its steps.
+    public var supervisedUntil = 1.0
     /// eta of supervised learning (of its head too, when that is free).
     public var supervisedRate = 2.0
     /// Fresh test samples of each kind, multi-view and single-view.
@@ -110,6 +116,45 @@ public struct LabOptions: Sendable, Equatable {
     public var convergedHeadRate = 50.0
     public var convergedEncoderRate = 2.0
 
+    // MARK: The experiment with subclasses
+
+    /// k_s: subclasses of each of the two classes.
+    public var subclasses = 20
+    /// Aligned groups of subclasses per class, in the arm `groups`.
+    public var groups = 2
+    /// z of a hard sample's one patch with the other class's common feature is uniform between these two.
+    public var distractorLow = 0.3
+    public var distractorHigh = 0.4
+    /// q and rho-bar of pretraining without labels.
+    public var pretrainPower = 5
+    public var pretrainRadius = 0.5
+
+    // MARK: The experiment with routers
+
+    /// Sizes of the training set; an arm is trained on each.
+    public var sampleSizes = [20.0, 40, 80, 160]
+    /// Passes over the training set.
+    public var epochs = 150
+    /// l: patches that each of the two experts sees.
+    public var capacity = 2
+    /// k and l of the arm whose routers are trained with the experts.
+    public var jointExperts = 8
+    public var jointCapacity = 6
+    /// sigma_r: standard deviation of its initial routers.
+    public var routerDeviation = 1e-4
+    /// Pairs of random routers in the control.
+    public var randomRouters = 8
+    /// delta_d = <o_1, o_2>; delta_r: the largest correlation of another pattern's centre with the two.
+    public var deltaD = 0.0
+    public var deltaR = 0.2
+    /// The same in the regime in which the lemma is tested, and the samples of its routers.
+    public var lemmaDeltaD = 0.7
+    public var lemmaDeltaR = 0.5
+    public var lemmaSamples = 4000
+    /// p: sets of patterns that tell nothing, and their radius.
+    public var patternSets = 8
+    public var patternRadius = 0.35
+
     // MARK: Run
 
     /// Number of seeds, and the first one.
@@ -128,8 +173,14 @@ public struct LabOptions: Sendable, Equatable {
 
     public init() {}
 
-    /// K = k m.
-    public var kernels: Int { classes * kernelsPerClass }
+    /// The defaults of an experiment.
+    init(_ experiment: ExperimentName) {
+        self.experiment = experiment
+        if experiment != .multiview { classes = 2 }
+    }
+
+    /// K: m kernels for each class, or for each subclass.
+    public var kernels: Int { classes * (experiment == .hierarchical ? subclasses : 1) * kernelsPerClass }
     /// kappa = 1 / theta - 1, the weight of the penalty that random masks average to.
     public var kappa: Double { 1 / theta - 1 }
     /// (tau^q - 1) C_p: in the small-weight phase a feature grows when this exceeds kappa.

@@ -4,14 +4,15 @@ extension LabReport {
     /// The whole report. NaN becomes null. `correlations` adds the K x 2 k maps of every seed, for heat maps.
     public func json(correlations: Bool = false) -> JSON {
         .object([
-            ("format", .string("mrp-lab-report")), ("version", .integer(1)), ("note", .string(Self.note)),
+            ("format", .string("mrp-lab-report")), ("version", .integer(1)), ("experiment", .string(options.experiment.rawValue)),
+            ("note", .string(note)),
             ("claims_hold", .bool(claimsHold)), ("controls_hold", .bool(controlsHold)),
             ("claims", .array(claimObjects)), ("controls", .array(controlObjects)),
             ("seeds", .array(seeds.map { Self.seed($0, correlations) })), ("options", options.json),
             (
                 "provenance",
                 .object([
-                    ("paper", .string("arXiv 2206.03826")), ("instructions", .string(instructions)), ("threads", .integer(threads)),
+                    ("paper", .string(options.definition.paper)), ("instructions", .string(instructions)), ("threads", .integer(threads)),
                     ("bytes", .integer(bytes)), ("seconds", .number(seconds)),
                 ])
             ),
@@ -19,7 +20,7 @@ extension LabReport {
     }
 
     private var claimObjects: [JSON] {
-        Claims.all.map { claim in
+        options.claims.map { claim in
             let own = summaries.filter { $0.claim == claim.id }
             return .object([
                 ("id", .string(claim.id)), ("statement", .string(claim.statement)), ("was_run", .bool(!own.isEmpty)),
@@ -29,59 +30,63 @@ extension LabReport {
     }
 
     private var controlObjects: [JSON] {
-        (seeds.first?.controls ?? []).map { control in
-            let own = summaries.filter { $0.isControl && $0.claim == control.id }
+        let arms = seeds.first?.arms.filter(\.isControl).map { ($0.id, $0.statement) } ?? []
+        let controls = (seeds.first?.controls ?? []).map { ($0.id, $0.statement) } + arms
+        return controls.map { id, statement in
+            let own = summaries.filter { $0.isControl && $0.claim == id }
             return .object([
-                ("id", .string(control.id)), ("statement", .string(control.statement)),
-                ("holds", .bool(own.allSatisfy(\.holds))), ("checks", .array(own.map(Self.summary))),
+                ("id", .string(id)), ("statement", .string(statement)), ("holds", .bool(own.allSatisfy(\.holds))),
+                ("checks", .array(own.map(Self.summary))),
             ])
         }
     }
 
     private static func summary(_ summary: Summary) -> JSON {
         .object([
-            ("quantity", .string(summary.quantity)), ("threshold", .string(summary.threshold.text)),
+            ("quantity", .string(summary.quantity)), ("threshold", .string(summary.thresholdText)),
             ("mean", .number(summary.mean)), ("minimum", .number(summary.minimum)), ("maximum", .number(summary.maximum)),
-            ("holding", .integer(summary.holding)), ("seeds", .integer(summary.seeds)),
-            ("judged_by_mean", .bool(summary.isPooled)), ("holds", .bool(summary.holds)),
+            ("holding", .integer(summary.holding)), ("seeds", .integer(summary.seeds)), ("judged_by", .string(summary.form.name)),
+            ("confidence_interval", summary.interval.map { .array([.number($0.low), .number($0.high)]) } ?? .null),
+            ("holds", .bool(summary.holds)),
         ])
     }
 
     private static func seed(_ result: SeedResult, _ correlations: Bool) -> JSON {
-        let pretraining = result.pretraining
         var members: [(key: String, value: JSON)] = [
             ("seed", .integer(result.seed)), ("claims_hold", .bool(result.claimsHold)),
             ("controls_hold", .bool(result.controlsHold)),
             ("checks", .array(result.checks.map(check))),
-            (
-                "pretraining",
-                .object([
-                    ("initial", state(pretraining.initial)), ("final", state(pretraining.final)),
-                    ("leaders_that_won", .number(pretraining.leadersThatWon)),
-                    ("kernels_that_kept_their_feature", .number(pretraining.kernelsThatKept)), ("loss", .number(pretraining.loss)),
-                    ("diverged_at", pretraining.divergedAt.map(JSON.integer) ?? .null),
-                    ("series", .array(pretraining.series.map(point))), ("seconds", .number(pretraining.seconds)),
-                ])
-            ),
+            ("pretraining", result.pretraining.map(pretraining) ?? .null),
             ("finetuning", result.finetuning.map(classifier) ?? .null),
             ("frozen_probe", result.frozenProbe.map(classifier) ?? .null),
             ("supervised", result.supervised.map(classifier) ?? .null),
             ("controls", .array(result.controls.map(control))),
+            ("arms", .array(result.arms.map(arm))),
         ]
-        if correlations {
-            let maps: [(key: String, value: JSON)] = [
-                ("initial", map(result.correlations.initial)), ("pretrained", map(result.correlations.pretrained)),
-                ("supervised", result.correlations.supervised.map(map) ?? .null),
-            ]
-            members.append(("correlations", .object(maps)))
-        }
+        if correlations { members.append(("correlations", .object(result.correlations.map { ($0.moment, map($0.map)) }))) }
         members.append(("seconds", .number(result.seconds)))
         return .object(members)
     }
 
+    private static func pretraining(_ result: PretrainingResult) -> JSON {
+        .object([
+            ("initial", state(result.initial)), ("final", state(result.final)), ("leaders_that_won", .number(result.leadersThatWon)),
+            ("kernels_that_kept_their_feature", .number(result.kernelsThatKept)), ("loss", .number(result.loss)),
+            ("diverged_at", result.divergedAt.map(JSON.integer) ?? .null), ("series", .array(result.series.map(point))),
+            ("seconds", .number(result.seconds)),
+        ])
+    }
+
+    private static func arm(_ result: ArmResult) -> JSON {
+        .object([
+            ("id", .string(result.id)), ("statement", .string(result.statement)), ("is_control", .bool(result.isControl)),
+            ("numbers", .object(result.numbers.map { ($0.name, .number($0.value)) })), ("seconds", .number(result.seconds)),
+        ])
+    }
+
     private static func check(_ check: Check) -> JSON {
         .object([
-            ("claim", .string(check.claim)), ("quantity", .string(check.quantity)), ("threshold", .string(check.threshold.text)),
+            ("claim", .string(check.claim)), ("quantity", .string(check.quantity)), ("threshold", .string(check.thresholdText)),
             ("measured", .number(check.measured)), ("holds", .bool(check.holds)), ("is_control", .bool(check.isControl)),
         ])
     }

@@ -2,10 +2,6 @@ import MRPEngine
 
 /// Findings of a run, per seed and over seeds.
 public struct LabReport: Sendable {
-    /// Said in every report.
-    public static let note =
-        "Shows the mechanism of arXiv 2206.03826 at finite size; it proves nothing about the limit that the theorems speak of."
-
     public let options: LabOptions
     public let seeds: [SeedResult]
     /// Instruction set and threads that were used.
@@ -15,9 +11,11 @@ public struct LabReport: Sendable {
     public let bytes: Int
     public let seconds: Double
 
-    /// Whether every claim holds, on every seed or (shares of few things) on average.
+    /// Said in every report.
+    public var note: String { options.definition.note }
+    /// Whether every claim holds over the seeds that were run: on every one, or, where it speaks of all seeds there are, as far as these tell.
     public var claimsHold: Bool { summaries.allSatisfy { $0.isControl || $0.holds } }
-    /// Whether every control behaves as expected on every seed.
+    /// Whether every control behaves as expected, in the same sense.
     public var controlsHold: Bool { summaries.allSatisfy { !$0.isControl || $0.holds } }
 
     /// One check over all seeds.
@@ -26,74 +24,46 @@ public struct LabReport: Sendable {
         public let quantity: String
         public let threshold: Threshold
         public let isControl: Bool
-        /// Judged by its mean instead of on every seed.
-        public let isPooled: Bool
-        public let mean, minimum, maximum: Double
-        /// Seeds on which it holds, and all seeds.
-        public let holding, seeds: Int
+        public let form: Check.Form
+        /// The value of each seed.
+        public let values: [Double]
 
-        public var holds: Bool { isPooled ? threshold.admits(mean) : holding == seeds }
+        public var seeds: Int { values.count }
+        /// Seeds on which it holds.
+        public var holding: Int { values.count { threshold.admits($0) } }
+        public var holds: Bool { form.holds(values, threshold) }
+        public var mean: Double { Statistics.mean(values) }
+        /// NaN when one of the values is.
+        public var minimum: Double { hasNaN ? .nan : values.min() ?? .nan }
+        public var maximum: Double { hasNaN ? .nan : values.max() ?? .nan }
+        /// "<= 0.2", "9 ... 14 on average", "<= 0 on 90 % of seeds".
+        public var thresholdText: String { threshold.text + form.text }
+        /// The 95 % confidence interval of the mean, or of the share of seeds; nil where the claim speaks of every seed.
+        public var interval: (low: Double, high: Double)? {
+            switch form {
+            case .everySeed: nil
+            case .mean: Statistics.interval(values)
+            case .share: Statistics.interval(holding, of: seeds)
+            }
+        }
+
+        private var hasNaN: Bool { values.contains { $0.isNaN } }
     }
 
     /// Every check over all seeds, claims first. Seeds have the same checks in the same order.
     public var summaries: [Summary] {
         guard let first = seeds.first else { return [] }
         return first.checks.indices.map { index in
-            let checks = seeds.compactMap { index < $0.checks.count ? $0.checks[index] : nil }
-            let values = checks.map(\.measured)
             let check = first.checks[index]
             return Summary(
-                claim: check.claim, quantity: check.quantity, threshold: check.threshold, isControl: check.isControl,
-                isPooled: check.isPooled, mean: values.reduce(0, +) / Double(values.count),
-                minimum: values.contains { $0.isNaN } ? .nan : values.min() ?? .nan,
-                maximum: values.contains { $0.isNaN } ? .nan : values.max() ?? .nan, holding: checks.count { $0.holds },
-                seeds: checks.count)
+                claim: check.claim, quantity: check.quantity, threshold: check.threshold, isControl: check.isControl, form: check.form,
+                values: seeds.compactMap { index < $0.checks.count ? $0.checks[index].measured : nil })
         }
     }
-}
 
-// MARK: Text
-
-extension LabReport {
     /// Statement of a claim or a control; "" for an unknown one.
     public func statement(of claim: String) -> String {
-        Claims.all.first { $0.id == claim }?.statement ?? seeds.first?.controls.first { $0.id == claim }?.statement ?? ""
-    }
-
-    /// "claim | threshold | measured | verdict" over all seeds: mean, and the range when seeds differ.
-    public var table: String {
-        let rows = summaries.map { summary -> [String] in
-            let range =
-                summary.minimum == summary.maximum || summary.seeds == 1
-                ? "" : " (\(Text.number(summary.minimum)) ... \(Text.number(summary.maximum)))"
-            let verdict = (summary.holds ? "holds" : "fails") + (summary.isPooled && summary.seeds > 1 ? " on average," : "")
-            return [
-                (summary.isControl ? "control " : "") + summary.claim, summary.quantity, summary.threshold.text,
-                Text.number(summary.mean) + range, summary.seeds == 1 ? verdict : "\(verdict) \(summary.holding)/\(summary.seeds)",
-            ]
-        }
-        return Self.format(rows) + "\n" + Self.note + "\n"
-    }
-
-    /// The same for one seed.
-    public func table(seed index: Int) -> String {
-        guard seeds.indices.contains(index) else { return "" }
-        let rows = seeds[index].checks.map { check in
-            [
-                (check.isControl ? "control " : "") + check.claim, check.quantity, check.threshold.text,
-                Text.number(check.measured), check.holds ? "holds" : "fails",
-            ]
-        }
-        return "seed \(seeds[index].seed)\n" + Self.format(rows)
-    }
-
-    private static func format(_ rows: [[String]]) -> String {
-        let all = [["claim", "quantity", "threshold", "measured", "verdict"]] + rows
-        let widths = (0..<5).map { column in all.map { $0[column].count }.max() ?? 0 }
-        var lines = all.map { row in
-            row.enumerated().map { $0 == 4 ? $1 : Text.pad($1, widths[$0]) }.joined(separator: " | ")
-        }
-        lines.insert(widths.map { String(repeating: "-", count: $0) }.joined(separator: "-|-"), at: 1)
-        return lines.joined(separator: "\n") + "\n"
+        options.claims.first { $0.id == claim }?.statement ?? seeds.first?.controls.first { $0.id == claim }?.statement
+            ?? seeds.first?.arm(claim)?.statement ?? ""
     }
 }

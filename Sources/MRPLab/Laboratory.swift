@@ -4,7 +4,7 @@ import MRPEngine
 
 func logarithm(_ count: Int) -> Double { log(Double(count)) }
 
-/// The paper's experiment (arXiv 2206.03826): mask-reconstruction pretraining against supervised learning on multi-view data.
+/// Runs an experiment: `LabOptions.experiment` says which.
 public enum Laboratory {
     /// Runs every seed and judges every claim.
     ///
@@ -19,7 +19,7 @@ public enum Laboratory {
         try options.validate()
         let start = monotonicSeconds()
         let compute = try LabCompute(options, cancel: cancel)
-        let reporter = ProgressReporter(total: SeedRun.cost(options) * Double(options.seeds), seeds: options.seeds, progress)
+        let reporter = ProgressReporter(total: options.definition.cost(options) * Double(options.seeds), seeds: options.seeds, progress)
         var results: [SeedResult] = []
         var bytes: Int64 = 0
         for index in 0..<options.seeds {

@@ -48,10 +48,12 @@ final class PatchNetwork {
 final class LinearHead {
     let classes: Int
     let weights: Memory
+    private let precision: Precision
 
     /// All zero.
     init(classes: Int, network: PatchNetwork) throws {
         self.classes = classes
+        precision = network.compute.precision
         weights = try Memory(
             classes * network.kernels, elementBytes: network.compute.elementBytes, zeroed: true, for: "the head")
     }
@@ -61,15 +63,13 @@ final class LinearHead {
         let head = try LinearHead(classes: classes, network: network)
         let perClass = network.kernels / classes
         for i in 0..<classes {
-            for r in 0..<perClass {
-                let index = i * network.kernels + i * perClass + r
-                if network.compute.precision == .float32 {
-                    head.weights.typed(Float.self)[index] = 1
-                } else {
-                    head.weights.typed(Double.self)[index] = 1
-                }
-            }
+            for r in 0..<perClass { head.set(i * network.kernels + i * perClass + r, 1) }
         }
         return head
+    }
+
+    /// Sets one weight, by its place in classes x K.
+    func set(_ index: Int, _ value: Double) {
+        if precision == .float32 { weights.typed(Float.self)[index] = Float(value) } else { weights.typed(Double.self)[index] = value }
     }
 }

@@ -17,17 +17,20 @@ final class SampleSource {
     let blockCount: Int
     let bytes: Int
     let labels: UnsafeMutableBufferPointer<Int32>
-    /// The view that a single-view sample shows; -1 for multi-view.
+    /// The view that a single-view sample shows (-1 for multi-view), the subclass, or the patch that tells the class.
     let shown: UnsafeMutableBufferPointer<Int32>
+    /// The labels that training reads: the classes, until `relabel`.
+    private(set) var targets: UnsafeMutableBufferPointer<Int32>
 
     private let compute: LabCompute
-    private let distribution: MultiViewDistribution
-    private var description: mk_multi_view
+    private let distribution: PatchDistribution
+    private var description: mk_patch_data
     private let isResident: Bool
     private let x, labelMemory, shownMemory, batchLabels: Memory
+    private var targetMemory: Memory?
 
     init(
-        _ distribution: MultiViewDistribution, _ kind: MultiViewDistribution.Kind, _ stream: LabStream, count: Int,
+        _ distribution: PatchDistribution, _ kind: PatchDistribution.Kind, _ stream: LabStream, count: Int,
         batch: Int = 0, compute: LabCompute
     ) throws {
         let options = distribution.options
@@ -48,16 +51,25 @@ final class SampleSource {
         batchLabels = try Memory(max(batch, 1), elementBytes: 4, for: "labels")
         labels = labelMemory.typed(Int32.self)
         shown = shownMemory.typed(Int32.self)
+        targets = labels
         bytes = x.bytes + labelMemory.bytes + shownMemory.bytes + batchLabels.bytes
-        try compute.reserve(mk_multi_view_scratch(&description))
-        mk_multi_view_generate(
+        try compute.reserve(mk_patch_data_scratch(&description))
+        mk_patch_data_generate(
             compute.pool, Int32(compute.elementBytes), &description, 0, nil, Int64(count), isResident ? x.base : nil,
             labels.baseAddress, nil, shown.baseAddress, nil)
         try compute.check()
     }
 
+    /// Other labels for training: those of `label`, which gets a sample's number.
+    func relabel(_ label: (Int) -> Int) throws {
+        let memory = try targetMemory ?? Memory(count, elementBytes: 4, for: "labels")
+        targetMemory = memory
+        targets = memory.typed(Int32.self)
+        for n in 0..<count { targets[n] = Int32(truncatingIfNeeded: label(n)) }
+    }
+
     private func generate(first: Int, ids: UnsafePointer<Int32>?, count: Int) throws {
-        mk_multi_view_generate(
+        mk_patch_data_generate(
             compute.pool, Int32(compute.elementBytes), &description, Int64(first), ids, Int64(count), x.base, nil, nil, nil, nil)
         try compute.check()
     }
@@ -68,7 +80,7 @@ final class SampleSource {
             let now = min(blockCount, count - first)
             if !isResident { try generate(first: first, ids: nil, count: now) }
             let batch = mk_patch_batch(samples: Int64(now), x: UnsafeRawPointer(x.base), rows: nil, ids: nil, first_id: Int64(first))
-            guard let start = labels.baseAddress else { return }
+            guard let start = targets.baseAddress else { return }
             try body(Block(batch: batch, labels: start + first, first: first, count: now))
         }
     }
@@ -76,7 +88,7 @@ final class SampleSource {
     /// The samples that `ids` names, at most the batch that was announced.
     func batch(_ ids: UnsafeBufferPointer<Int32>) throws -> Block {
         let own = batchLabels.typed(Int32.self)
-        for (entry, id) in ids.enumerated() where entry < own.count { own[entry] = labels[Int(id)] }
+        for (entry, id) in ids.enumerated() where entry < own.count { own[entry] = targets[Int(id)] }
         if !isResident { try generate(first: 0, ids: ids.baseAddress, count: ids.count) }
         let batch = mk_patch_batch(
             samples: Int64(ids.count), x: UnsafeRawPointer(x.base), rows: isResident ? ids.baseAddress : nil, ids: ids.baseAddress,

@@ -38,23 +38,28 @@ public struct ClassifierResult: Sendable {
     public var seconds: Double
 }
 
-/// Everything one seed measured.
+/// Everything one seed measured; parts that the experiment does not have, or that were not run, are nil or empty.
 public struct SeedResult: Sendable {
     public let seed: Int
-    public var pretraining: PretrainingResult
+    public var pretraining: PretrainingResult?
     public var finetuning: ClassifierResult?
     public var frozenProbe: ClassifierResult?
     public var supervised: ClassifierResult?
-    public var controls: [ControlResult]
-    /// The claims' checks, in the order of `Claims.all`, then the controls'.
-    public var checks: [Check]
-    /// <w_r, v_j>, K x 2 k, row-major: at initialisation, after pretraining, after supervised learning (empty when not run).
-    public var correlations: (initial: CorrelationMap, pretrained: CorrelationMap, supervised: CorrelationMap?)
-    public var seconds: Double
+    public var controls: [ControlResult] = []
+    /// Parts of the experiments that have only numbers.
+    public var arms: [ArmResult] = []
+    /// The claims' checks, in the order of the experiment's claims, then the controls'.
+    public internal(set) var checks: [Check] = []
+    /// <w_r, v_j>, kernels x features, row-major, by moment: `initial`, `pretrained`, `supervised` and others of the experiment.
+    public var correlations: [(moment: String, map: CorrelationMap)] = []
+    public var seconds = 0.0
 
-    /// Whether every check of a claim holds that can be judged on one seed (controls are judged separately).
-    public var claimsHold: Bool { checks.allSatisfy { $0.isControl || $0.isPooled || $0.holds } }
-    public var controlsHold: Bool { checks.allSatisfy { !$0.isControl || $0.holds } }
+    /// Whether every check of a claim holds that speaks of every seed (controls are judged separately).
+    public var claimsHold: Bool { checks.allSatisfy { $0.isControl || $0.form != .everySeed || $0.holds } }
+    public var controlsHold: Bool { checks.allSatisfy { !$0.isControl || $0.form != .everySeed || $0.holds } }
+
+    public func correlations(_ moment: String) -> CorrelationMap? { correlations.first { $0.moment == moment }?.map }
+    public func arm(_ id: String) -> ArmResult? { arms.first { $0.id == id } }
 }
 
 /// Correlations of kernels (rows) with features (columns), for heat maps.
@@ -63,7 +68,7 @@ public final class CorrelationMap: @unchecked Sendable {
     public let features: Int
     private let memory: Memory
 
-    /// K x 2 k; never changes.
+    /// Kernels x features; never changes.
     public var values: UnsafeBufferPointer<Double> { UnsafeBufferPointer(memory.typed(Double.self)) }
 
     init(_ probe: FeatureProbe) throws {

@@ -45,7 +45,8 @@ public struct Study: Sendable {
         var cells = options.seeds
         for axis in axes {
             let definition = try OptionTable.laboratory.definition(axis.key)
-            guard !["seeds", "first_seed", "threads", "controls"].contains(definition.key) else {
+            _ = try options.text(axis.key)
+            guard !["seeds", "first_seed", "threads", "controls", "samples"].contains(definition.key) else {
                 throw MRPError(.argument, "option '\(definition.key)' cannot be swept")
             }
             guard !axis.values.isEmpty else { throw MRPError(.argument, "the values of '\(axis.key)' to sweep are missing") }
@@ -83,7 +84,7 @@ public struct Study: Sendable {
     var fingerprint: String {
         var hash: UInt64 = 0xcbf2_9ce4_8422_2325
         let own = ["seeds", "first_seed", "threads"]
-        for option in LabOption.all {
+        for option in options.own {
             let (key, symbol) = (option.definition.key, option.definition.symbol)
             if own.contains(key) || axes.contains(where: { $0.key == key || $0.key == symbol }) { continue }
             for byte in "\(key)=\(option.text(options));".utf8 { hash = (hash ^ UInt64(byte)) &* 0x100_0000_01b3 }
@@ -123,12 +124,7 @@ public struct Study: Sendable {
     // MARK: Rows
 
     var header: String {
-        let measured = [
-            "growth", "kappa", "outcome", "captured", "features", "active", "mixed", "mixed_across_classes", "leaders_won",
-            "lambda_min", "lambda_max", "loss", "diverged_at", "finetune_loss", "multi_view", "single_view", "margin",
-            "sl_captured", "sl_train", "sl_multi_view", "sl_single_view", "sl_missed_view", "options",
-        ]
-        return (axes.map(\.key) + ["seed"] + measured).joined(separator: ",")
+        (axes.map(\.key) + ["seed"] + options.definition.studyColumns(options) + ["options"]).joined(separator: ",")
     }
 
     func prefix(_ index: Int) throws -> String {
@@ -136,33 +132,16 @@ public struct Study: Sendable {
         return try (axes.map { try options.text($0.key) } + [String(options.firstSeed)]).joined(separator: ",")
     }
 
-    /// Reads the pretraining as one of: no capture, partial, captures, runaway, diverged.
-    static func outcome(_ result: PretrainingResult, _ options: LabOptions) -> String {
-        if result.divergedAt != nil { return "diverged" }
-        if (result.final.lambda.max() ?? 0) >= Controls.runawayLevel(options) { return "runaway" }
-        let share = Double(result.final.captured) / Double(2 * options.classes)
-        return share >= 0.95 ? "captures" : share > 0.1 ? "partial" : "no capture"
-    }
-
     func row(_ index: Int, cancel: UnsafePointer<Int32>?) throws -> String {
         var options = try cell(index)
         options.threads = 1
         let report = try Laboratory.run(options, cancel: cancel)
         guard let seed = report.seeds.first else { throw MRPError(.internalError, "a cell without result") }
-        let state = seed.pretraining.final
-        let numbers: [Double?] = [
-            Double(state.captured), Double(2 * options.classes), Double(state.active), Double(state.mixed),
-            Double(state.mixedAcrossClasses), seed.pretraining.leadersThatWon, state.lambda.min(), state.lambda.max(),
-            seed.pretraining.loss, seed.pretraining.divergedAt.map(Double.init), seed.finetuning?.loss, seed.finetuning?.test.multiView,
-            seed.finetuning?.test.singleView, seed.finetuning?.test.singleViewMargin.mean,
-            seed.supervised.map { Double($0.features.captured) }, seed.supervised?.trainAccuracy, seed.supervised?.test.multiView,
-            seed.supervised?.test.singleView, seed.supervised?.test.missedView,
-        ]
-        let fields =
-            try [prefix(index), Text.number(options.growth), Text.number(options.kappa), Self.outcome(seed.pretraining, options)]
-            + numbers.map { $0.map { $0.isNaN ? "" : Text.number($0) } ?? "" } + [fingerprint]
-        return fields.joined(separator: ",")
+        return try ([prefix(index)] + options.definition.studyRow(seed, options) + [fingerprint]).joined(separator: ",")
     }
+
+    /// A number in a row; nothing for NaN and for what was not measured.
+    static func field(_ value: Double?) -> String { value.map { $0.isNaN ? "" : Text.number($0) } ?? "" }
 }
 
 /// Cells that run at the same time.

@@ -1,6 +1,7 @@
 /// The section of the manual that an option belongs to.
 public enum OptionSection: String, Sendable {
-    case network, objective, pretraining, training, data, parts, files, run, measurement
+    case network, objective, pretraining, training, data, parts, hierarchical, files, run, measurement
+    case patchRouting = "patch_routing"
 }
 
 /// An option as manuals and other languages see it; all of it follows from its declaration.

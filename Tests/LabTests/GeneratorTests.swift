@@ -5,7 +5,7 @@ import Testing
 
 @Suite struct GeneratorTests {
     @Test func featuresAreOrthonormal() throws {
-        let distribution = try MultiViewDistribution(LabOptions(), seed: 3)
+        let distribution = try PatchDistribution(LabOptions(), seed: 3)
         let d = distribution.options.dimension
         for i in 0..<distribution.featureCount {
             for j in 0...i {
@@ -21,9 +21,9 @@ import Testing
         options.noise = 0
         options.featureNoise = 0
         options.singleFraction = 0.3
-        let distribution = try MultiViewDistribution(options, seed: 1)
+        let distribution = try PatchDistribution(options, seed: 1)
         let count = 2_000
-        let samples = try MultiViewSamples(distribution, count: count)
+        let samples = try PatchSamples(distribution, count: count)
         var singles = 0
         var others = 0
         var labels = [Int](repeating: 0, count: options.classes)
@@ -74,8 +74,8 @@ import Testing
         var options = LabOptions()
         options.featureNoise = 0
         options.presence = 0
-        let distribution = try MultiViewDistribution(options, seed: 1)
-        let samples = try MultiViewSamples(distribution, count: 50)
+        let distribution = try PatchDistribution(options, seed: 1)
+        let samples = try PatchSamples(distribution, count: 50)
         var squares = 0.0
         var count = 0
         for row in 0..<50 * options.patches where samples.origin[row] < 0 {
@@ -89,15 +89,15 @@ import Testing
     }
 
     @Test func aSampleIsAFunctionOfItsNumber() throws {
-        let distribution = try MultiViewDistribution(LabOptions(), seed: 7)
-        let all = try MultiViewSamples(distribution, count: 40)
-        let part = try MultiViewSamples(distribution, first: 17, count: 9)
+        let distribution = try PatchDistribution(LabOptions(), seed: 7)
+        let all = try PatchSamples(distribution, count: 40)
+        let part = try PatchSamples(distribution, first: 17, count: 9)
         let row = 24 * 64
         #expect(Array(all.x[17 * row..<26 * row]) == Array(part.x))
         #expect(Array(all.labels[17..<26]) == Array(part.labels))
-        let other = try MultiViewSamples(try MultiViewDistribution(LabOptions(), seed: 8), count: 40)
+        let other = try PatchSamples(try PatchDistribution(LabOptions(), seed: 8), count: 40)
         #expect(Array(all.labels) != Array(other.labels))
-        #expect(throws: MRPError.self) { try MultiViewSamples(distribution, first: -1, count: 3) }
+        #expect(throws: MRPError.self) { try PatchSamples(distribution, first: -1, count: 3) }
     }
 
     /// Samples generated in blocks give the same run as samples in memory: to the bit in stochastic descent, where steps are the
@@ -122,7 +122,8 @@ import Testing
         options.dataBytes = 53 * 24 * 64 * 8
         let report = try Laboratory.run(options)
         let blocks = try #require(report.seeds.first)
-        let (a, b) = (Array(resident.correlations.pretrained.values), Array(blocks.correlations.pretrained.values))
+        let maps = try [resident, blocks].map { try #require($0.correlations("pretrained")) }
+        let (a, b) = (Array(maps[0].values), Array(maps[1].values))
         #expect(largestDifference(a, b) < 1e-11)
         #expect(batch == 0 || a == b)
         let (test, same) = (try #require(resident.finetuning?.test), try #require(blocks.finetuning?.test))
@@ -133,16 +134,16 @@ import Testing
     }
 
     @Test func samplesGoIntoTheCallersArrays() throws {
-        let distribution = try MultiViewDistribution(LabOptions(), seed: 4)
-        let samples = try MultiViewSamples(distribution, count: 5)
+        let distribution = try PatchDistribution(LabOptions(), seed: 4)
+        let samples = try PatchSamples(distribution, count: 5)
         var labels = [Int32](repeating: -1, count: 2)
         var x = [Float](repeating: .nan, count: 2 * samples.patches * samples.dimension)
-        try MultiViewSamples.write(
+        try PatchSamples.write(
             distribution, first: 3, count: 2, x: &x, labels: &labels, isSingleView: nil, shownView: nil, origin: nil)
         #expect(labels == Array(samples.labels[3...]))
         #expect(x == Array(samples.x[(3 * samples.patches * samples.dimension)...]))
         for (first, count) in [(-1, 1), (0, -1), (0, Int.max), (Int.max, 1), (Int(Int32.max), 1)] {
-            #expect(throws: MRPError.self) { try MultiViewSamples.check(first: first, count: count) }
+            #expect(throws: MRPError.self) { try PatchSamples.check(first: first, count: count) }
         }
     }
 }

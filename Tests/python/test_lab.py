@@ -77,7 +77,7 @@ def test_the_claims_hold_in_the_default_regime(quick):
 
 def test_rows_agree_with_each_other(report):
     assert not report.holds
-    assert len(report.claims) == 25
+    assert len(report.claims) == 26
     for claim in report.claims:
         assert claim.statement
         assert claim.quantity
@@ -92,7 +92,7 @@ def test_rows_agree_with_each_other(report):
     assert repr(report).startswith("Report(2 seeds, fails: all_semantics_captured")
     assert report.table(1).startswith("seed 1\n")
     page = report._repr_html_()
-    assert page.count("<tr") == 26
+    assert page.count("<tr") == 27
     assert "finite size" in page
 
 
@@ -102,7 +102,7 @@ def test_json(report, tmp_path):
     assert report.data["claims_hold"] is False
     assert [seed["seed"] for seed in report.data["seeds"]] == [0, 1]
     assert report.data["options"]["classes"] == 2
-    assert len(report.data["options"]) == len(mrp.lab.options())
+    assert set(report.data["options"]) == set(mrp.lab.options("multiview"))
 
 
 def test_same_bits(report):
@@ -134,6 +134,8 @@ def test_wrong_arguments(report):
         (lambda: mrp.lab.run("monoview"), "multiview"),
         (lambda: mrp.lab.run(tua=1.0), "'tau'"),
         (lambda: mrp.lab.run(noise=-1), "sigma_p"),
+        (lambda: mrp.lab.run("patch_routing", tau=1.1), "preset multiview and hierarchical, not to patch_routing"),
+        (lambda: mrp.lab.generate(1, "hierarchical", kind="multi_view"), "easy"),
         (lambda: mrp.lab.run(**TINY | {"d": 3}), "d"),
         (lambda: report.plot("pie"), "pie"),
         (lambda: report.plot(seed=2), "0 ... 1"),
@@ -165,14 +167,16 @@ def test_options_are_the_librarys():
     options = mrp.lab.options()
     assert options["noise"].symbol == "sigma_p"
     assert options["tau"].default == "1.15"
-    assert len({option.section for option in options.values()}) == 6
+    assert len({option.section for option in options.values()}) == 8
     assert all(option.summary and option.limits and option.type for option in options.values())
     assert {"multiview", "quick"} <= set(mrp.lab.presets())
     symbols = [option.symbol for option in options.values() if option.symbol]
     assert len(symbols) == len(set(symbols))
     lab = _mrp.lab_create(None)
-    for option in options.values():
-        assert _mrp.lab_get(lab, option.key) == option.default
+    assert len(mrp.lab.options("multiview")) < len(options)
+    assert mrp.lab.options("hierarchical")["power"].default == "3"
+    for option in mrp.lab.options("multiview").values():
+        assert _mrp.lab_get(lab, option.key) == option.default == options[option.key].default
         if option.symbol:
             assert _mrp.lab_get(lab, option.symbol) == option.default
 
@@ -189,6 +193,42 @@ def test_any_option_is_taken_or_refused(key, value):
     except (mrp.ArgumentError, UnicodeEncodeError):
         return
     assert _mrp.lab_get(lab, key)
+
+
+# ---- The other experiments
+
+SMALL = {
+    "hierarchical": {
+        "k_s": 3, "d": 12, "P": 6, "C_p": 2, "m": 2, "N": 40, "train_batch": 20, "supervised_steps": 4, "N_pre": 20, "T": 3, "N_test": 10,
+    },
+    "patch_routing": {"samples": "20,40", "epochs": 2, "N_test": 40, "lemma_samples": 40, "random_routers": 1},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("preset", SMALL)
+def test_the_other_experiments(preset, tmp_path):
+    report = mrp.lab.run(preset, seeds=2, threads=1, progress=False, **SMALL[preset])
+    assert report.data["experiment"] == preset
+    assert {arm["id"] for arm in report.data["seeds"][1]["arms"]} >= (
+        {"fine", "coarse"} if preset == "hierarchical" else {"cnn", "separate"}
+    )
+    assert any(claim.is_control for claim in report.claims)
+    assert all(claim.statement for claim in report.claims)
+    assert set(report.plot()) == set(report.figures)
+    with pytest.raises(mrp.ArgumentError, match=report.figures[0]):
+        report.plot("accuracy")
+    text = (ROOT / "docs/laboratory.md").read_text(encoding="utf-8")
+    assert all(f"`{claim.name}`" in text for claim in report.claims)
+    table = mrp.lab.study({"m": [4, 8]}, preset, seeds=1, threads=1, progress=False, **SMALL[preset])
+    assert len(table) == 2
+    samples = mrp.lab.generate(8, preset, seed=1, **{key: value for key, value in SMALL[preset].items() if key in ("k_s", "d", "P", "C_p")})
+    assert samples.patches.shape[0] == 8
+    assert (samples.origins < len(samples.features)).all()
+    done = command(
+        "--preset", preset, "--quiet", "--seeds", "1", *[word for key, value in SMALL[preset].items() for word in (f"--{key}", str(value))]
+    )
+    assert done.returncode == 1, done.stderr
+    assert "verdict" in done.stdout
 
 
 # ---- Progress

@@ -14,7 +14,7 @@ import mrp
 
 SIZES = {"k": 50, "d": 256, "P": 64, "s": 10, "m": 20, "N_pre": 20_000, "N": 20_000, "N_test": 1000}
 # Stochastic descent: a step looks at one batch. Rates are the default regime's times k / 10: a feature's share of the gradient falls.
-STEPS = {"pretrain_batch": 500, "train_batch": 500, "T": 130, "finetune_steps": 60, "supervised_steps": 120}
+STEPS = {"pretrain_batch": 500, "train_batch": 500, "T": 130, "finetune_steps": 60, "supervised_steps": 120, "supervised_until": 0}
 STEPS |= {"eta": 10, "eta_u": 10, "eta_w": 0.25, "eta_SL": 10}
 RUN = {"seeds": 1, "controls": False, "frozen_probe": False, "data_bytes": 1 << 28, "probe_every": 10}
 

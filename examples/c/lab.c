@@ -1,6 +1,7 @@
-/* Runs the experiment of arXiv 2206.03826 (why mask-reconstruction pretraining helps) and prints its claims with their verdicts.
+/* Runs the experiment of arXiv 2206.03826 (why mask-reconstruction pretraining helps) and prints its claims with their verdicts; with
+ * preset=hierarchical or preset=patch_routing one of the two others.
  *
- *     lab [OPTION=VALUE...]     lab seeds=2 preset=small tau=1.2 json=report.json
+ *     lab [OPTION=VALUE...]     lab seeds=2 preset=quick tau=1.2 json=report.json     lab preset=patch_routing samples=20,40
  *
  * An option is a key of the laboratory or the paper's symbol (`lab help` lists all); preset and json are this program's own. The exit status
  * is 0 when every claim holds, 1 when one fails, 2 when something went wrong.

@@ -106,31 +106,46 @@ void mk_patch_correlations(int32_t element_bytes, const mk_patch_network *networ
 /* w ~ N(0, std^2) from (seed, stream). */
 void mk_patch_initialize(int32_t element_bytes, int64_t count, double std, uint64_t seed, uint32_t stream, void *weights);
 
-/* The multi-view distribution (Allen-Zhu & Li 2020, "Towards Understanding Ensemble, Knowledge Distillation and
- * Self-Distillation in Deep Learning", as the paper uses it). Feature j = 2 class + view. */
-typedef struct mk_multi_view {
-    int64_t classes, dimension, patches;        /* k, d, P; 2 k <= d */
+/* Distributions of samples of patches: x_p = z_p v_p + feature noise + N(0, deviation^2), v_p a row of a dictionary. */
+enum {
+    /* Allen-Zhu & Li 2020, "Towards Understanding Ensemble, Knowledge Distillation and Self-Distillation in Deep Learning", as arXiv
+     * 2206.03826 uses it. 2 k orthonormal rows; feature 2 class + view. */
+    MK_MULTI_VIEW = 0,
+    /* arXiv 2410.23129. Two classes with k_s subclasses each; 2 + 2 k_s orthonormal rows: the common feature of each class, then
+     * feature 2 + class k_s + subclass. A sample shows its subclass's feature in C_p patches. Easy ones show their class's common
+     * feature in C_p more; hard ones the other class's, weakly, in one. */
+    MK_HIERARCHICAL = 1,
+    /* arXiv 2306.04073. Row 0 or 1 in one patch tells the class, which is the sample's number modulo 2; every other patch is drawn
+     * from one of the p clusters around rows 2 ... 1 + p. All patches have norm 1. */
+    MK_PATTERNS = 2
+};
+
+typedef struct mk_patch_data {
+    int32_t law;
+    int64_t classes, dimension, patches;        /* k, d, P */
+    int64_t features;                           /* rows of the dictionary: 2 k, 2 + 2 k_s, 2 + p */
     int64_t patches_per_feature;                /* C_p; 2 C_p <= P */
-    double presence;                            /* s / k: probability of each feature of the other classes */
-    double single_fraction;                     /* mu */
+    double presence;                            /* multi-view: s / k, the probability of each feature of the other classes */
+    double single_fraction;                     /* share of single-view samples (mu), or of hard ones, when both kinds are drawn */
     double main_low, main_high;                 /* z_p of a shown feature of the label */
-    double other_low, other_high;               /* sum_p z_p of other features, multi-view */
+    double other_low, other_high;               /* sum_p z_p of other features, multi-view; z_p of a hard sample's wrong feature */
     double weak_low, weak_high;                 /* sum_p z_p of the label's hidden view, single-view: [rho, 2 rho] */
     double single_other_low, single_other_high; /* sum_p z_p of other features, single-view: [Gamma/2, Gamma] */
     double feature_noise;                       /* gamma: alpha ~ U[0, gamma] for every feature in every patch */
-    double deviation;                           /* sigma_p */
-    int32_t kind;                               /* 0: by mu; 1: multi-view only; 2: single-view only */
+    double deviation;                           /* sigma_p; patterns: of a cluster, in each coordinate, before the norm is made 1 */
+    int32_t kind;                               /* 0: by single_fraction; 1: multi-view or easy only; 2: single-view or hard only */
     uint64_t seed;
-    uint32_t stream;        /* uniforms use stream, Gaussian noise stream + 256; the step of the counter is the sample's number */
-    const double *features; /* 2 k x d, orthonormal rows */
-} mk_multi_view;
+    uint32_t stream;    /* uniforms use stream, Gaussian noise stream + 256; the step of the counter is the sample's number */
+    const double *rows; /* features x d */
+} mk_patch_data;
 
 /* Samples ids[i] (NULL: first + i), i < count, of the distribution; a sample is a function of (seed, stream, number) alone.
- * x: count x P x d. The rest may be NULL: labels; single: 1 single-view, 0 multi-view; shown: the view that a single-view sample
- * shows, -1 for multi-view; origin: count x P, the feature a patch carries or -1 (background). */
-void mk_multi_view_generate(mk_pool *pool, int32_t element_bytes, const mk_multi_view *distribution, int64_t first, const int32_t *ids,
+ * x: count x P x d. The rest may be NULL: labels: classes; single: 1 single-view or hard, else 0; shown: the view that a single-view
+ * sample shows (-1 for multi-view), the subclass, or the patch that tells the class; origin: count x P, the row that a patch
+ * carries or -1 (background). */
+void mk_patch_data_generate(mk_pool *pool, int32_t element_bytes, const mk_patch_data *distribution, int64_t first, const int32_t *ids,
                             int64_t count, void *x, int32_t *labels, int32_t *single, int32_t *shown, int32_t *origin);
-mk_scratch mk_multi_view_scratch(const mk_multi_view *distribution);
+mk_scratch mk_patch_data_scratch(const mk_patch_data *distribution);
 
 /* `rows` orthonormal rows of length d from Gaussian vectors (Gram-Schmidt, twice); rows <= d. Returns -1 when it fails to. */
 int32_t mk_orthonormal(int64_t rows, int64_t dimension, uint64_t seed, uint32_t stream, double *out, float *scratch);

@@ -45,6 +45,38 @@ static void test_options(void) {
     mrp_lab_destroy(NULL);
 }
 
+/* The presets of other experiments: their own options, data and report. */
+static void test_experiments(void) {
+    static const char *const sizes[][2] = {{"k_s", "2"},    {"d", "8"},  {"P", "6"},           {"C_p", "2"},
+                                           {"m", "2"},      {"N", "20"}, {"train_batch", "0"}, {"supervised_steps", "2"},
+                                           {"N_pre", "10"}, {"T", "2"},  {"N_test", "10"},     {"seeds", "1"}};
+    mrp_lab *other = NULL;
+    mrp_lab_report *made = NULL;
+    int64_t count = 0;
+    int32_t labels[4], hard[4], subclasses[4];
+    double values[1];
+    WORKS(mrp_lab_create("hierarchical", &other));
+    REFUSES(mrp_lab_set(other, "presence", "1"), "preset multiview, not to hierarchical");
+    REFUSES(mrp_lab_set(lab, "k_s", "3"), "preset hierarchical, not to multiview");
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) WORKS(mrp_lab_set(other, sizes[i][0], sizes[i][1]));
+    WORKS(mrp_lab_features(other, 1, NULL, 0, &count));
+    EXPECT(count == 6 * 8);
+    WORKS(mrp_lab_samples(other, 1, "hard", 0, 4, NULL, 0, labels, hard, subclasses, NULL, 0));
+    for (int i = 0; i < 4; i++) EXPECT(hard[i] == 1 && labels[i] >= 0 && labels[i] < 2 && subclasses[i] >= 0 && subclasses[i] < 2);
+    REFUSES(mrp_lab_samples(other, 1, "multi_view", 0, 4, NULL, 0, labels, hard, subclasses, NULL, 0), "easy");
+    WORKS(mrp_lab_run(other, NULL, NULL, &made));
+    WORKS(mrp_lab_report_correlations(made, 0, "fine", NULL, 0, NULL, &count));
+    EXPECT(count == 6);
+    REFUSES(mrp_lab_report_correlations(made, 0, "final", values, 1, NULL, NULL), "coarse");
+    mrp_lab_report_destroy(made);
+    mrp_lab_destroy(other);
+    WORKS(mrp_lab_create("patch_routing", &other));
+    REFUSES(mrp_lab_set(other, "samples", "many"), "samples");
+    WORKS(mrp_lab_set(other, "samples", "20,10"));
+    REFUSES(mrp_lab_run(other, NULL, NULL, &made), "10 after");
+    mrp_lab_destroy(other);
+}
+
 typedef struct {
     int calls, stop_at, unnamed;
     double last;
@@ -151,7 +183,7 @@ static void test_report_rows(void) {
     int32_t claims = -1, controls = -1, holds, is_control, all_claims = 1, all_controls = 1;
     WORKS(mrp_lab_report_summary(report, &rows, &seeds, &claims, &controls));
     WORKS(mrp_lab_report_summary(report, NULL, NULL, NULL, NULL));
-    EXPECT(rows == 25 && seeds == 2);
+    EXPECT(rows == 26 && seeds == 2);
     for (int64_t row = 0; row < rows; row++) {
         WORKS(mrp_lab_report_row(report, row, -1, &measured, &low, &high, &holds, &is_control));
         EXPECT(low <= high);
@@ -199,8 +231,8 @@ static void test_report_refusals(void) {
         REFUSES(mrp_lab_report_row(report, 0, wrong[i], NULL, NULL, NULL, NULL, NULL), "0 ..< 2");
         REFUSES(mrp_lab_report_table(report, wrong[i], text, sizeof text, NULL), "0 ..< 2");
         REFUSES(mrp_lab_report_correlations(report, wrong[i], "initial", values, 64, NULL, NULL), "0 ..< 2");
-        if (wrong[i] != 2) REFUSES(mrp_lab_report_row(report, wrong[i], 0, NULL, NULL, NULL, NULL, NULL), "0 ..< 25");
-        if (wrong[i] != 2) REFUSES(mrp_lab_report_row_text(report, wrong[i], "claim", text, sizeof text, NULL), "0 ..< 25");
+        if (wrong[i] != 2) REFUSES(mrp_lab_report_row(report, wrong[i], 0, NULL, NULL, NULL, NULL, NULL), "0 ..< 26");
+        if (wrong[i] != 2) REFUSES(mrp_lab_report_row_text(report, wrong[i], "claim", text, sizeof text, NULL), "0 ..< 26");
     }
     REFUSES(mrp_lab_report_row(NULL, 0, 0, NULL, NULL, NULL, NULL, NULL), "NULL");
     REFUSES(mrp_lab_report_row_text(NULL, 0, "claim", text, sizeof text, NULL), "NULL");
@@ -392,6 +424,7 @@ static void test_same_bits(void) {
 int main(void) {
     lab = small_lab();
     test_options();
+    test_experiments();
     test_run();
     test_report_rows();
     test_report_texts();

@@ -20,20 +20,34 @@ def _class_lines(axis: Any, features: int) -> None:
         axis.axvline(edge - 0.5, color="white", linewidth=0.5)
 
 
+def _radius(report: Any) -> float:
+    """Where pretraining has captured a feature."""
+    options = report.data["options"]
+    return float(options.get("pretrain_radius", options["radius"]))
+
+
+def _arm(seed: Any, name: str) -> dict[str, Any]:
+    numbers: dict[str, Any] = next((arm["numbers"] for arm in seed["arms"] if arm["id"] == name), {})
+    return numbers
+
+
 def correlations(report: Any, seed: int) -> Figure:
     """Correlation of each kernel with each feature at initialisation and after pretraining, kernels ordered by their strongest feature."""
     maps = [report.correlations(seed, "initial"), report.correlations(seed, "pretrained")]
-    radius = float(report.data["options"]["radius"])
+    radius = _radius(report)
     order = np.lexsort((-maps[1].max(axis=1), maps[1].argmax(axis=1), maps[1].max(axis=1) < radius))
     figure = _figure(9, 5)
     axes: Any = figure.subplots(1, 2, sharey=True)
     limit = max(float(np.abs(maps[1]).max()), radius)
     for axis, values, title in zip(axes, maps, ("at initialisation", "after pretraining, without labels")):
         image = axis.imshow(values[order], aspect="auto", cmap="RdBu_r", vmin=-limit, vmax=limit, interpolation="nearest")
-        _class_lines(axis, values.shape[1])
+        if report.data["experiment"] == "multiview":
+            _class_lines(axis, values.shape[1])
         axis.set_title(title)
         axis.set_xticks(range(0, values.shape[1], max(2, 2 * (values.shape[1] // 20))))
-        axis.set_xlabel("feature (two views per class)")
+        axis.set_xlabel(
+            "feature (two views per class)" if report.data["experiment"] == "multiview" else "feature (two common, then fine ones)"
+        )
     axes[0].set_ylabel("kernel")
     figure.colorbar(image, ax=axes, label="correlation <w, v>")
     return figure
@@ -42,7 +56,7 @@ def correlations(report: Any, seed: int) -> Figure:
 def growth(report: Any, seed: int) -> Figure:
     """The largest correlation with each feature over time, in pretraining and in supervised learning."""
     result = report.data["seeds"][seed]
-    radius = float(report.data["options"]["radius"])
+    radius = _radius(report)
     parts = [("pretraining, without labels", result["pretraining"], _MRP)]
     if result["supervised"]:
         parts.append(("supervised learning from scratch", result["supervised"], _SL))
@@ -111,6 +125,51 @@ def accuracy(report: Any) -> Figure:
     axis.set_ylabel("test accuracy")
     if parts:
         axis.legend(loc="upper center", ncols=2, frameon=False)
+    return figure
+
+
+def arms(report: Any) -> Figure:
+    """Accuracy on easy and hard samples by the labels that were trained with, and the fine features captured; means, a dot per seed."""
+    seeds = report.data["seeds"]
+    names = [arm["id"] for arm in seeds[0]["arms"]]
+    figure = _figure(9, 3.6)
+    axes: Any = figure.subplots(1, 2)
+    for index, (key, colour) in enumerate((("easy", _GREY), ("hard", _SL))):
+        values = np.array([[_arm(seed, name)[key] for name in names] for seed in seeds], float)
+        places = np.arange(len(names)) + (index - 0.5) * 0.4
+        axes[0].bar(places, values.mean(axis=0), 0.4, label=key, color=colour)
+        axes[0].plot(np.tile(places, len(seeds)), values.ravel(), ".", color="black", markersize=3)
+    axes[0].set_xticks(range(len(names)), [name.replace("_", "\n") for name in names])
+    axes[0].set_ylabel("test accuracy")
+    axes[0].set_ylim(0, 1.2)
+    axes[0].legend(loc="upper center", ncols=2, frameon=False)
+    captured = [[_arm(seed, name)["captured"] for seed in seeds] for name in names]
+    radius = _radius(report)
+    captured.append([sum(value >= radius for value in seed["pretraining"]["final"]["lambda"][2:]) for seed in seeds])
+    axes[1].bar(range(len(captured)), [np.mean(values) for values in captured], color=[_SL] * len(names) + [_MRP])
+    axes[1].axhline(2 * report.data["options"]["subclasses"], color="black", linestyle=":", linewidth=1)
+    axes[1].set_xticks(range(len(captured)), [name.replace("_", "\n") for name in [*names, "MRP_without_labels"]])
+    axes[1].set_ylabel("fine features captured")
+    return figure
+
+
+def samples(report: Any) -> Figure:
+    """Accuracy over the number of training samples: means over seeds, with the lowest and highest."""
+    seeds = report.data["seeds"]
+    sizes = [int(size) for size in report.data["options"]["samples"]]
+    figure = _figure(5.5, 4)
+    axis: Any = figure.subplots()
+    for name in (arm["id"] for arm in seeds[0]["arms"]):
+        if any(f"accuracy_{size}" not in _arm(seeds[0], name) for size in sizes):
+            continue
+        values = np.array([[_arm(seed, name)[f"accuracy_{size}"] for size in sizes] for seed in seeds], float)
+        (line,) = axis.plot(sizes, values.mean(axis=0), "-o", label=name.replace("_", " "))
+        axis.fill_between(sizes, values.min(axis=0), values.max(axis=0), color=line.get_color(), alpha=0.15, linewidth=0)
+    axis.set_xscale("log", base=2)
+    axis.set_xticks(sizes, sizes)
+    axis.set_xlabel("training samples")
+    axis.set_ylabel("test accuracy")
+    axis.legend(frameon=False)
     return figure
 
 

@@ -1,14 +1,17 @@
-"""The laboratory: why mask-reconstruction pretraining helps (arXiv 2206.03826), as an experiment.
+"""The laboratory: why mask-reconstruction pretraining helps (arXiv 2206.03826), as an experiment; and two more of its kind.
 
     import mrp
 
     report = mrp.lab.run(seeds=5)                     # the paper's two-layer network, claim by claim
     print(report)                                     # claim | quantity | threshold | measured | verdict
-    report.plot()                                     # four figures
+    report.plot()                                     # its figures
     report.holds, report.claims, report.data          # verdict, rows of the table, everything that was measured
 
     mrp.lab.study({"tau": [1.05, 1.15], "theta": [0.4, 0.5, 0.6]}, seeds=2, path="window.csv").plot()
     samples = mrp.lab.generate(100)                   # the data, with where each patch came from
+
+    mrp.lab.run("hierarchical")                       # fine against coarse labels (arXiv 2410.23129)
+    mrp.lab.run("patch_routing")                      # routed experts on few samples (arXiv 2306.04073)
 
 Every quantity of the paper's definition is an option, by its name or by the paper's symbol: `noise=0.1` is `sigma_p=0.1`;
 `mrp.lab.options()` lists them. Same options, same bits, whatever the number of threads.
@@ -57,9 +60,19 @@ def _table() -> tuple[dict[str, Option], dict[str, Preset]]:
     )
 
 
-def options() -> dict[str, Option]:
-    """Every option of the laboratory by its key."""
-    return dict(_table()[0])
+def options(preset: str | None = None) -> dict[str, Option]:
+    """Every option of the laboratory by its key; with a preset those that it reads, with its values as their defaults."""
+    table = _table()[0]
+    if preset is None:
+        return dict(table)
+    lab = _mrp.lab_create(preset)
+    found = {}
+    for key, option in table.items():
+        try:
+            found[key] = option._replace(default=_mrp.lab_get(lab, key))
+        except ArgumentError:
+            continue  # another preset's
+    return found
 
 
 def presets() -> dict[str, Preset]:
@@ -78,11 +91,13 @@ def _lab(preset: str | None, values: Mapping[str, Any]) -> Any:
 
 
 def run(preset: str | None = None, *, progress: Setting = None, callback: Callback | None = None, **options: Any) -> "Report":
-    """Run the experiment: for each seed pretraining, fine-tuning, supervised learning from scratch and controls; then judge the claims.
+    """Run an experiment: for each seed all its arms and controls (of the first: pretraining, fine-tuning, supervised learning from
+    scratch); then judge the claims.
 
-    preset: 'multiview' (the defaults) or 'quick'; see `presets()`. progress: True, False, or None for a bar on terminals and in
-    notebooks. callback(progress) is called several times per second; a true answer stops the run, which raises Cancelled.
-    options: any of `options()`, by key or by the paper's symbol, such as seeds=5, tau=1.2, controls=False.
+    preset: 'multiview' (the defaults), 'quick', 'hierarchical' or 'patch_routing'; see `presets()`.
+    progress: True, False, or None for a bar on terminals and in notebooks. callback(progress) is called several times per second; a true
+    answer stops the run, which raises Cancelled.
+    options: any of `options(preset)`, by key or by the paper's symbol, such as seeds=5, tau=1.2, controls=False.
     """
     lab = _lab(preset, options)
     with LabReporter(progress, callback) as reporter:
@@ -101,7 +116,7 @@ class Claim(NamedTuple):
     measured: float
     """Mean over seeds; NaN when there was nothing to measure, which never holds."""
     holds: bool
-    """Over all seeds: on every one, or on average for shares of few things."""
+    """Over all seeds: on every one; or as far as they tell, where the threshold is of the mean or of a share of seeds."""
     is_control: bool
     by_seed: tuple[float, ...]
     """The value of each seed."""
@@ -132,6 +147,8 @@ class Figures(dict[str, Any]):
 
 
 FIGURES = ("correlations", "growth", "captured", "accuracy")
+"""Figures of the first experiment."""
+_FIGURES = {"multiview": FIGURES, "hierarchical": ("arms", "correlations", "growth"), "patch_routing": ("samples",)}
 
 
 class Report:
@@ -183,24 +200,35 @@ class Report:
         data: dict[str, Any] = json.loads(self.to_json())
         return data
 
-    def correlations(self, seed: int = 0, moment: Literal["initial", "pretrained", "supervised"] = "pretrained") -> npt.NDArray[np.float64]:
-        """<w_r, v_j> of every kernel with every feature, (kernels, features); the seed is counted from 0."""
+    def correlations(
+        self, seed: int = 0, moment: Literal["initial", "pretrained", "supervised", "fine", "coarse"] = "pretrained"
+    ) -> npt.NDArray[np.float64]:
+        """<w_r, v_j> of every kernel with every feature, (kernels, features); the seed is counted from 0.
+
+        'supervised' is of the first experiment, 'fine' and 'coarse' (labels) are of 'hierarchical'; 'patch_routing' has none."""
         values = np.empty(_mrp.lab_report_correlations(self._handle, _index(seed), moment, None), np.float64)
         _mrp.lab_report_correlations(self._handle, _index(seed), moment, values)
         return values
 
-    def plot(self, which: str | Iterable[str] = FIGURES, *, seed: int = 0) -> Any:
-        """Figures by name, all four or those that are named; one name gives one matplotlib figure.
+    @property
+    def figures(self) -> tuple[str, ...]:
+        """Names of the figures that `plot` draws of this experiment."""
+        return _FIGURES[self.data["experiment"]]
+
+    def plot(self, which: str | Iterable[str] | None = None, *, seed: int = 0) -> Any:
+        """Figures by name, all of the experiment or those that are named; one name gives one matplotlib figure.
 
         correlations : correlation of each kernel with each feature before and after pretraining (of one seed)
         growth : the largest correlation with each feature over time (of one seed)
         captured : features captured by pretraining and by supervised learning, seed by seed
         accuracy : test accuracy by kind of view, and by captured or missed view
+        arms : accuracy on easy and hard samples, and fine features captured, by the labels that were trained with ('hierarchical')
+        samples : accuracy over the number of training samples, routed and plain ('patch_routing')
         """
-        names = (which,) if isinstance(which, str) else tuple(which)
+        names = self.figures if which is None else (which,) if isinstance(which, str) else tuple(which)
         for name in names:
-            if name not in FIGURES:
-                raise ArgumentError(f"figure {name!r} is not one of: {', '.join(FIGURES)}")
+            if name not in self.figures:
+                raise ArgumentError(f"figure {name!r} is not one of: {', '.join(self.figures)}")
         if not 0 <= _index(seed) < len(self.data["seeds"]):
             raise ArgumentError(f"seed {seed} is outside 0 ... {len(self.data['seeds']) - 1}")
         from mrp import _lab_plots
@@ -315,7 +343,8 @@ def _study(lab: Any, text: str, path: str, axes: Mapping[str, Any], progress: Se
         for row in csv.DictReader(file):
             table.append({name: value if name in ("outcome", "options") else _cell(value) for name, value in row.items()})
     table.axes = (table.columns or list(axes))[: len(axes)]
-    table.active = 2 * float(_mrp.lab_get(lab, "patches_per_feature")) * float(_mrp.lab_get(lab, "main_high"))
+    if "growth" in table.columns:
+        table.active = 2 * float(_mrp.lab_get(lab, "patches_per_feature")) * float(_mrp.lab_get(lab, "main_high"))
     return table
 
 
@@ -323,41 +352,42 @@ def _study(lab: Any, text: str, path: str, axes: Mapping[str, Any], progress: Se
 
 
 class Samples(NamedTuple):
-    """Samples of the multi-view distribution, with where each patch came from."""
+    """Samples of an experiment's distribution, with where each patch came from."""
 
     patches: npt.NDArray[np.float32]
     """(count, P, d)"""
     labels: npt.NDArray[np.int32]
     """(count,) classes, 0 ... k - 1"""
     single_view: npt.NDArray[np.bool_]
-    """(count,) True for single-view samples"""
+    """(count,) True for single-view samples, or hard ones"""
     shown_view: npt.NDArray[np.int32]
-    """(count,) the view, 0 or 1, that a single-view sample shows; -1 for multi-view"""
+    """(count,) the view, 0 or 1, that a single-view sample shows (-1 for multi-view); the subclass; the patch that tells the class"""
     origins: npt.NDArray[np.int32]
-    """(count, P) the feature 2 class + view that a patch carries; -1 for none"""
+    """(count, P) the feature that a patch carries, a row of `features`; -1 for none"""
     features: npt.NDArray[np.float64]
-    """(2 k, d) orthonormal features"""
+    """(features, d): 2 class + view; or the classes' common ones, then 2 + class k_s + subclass; or the two that tell, then the others"""
 
 
 def generate(
     count: int,
     preset: str | None = None,
     *,
-    kind: Literal["mixed", "multi_view", "single_view"] = "mixed",
+    kind: Literal["mixed", "multi_view", "single_view", "easy", "hard"] = "mixed",
     first: SupportsIndex = 0,
     seed: int = 0,
     **options: Any,
 ) -> Samples:
     """Draw samples first ... first + count - 1 of an endless sequence that the seed fixes.
 
-    kind: 'mixed' (single-view with probability mu), 'multi_view' or 'single_view'. options: k, d, P, C_p, s, mu, noise and the others
+    kind: 'mixed' (single-view with probability mu), 'multi_view' or 'single_view'; of 'hierarchical' 'easy' or 'hard'.
+    options: k, d, P, C_p, s, mu, noise and the others
     of the section "data" of `options()`.
     """
     lab = _lab(preset, options)
     if count < 0:
         raise ArgumentError(f"count {count} is negative")
-    patches, dimension, classes = (int(_mrp.lab_get(lab, key)) for key in ("patches", "dimension", "classes"))
-    features = np.empty((2 * classes, dimension), np.float64)
+    patches, dimension = (int(_mrp.lab_get(lab, key)) for key in ("patches", "dimension"))
+    features = np.empty((_mrp.lab_features(lab, seed, None) // dimension, dimension), np.float64)
     _mrp.lab_features(lab, seed, features)
     x = np.empty((count, patches, dimension), np.float32)
     labels, single, shown = (np.empty(count, np.int32) for _ in range(3))

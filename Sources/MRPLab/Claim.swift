@@ -1,4 +1,4 @@
-/// A statement of the paper with what it means at finite size. Each is one small type; `Claims.all` is the order of reports.
+/// A statement of a paper with what it means at finite size: one small type each, listed by its experiment.
 public protocol Claim: Sendable {
     /// A stable name for programs, for example `all_semantics_captured`.
     var id: String { get }
@@ -6,11 +6,4 @@ public protocol Claim: Sendable {
     var statement: String { get }
     /// The claim's quantities in a seed's results; empty when the part it speaks of was not run.
     func checks(_ result: SeedResult, _ options: LabOptions) -> [Check]
-}
-
-public enum Claims {
-    public static let all: [any Claim] = [
-        AllSemanticsCaptured(), OneSemanticPerKernel(), LeadersCapture(), FineTuningKeepsFeatures(), NoTestError(),
-        SupervisedCapturesHalf(),
-    ]
 }

@@ -1,7 +1,7 @@
 /// After fine-tuning the test error vanishes on multi-view and on single-view samples.
 ///
 /// Theorem 2 of arXiv 2206.03826: the training loss is 1 / poly(k) and F_y >= max_{j != y} F_j + Omega~(1) with high probability on
-/// both kinds. At finite size: accuracy at least 0.995 and 0.99, training loss below 0.05. Accuracy alone is weak evidence (see the
+/// both kinds. At finite size, on every seed: accuracy at least 0.995 and 0.99, training loss below 0.05. Accuracy alone is weak evidence (see the
 /// control with a random encoder), hence the loss and the margin.
 struct NoTestError: Claim {
     let id = "no_test_error"
