@@ -42,7 +42,7 @@ static mrp_model *trained(const mrp_dataset *data, const mrp_config *settings) {
     return model;
 }
 
-static int describes(const mrp_model *model, const char *names) {
+static int describes(mrp_model *model, const char *names) {
     static char text[65536];
     WORKS(mrp_model_describe(model, text, sizeof text, NULL));
     return strstr(text, names) != NULL;
