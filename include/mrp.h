@@ -571,6 +571,23 @@ mrp_status mrp_dataset_subset(const mrp_dataset *dataset, int64_t count, uint64_
                               mrp_dataset **out);
 
 /**
+ * Chooses so many images of each class, the same ones for the same seed: a long tail from a balanced
+ * dataset, for example. With smaller counts it chooses some of the images that it chooses with larger
+ * ones. The images are shared.
+ *
+ *   dataset  labelled images.
+ *   counts   how many images of each class, 0 ... those that it has.
+ *   classes  elements in counts: the classes of the dataset.
+ *   seed     fixes the choice.
+ *   out      receives the handle.
+ * Errors: MRP_ERR_ARGUMENT (no labels, another number of classes, more images than a class has, none
+ *   at all, NULL), MRP_ERR_MEMORY, MRP_ERR_HANDLE.
+ * Since 0.1.
+ */
+mrp_status mrp_dataset_select(const mrp_dataset *dataset, const int64_t *counts, int64_t classes,
+                              uint64_t seed, mrp_dataset **out);
+
+/**
  * Tells the sizes of a dataset; each pointer may be NULL.
  *
  *   count     receives the number of images.

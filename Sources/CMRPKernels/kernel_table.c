@@ -43,6 +43,7 @@ static const struct {
     ENTRY(mean_tokens),
     ENTRY(mean_tokens_gradient),
     ENTRY(add),
+    ENTRY(add_row),
     ENTRY(scale),
     ENTRY(gelu_gradient),
     ENTRY(blend),

@@ -175,6 +175,38 @@ public func mrp_dataset_subset(
     }
 }
 
+/// Chooses so many images of each class, the same ones for the same seed: a long tail from a balanced dataset, for example. With smaller counts
+/// it chooses some of the images that it chooses with larger ones. The images are shared.
+///
+/// - Parameters:
+///   - dataset: labelled images.
+///   - counts: how many images of each class, 0 ... those that it has.
+///   - classes: elements in `counts`: the classes of the dataset.
+///   - seed: fixes the choice.
+///   - out: receives the handle.
+/// - Errors: MRP_ERR_ARGUMENT (no labels, another number of classes, more images than a class has, none at all, NULL), MRP_ERR_MEMORY,
+///   MRP_ERR_HANDLE.
+///
+/// Since 0.1.
+@_cdecl("mrp_dataset_select")
+public func mrp_dataset_select(
+    _ dataset: UnsafePointer<mrp_dataset>?, _ counts: UnsafePointer<Int64>?, _ classes: Int64, _ seed: UInt64,
+    _ out: UnsafeMutablePointer<UnsafeMutablePointer<mrp_dataset>?>?
+) -> mrp_status {
+    boundary {
+        let out = try required(out, "out")
+        guard let counts else { throw MRPError(.argument, "counts is NULL") }
+        let base = try Registry.find(dataset, DatasetHandle.self).dataset
+        let classes = try size(classes, "classes")
+        // Before it is read: the caller's array has as many elements as it says, a wrong number is not followed.
+        guard classes == base.classCount else {
+            throw MRPError(.argument, "counts of \(classes) classes were given, the dataset has \(base.classCount)")
+        }
+        let wanted = UnsafeBufferPointer(start: counts, count: classes).map { Int($0) }
+        try publish(SubsetDataset.selected(base, counts: wanted, seed: seed), out)
+    }
+}
+
 /// Tells the sizes of a dataset; each pointer may be NULL.
 ///
 /// - Parameters:

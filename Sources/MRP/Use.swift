@@ -85,12 +85,13 @@ public func mrp_attention(
 ///
 /// - Parameters:
 ///   - dataset: the images.
-///   - options: the sections "data" and "run" are read, such as "label_level" and "level_readout"; NULL for the defaults.
+///   - options: the sections "data" and "run" are read, such as "label_level" and "level_readout", and "prior" (with "class_counts"): "uniform"
+///     takes all classes for equally likely beforehand; NULL for the defaults.
 ///   - probabilities: receives count x classes numbers; each row adds up to 1.
 ///   - capacity: elements in `probabilities`.
 /// - Returns: MRP_CANCELLED when mrp_cancel stopped it.
-/// - Errors: MRP_ERR_STATE (the model has no classifier head), MRP_ERR_ARGUMENT (NULL, capacity, a label_level that the model's classes do not
-///   have, images that do not fit the model), MRP_ERR_IO,
+/// - Errors: MRP_ERR_STATE (the model has no classifier head; "prior" needs counts of training images that its file does not have),
+///   MRP_ERR_ARGUMENT (NULL, capacity, a label_level that the model's classes do not have, images that do not fit the model), MRP_ERR_IO,
 ///   MRP_ERR_FORMAT, MRP_ERR_MEMORY, MRP_ERR_UNSUPPORTED, MRP_ERR_HANDLE, MRP_ERR_BUSY.
 ///
 /// Since 0.1.
@@ -161,13 +162,17 @@ public func mrp_reconstruct(
 ///
 /// - Parameters:
 ///   - dataset: the images; labelled, but for "reconstruction_loss".
-///   - options: the sections "data" and "run" are read, "mask_ratio" for the reconstruction; NULL for the defaults.
+///   - options: the sections "data" and "run" are read, "prior", "class_counts", "many_above" and "few_below", "mask_ratio" for the
+///     reconstruction; NULL for the defaults.
 ///   - metric: "top1" (share of images whose class has the largest score), "top5" (whose class is among the five largest), "balanced_top1"
-///     (the mean over classes of each one's share), "loss" (mean cross entropy), or "reconstruction_loss" (mean over hidden patches).
+///     (the mean over classes of each one's share), "many_top1", "medium_top1" and "few_top1" (the same over the classes with more training
+///     images than "many_above", with fewer than "few_below", and those between; NaN where there are none), "loss" (mean cross entropy), or
+///     "reconstruction_loss" (mean over hidden patches).
 ///   - value: receives the result.
 /// - Returns: MRP_CANCELLED when mrp_cancel stopped it.
-/// - Errors: MRP_ERR_STATE (the model has no head, or no decoder), MRP_ERR_ARGUMENT (unknown metric, no labels, no image of a class that the model knows, a label_level
-///   that the classes do not have, images that do not fit the model, NULL), MRP_ERR_IO, MRP_ERR_FORMAT, MRP_ERR_MEMORY, MRP_ERR_UNSUPPORTED, MRP_ERR_HANDLE, MRP_ERR_BUSY.
+/// - Errors: MRP_ERR_STATE (the model has no head, or no decoder; its file has no counts of training images, and "class_counts" is not set),
+///   MRP_ERR_ARGUMENT (unknown metric, no labels, no image of a class that the model knows, a label_level that the classes do not have, images
+///   that do not fit the model, NULL), MRP_ERR_IO, MRP_ERR_FORMAT, MRP_ERR_MEMORY, MRP_ERR_UNSUPPORTED, MRP_ERR_HANDLE, MRP_ERR_BUSY.
 ///
 /// Since 0.1.
 @_cdecl("mrp_evaluate")
@@ -178,21 +183,24 @@ public func mrp_evaluate(
     infer(model, dataset, options) { inference, handle in
         let value = try required(value, "value")
         let name = try string(metric, "metric")
+        let group = Inference.Group(rawValue: name)
         switch name {
-        case "top1", "top5", "balanced_top1", "loss":
-            guard let result = try inference.evaluate(handle.dataset, confuses: name == "balanced_top1") else { return false }
+        case _ where group != nil, "top1", "top5", "balanced_top1", "loss":
+            let confuses = group != nil || name == "balanced_top1"
+            if let group { _ = try inference.classPrior(for: group.rawValue) }
+            guard let result = try inference.evaluate(handle.dataset, confuses: confuses) else { return false }
+            if confuses { try requireCounts(result.classes, inference) }
             switch name {
             case "top1": value.pointee = result.top1
             case "top5": value.pointee = result.top5
-            case "balanced_top1":
-                try requireCounts(result.classes, inference)
-                value.pointee = result.balancedTop1
-            default: value.pointee = result.loss
+            case "balanced_top1": value.pointee = result.balancedTop1
+            case "loss": value.pointee = result.loss
+            default: value.pointee = try group.map { try inference.accuracy(of: $0, in: result) } ?? .nan
             }
         case "reconstruction_loss":
             guard let result = try inference.reconstruct(handle.dataset, into: .init()) else { return false }
             value.pointee = result
-        default: throw MRPError(.argument, "unknown metric '\(name)': there are top1, top5, balanced_top1, loss and reconstruction_loss")
+        default: throw MRPError(.argument, "unknown metric '\(name)': there are top1, top5, balanced_top1, many_top1, medium_top1, few_top1, loss and reconstruction_loss")
         }
         return true
     }
@@ -210,8 +218,9 @@ private func requireCounts(_ classes: Int, _ inference: Inference) throws {
 ///
 /// - Parameters:
 ///   - dataset: labelled images.
-///   - options: the sections "data" and "run" are read; NULL for the defaults.
-///   - counts: receives classes x classes numbers, at a "label_level" those of the level: in row t, column p how many images of class t were taken for class p. The share of a class
+///   - options: the sections "data" and "run" are read, and "prior" (with "class_counts"); NULL for the defaults.
+///   - counts: receives classes x classes numbers, at a "label_level" those of the level: in row t, column p how many images of class t were
+///     taken for class p. The share of a class
 ///     that was recognised is its diagonal element over the sum of its row.
 ///   - capacity: elements in `counts`.
 /// - Returns: MRP_CANCELLED when mrp_cancel stopped it.

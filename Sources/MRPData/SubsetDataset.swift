@@ -77,14 +77,37 @@ extension SubsetDataset {
         return (parts.chosen, rest)
     }
 
+    /// So many images of each class, chosen by the seed, in rising order: with smaller counts some of those that larger ones choose. Errors:
+    /// `.argument` when the dataset has no labels, other classes, or fewer images of one.
+    public static func selected(_ base: ImageDataset, counts: [Int], seed: UInt64) throws -> SubsetDataset {
+        guard let labels = base.labels else { throw MRPError(.argument, "images are selected by their classes: the dataset has no labels") }
+        guard counts.count == base.classCount else {
+            throw MRPError(.argument, "counts of \(counts.count) classes were given, the dataset has \(base.classCount)")
+        }
+        try Memory.check(base.classCount, bytesEach: 64, for: "the images of \(base.classCount) classes")
+        var sizes = [Int](repeating: 0, count: counts.count)
+        for label in labels { sizes[Int(label)] += 1 }
+        for (label, wanted) in counts.enumerated() where wanted < 0 || wanted > sizes[label] {
+            throw MRPError(
+                .argument, "\(wanted) images of class '\(base.classNames[label])' are wanted, there are \(sizes[label])")
+        }
+        guard counts.contains(where: { $0 > 0 }) else { throw MRPError(.argument, "no image of any class is wanted") }
+        return try choose(base, quota: counts, seed: seed, wantRest: false).chosen
+    }
+
     private static func split(
         _ base: ImageDataset, count: Int, seed: UInt64, wantRest: Bool
     ) throws -> (chosen: SubsetDataset, rest: SubsetDataset?) {
-        let total = base.count
-        let limit = wantRest ? total - 1 : total
+        let limit = wantRest ? base.count - 1 : base.count
         guard count >= 1, count <= limit else { throw MRPError(.argument, "subset count \(count) is outside 1 ... \(limit)") }
         try Memory.check(base.classCount, bytesEach: 64, for: "the images of \(base.classCount) classes")
-        let quota = quotas(base, count: count)
+        return try choose(base, quota: quotas(base, count: count), seed: seed, wantRest: wantRest)
+    }
+
+    private static func choose(
+        _ base: ImageDataset, quota: [Int], seed: UInt64, wantRest: Bool
+    ) throws -> (chosen: SubsetDataset, rest: SubsetDataset?) {
+        let (total, count) = (base.count, quota.reduce(0, +))
         let order = try Memory(bytes: total * 8, for: "\(total) indices")
         let taken = try Memory(bytes: total, for: "\(total) marks")
         let shuffled = order.typed(Int64.self), mark = taken.typed(UInt8.self)

@@ -17,6 +17,7 @@ public struct RandomStream: Sendable {
         case mixing = 21
         case probing = 22
         case clustering = 30
+        case balancing = 23
         case test = 99
     }
 

@@ -15,6 +15,8 @@ public final class Model {
     public var classNames: [String] = []
     /// What the names of the classes stand for (`ImageDataset.labelType`); nil when unknown.
     public var labelType: String?
+    /// Training images of the classes; nil when unknown.
+    public var classPrior: ClassPrior?
     /// Whether the encoder has been pretrained: fine-tuning then lowers the learning rate of the lower layers.
     public var isPretrained = false
     /// Digest of the weights with which its last training began: by it a run that goes on with the same model is known again.
@@ -81,6 +83,7 @@ public final class Model {
         fileprivate let parameters: Parameters.Contents
         fileprivate let normalization: Normalization?
         fileprivate let classNames: [String]
+        fileprivate let classPrior: ClassPrior?
         fileprivate let isPretrained: Bool
     }
 
@@ -88,11 +91,12 @@ public final class Model {
         get {
             Contents(
                 objective: objective, head: head, parameters: parameters.contents, normalization: normalization, classNames: classNames,
-                isPretrained: isPretrained)
+                classPrior: classPrior, isPretrained: isPretrained)
         }
         set {
             (objective, head, parameters.contents) = (newValue.objective, newValue.head, newValue.parameters)
             (normalization, classNames, isPretrained) = (newValue.normalization, newValue.classNames, newValue.isPretrained)
+            classPrior = newValue.classPrior
         }
     }
 
@@ -126,6 +130,7 @@ public final class Model {
         result.pixels = pixels
         result.classNames = classNames
         result.labelType = labelType
+        result.classPrior = classPrior
         result.isPretrained = isPretrained
         result.notes = notes
         return result

@@ -31,6 +31,9 @@ public protocol TrainingObjective: Sendable {
 
     /// Weights that are measured on the data before the first step (a codebook); nil: none.
     var measured: MeasuredWeights? { get }
+
+    /// Exponent of the classes' prior that a classifier's loss takes out of its scores (`ClassPrior`).
+    var removedPrior: Double { get }
 }
 
 extension TrainingObjective {
@@ -41,6 +44,7 @@ extension TrainingObjective {
     public var takesMasks: Bool { false }
     public var takesTargets: Bool { false }
     public var measured: MeasuredWeights? { nil }
+    public var removedPrior: Double { 0 }
 }
 
 /// A term of a training run's loss: a scalar of the graph.

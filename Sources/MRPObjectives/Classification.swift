@@ -31,6 +31,7 @@ public struct Classification: TrainingObjective {
     }
 
     public var objectiveName: String { head.name }
+    public var removedPrior: Double { loss.removedPrior }
     /// A frozen encoder keeps its running statistics too.
     public var updatesStatistics: Bool { !frozenEncoder }
 
@@ -51,6 +52,7 @@ public struct Classification: TrainingObjective {
     public func prepare(_ step: TrainingStep, _ program: any Program) throws -> Bool {
         guard let mixing else {
             try program.write(step.labels, to: Inputs.labelsName)
+            try loss.prepare(labels: step.labels, shares: nil, program)
             return true
         }
         let size = ImageSize(height: encoder.geometry.height, width: encoder.geometry.width)
@@ -63,6 +65,9 @@ public struct Classification: TrainingObjective {
         try program.withInput(Self.sharesName, as: Float.self) { shares in
             guard let shares = shares.baseAddress, let labels = step.labels.baseAddress else { return }
             BatchMixing.targets(labels, count: step.batch, classes: head.classes, share: share, smoothing: smoothing, into: shares)
+        }
+        try program.withInput(Self.sharesName, as: Float.self) { shares in
+            try loss.prepare(labels: step.labels, shares: UnsafeBufferPointer(shares), program)
         }
         return true
     }
@@ -84,7 +89,11 @@ extension Classification {
         },
         objective: { head, request in
             let options = request.options
-            let wanted = LossRequest(options: options, classes: head.classes, labels: request.dataset.labels)
+            let labels = request.dataset.labels
+            let counts = try ClassFrequencies.counts(options, labels: labels, classes: request.dataset.classCount) ?? []
+            let wanted = LossRequest(
+                options: options, classes: head.classes, labels: labels,
+                frequencies: ClassFrequencies(counts: counts, classes: head.classes))
             let loss = try Losses.registry.entry(options[lossName]).make(wanted)
             return Classification(
                 request.encoder, head, loss: loss, mixing: BatchMixing(options),

@@ -122,7 +122,7 @@ public struct Inference {
         let classes = head.classes
         if let level = try LevelScores(model, head, options) { return try predict(dataset, head, at: level, into: output) }
         return try run(dataset) { builder, batch in
-            try builder.graph.apply(SoftmaxRows(), [outputs(of: head, builder, batch: batch)])[0]
+            try builder.graph.apply(SoftmaxRows(), [scores(builder, batch: batch)])[0]
         } collect: {
             $1.copy($0, each: classes, to: output, first: $2)
         }
@@ -216,7 +216,7 @@ public struct Inference {
         var result = try Evaluation(classes: confuses && classes <= Self.mostConfusedClasses ? classes : 0)
         var (correct, close, loss, known, read) = (0, 0, 0.0, 0, 0)
         let finished = try run(dataset) { builder, batch in
-            try outputs(of: head, builder, batch: batch)
+            try scores(builder, batch: batch)
         } collect: { logits, batch, first in
             for image in 0..<batch.count where batch.holds(image, first: first) {
                 read += 1

@@ -40,7 +40,7 @@ enum MeasurementOptions {
     ]
     static let all: [any OptionDeclaration] = [
         validateEpochs, probe, earlyStopping, restoreBest, knnK, knnTemperature, probeEpochs, probeLearningRate, probeBatchSize, probeViews,
-    ]
+    ] + PriorOptions.all
 }
 
 extension Probe {

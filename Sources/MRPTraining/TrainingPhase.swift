@@ -30,8 +30,25 @@ extension Phase {
             (model.classNames, model.labelType) = (names, dataset.labelType)
             // A decoder belongs to the encoder as it was; fine-tuning changes the encoder.
             model.detachObjective()
-            return try descriptor.objective(head, request)
+            let objective = try descriptor.objective(head, request)
+            model.classPrior = try Self.classPrior(dataset, options, objective)
+            return objective
         }
+    }
+
+    /// The training images of the classes, and what the scores will contain of their shares.
+    private static func classPrior(
+        _ dataset: any ImageDataset, _ options: Options, _ objective: any TrainingObjective
+    ) throws -> ClassPrior? {
+        let classes = dataset.classCount
+        guard let counts = try ClassFrequencies.counts(options, labels: dataset.labels, classes: classes) else { return nil }
+        let sampler = try Samplers.registry.entry(options[DataOptions.sampler]).make(dataset, options)
+        if sampler.removedPrior > 0, objective.removedPrior > 0 {
+            Log.warning(
+                "sampler \(sampler.name) and loss \(options[Classification.lossName]) both make up for the classes' shares: rare classes get too much"
+            )
+        }
+        return ClassPrior(counts: counts, exponent: 1 - sampler.removedPrior - objective.removedPrior)
     }
 
     /// Names of a classifier's outputs: those of the dataset's classes; where these are numbers, there is one for each output.

@@ -25,6 +25,21 @@ static void test_smooth_l1(void) {
     }
 }
 
+static void test_add_row(void) {
+    static const int64_t sizes[][2] = {{1, 1}, {3, 7}, {300, 129}, {2, 20000}};
+    for (int i = 0; i < 4; i++) {
+        int64_t rows = sizes[i][0], width = sizes[i][1];
+        array x = input(rows * width), row = input(width), y = input(rows * width);
+        reference->add_row(reference_pool, rows, width, x.d, row.d, y.d);
+        ON_EACH_POOL(p, {
+            spoil(&y);
+            fast->add_row(p, rows, width, x.f, row.f, y.f);
+            check_array("add_row", "y", &y, 1e-6);
+        })
+        FREE(&x, &row, &y);
+    }
+}
+
 static void test_argmax(void) {
     static const int64_t sizes[][2] = {{1, 1}, {3, 7}, {5, 16}, {2, 33}, {300, 129}};
     for (int i = 0; i < 5; i++) {
@@ -91,49 +106,54 @@ static void test_squared_error(void) {
 
 static const float slope = 0.5f; /* gradient of the loss */
 
-static void check_cross_entropy(int64_t rows, int64_t classes, double smoothing) {
+static void check_cross_entropy(int64_t rows, int64_t classes, double smoothing, int weighted) {
     const double slope_d = slope;
     array x = array_make(rows * classes, 10, 2), dx = input(rows * classes), log_sum_exp = input(rows), loss = input(1);
+    array weights = input(rows);
+    const double *wide = weighted ? weights.d : NULL;
+    const float *narrow = weighted ? weights.f : NULL;
     int32_t *labels = malloc((size_t)rows * 4);
     for (int64_t r = 0; r < rows; r++) labels[r] = (int32_t)((r * 5) % classes);
     dx.floor = slope_d / (double)rows; /* of a probability, whose rounding is what counts when the target is subtracted */
     loss.floor = 1;                    /* of the difference of two numbers of this size and more */
-    reference->cross_entropy(reference_pool, rows, classes, x.d, labels, smoothing, log_sum_exp.d, loss.d);
-    reference->cross_entropy_gradient(reference_pool, rows, classes, x.d, labels, smoothing, log_sum_exp.d, &slope_d, dx.d);
+    reference->cross_entropy(reference_pool, rows, classes, x.d, labels, smoothing, wide, log_sum_exp.d, loss.d);
+    reference->cross_entropy_gradient(reference_pool, rows, classes, x.d, labels, smoothing, wide, log_sum_exp.d, &slope_d, dx.d);
     need(fast->cross_entropy_scratch(rows, classes), reference->cross_entropy_scratch(rows, classes));
     ON_EACH_POOL(p, {
         spoil(&log_sum_exp), spoil(&loss), spoil(&dx);
-        fast->cross_entropy(p, rows, classes, x.f, labels, smoothing, log_sum_exp.f, loss.f);
+        fast->cross_entropy(p, rows, classes, x.f, labels, smoothing, narrow, log_sum_exp.f, loss.f);
         check_array("cross_entropy", "log_sum_exp", &log_sum_exp, 3e-7);
         check_array("cross_entropy", "loss", &loss, 1e-6);
-        fast->cross_entropy_gradient(p, rows, classes, x.f, labels, smoothing, log_sum_exp.f, &slope, dx.f);
+        fast->cross_entropy_gradient(p, rows, classes, x.f, labels, smoothing, narrow, log_sum_exp.f, &slope, dx.f);
         check_array("cross_entropy", "gradient", &dx, 5e-6);
     })
-    FREE(&x, &dx, &log_sum_exp, &loss);
+    FREE(&x, &dx, &log_sum_exp, &loss, &weights);
     free(labels);
 }
 
 /* Targets are the softmax of other numbers. */
-static void check_soft_cross_entropy(int64_t rows, int64_t classes) {
+static void check_soft_cross_entropy(int64_t rows, int64_t classes, int weighted) {
     const double slope_d = slope;
     array x = array_make(rows * classes, 10, 2), targets = array_make(rows * classes, 3, 1);
-    array dx = input(rows * classes), log_sum_exp = input(rows), loss = input(1);
+    array dx = input(rows * classes), log_sum_exp = input(rows), loss = input(1), weights = input(rows);
+    const double *wide = weighted ? weights.d : NULL;
+    const float *narrow = weighted ? weights.f : NULL;
     dx.floor = slope_d / (double)rows;
     loss.floor = 12; /* of a logit: a row of targets adds up to 1 only as exactly as floats do */
     reference->softmax_rows(reference_pool, rows, classes, targets.d, targets.d);
     for (int64_t i = 0; i < rows * classes; i++) targets.d[i] = targets.f[i] = (float)targets.d[i];
-    reference->soft_cross_entropy(reference_pool, rows, classes, x.d, targets.d, log_sum_exp.d, loss.d);
-    reference->soft_cross_entropy_gradient(reference_pool, rows, classes, x.d, targets.d, log_sum_exp.d, &slope_d, dx.d);
+    reference->soft_cross_entropy(reference_pool, rows, classes, x.d, targets.d, wide, log_sum_exp.d, loss.d);
+    reference->soft_cross_entropy_gradient(reference_pool, rows, classes, x.d, targets.d, wide, log_sum_exp.d, &slope_d, dx.d);
     need(fast->cross_entropy_scratch(rows, classes), reference->cross_entropy_scratch(rows, classes));
     ON_EACH_POOL(p, {
         spoil(&log_sum_exp), spoil(&loss), spoil(&dx);
-        fast->soft_cross_entropy(p, rows, classes, x.f, targets.f, log_sum_exp.f, loss.f);
+        fast->soft_cross_entropy(p, rows, classes, x.f, targets.f, narrow, log_sum_exp.f, loss.f);
         check_array("soft_cross_entropy", "log_sum_exp", &log_sum_exp, 3e-7);
         check_array("soft_cross_entropy", "loss", &loss, 1e-6);
-        fast->soft_cross_entropy_gradient(p, rows, classes, x.f, targets.f, log_sum_exp.f, &slope, dx.f);
+        fast->soft_cross_entropy_gradient(p, rows, classes, x.f, targets.f, narrow, log_sum_exp.f, &slope, dx.f);
         check_array("soft_cross_entropy", "gradient", &dx, 5e-6);
     })
-    FREE(&x, &targets, &dx, &log_sum_exp, &loss);
+    FREE(&x, &targets, &dx, &log_sum_exp, &loss, &weights);
 }
 
 static void check_softmax(int64_t rows, int64_t classes) {
@@ -153,9 +173,9 @@ static void check_softmax(int64_t rows, int64_t classes) {
 static void test_cross_entropy(void) {
     for (int i = 1; i < SHAPES; i++) { /* the first has no rows */
         int64_t rows = shapes[i][0], classes = shapes[i][1];
-        check_cross_entropy(rows, classes, 0);
-        check_cross_entropy(rows, classes, 0.1);
-        check_soft_cross_entropy(rows, classes);
+        check_cross_entropy(rows, classes, 0, 0);
+        check_cross_entropy(rows, classes, 0.1, i % 2);
+        check_soft_cross_entropy(rows, classes, i % 2);
         check_softmax(rows, classes);
     }
 }
@@ -182,6 +202,7 @@ static void test_mean_tokens(void) {
 static void test_all(void) {
     test_squared_error();
     test_smooth_l1();
+    test_add_row();
     test_argmax();
     test_hog();
     test_cross_entropy();

@@ -195,19 +195,20 @@ typedef struct {
     double *x, *target, *log_sum_exp;
     int32_t *labels;
     double smoothing;
+    double *weights;
 } loss_case;
 
 static double cross_entropy_loss(void *context) {
     loss_case *c = context;
     double loss;
-    k->cross_entropy(pool, c->rows, c->classes, c->x, c->labels, c->smoothing, c->log_sum_exp, &loss);
+    k->cross_entropy(pool, c->rows, c->classes, c->x, c->labels, c->smoothing, c->weights, c->log_sum_exp, &loss);
     return 0.7 * loss;
 }
 
 static double soft_loss(void *context) {
     loss_case *c = context;
     double loss;
-    k->soft_cross_entropy(pool, c->rows, c->classes, c->x, c->target, c->log_sum_exp, &loss);
+    k->soft_cross_entropy(pool, c->rows, c->classes, c->x, c->target, c->weights, c->log_sum_exp, &loss);
     return 0.7 * loss;
 }
 
@@ -225,12 +226,12 @@ static double mean_loss(void *context) {
     return dot(y, c->target, 10);
 }
 
-static void test_losses(double smoothing) {
+static void test_losses(double smoothing, double *weights) {
     int32_t labels[6] = {0, 4, 2, 2, 1, 3};
     double dloss = 0.7, dx[30];
-    loss_case c = {6, 5, numbers(30, 1), numbers(30, 2), numbers(6, 3), labels, smoothing};
+    loss_case c = {6, 5, numbers(30, 1), numbers(30, 2), numbers(6, 3), labels, smoothing, weights};
     cross_entropy_loss(&c);
-    k->cross_entropy_gradient(pool, 6, 5, c.x, labels, smoothing, c.log_sum_exp, &dloss, dx);
+    k->cross_entropy_gradient(pool, 6, 5, c.x, labels, smoothing, weights, c.log_sum_exp, &dloss, dx);
     check_gradient("cross_entropy", cross_entropy_loss, &c, c.x, dx, 30);
     k->squared_error_gradient(pool, 30, c.x, c.target, &dloss, dx);
     check_gradient("squared_error", squared_error_loss, &c, c.x, dx, 30);
@@ -238,7 +239,7 @@ static void test_losses(double smoothing) {
     check_gradient("mean_tokens", mean_loss, &c, c.x, dx, 30);
     k->softmax_rows(pool, 6, 5, c.target, c.target); /* targets add up to 1 */
     soft_loss(&c);
-    k->soft_cross_entropy_gradient(pool, 6, 5, c.x, c.target, c.log_sum_exp, &dloss, dx);
+    k->soft_cross_entropy_gradient(pool, 6, 5, c.x, c.target, weights, c.log_sum_exp, &dloss, dx);
     check_gradient("soft_cross_entropy", soft_loss, &c, c.x, dx, 30);
     free(c.x), free(c.target), free(c.log_sum_exp);
 }
@@ -246,7 +247,7 @@ static void test_losses(double smoothing) {
 static void test_losses_by_hand(void) {
     double logits[3] = {0, 1.0986122886681098, 1.3862943611198906}, log_sum_exp, loss, y[3];
     int32_t label = 1;
-    k->cross_entropy(pool, 1, 3, logits, &label, 0, &log_sum_exp, &loss); /* probabilities 1/8, 3/8, 4/8 */
+    k->cross_entropy(pool, 1, 3, logits, &label, 0, NULL, &log_sum_exp, &loss); /* probabilities 1/8, 3/8, 4/8 */
     CHECK(fabs(loss - log(8.0 / 3)) < 1e-12);
     k->softmax_rows(pool, 1, 3, logits, y);
     CHECK(fabs(y[0] - 0.125) < 1e-12 && fabs(y[1] - 0.375) < 1e-12 && fabs(y[2] - 0.5) < 1e-12);
@@ -366,8 +367,10 @@ int main(void) {
     for (int form = 0; form < 12; form++) test_gather(form & 1, (form >> 1) & 1, form >> 2);
     test_patches(0);
     test_patches(1);
-    test_losses(0);
-    test_losses(0.1);
+    double weights[6] = {0.5, 1, 2, 0, 1.5, 1};
+    test_losses(0, NULL);
+    test_losses(0.1, NULL);
+    test_losses(0.1, weights);
     test_losses_by_hand();
     test_gelu();
     test_folded_norm();

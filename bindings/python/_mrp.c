@@ -785,6 +785,21 @@ static PyObject *py_dataset_subset(PyObject *module, PyObject *args) {
     return handle_or_raise(state, object, status);
 }
 
+static PyObject *py_dataset_select(PyObject *module, PyObject *args) {
+    PyObject *parent, *counts_object;
+    uint64_t seed;
+    if (!PyArg_ParseTuple(args, "OOO&", &parent, &counts_object, seed_converter, &seed)) return NULL;
+    module_state *state = state_of(module);
+    mrp_dataset *dataset = handle_of(state, parent, DATASET);
+    Py_buffer counts;
+    if (!dataset || !open_array(state, counts_object, "counts", "lq", 1, 0, &counts)) return NULL;
+    handle_object *object = new_handle(state, DATASET, parent, NULL);
+    mrp_status status = MRP_OK;
+    if (object) WITHOUT_GIL(status = mrp_dataset_select(dataset, counts.buf, elements_in(&counts), seed, &object->handle.dataset));
+    PyBuffer_Release(&counts);
+    return object ? handle_or_raise(state, object, status) : NULL;
+}
+
 static PyObject *py_dataset_shape(PyObject *module, PyObject *object) {
     module_state *state = state_of(module);
     mrp_dataset *dataset = handle_of(state, object, DATASET);
@@ -1525,6 +1540,8 @@ static PyMethodDef functions[] = {
              "`count` images drawn at random, stratified when labelled; shares the images."),
     FUNCTION(dataset_cluster, METH_VARARGS, "($module, dataset, model, per_class, config, /)",
              "The same images with finer classes: clusters of the features in each class."),
+    FUNCTION(dataset_select, METH_VARARGS, "($module, dataset, counts, seed, /)",
+             "So many images of each class as the int64 array says; shares the images."),
     FUNCTION(dataset_shape, METH_O, "($module, dataset, /)", "(count, channels, height, width, classes)"),
     FUNCTION(dataset_class_name, METH_VARARGS, "($module, dataset, index, /)", "Name of a class."),
     FUNCTION(dataset_image_name, METH_VARARGS, "($module, dataset, index, /)", "What an image is called: its file, or its number."),

@@ -275,18 +275,20 @@ typedef struct mk_kernels {
     void (*MK_NONNULL squared_error_gradient)(mk_pool *, int64_t count, const void *prediction, const void *target,
                                               const void *loss_gradient, void *out);
 
-    /* *loss = mean over rows of the cross entropy against (1 - smoothing) one_hot(label) + smoothing / classes (PyTorch's
-     * label_smoothing). log_sum_exp (rows) is saved for the gradient. Labels are in range. */
+    /* *loss = mean over rows of weights[row] times the cross entropy against (1 - smoothing) one_hot(label) + smoothing / classes
+     * (PyTorch's label_smoothing). NULL weights are all 1. log_sum_exp (rows) is saved for the gradient. Labels are in range. */
     mk_scratch (*MK_NONNULL cross_entropy_scratch)(int64_t rows, int64_t classes);
     void (*MK_NONNULL cross_entropy)(mk_pool *, int64_t rows, int64_t classes, const void *logits, const int32_t *labels, double smoothing,
-                                     void *log_sum_exp, void *loss);
+                                     const void *weights, void *log_sum_exp, void *loss);
     void (*MK_NONNULL cross_entropy_gradient)(mk_pool *, int64_t rows, int64_t classes, const void *logits, const int32_t *labels,
-                                              double smoothing, const void *log_sum_exp, const void *loss_gradient, void *logits_gradient);
+                                              double smoothing, const void *weights, const void *log_sum_exp, const void *loss_gradient,
+                                              void *logits_gradient);
     /* The same against targets, rows x classes, whose rows add up to 1; the scratch is that of cross_entropy. */
     void (*MK_NONNULL soft_cross_entropy)(mk_pool *, int64_t rows, int64_t classes, const void *logits, const void *targets,
-                                          void *log_sum_exp, void *loss);
+                                          const void *weights, void *log_sum_exp, void *loss);
     void (*MK_NONNULL soft_cross_entropy_gradient)(mk_pool *, int64_t rows, int64_t classes, const void *logits, const void *targets,
-                                                   const void *log_sum_exp, const void *loss_gradient, void *logits_gradient);
+                                                   const void *weights, const void *log_sum_exp, const void *loss_gradient,
+                                                   void *logits_gradient);
 
     /* *loss = mean over count of |d| - beta / 2 where |d| >= beta, else d^2 / (2 beta); d = prediction - target (torch's smooth_l1_loss;
      * beta 0: the absolute error). Scratch as for squared_error. */
@@ -308,6 +310,8 @@ typedef struct mk_kernels {
                                             void *x_gradient);
 
     void (*MK_NONNULL add)(mk_pool *, int64_t count, const void *a, const void *b, void *y);   /* y may be a or b */
+    /* y[r,:] = x[r,:] + row; y may be x. */
+    void (*MK_NONNULL add_row)(mk_pool *, int64_t rows, int64_t width, const void *x, const void *row, void *y);
     void (*MK_NONNULL scale)(mk_pool *, int64_t count, double factor, const void *x, void *y); /* y may be x */
     /* dx = dy * d gelu(x); dx may be dy. Where a matrix product makes dy, MK_ACTIVATION_GELU_GRADIENT does this in its end. */
     void (*MK_NONNULL gelu_gradient)(mk_pool *, int64_t count, const void *x, const void *y_gradient, void *x_gradient);

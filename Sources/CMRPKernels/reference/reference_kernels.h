@@ -300,6 +300,12 @@ static void scale_images(mk_pool *pool, int64_t images, int64_t values, const vo
     for (int64_t i = 0; i < images * values; i++) y[i] = (residual ? residual[i] : 0) + factors[i / values] * x[i];
 }
 
+/* y[r,:] = x[r,:] + row. */
+static void add_row(mk_pool *pool, int64_t rows, int64_t width, const void *x, const void *row, void *y) {
+    (void)pool;
+    for (int64_t i = 0; i < rows * width; i++) ((REAL *)y)[i] = ((const REAL *)x)[i] + ((const REAL *)row)[i % width];
+}
+
 /* y = factor x. */
 static void scale_values(mk_pool *pool, int64_t count, double factor, const void *x_, void *y_) {
     (void)pool;
@@ -524,11 +530,14 @@ static mk_scratch cross_entropy_scratch(int64_t rows, int64_t classes) {
     return (mk_scratch){0, 0};
 }
 
-/* logits: rows x classes; labels, log_sum_exp: rows.
- *   loss = mean over rows of log_sum_exp - sum_c target[c] logits[c],
+/* The weight of a row; without weights 1. */
+static double row_weight(const void *weights, int64_t row) { return weights ? (double)((const REAL *)weights)[row] : 1; }
+
+/* logits: rows x classes; labels, weights, log_sum_exp: rows.
+ *   loss = mean over rows of weight (log_sum_exp - sum_c target[c] logits[c]),
  *   target[c] = (1 - smoothing) [c = label] + smoothing / classes (Szegedy et al. 2016). */
 static void cross_entropy(mk_pool *pool, int64_t rows, int64_t classes, const void *logits_, const int32_t *labels, double smoothing,
-                          void *log_sum_exp_, void *loss) {
+                          const void *weights, void *log_sum_exp_, void *loss) {
     (void)pool;
     REAL *log_sum_exp = log_sum_exp_;
     double sum = 0;
@@ -537,14 +546,15 @@ static void cross_entropy(mk_pool *pool, int64_t rows, int64_t classes, const vo
         double all = row_log_sum_exp(logits, classes), expected = (1 - smoothing) * logits[labels[r]];
         for (int64_t c = 0; smoothing > 0 && c < classes; c++) expected += smoothing / classes * logits[c];
         log_sum_exp[r] = (REAL)all;
-        sum += all - expected;
+        sum += row_weight(weights, r) * (all - expected);
     }
     *(REAL *)loss = (REAL)(sum / rows);
 }
 
-/* dlogits = (exp(logits - log_sum_exp) - target) / rows * dloss. */
+/* dlogits = weight (exp(logits - log_sum_exp) - target) / rows * dloss. */
 static void cross_entropy_gradient(mk_pool *pool, int64_t rows, int64_t classes, const void *logits_, const int32_t *labels,
-                                   double smoothing, const void *log_sum_exp_, const void *loss_gradient, void *dlogits_) {
+                                   double smoothing, const void *weights, const void *log_sum_exp_, const void *loss_gradient,
+                                   void *dlogits_) {
     (void)pool;
     const REAL *log_sum_exp = log_sum_exp_;
     double factor = (double)*(const REAL *)loss_gradient / rows;
@@ -553,14 +563,14 @@ static void cross_entropy_gradient(mk_pool *pool, int64_t rows, int64_t classes,
         REAL *dlogits = (REAL *)dlogits_ + r * classes;
         for (int64_t c = 0; c < classes; c++) {
             double target = smoothing / classes + (c == labels[r] ? 1 - smoothing : 0);
-            dlogits[c] = (REAL)((exp((double)logits[c] - log_sum_exp[r]) - target) * factor);
+            dlogits[c] = (REAL)((exp((double)logits[c] - log_sum_exp[r]) - target) * factor * row_weight(weights, r));
         }
     }
 }
 
-/* loss = mean over rows of log_sum_exp - sum_c target[c] logits[c], where sum_c target[c] = 1. */
-static void soft_cross_entropy(mk_pool *pool, int64_t rows, int64_t classes, const void *logits_, const void *targets_, void *log_sum_exp_,
-                               void *loss) {
+/* loss = mean over rows of weight (log_sum_exp - sum_c target[c] logits[c]), where sum_c target[c] = 1. */
+static void soft_cross_entropy(mk_pool *pool, int64_t rows, int64_t classes, const void *logits_, const void *targets_, const void *weights,
+                               void *log_sum_exp_, void *loss) {
     (void)pool;
     REAL *log_sum_exp = log_sum_exp_;
     double sum = 0;
@@ -569,20 +579,20 @@ static void soft_cross_entropy(mk_pool *pool, int64_t rows, int64_t classes, con
         double all = row_log_sum_exp(logits, classes), expected = 0;
         for (int64_t c = 0; c < classes; c++) expected += (double)target[c] * logits[c];
         log_sum_exp[r] = (REAL)all;
-        sum += all - expected;
+        sum += row_weight(weights, r) * (all - expected);
     }
     *(REAL *)loss = (REAL)(sum / rows);
 }
 
-/* dlogits = (exp(logits - log_sum_exp) - target) / rows * dloss. */
+/* dlogits = weight (exp(logits - log_sum_exp) - target) / rows * dloss. */
 static void soft_cross_entropy_gradient(mk_pool *pool, int64_t rows, int64_t classes, const void *logits_, const void *targets_,
-                                        const void *log_sum_exp_, const void *loss_gradient, void *dlogits_) {
+                                        const void *weights, const void *log_sum_exp_, const void *loss_gradient, void *dlogits_) {
     (void)pool;
     const REAL *logits = logits_, *targets = targets_, *log_sum_exp = log_sum_exp_;
     REAL *dlogits = dlogits_;
     double factor = (double)*(const REAL *)loss_gradient / rows;
     for (int64_t i = 0; i < rows * classes; i++)
-        dlogits[i] = (REAL)((exp((double)logits[i] - log_sum_exp[i / classes]) - targets[i]) * factor);
+        dlogits[i] = (REAL)((exp((double)logits[i] - log_sum_exp[i / classes]) - targets[i]) * factor * row_weight(weights, i / classes));
 }
 
 /* x, y: rows x width; y = exp(x - log sum exp(x)) in each row. */
@@ -705,6 +715,7 @@ static const mk_kernels table = {
     .mean_tokens = mean_tokens,
     .mean_tokens_gradient = mean_tokens_gradient,
     .add = add_values,
+    .add_row = add_row,
     .scale = scale_values,
     .gelu_gradient = gelu_gradient,
     .blend = blend,

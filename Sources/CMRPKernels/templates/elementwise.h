@@ -23,6 +23,28 @@ static void add_values(mk_pool *pool, int64_t count, const void *a, const void *
     mk_pool_run(pool, mk_ceil_divide(count, MK_TASK_VALUES), add_task, &job);
 }
 
+typedef struct {
+    int64_t rows, width;
+    const float *x, *row;
+    float *y;
+} add_row_job;
+
+static void add_row_task(void *context, int64_t index, int32_t worker) {
+    const add_row_job *job = context;
+    int64_t first = index * mk_rows_per_task(job->width), last = mk_least(job->rows, first + mk_rows_per_task(job->width));
+    (void)worker;
+    for (int64_t r = first; r < last; r++) {
+        const float *x = job->x + r * job->width;
+        float *y = job->y + r * job->width;
+        MK_EACH_VECTOR(c, n, job->width, { vf_store_part(y + c, vf_load_part(x + c, n) + vf_load_part(job->row + c, n), n); });
+    }
+}
+
+static void add_row(mk_pool *pool, int64_t rows, int64_t width, const void *x, const void *row, void *y) {
+    add_row_job job = {rows, width, x, row, y};
+    mk_pool_run(pool, mk_ceil_divide(rows, mk_rows_per_task(width)), add_row_task, &job);
+}
+
 static void scale_task(void *context, int64_t index, int32_t worker) {
     const elementwise_job *job = context;
     int64_t start = index * MK_TASK_VALUES;

@@ -129,12 +129,15 @@ typedef struct {
     const float *logits;
     const int32_t *labels;
     double smoothing;
-    const float *targets;
+    const float *targets, *weights;
     float *log_sum_exp;
     double *partial;
     float *out;
     float factor;
 } cross_entropy_job;
+
+/* The weight of a row; without weights 1. */
+MK_INLINE float row_weight(const cross_entropy_job *job, int64_t row) { return job->weights ? job->weights[row] : 1; }
 
 static void cross_entropy_task(void *context, int64_t index, int32_t worker) {
     const cross_entropy_job *job = context;
@@ -155,7 +158,7 @@ static void cross_entropy_task(void *context, int64_t index, int32_t worker) {
         double expected = (1 - job->smoothing) * logits[job->labels[r]];
         if (job->smoothing > 0) expected += job->smoothing / (double)classes * vf_reduce_add(plain);
         job->log_sum_exp[r] = (float)all;
-        total += all - expected;
+        total += row_weight(job, r) * (all - expected);
     }
     job->partial[index] = total;
 }
@@ -175,8 +178,9 @@ static void cross_entropy_run_gradient(mk_pool *pool, cross_entropy_job *job, mk
 }
 
 static void cross_entropy(mk_pool *pool, int64_t rows, int64_t classes, const void *logits, const int32_t *labels, double smoothing,
-                          void *log_sum_exp, void *loss) {
-    cross_entropy_job job = {rows, classes, logits, .labels = labels, .smoothing = smoothing, .log_sum_exp = log_sum_exp};
+                          const void *weights, void *log_sum_exp, void *loss) {
+    cross_entropy_job job = {
+        rows, classes, logits, .labels = labels, .smoothing = smoothing, .weights = weights, .log_sum_exp = log_sum_exp};
     cross_entropy_run(pool, &job, cross_entropy_task, loss);
 }
 
@@ -188,18 +192,25 @@ static void cross_entropy_gradient_task(void *context, int64_t index, int32_t wo
     (void)worker;
     for (int64_t r = first; r < last; r++) {
         const float *logits = job->logits + r * classes;
-        float *out = job->out + r * classes, all = job->log_sum_exp[r];
+        float *out = job->out + r * classes, all = job->log_sum_exp[r], factor = job->factor * row_weight(job, r);
         int64_t label = job->labels[r];
         float at_label = vf_exp(vf_splat(logits[label] - all))[0] - uniform - rest;
-        MK_EACH_VECTOR(c, n, classes, { vf_store_part(out + c, (vf_exp(vf_load_part(logits + c, n) - all) - uniform) * job->factor, n); });
-        out[label] = at_label * job->factor;
+        MK_EACH_VECTOR(c, n, classes, { vf_store_part(out + c, (vf_exp(vf_load_part(logits + c, n) - all) - uniform) * factor, n); });
+        out[label] = at_label * factor;
     }
 }
 
 static void cross_entropy_gradient(mk_pool *pool, int64_t rows, int64_t classes, const void *logits, const int32_t *labels,
-                                   double smoothing, const void *log_sum_exp, const void *loss_gradient, void *logits_gradient) {
-    cross_entropy_job job = {
-        rows, classes, logits, .labels = labels, .smoothing = smoothing, .log_sum_exp = (float *)log_sum_exp, .out = logits_gradient};
+                                   double smoothing, const void *weights, const void *log_sum_exp, const void *loss_gradient,
+                                   void *logits_gradient) {
+    cross_entropy_job job = {rows,
+                             classes,
+                             logits,
+                             .labels = labels,
+                             .smoothing = smoothing,
+                             .weights = weights,
+                             .log_sum_exp = (float *)log_sum_exp,
+                             .out = logits_gradient};
     cross_entropy_run_gradient(pool, &job, cross_entropy_gradient_task, loss_gradient);
 }
 
@@ -220,14 +231,14 @@ static void soft_cross_entropy_task(void *context, int64_t index, int32_t worker
         });
         double above = log((double)vf_reduce_add(exponentials));
         job->log_sum_exp[r] = (float)(largest + above);
-        total += above - vf_reduce_add(distance);
+        total += row_weight(job, r) * (above - vf_reduce_add(distance));
     }
     job->partial[index] = total;
 }
 
-static void soft_cross_entropy(mk_pool *pool, int64_t rows, int64_t classes, const void *logits, const void *targets, void *log_sum_exp,
-                               void *loss) {
-    cross_entropy_job job = {rows, classes, logits, .targets = targets, .log_sum_exp = log_sum_exp};
+static void soft_cross_entropy(mk_pool *pool, int64_t rows, int64_t classes, const void *logits, const void *targets, const void *weights,
+                               void *log_sum_exp, void *loss) {
+    cross_entropy_job job = {rows, classes, logits, .targets = targets, .weights = weights, .log_sum_exp = log_sum_exp};
     cross_entropy_run(pool, &job, soft_cross_entropy_task, loss);
 }
 
@@ -238,16 +249,17 @@ static void soft_cross_entropy_gradient_task(void *context, int64_t index, int32
     (void)worker;
     for (int64_t r = first; r < last; r++) {
         const float *logits = job->logits + r * classes, *targets = job->targets + r * classes;
-        float *out = job->out + r * classes, all = job->log_sum_exp[r];
+        float *out = job->out + r * classes, all = job->log_sum_exp[r], factor = job->factor * row_weight(job, r);
         MK_EACH_VECTOR(c, n, classes, {
-            vf_store_part(out + c, (vf_exp(vf_load_part(logits + c, n) - all) - vf_load_part(targets + c, n)) * job->factor, n);
+            vf_store_part(out + c, (vf_exp(vf_load_part(logits + c, n) - all) - vf_load_part(targets + c, n)) * factor, n);
         });
     }
 }
 
 static void soft_cross_entropy_gradient(mk_pool *pool, int64_t rows, int64_t classes, const void *logits, const void *targets,
-                                        const void *log_sum_exp, const void *loss_gradient, void *logits_gradient) {
-    cross_entropy_job job = {rows, classes, logits, .targets = targets, .log_sum_exp = (float *)log_sum_exp, .out = logits_gradient};
+                                        const void *weights, const void *log_sum_exp, const void *loss_gradient, void *logits_gradient) {
+    cross_entropy_job job = {
+        rows, classes, logits, .targets = targets, .weights = weights, .log_sum_exp = (float *)log_sum_exp, .out = logits_gradient};
     cross_entropy_run_gradient(pool, &job, soft_cross_entropy_gradient_task, loss_gradient);
 }
 

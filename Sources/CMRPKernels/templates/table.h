@@ -50,6 +50,7 @@ const mk_kernels MK_TABLE = {
     .mean_tokens = mean_tokens,
     .mean_tokens_gradient = mean_tokens_gradient,
     .add = add_values,
+    .add_row = add_row,
     .scale = scale_values,
     .gelu_gradient = gelu_gradient,
     .blend = blend,

@@ -12,6 +12,12 @@ public protocol Sampler: Sendable {
     /// at all. Called under the loader's lock: by one thread at a time, and no batch is begun meanwhile.
     func writeOrder(
         of dataset: ImageDataset, seed: UInt64, epoch: Int, into order: UnsafeMutableBufferPointer<Int64>) throws
+    /// Exponent of the classes' prior that the order takes out: 1 where all classes come equally often.
+    var removedPrior: Double { get }
+}
+
+extension Sampler {
+    public var removedPrior: Double { 0 }
 }
 
 /// A kind of sampler, as options and documents see it.
@@ -36,5 +42,5 @@ public struct SamplerDescriptor: Named {
 
 /// Kinds of samplers by name. A new one is a file here and an entry of this list, or an `add` from outside.
 public enum Samplers {
-    public static let registry = Registry<SamplerDescriptor>("sampler", [ShuffledSampler.descriptor, SequentialSampler.descriptor])
+    public static let registry = Registry<SamplerDescriptor>("sampler", [ShuffledSampler.descriptor, SequentialSampler.descriptor, ClassBalancedSampler.descriptor])
 }

@@ -108,6 +108,31 @@ public struct Add: Operation {
     }
 }
 
+/// x + row, the same row [W] to each row of x [..., W]. No gradient flows to the row: it is a constant, such as the log prior of classes.
+public struct AddRow: Operation {
+    public init() {}
+
+    public var name: String { "add row" }
+    public var reusableInputs: [Int] { [0] }
+
+    public func outputTypes(_ inputs: [TensorType?]) throws -> [TensorType] {
+        guard inputs.count == 2, let x = inputs[0], inputs[1] == TensorType([x.width]) else {
+            throw shapeError(name, "takes x [..., width] and a row [width]")
+        }
+        return [x]
+    }
+
+    public func inputGradients(_ node: DifferentiatedNode, _ outputGradients: [Value?], in graph: Graph) throws -> [Value?] {
+        [outputGradients[0], nil]
+    }
+
+    public func kernel(_ call: KernelCall) -> Kernel {
+        let (rows, width) = (Int64(call.type(0).rows), Int64(call.type(0).width))
+        let (pool, run, x, row, y) = (call.pool, call.kernels.add_row, call.input(0), call.input(1), call.outputs[0])
+        return Kernel { run(pool, rows, width, x, row, y) }
+    }
+}
+
 /// factor * x.
 public struct Scale: Operation {
     let factor: Double
@@ -195,6 +220,12 @@ extension MeanTokensGradient {
 }
 
 extension Add {
+    public func lowered(_ inputs: [PrimitiveValue?], in program: PrimitiveBuilder) throws -> [PrimitiveValue] {
+        try [inputs.at(0) + inputs.at(1)]
+    }
+}
+
+extension AddRow {
     public func lowered(_ inputs: [PrimitiveValue?], in program: PrimitiveBuilder) throws -> [PrimitiveValue] {
         try [inputs.at(0) + inputs.at(1)]
     }

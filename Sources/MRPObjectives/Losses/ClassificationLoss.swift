@@ -1,4 +1,5 @@
 import MRPEngine
+import MRPModels
 import MRPOptions
 
 /// Loss of class scores.
@@ -8,6 +9,17 @@ public protocol ClassificationLoss: Sendable {
 
     /// The same against shares of the classes [B, K], which add up to 1 in each row: for images that are mixed.
     func loss(_ logits: Value, shares: Value, in graph: Graph) throws -> Value
+
+    /// Fills inputs of its own, once labels [B], and for images that are mixed the shares [B, K], are there.
+    func prepare(labels: UnsafeBufferPointer<Int32>, shares: UnsafeBufferPointer<Float>?, _ program: any Program) throws
+
+    /// Exponent of the classes' prior that it takes out of the scores; 0: they follow the frequencies of training (`ClassPrior`).
+    var removedPrior: Double { get }
+}
+
+extension ClassificationLoss {
+    public func prepare(labels: UnsafeBufferPointer<Int32>, shares: UnsafeBufferPointer<Float>?, _ program: any Program) throws {}
+    public var removedPrior: Double { 0 }
 }
 
 /// Everything about a classification loss beside its formula; it stands in the loss's own file.
@@ -36,9 +48,19 @@ public struct LossRequest {
     public let classes: Int
     /// Class of each training image; nil: the dataset has none.
     public let labels: UnsafeBufferPointer<Int32>?
+    /// Images by class, those that option `class_counts` says, else those of the labels.
+    public let frequencies: ClassFrequencies
+
+    public init(options: Options, classes: Int, labels: UnsafeBufferPointer<Int32>?, frequencies: ClassFrequencies) {
+        self.options = options
+        self.classes = classes
+        self.labels = labels
+        self.frequencies = frequencies
+    }
 }
 
 /// The classification losses: one list. A new one is a file with its descriptor, and an entry here.
 public enum Losses {
-    public static let registry = Registry<LossDescriptor>("loss", [CrossEntropy.descriptor])
+    public static let registry = Registry<LossDescriptor>(
+        "loss", [CrossEntropy.descriptor, BalancedCrossEntropy.descriptor, LogitAdjusted.descriptor])
 }

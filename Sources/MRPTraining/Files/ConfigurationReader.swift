@@ -24,6 +24,7 @@ struct ConfigurationReader {
             _ = try head.parameters(on: result.encoder)
             result.classNames = classNames(ours, head)
             result.labelType = ours["label_type"]?.string
+            result.classPrior = try ClassPrior(ours, classes: head.classes)
         }
         result.pixels = PixelRange(ours["pixels"])
         result.normalization = try normalization(ours, channels: result.encoder.geometry.channels)

@@ -49,6 +49,7 @@ enum ModelConfiguration {
             members += head.settings
             members.append(("class_names", .array(model.classNames.map { .string($0) })))
             if let type = model.labelType { members.append(("label_type", .string(type))) }
+            members += model.classPrior?.members ?? []
         }
         return .object(members)
     }

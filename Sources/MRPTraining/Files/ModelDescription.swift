@@ -11,6 +11,7 @@ struct ModelDescription {
     var pixels: PixelRange?
     var classNames: [String] = []
     var labelType: String?
+    var classPrior: ClassPrior?
     var isPretrained = true
     /// Assumptions, and parts that are left out.
     var notes: [String] = []
@@ -29,6 +30,7 @@ struct ModelDescription {
         model.pixels = pixels
         model.classNames = classNames
         model.labelType = labelType
+        model.classPrior = classPrior
         model.isPretrained = isPretrained
         model.notes = notes
         return model

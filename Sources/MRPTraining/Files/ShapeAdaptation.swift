@@ -47,6 +47,7 @@ struct ShapeAdaptation {
                 target.head = nil
                 target.classNames = []
                 target.labelType = nil
+                target.classPrior = nil
                 target.notes.append("the classifier of \(head.classes) classes is left out")
             }
         }

@@ -25,7 +25,7 @@ from mrp import _log as _log  # hears the library
 from mrp import lab
 from mrp._classifier import Classifier, LinearProbe, knn_score
 from mrp._config import Config, Option, Preset, options, presets
-from mrp._dataset import Dataset, ImageFolder
+from mrp._dataset import Dataset, ImageFolder, long_tail
 from mrp._devices import devices
 from mrp._estimator import NotFittedError
 from mrp._masked_autoencoder import MaskedAutoencoder, load
@@ -92,6 +92,7 @@ __all__ = [
     "knn_score",
     "lab",
     "load",
+    "long_tail",
     "memory_in_use",
     "options",
     "presets",

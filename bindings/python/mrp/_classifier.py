@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,8 @@ from mrp._labels import Labels, at_level, check_same_kind, cut, known_above, lab
 from mrp._log import logger
 from mrp._model import FloatArray, Model
 from mrp._mrp import ArgumentError, Progress
+
+Prior = Literal["training", "uniform"]
 
 # Options of the network that a pretrained encoder leaves open.
 _HEAD_OPTIONS = ("pooling", "classes")
@@ -35,6 +37,7 @@ class Classifier(Estimator):
     Parameters
     ----------
     encoder : a fitted MaskedAutoencoder, a Model, the path of a safetensors file, or the name of a size (see below)
+    class_weight : None, or "balanced": images weigh as n_samples / (n_classes * bincount(y)), which is loss="balanced"
     {parameters}
 
     Attributes
@@ -44,10 +47,11 @@ class Classifier(Estimator):
     history_ : list of dicts, one per epoch: epoch, step, loss (mean), learning_rate, images_per_second, seconds
     """
 
-    _own: ClassVar[dict[str, Any]] = {"encoder": None, **Estimator._own}
+    _own: ClassVar[dict[str, Any]] = {"encoder": None, "class_weight": None, **Estimator._own}
     _kind: ClassVar[str] = "classifier"
 
     encoder: Any
+    class_weight: str | None
 
     def __init__(self, encoder: Any = None, **parameters: Any) -> None:
         super().__init__(encoder=encoder, **parameters)
@@ -94,6 +98,17 @@ class Classifier(Estimator):
         self._run(self.model_.finetune, dataset, config, callback)
         return self
 
+    def _config(self, dataset: Dataset | None = None) -> Config:
+        config = super()._config(dataset)
+        if self.class_weight is None:
+            return config
+        if self.class_weight != "balanced":
+            raise ArgumentError(f"class_weight {self.class_weight!r} is neither None nor 'balanced'")
+        if config.is_set("loss") and config["loss"] != "balanced":
+            raise ArgumentError(f"class_weight='balanced' is the loss 'balanced', loss is {config['loss']!r}: give one of them")
+        config["loss"] = "balanced"
+        return config
+
     def _all_classes(self, classes: Labels) -> Labels:
         """The classes of the labels; the numbers below the option `classes` where these are such numbers."""
         given = self._config()["classes"]
@@ -132,9 +147,19 @@ class Classifier(Estimator):
                 raise ArgumentError(f"option '{name}' cannot be given: the pretrained encoder has it already")
         return model
 
-    def predict_proba(self, X: Any) -> FloatArray:
-        """Class probabilities (count, classes), columns in the order of `classes_`."""
-        shares = self.model_.predict_proba(self._dataset(X), self._config())
+    def _with_prior(self, prior: Prior | None) -> Config:
+        config = self._config()
+        if prior is not None:
+            config["prior"] = prior
+        return config
+
+    def predict_proba(self, X: Any, *, prior: Prior | None = None) -> FloatArray:
+        """Class probabilities (count, classes), columns in the order of `classes_`.
+
+        prior: "training" or "uniform", as the option says: after training on few images of some classes and many of others, "uniform" takes
+        all classes for equally likely beforehand.
+        """
+        shares = self.model_.predict_proba(self._dataset(X), self._with_prior(prior))
         if shares.shape[1] == len(self.classes_):
             return shares
         # The other outputs stand for no class.
@@ -142,9 +167,9 @@ class Classifier(Estimator):
         known /= known.sum(axis=1, keepdims=True)
         return known
 
-    def predict(self, X: Any) -> npt.NDArray[Any]:
-        """The most probable class of each image."""
-        result: npt.NDArray[Any] = self.classes_[np.argmax(self.predict_proba(X), axis=1)]
+    def predict(self, X: Any, *, prior: Prior | None = None) -> npt.NDArray[Any]:
+        """The most probable class of each image; `prior` as in predict_proba."""
+        result: npt.NDArray[Any] = self.classes_[np.argmax(self.predict_proba(X, prior=prior), axis=1)]
         return result
 
     def score(self, X: Any, y: Any = None) -> float:

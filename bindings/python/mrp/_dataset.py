@@ -10,7 +10,7 @@ import numpy.typing as npt
 from mrp import _mrp
 from mrp._arrays import Layout, array_of, pixels_of
 from mrp._config import Config, handle_of
-from mrp._labels import label_array, labels_of, names_of, type_of
+from mrp._labels import label_array, labels_of, names_of, places_in, type_of
 from mrp._mrp import ArgumentError
 
 
@@ -143,6 +143,27 @@ class Dataset:
         handle = getattr(model, "model_", model)._handle
         return Dataset._adopt(_mrp.dataset_cluster(self._handle, handle, per_class, handle_of(options, more)), named=True)
 
+    def select(self, counts: Any, *, random_state: int = 0) -> "Dataset":
+        """So many images of each class, drawn at random; they are shared, not copied.
+
+            images.select(mrp.long_tail(classes=10, largest=1000, imbalance=100))
+
+        counts: one number per class, in the order of the classes, or a dict from a class to its number, which leaves the others out. With
+        smaller counts some of the images that larger ones choose are chosen.
+        """
+        if isinstance(counts, Mapping):
+            places = places_in(self._classes, label_array(list(counts)))
+            if (places < 0).any():
+                raise ArgumentError(f"there is no class {list(counts)[int(places.argmin())]!r}")
+            numbers = np.zeros(self.classes, np.int64)
+            numbers[places] = list(counts.values())
+        else:
+            given = np.asarray(counts)
+            if given.ndim != 1 or given.dtype.kind not in "iu":
+                raise ArgumentError(f"counts {counts!r} are no whole numbers, one per class")
+            numbers = np.ascontiguousarray(given, np.int64)
+        return Dataset._adopt(_mrp.dataset_select(self._handle, numbers, random_state), named=self._named, type=self._label_type)
+
     def __len__(self) -> int:
         return self.shape[0]
 
@@ -166,6 +187,24 @@ class Dataset:
         size = f"{channels} x {height} x {width}" if height and width else f"{channels} channels, sizes differ"
         classes = f", {self.classes} classes" if self.classes else ""
         return f"{type(self).__name__}({count} images, {size}{classes})"
+
+
+def long_tail(classes: int, largest: int, imbalance: float, *, random_state: int | None = None) -> npt.NDArray[np.int64]:
+    """Numbers of images for `Dataset.select` that fall exponentially from class to class (Cui et al. 2019).
+
+    Class j of C gets int(largest / imbalance^(j / (C - 1))), so that the first has `imbalance` times as many as the last. random_state: a
+    seed that draws which class is rare; None: the later a class, the rarer.
+    """
+    if classes < 1 or largest < 1 or not imbalance >= 1:
+        raise ArgumentError(f"classes {classes} or largest {largest} is below 1, or imbalance {imbalance}")
+    # As in the field's code; a power that is whole up to rounding is whole.
+    shares = (1 / imbalance) ** (np.arange(classes) / max(classes - 1, 1))
+    counts = np.floor(largest * shares + 1e-9).astype(np.int64)
+    if counts[-1] < 1:
+        raise ArgumentError(f"imbalance {imbalance} leaves no image for the rarest class of {largest} images in the largest")
+    if random_state is not None:
+        counts[np.random.default_rng(random_state).permutation(classes)] = counts.copy()
+    return counts
 
 
 class ImageFolder(Dataset):

@@ -16,6 +16,7 @@ from mrp._mrp import ArgumentError, Progress, StateError
 
 FloatArray = npt.NDArray[np.float32]
 Callback = Callable[[Progress], Any]
+Metric = Literal["top1", "top5", "balanced_top1", "many_top1", "medium_top1", "few_top1", "loss", "reconstruction_loss"]
 Options = Config | Mapping[str, Any] | None
 
 
@@ -193,12 +194,13 @@ class Model:
     def evaluate(
         self,
         dataset: Any,
-        metric: Literal["top1", "top5", "balanced_top1", "loss", "reconstruction_loss"] = "top1",
+        metric: Metric = "top1",
         options: Options = None,
         **more: Any,
     ) -> float:
-        """A number: 'top1' or 'top5' accuracy, 'balanced_top1' (the mean over classes), 'loss' (mean cross entropy), or
-        'reconstruction_loss' over hidden patches.
+        """A number: 'top1' or 'top5' accuracy, 'balanced_top1' (the mean over classes), 'many_top1', 'medium_top1' or 'few_top1' (the same
+        over classes with many, medium or few training images: many_above=100, few_below=20), 'loss' (mean cross entropy), or
+        'reconstruction_loss' over hidden patches. prior='uniform' takes all classes for equally likely beforehand.
 
         Classes are matched by name; images of a class that the model does not know count as wrong, with a warning.
         """
