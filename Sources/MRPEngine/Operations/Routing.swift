@@ -151,7 +151,7 @@ public struct Gates: Operation {
         /// 1, with the gradient of s / stop(s): an expert's output is used as it is, and the router still learns (straight through).
         case unit
         /// The score s itself: a probability (Shazeer et al. 2017).
-        case score
+        case score = "probability"
         /// softmax over the scores of the rows that an expert took from one image (Chowdhury et al. 2023).
         case selected
     }
