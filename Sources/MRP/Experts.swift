@@ -19,7 +19,7 @@ import MRPTraining
 ///
 /// - Parameters:
 ///   - dataset: images to cluster, those of the training; NULL where "moe_routing" is not "cluster".
-///   - options: "moe_experts", "moe_blocks", "moe_spacing", "moe_routing", "moe_capacity", "moe_gate", "moe_clusters", "seed", and the sections "data" and
+///   - options: "moe_experts" (unset: 4), "moe_blocks", "moe_spacing", "moe_routing", "moe_capacity", "moe_gate", "moe_clusters", "seed", and the sections "data" and
 ///     "run".
 ///   - callback: called several times per second; NULL for none.
 ///   - user: passed to the callback.
@@ -58,25 +58,30 @@ public func mrp_model_upcycle(
 ///   - options: "mask_ratio" and "seed" choose the hidden patches; the sections "data" and "run"; NULL for the defaults.
 ///   - counts: receives the images of each expert; needs "moe_routing" = "cluster"; may be NULL.
 ///   - losses: receives the mean loss of each expert over hidden patches; needs the decoder of a masked autoencoder; may be NULL.
-///   - capacity: elements in each; "moe_experts" are needed.
+///   - capacity: elements in each of these; "moe_experts" are needed. Not read when both are NULL.
+///   - experts: receives the expert of each image; needs "moe_routing" = "cluster"; may be NULL.
+///   - experts_capacity: elements in `experts`; as many as images are needed. Not read when that is NULL.
 /// - Returns: MRP_CANCELLED when mrp_cancel stopped it.
 /// - Errors: MRP_ERR_STATE (the model has no experts; counts without routing by cluster; losses without a decoder), MRP_ERR_ARGUMENT (NULL, capacity,
-///   images that do not fit the model), MRP_ERR_IO, MRP_ERR_FORMAT, MRP_ERR_MEMORY, MRP_ERR_HANDLE, MRP_ERR_BUSY.
+///   images that do not fit the model), MRP_ERR_IO, MRP_ERR_FORMAT, MRP_ERR_MEMORY, MRP_ERR_UNSUPPORTED, MRP_ERR_HANDLE, MRP_ERR_BUSY.
 ///
 /// Since 0.1.
 @_cdecl("mrp_model_experts")
 public func mrp_model_experts(
     _ model: UnsafeMutablePointer<mrp_model>?, _ dataset: UnsafePointer<mrp_dataset>?, _ options: UnsafePointer<mrp_config>?,
-    _ counts: UnsafeMutablePointer<Int64>?, _ losses: UnsafeMutablePointer<Double>?, _ capacity: Int64
+    _ counts: UnsafeMutablePointer<Int64>?, _ losses: UnsafeMutablePointer<Double>?, _ capacity: Int64,
+    _ experts: UnsafeMutablePointer<Int32>?, _ experts_capacity: Int64
 ) -> mrp_status {
     boundary {
         let options = try MRP.options(options)
         let images = try Registry.find(dataset, DatasetHandle.self).dataset
         try Registry.exclusively(model, ModelHandle.self) { handle in
-            let experts = try Upcycling.experts(handle.model).experts
-            if let counts { _ = try output(counts, capacity: capacity, needed: experts, "counts") }
-            if let losses { _ = try output(losses, capacity: capacity, needed: experts, "losses") }
-            let found = try handle.suitability(images, options, counts: counts != nil, losses: losses != nil)
+            let number = try Upcycling.experts(handle.model).experts
+            if let counts { _ = try output(counts, capacity: capacity, needed: number, "counts") }
+            if let losses { _ = try output(losses, capacity: capacity, needed: number, "losses") }
+            let numbers = try experts.map { try output($0, capacity: experts_capacity, needed: images.count, "experts") }
+            let found = try handle.suitability(
+                images, options, counts: counts != nil || experts != nil, losses: losses != nil, numbers: numbers)
             for (expert, count) in found.counts.enumerated() { counts?[expert] = Int64(count) }
             for (expert, loss) in found.losses.enumerated() { losses?[expert] = loss }
         }
@@ -93,7 +98,7 @@ public func mrp_model_experts(
 ///   - out: receives the model; the mixture stays as it is.
 /// - Returns: MRP_CANCELLED when mrp_cancel stopped it.
 /// - Errors: MRP_ERR_STATE (the model has no experts; -1 without a decoder), MRP_ERR_ARGUMENT (no such expert, -1 without images, images that do not fit
-///   the model, NULL), MRP_ERR_IO, MRP_ERR_FORMAT, MRP_ERR_MEMORY, MRP_ERR_HANDLE, MRP_ERR_BUSY.
+///   the model, NULL), MRP_ERR_IO, MRP_ERR_FORMAT, MRP_ERR_MEMORY, MRP_ERR_UNSUPPORTED, MRP_ERR_HANDLE, MRP_ERR_BUSY.
 ///
 /// Since 0.1.
 @_cdecl("mrp_model_extract")
@@ -112,7 +117,9 @@ public func mrp_model_extract(
                 guard let images else { throw MRPError(.argument, "expert -1 is the best for images: dataset is NULL") }
                 let losses = try handle.suitability(images, options, counts: false, losses: true).losses
                 chosen = Int64(losses.indices.min { losses[$0] < losses[$1] } ?? 0)
-                Log.info("expert \(chosen) of \(experts) suits the images best: its losses are \(losses.map { "\(Float($0))" }.joined(separator: ", "))")
+                Log.info(
+                    "expert \(chosen) of \(experts) suits the images best: its losses are \(losses.map { "\(Float($0))" }.joined(separator: ", "))"
+                )
             }
             let number = try index(chosen, below: experts, "expert")
             return try Interruption.allowed(handle.cancelFlag) { try Upcycling.extracted(handle.model, expert: number) }
@@ -124,12 +131,13 @@ public func mrp_model_extract(
 extension ModelHandle {
     /// How the experts suit images; throws `Cancelled` when it was stopped.
     fileprivate func suitability(
-        _ images: any ImageDataset, _ options: Options, counts: Bool, losses: Bool
+        _ images: any ImageDataset, _ options: Options, counts: Bool, losses: Bool, numbers: UnsafeMutableBufferPointer<Int32>? = nil
     ) throws -> Upcycling.Suitability {
         try Interruption.allowed(cancelFlag) {
             let flag = cancelFlag
             let inference = Inference(model, options, cancel: flag) { if Interruption.isWanted { mk_flag_store(flag, 1) } }
-            guard let found = try Upcycling.suitability(inference, images, counts: counts, losses: losses) else { throw Cancelled() }
+            let found = try Upcycling.suitability(inference, images, counts: counts, losses: losses, numbers: numbers)
+            guard let found else { throw Cancelled() }
             return found
         }
     }

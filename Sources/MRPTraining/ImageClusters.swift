@@ -13,7 +13,9 @@ struct ImageClusters {
     init?(
         _ model: Model, _ dataset: any ImageDataset, _ options: Options, batch: Int, cancel: UnsafePointer<Int32>?, poll: (() -> Void)?
     ) throws {
-        guard let encoder = model.encoder as? any MixedEncoder, let mixture = encoder.mixture, mixture.routing == .cluster else { return nil }
+        guard let encoder = model.encoder as? any MixedEncoder, let mixture = encoder.mixture, mixture.routing == .cluster else {
+            return nil
+        }
         guard batch >= mixture.experts else {
             throw MRPError(
                 .argument, "moe_experts \(mixture.experts) is over the batch of \(batch) images, each of which goes to one expert")
@@ -27,6 +29,9 @@ struct ImageClusters {
             for image in 0..<batch.count where batch.holds(image, first: first) { found[first + image] = clusters[image] }
         }
         guard finished else { throw Cancelled() }
+        guard options[MixtureOptions.shuffled] else { return }
+        var random = RandomIntegers(seed: options.seed, .clustering)
+        for place in stride(from: found.count - 1, to: 0, by: -1) { found.swapAt(place, random.below(place + 1)) }
     }
 
     /// The input of a step whose images have these numbers in the dataset.

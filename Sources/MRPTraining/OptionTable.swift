@@ -20,7 +20,8 @@ extension OptionTable {
     private static let latest = Mutex<(entries: [String], table: OptionTable)?>(nil)
 
     private static var declarations: [any OptionDeclaration] {
-        NetworkOptions.all + ObjectiveOptions.all + MixtureOptions.training + TrainingOptions.all + DataOptions.images + FeatureOptions.all + DataOptions.pixels
+        NetworkOptions.all + ObjectiveOptions.all + MixtureOptions.training + TrainingOptions.all + DataOptions.images + FeatureOptions.all
+            + DataOptions.pixels
             + FileOptions.all + RunOptions.computation + RunOptions.place + RunOptions.rolling + MeasurementOptions.all
     }
 }

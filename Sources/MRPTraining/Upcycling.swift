@@ -6,6 +6,9 @@ import MRPOptions
 /// From a dense model to a mixture of experts and back: upcycling (Komatsuzaki et al. 2023; clusters as in Liu et al. 2023, MoCE), the choice of
 /// an expert for a task, and its extraction as an ordinary model.
 public enum Upcycling {
+    /// Where the options leave it open.
+    private static let usualExperts = 4
+
     /// A mixture with the weights of a dense model: every expert begins as a copy of its block's MLP. With routing by cluster the images are
     /// clustered by the model's features, and the mixture keeps a frozen copy of the encoder, by which later images are assigned.
     ///
@@ -18,6 +21,8 @@ public enum Upcycling {
             throw MRPError(.unsupported, "a \(model.encoder.family.name) has no experts, vision transformers have")
         }
         guard encoder.mixture == nil else { throw MRPError(.state, "the model has experts already: extract one of them first") }
+        var options = options
+        if !options.isSet(MixtureOptions.experts) { try options.set(MixtureOptions.experts.key, "\(Self.usualExperts)") }
         guard let mixture = try options.mixture(depth: encoder.depth, usual: .cluster) else {
             throw MRPError(.argument, "moe_experts 0 makes no mixture: set it to 2 or more")
         }
@@ -95,9 +100,9 @@ public enum Upcycling {
         public var losses: [Double] = []
     }
 
-    /// nil when it was cancelled. Errors: `.state` without experts, for counts without routing by cluster, for losses without a decoder.
+    /// nil when it was cancelled. `numbers` receives the expert of each image, -1 for one that cannot be read, beside the counts. Errors: `.state` without experts, for counts without routing by cluster, for losses without a decoder.
     public static func suitability(
-        _ given: Inference, _ dataset: any ImageDataset, counts: Bool, losses: Bool
+        _ given: Inference, _ dataset: any ImageDataset, counts: Bool, losses: Bool, numbers: UnsafeMutableBufferPointer<Int32>? = nil
     ) throws -> Suitability? {
         let (model, mixture) = (given.model, try experts(given.model))
         var result = Suitability()
@@ -110,8 +115,12 @@ public enum Upcycling {
             let finished = try given.run(dataset, as: Int32.self) { builder, batch in
                 let images = Inputs.images(builder.graph, encoder.geometry, batch: batch)
                 return try encoder.expertNumbers(images, builder)
-            } collect: { numbers, batch, first in
-                for image in 0..<batch.count where batch.holds(image, first: first) { result.counts[Int(numbers[image])] += 1 }
+            } collect: { found, batch, first in
+                for image in 0..<batch.count {
+                    let isThere = batch.holds(image, first: first)
+                    if isThere { result.counts[Int(found[image])] += 1 }
+                    numbers?[first + image] = isThere ? found[image] : -1
+                }
             }
             guard finished else { return nil }
         }

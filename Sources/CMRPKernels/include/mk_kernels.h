@@ -347,9 +347,11 @@ typedef struct mk_kernels {
     /* Probabilities p (rows x experts). *loss = variance / mean^2 of the experts' mean probabilities (the squared coefficient of variation;
      * its standard deviation has no gradient at balance), and *loss = mean over rows of -sum p log(p + 1e-9). */
     void (*MK_NONNULL balance_loss)(mk_pool *, int64_t rows, int64_t experts, const void *p, void *loss);
-    void (*MK_NONNULL balance_gradient)(mk_pool *, int64_t rows, int64_t experts, const void *p, const void *loss_gradient, void *p_gradient);
+    void (*MK_NONNULL balance_gradient)(mk_pool *, int64_t rows, int64_t experts, const void *p, const void *loss_gradient,
+                                        void *p_gradient);
     void (*MK_NONNULL entropy_loss)(mk_pool *, int64_t rows, int64_t experts, const void *p, void *loss);
-    void (*MK_NONNULL entropy_gradient)(mk_pool *, int64_t rows, int64_t experts, const void *p, const void *loss_gradient, void *p_gradient);
+    void (*MK_NONNULL entropy_gradient)(mk_pool *, int64_t rows, int64_t experts, const void *p, const void *loss_gradient,
+                                        void *p_gradient);
 
     /* y[b,:] = mean over rows first ..< tokens of x[b]; the gradient writes zero to rows before first. */
     void (*MK_NONNULL mean_tokens)(mk_pool *, int64_t batch, int64_t tokens, int64_t width, int64_t first, const void *x, void *y);

@@ -86,12 +86,14 @@ private func scalar(_ inputs: [TensorType?], _ name: String) throws -> [TensorTy
     return [TensorType([])]
 }
 
-private typealias LossFunction = @convention(c) (
-    OpaquePointer?, Int64, Int64, UnsafeRawPointer?, UnsafeMutableRawPointer?
-) -> Void
-private typealias GradientFunction = @convention(c) (
-    OpaquePointer?, Int64, Int64, UnsafeRawPointer?, UnsafeRawPointer?, UnsafeMutableRawPointer?
-) -> Void
+private typealias LossFunction =
+    @convention(c) (
+        OpaquePointer?, Int64, Int64, UnsafeRawPointer?, UnsafeMutableRawPointer?
+    ) -> Void
+private typealias GradientFunction =
+    @convention(c) (
+        OpaquePointer?, Int64, Int64, UnsafeRawPointer?, UnsafeRawPointer?, UnsafeMutableRawPointer?
+    ) -> Void
 
 private func lossKernel(_ call: KernelCall, _ run: @escaping LossFunction) -> Kernel {
     let (rows, experts) = (Int64(call.type(0).rows), Int64(call.type(0).width))

@@ -50,7 +50,8 @@ public struct Mixture: Equatable, Sendable {
             throw MRPError(.argument, "moe_gate \(gate.rawValue) does not go with moe_routing \(routing.rawValue), which takes \(names)")
         }
         guard capacity > 0, capacity <= Double(experts) else {
-            throw MRPError(.argument, "moe_capacity \(capacity) is outside (0, \(experts)], the number of experts that a patch can be taken by")
+            throw MRPError(
+                .argument, "moe_capacity \(capacity) is outside (0, \(experts)], the number of experts that a patch can be taken by")
         }
         guard routing != .cluster || clusters >= experts else {
             throw MRPError(.argument, "moe_clusters \(clusters) is below moe_experts \(experts): an expert would have none")

@@ -24,7 +24,8 @@ public enum MixtureNames {
         return "\(expert(parts[..<3].joined(separator: "."), number)).\(parts[3]).\(parts[4])"
     }
 
-    static let rows = ["fc1", "fc2"].map { NameRow("blocks.*.mlp.experts.*." + $0) }
+    static let rows =
+        ["fc1", "fc2"].map { NameRow("blocks.*.mlp.experts.*." + $0) }
         + [NameRow("blocks.*.mlp.gate")] + [gate, clusters, mean, whitening, embeddings].map { NameRow($0) }
 }
 

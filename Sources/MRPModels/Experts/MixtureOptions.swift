@@ -5,7 +5,8 @@ import MRPOptions
 public enum MixtureOptions {
     public static let experts = Option(
         "moe_experts", .integer(0...Mixture.maximumExperts), default: 0, section: .network,
-        "Experts in the MLP place of a vision transformer's blocks: 0 has none, 2 is the least. docs/experts.md.")
+        "Experts in the MLP place of a vision transformer's blocks: 0 has none, 2 is the least (upcycling without a word makes 4). docs/experts.md."
+    )
     public static let blocks = Option(
         "moe_blocks", .integer(1...TransformerConfiguration.maximumDepth), default: 2, section: .network,
         "Blocks that have experts, counted from the last one back.")
@@ -33,10 +34,14 @@ public enum MixtureOptions {
     public static let confidence = Option(
         "moe_confidence", .number(0...), default: 0.001, section: .objective,
         "Weight of the entropy of the router's probabilities, with moe_routing cluster.")
+    public static let shuffled = Option(
+        "moe_shuffled_clusters", .flag, default: false, section: .objective,
+        "A control: while it is trained, each image is routed by the cluster of another one, drawn at random once. Experts then have nothing to specialise in."
+    )
 
     static let network: [any OptionDeclaration] = [experts, blocks, spacing, routing, capacity, gate, clusters]
     /// Read by training.
-    public static let training: [any OptionDeclaration] = [balance, confidence]
+    public static let training: [any OptionDeclaration] = [balance, confidence, shuffled]
 }
 
 extension Options {

@@ -65,6 +65,6 @@ extension VisionTransformer {
             NameRow("patch_embed.proj", hub: "vit.embeddings.patch_embeddings.projection"), NameRow("norm", hub: "vit.layernorm"),
             NameRow("fc_norm"), NameRow("head", hub: "classifier"),
         ]
-            + transformerBlockNames(
-                "blocks.*", hub: "vit.encoder.layer.*", transformers5: "vit.layers.*", transformers5Saved: "vit.encoder.layer.*")
+        + transformerBlockNames(
+            "blocks.*", hub: "vit.encoder.layer.*", transformers5: "vit.layers.*", transformers5Saved: "vit.encoder.layer.*")
 }
