@@ -35,7 +35,7 @@ final class ModelHandle: CancellableHandle {
 ///   - out: receives the handle.
 /// - Returns: MRP_CANCELLED when the function of mrp_set_interrupt stopped it.
 /// - Errors: MRP_ERR_ARGUMENT (sizes that do not fit together, such as an image size that is not a multiple of the patch size; NULL),
-///   MRP_ERR_MEMORY, MRP_ERR_HANDLE.
+///   MRP_ERR_UNSUPPORTED (experts in a convolutional network), MRP_ERR_MEMORY, MRP_ERR_HANDLE.
 ///
 /// Since 0.1.
 @_cdecl("mrp_model_create")
@@ -106,8 +106,8 @@ func writeFile(
 ///   - options: "names" (the spelling: "hub", "timm", "transformers5", "transformers5_saved") and "weights_type" ("F32", "F16", "BF16"); NULL
 ///     for the defaults.
 /// - Returns: MRP_CANCELLED when mrp_cancel or the function of mrp_set_interrupt stopped it.
-/// - Errors: MRP_ERR_IO (cannot be written), MRP_ERR_NUMERIC (a weight is too large for F16), MRP_ERR_ARGUMENT (NULL), MRP_ERR_MEMORY,
-///   MRP_ERR_HANDLE, MRP_ERR_BUSY.
+/// - Errors: MRP_ERR_IO (cannot be written), MRP_ERR_NUMERIC (a weight is too large for F16), MRP_ERR_UNSUPPORTED (experts under
+///   other names than "hub"), MRP_ERR_ARGUMENT (NULL), MRP_ERR_MEMORY, MRP_ERR_HANDLE, MRP_ERR_BUSY.
 ///
 /// Since 0.1.
 @_cdecl("mrp_model_save")
@@ -127,7 +127,8 @@ public func mrp_model_save(
 ///     defaults.
 /// - Returns: MRP_CANCELLED when mrp_cancel or the function of mrp_set_interrupt stopped it.
 /// - Errors: MRP_ERR_IO (cannot be written), MRP_ERR_ARGUMENT (NULL, no such layer, "features" = "cls" of a network without class token,
-///   a model larger than the 2 GiB that such a file can hold), MRP_ERR_MEMORY, MRP_ERR_HANDLE, MRP_ERR_BUSY.
+///   a model larger than the 2 GiB that such a file can hold), MRP_ERR_UNSUPPORTED (a mixture of experts), MRP_ERR_MEMORY, MRP_ERR_HANDLE,
+///   MRP_ERR_BUSY.
 ///
 /// Since 0.1.
 @_cdecl("mrp_model_export_onnx")

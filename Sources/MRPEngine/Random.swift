@@ -16,8 +16,8 @@ public struct RandomStream: Sendable {
         case erasing = 20
         case mixing = 21
         case probing = 22
-        case clustering = 30
         case balancing = 23
+        case clustering = 30
         case test = 99
     }
 

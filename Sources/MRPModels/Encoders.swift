@@ -16,7 +16,12 @@ public enum Encoders {
         guard let family = registry.all.first(where: { $0.sizes.contains(size) }) else {
             throw MRPError(.argument, "encoder '\(size)' is none of: \(names.joined(separator: ", "))")
         }
-        return try family.make(size, options)
+        let encoder = try family.make(size, options)
+        guard options[MixtureOptions.experts] == 0 || encoder is any MixedEncoder else {
+            throw MRPError(
+                .unsupported, "moe_experts \(options[MixtureOptions.experts]): a \(family.name) has no experts, vision transformers have")
+        }
+        return encoder
     }
 
     // MARK: Files

@@ -15,6 +15,8 @@ public struct Inference {
     let poll: (() -> Void)?
     /// Whether images that cannot be read are left out, as option `unreadable_images` says; their rows are NaN.
     var skipsUnreadable: Bool
+    /// The expert that all images go through; nil: as they are routed.
+    var expert: Int?
 
     /// Results do not depend on the batch size; larger ones only take more memory.
     static let largestBatch = 64
@@ -134,7 +136,7 @@ public struct Inference {
         let (outputs, classes) = (head.classes, level.names.count)
         var shares: [Float] = []
         return try run(dataset) { builder, batch in
-            try self.outputs(of: head, builder, batch: batch)
+            try scores(builder, batch: batch)
         } collect: { logits, batch, first in
             for image in 0..<batch.count {
                 level.probabilities(UnsafeBufferPointer(rebasing: logits[image * outputs..<(image + 1) * outputs]), &shares)
@@ -258,13 +260,22 @@ public struct Inference {
         build: (NetworkBuilder, Int) throws -> Value, prepare: ((any Program, Batch, Int) throws -> Void)? = nil,
         collect: (UnsafeBufferPointer<Float>, Batch, Int) throws -> Void
     ) throws -> Bool {
+        try run(dataset, view: view, largestBatch: largestBatch, as: Float.self, build: build, prepare: prepare, collect: collect)
+    }
+
+    /// The same for an output of elements of another type.
+    func run<Element>(
+        _ dataset: ImageDataset, view: Int? = nil, largestBatch: Int = Self.largestBatch, as element: Element.Type,
+        build: (NetworkBuilder, Int) throws -> Value, prepare: ((any Program, Batch, Int) throws -> Void)? = nil,
+        collect: (UnsafeBufferPointer<Element>, Batch, Int) throws -> Void
+    ) throws -> Bool {
         try Pipeline.check(dataset, fits: model)
         try Pipeline.checkPixels(dataset, model, options)
         let batch = min(largestBatch, dataset.count)
         let loader = try Pipeline.evaluationLoader(dataset, model, options, batch: batch, view: view, skipsUnreadable: skipsUnreadable)
         let size = model.encoder.geometry.imageShape.reduce(1, *)
         let graph = Graph()
-        let output = try build(model.builder(graph), batch)
+        let output = try build(model.builder(graph, mixture: MixtureContext(expert: expert)), batch)
         let program = try options.backend().compile(graph, outputs: [output], state: model.parameters.tensors)
         let heartbeat = poll.map { Heartbeat($0) }
         var first = 0
@@ -278,7 +289,7 @@ public struct Inference {
                 try program.write(UnsafeBufferPointer(start: data.images, count: data.count * size), to: Inputs.imagesName)
                 try prepare?(program, data, first)
                 guard try program.run(cancel: cancel, poll: heartbeat?.beat) else { return false }
-                try program.withOutput(output, as: Float.self) { try collect($0, data, first) }
+                try program.withOutput(output, as: element) { try collect($0, data, first) }
                 first += data.count
             }
         }

@@ -20,6 +20,9 @@ struct LevelScores {
         (names, places, readout) = (found.names, found.places, options[LevelOptions.levelReadout])
     }
 
+    /// The outputs that stand for a class of the level or for finer ones.
+    func children(of place: Int) -> [Int] { places.indices.filter { places[$0] == place } }
+
     /// The scores of the level's classes from those of all outputs. Outputs without a name have no part in them.
     func scores(_ row: UnsafeBufferPointer<Float>, _ result: inout [Float]) {
         var largest = [Float](repeating: -.infinity, count: names.count)

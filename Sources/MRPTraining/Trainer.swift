@@ -51,6 +51,8 @@ public final class Trainer {
     public let objective: any TrainingObjective
     /// Dataset for the weights that the objective measures; nil once they are there. A resumed run has them from its checkpoint.
     private var unmeasured: (any ImageDataset)?
+    /// Clusters of the images, where the model routes by them.
+    private let clusters: ImageClusters?
     /// Features that are watched for collapse; nil where none are marked.
     private let features: (value: Value, width: Int)?
     var epochLosses = (sum: 0.0, count: 0)
@@ -79,6 +81,7 @@ public final class Trainer {
         try Pipeline.establishNormalization(model, dataset, options, cancel: cancel, poll: poll)
         loader = try Pipeline.trainingLoader(dataset, model, options, phase, slice: slice)
         recipe = try Recipe(options, phase, model, batch: slice.count, batches: loader.stepsPerEpoch)
+        clusters = try ImageClusters(model, dataset, options, batch: slice.count, cancel: cancel, poll: poll)
 
         let backend = try options.backend(sharesBatch: true)
         guard slice.count % backend.replicas == 0 else {
@@ -88,8 +91,10 @@ public final class Trainer {
         let shares = try (0..<backend.replicas).map { try BatchSlice(first: slice.first + $0 * share, count: share, total: slice.total) }
         self.shares = shares
         let graph = Graph()
-        let builder = model.builder(graph, training: objective.updatesStatistics, dropPath: recipe.dropPath)
-        let terms = try objective.losses(builder, batch: share)
+        let routers = MixtureContext.Routers()
+        let builder = model.builder(
+            graph, training: objective.updatesStatistics, dropPath: recipe.dropPath, mixture: MixtureContext(training: routers))
+        let terms = try objective.losses(builder, batch: share) + routers.losses(graph, options)
         let total = try Loss.total(terms, in: graph)
         features = graph.marks[NetworkBuilder.featuresMark].map { ($0, graph.type(of: $0).width) }
         var settings = recipe.optimizer
@@ -235,6 +240,7 @@ public final class Trainer {
             let (first, count) = (share.first - slice.first, share.count)
             try program.write(UnsafeBufferPointer(start: data.images + first * values, count: count * values), to: Inputs.imagesName)
             try recipe.dropPath?.fill(program, slice: share, seed: options.seed, step: number)
+            try clusters?.fill(program, UnsafeBufferPointer(start: data.indices + first, count: count))
             let step = TrainingStep(
                 slice: share, seed: options.seed, step: number,
                 indices: UnsafeBufferPointer(start: data.indices + first, count: count),

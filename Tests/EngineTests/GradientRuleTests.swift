@@ -53,6 +53,19 @@ import Testing
         Case(description: "cross entropy") { (SoftmaxCrossEntropy(), [value($0, [2, 3]), value($0, [2], .int32)]) },
         Case(description: "soft target cross entropy") { (SoftTargetCrossEntropy(), [value($0, [2, 3]), value($0, [2, 3])]) },
         Case(description: "mean of tokens") { (MeanTokens(first: 0), [value($0, [1, 2, 3])]) },
+        Case(description: "softmax") { (SoftmaxRows(), [value($0, [2, 3])]) },
+        Case(description: "dispatch rows") {
+            (DispatchRows(), [value($0, [2, 3]), value($0, [2], .int32), value($0, [2, 1], .int32)])
+        },
+        Case(description: "combine rows") {
+            let lists = [value($0, [2], .int32), value($0, [2, 1], .int32)]
+            return (CombineRows(shape: [2]), [value($0, [2, 3])] + lists + [value($0, [2]), value($0, [2, 3])])
+        },
+        Case(description: "expert product") {
+            (ExpertProduct(experts: 1), [value($0, [2, 3]), value($0, [2], .int32), nil, value($0, [4, 3]), value($0, [4])])
+        },
+        Case(description: "balance loss") { (BalanceLoss(), [value($0, [2, 3])]) },
+        Case(description: "entropy loss") { (EntropyLoss(), [value($0, [2, 3])]) },
         Case(description: "add") { (Add(), [value($0, [2]), value($0, [2])]) },
         Case(description: "scale") { (Scale(2), [value($0, [2])]) },
         Case(description: "scale images") { (ScaleImages(), [value($0, [2, 3]), value($0, [2])]) },

@@ -72,6 +72,7 @@ struct PrimitiveCase: @unchecked Sendable, CustomTestStringConvertible {
 
     static let all =
         products + norms + attention + attentionScores + separateAttention + tokens + losses + rows + convolutions + pools + updates
+        + experts
 
     // MARK: Products and norms
 

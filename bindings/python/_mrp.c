@@ -1303,6 +1303,96 @@ failed:
     return NULL;
 }
 
+/* ---- Experts ---- */
+
+/* NULL for None. */
+static int dataset_or_none(module_state *state, PyObject *object, mrp_dataset **dataset) {
+    *dataset = object == Py_None ? NULL : handle_of(state, object, DATASET);
+    return object == Py_None || *dataset;
+}
+
+static PyObject *py_model_upcycle(PyObject *module, PyObject *args) {
+    module_state *state = state_of(module);
+    PyObject *model_object, *dataset_object, *options_object, *callback;
+    if (!PyArg_ParseTuple(args, "OOOO", &model_object, &dataset_object, &options_object, &callback)) return NULL;
+    mrp_config *options;
+    mrp_dataset *dataset;
+    mrp_model *model = handle_of(state, model_object, MODEL);
+    if (!model || !dataset_or_none(state, dataset_object, &dataset) || !options_of(state, options_object, &options)) return NULL;
+    if (callback != Py_None && !PyCallable_Check(callback)) {
+        return PyErr_Format(PyExc_TypeError, "callback is not callable: %R", callback);
+    }
+    handle_object *made = new_handle(state, MODEL, NULL, NULL);
+    if (!made) return NULL;
+    run_context run = {.state = state, .callback = callback == Py_None ? NULL : callback, .next_check = now() + 0.02};
+    run.thread = PyEval_SaveThread();
+    mrp_status status = mrp_model_upcycle(model, dataset, options, on_progress, &run, &made->handle.model);
+    PyEval_RestoreThread(run.thread);
+    return handle_or_raise(state, made, status);
+}
+
+static mrp_status call_experts(void *arguments) {
+    use_arguments *use = arguments;
+    const Py_buffer *given = use->out.obj ? &use->out : &use->second;
+    return mrp_model_experts(use->model, use->dataset, use->options, use->out.buf, use->second.buf, given->obj ? elements_in(given) : 0,
+                             use->masks.buf, use->masks.obj ? elements_in(&use->masks) : 0);
+}
+
+static PyObject *py_model_experts(PyObject *module, PyObject *args) {
+    PyObject *model, *dataset, *options, *counts, *losses, *experts;
+    use_arguments use = {0};
+    if (!PyArg_ParseTuple(args, "OOOOOO", &model, &dataset, &options, &counts, &losses, &experts)) return NULL;
+    module_state *state = state_of(module);
+    if (!use_handles(state, &use, model, dataset, options)) return NULL;
+    if (counts != Py_None && !open_array(state, counts, "counts", "lq", 1, 1, &use.out)) goto failed;
+    if (losses != Py_None && !open_array(state, losses, "losses", "d", 1, 1, &use.second)) goto failed;
+    if (experts != Py_None && !open_array(state, experts, "experts", "il", 1, 1, &use.masks)) goto failed;
+    if (use.out.obj && use.second.obj && elements_in(&use.out) != elements_in(&use.second)) {
+        raise_text(state, MRP_ERR_ARGUMENT, "counts and losses must have the same number of elements");
+        goto failed;
+    }
+    PyObject *done = use_model(state, &use, call_experts);
+    if (!done) return NULL;
+    Py_DECREF(done);
+    Py_RETURN_NONE;
+failed:
+    if (use.out.obj) PyBuffer_Release(&use.out);
+    if (use.second.obj) PyBuffer_Release(&use.second);
+    if (use.masks.obj) PyBuffer_Release(&use.masks);
+    return NULL;
+}
+
+typedef struct {
+    mrp_model *model;
+    long long expert;
+    mrp_dataset *dataset;
+    mrp_config *options;
+    mrp_model **out;
+} extract_arguments;
+
+static mrp_status call_extract(void *arguments) {
+    extract_arguments *extract = arguments;
+    return mrp_model_extract(extract->model, extract->expert, extract->dataset, extract->options, extract->out);
+}
+
+static PyObject *py_model_extract(PyObject *module, PyObject *args) {
+    PyObject *model, *dataset, *options;
+    extract_arguments extract;
+    if (!PyArg_ParseTuple(args, "OLOO", &model, &extract.expert, &dataset, &options)) return NULL;
+    module_state *state = state_of(module);
+    extract.model = handle_of(state, model, MODEL);
+    if (!extract.model || !dataset_or_none(state, dataset, &extract.dataset) || !options_of(state, options, &extract.options)) return NULL;
+    handle_object *made = new_handle(state, MODEL, NULL, NULL);
+    if (!made) return NULL;
+    extract.out = &made->handle.model;
+    watched_call watched = {.call = call_extract, .arguments = &extract, .cancel = cancel_model, .target = extract.model};
+    if (!run_watched(state, &watched)) {
+        Py_DECREF(made);
+        return NULL;
+    }
+    return handle_or_raise(state, made, watched.status);
+}
+
 /* ---- Laboratory ---- */
 
 static PyObject *py_lab_create(PyObject *module, PyObject *args) {
@@ -1559,6 +1649,12 @@ static PyMethodDef functions[] = {
     FUNCTION(model_set_validation, METH_VARARGS, "($module, model, held_out, reference, /)",
              "Datasets on which training is measured, or None."),
     FUNCTION(model_clone, METH_O, "($module, model, /)", "A copy with its own weights."),
+    FUNCTION(model_upcycle, METH_VARARGS, "($module, model, dataset, config, callback, /)", "A mixture of experts made of a model."),
+    FUNCTION(
+        model_experts, METH_VARARGS, "($module, model, dataset, config, counts, losses, experts, /)",
+        "Write the images (int64) and the masked loss (float64) of each expert, and the expert (int32) of each image; None: not wanted."),
+    FUNCTION(model_extract, METH_VARARGS, "($module, model, expert, dataset, config, /)",
+             "An expert as an ordinary model; -1: the best one."),
     FUNCTION(model_describe, METH_O, "($module, model, /)", "The model's facts, as JSON."),
     FUNCTION(model_parameter, METH_VARARGS, "($module, model, name, out, /)",
              "Write a weight into a float32 array (or nothing, for None); returns its number of elements."),

@@ -98,6 +98,29 @@ typedef struct mk_gather_gradient {
     void *table_gradient; /* table_rows x width */
 } mk_gather_gradient;
 
+/* Rows of tokens on their way to experts and back. A choice of experts is three lists, made by route_to_one or route_to_many:
+ *   sources   row of the tokens for each of `count` routed rows, which are sorted by expert
+ *   offsets   experts + 1: expert e has the routed rows offsets[e] ..< offsets[e + 1]
+ *   places    rows x ways: the routed rows that a row of the tokens became, in rising order of the expert; -1 where there is none */
+typedef struct mk_routed_rows {
+    int64_t rows, ways, count, width;
+    const int32_t *sources, *places;
+    const void *gates; /* count: factors of the routed rows; NULL: all 1 */
+} mk_routed_rows;
+
+enum { MK_GATE_UNIT = 0, MK_GATE_SCORE = 1, MK_GATE_SELECTED = 2 };
+
+/* The factor of each routed row, from the score s[row / tokens][expert] that sent it there (scores: rows x experts):
+ *   UNIT      1, and its gradient is that of s / stop(s): ds = dgate / s
+ *   SCORE     s
+ *   SELECTED  softmax of s over each `group` routed rows that follow one another: those that an expert took from one image */
+typedef struct mk_gates {
+    int64_t rows, experts, tokens, count, group;
+    int32_t kind;
+    const void *scores;
+    const int32_t *sources, *offsets;
+} mk_gates;
+
 /* Patches of images. Image: channels x height x width. A patch row has patch_height * patch_width * channels values, ordered
  * (channel, row, column) when channels_last = 0 (what a convolution weight expects) or (row, column, channel) when 1 (what the
  * MAE target is; He et al. 2021). Patch l = grid_row * grid_width + grid_column; ids as in mk_gather, entries in range. */
@@ -303,6 +326,34 @@ typedef struct mk_kernels {
     void (*MK_NONNULL hog)(mk_pool *, const mk_hog *);
 
     void (*MK_NONNULL softmax_rows)(mk_pool *, int64_t rows, int64_t width, const void *x, void *y); /* y may be x */
+
+    /* dx = y (dy - sum of y dy over the row), y the softmax. */
+    void (*MK_NONNULL softmax_gradient)(mk_pool *, int64_t rows, int64_t width, const void *y, const void *y_gradient, void *x_gradient);
+
+    /* Each of `rows` goes to the expert of its largest score (the first of equal ones), with the `tokens` rows of tokens that it stands for;
+     * the order within an expert stays (counting sort). count = rows tokens, ways = 1. */
+    void (*MK_NONNULL route_to_one)(mk_pool *, int64_t rows, int64_t experts, int64_t tokens, const void *scores, int32_t *sources,
+                                    int32_t *places, int32_t *offsets);
+    /* Each expert takes of each image the `capacity` tokens from `first` on with the largest scores (scores: batch x tokens x experts; of
+     * equal ones the first), in rising order. count = experts batch capacity, ways = experts. */
+    mk_scratch (*MK_NONNULL route_to_many_scratch)(int64_t capacity);
+    void (*MK_NONNULL route_to_many)(mk_pool *, int64_t batch, int64_t tokens, int64_t experts, int64_t first, int64_t capacity,
+                                     const void *scores, int32_t *sources, int32_t *places, int32_t *offsets);
+    void (*MK_NONNULL gates)(mk_pool *, const mk_gates *, void *gates);
+    /* dscores (rows x experts, overwritten) from the gates and their gradient. */
+    void (*MK_NONNULL gates_gradient)(mk_pool *, const mk_gates *, const void *gates, const void *gates_gradient, void *scores_gradient);
+    /* y[i] = gates[i] x[sources[i]]; with `other` (count x width) also products[i] = x[sources[i]] . other[i]. */
+    void (*MK_NONNULL dispatch_rows)(mk_pool *, const mk_routed_rows *, const void *x, const void *other, void *y, void *products);
+    /* out[r] = addend[r] + sum over the row's places i, in order, of gates[i] y[i]; addend may be NULL or out. */
+    void (*MK_NONNULL combine_rows)(mk_pool *, const mk_routed_rows *, const void *y, const void *addend, void *out);
+    /* Probabilities p (rows x experts). *loss = variance / mean^2 of the experts' mean probabilities (the squared coefficient of variation;
+     * its standard deviation has no gradient at balance), and *loss = mean over rows of -sum p log(p + 1e-9). */
+    void (*MK_NONNULL balance_loss)(mk_pool *, int64_t rows, int64_t experts, const void *p, void *loss);
+    void (*MK_NONNULL balance_gradient)(mk_pool *, int64_t rows, int64_t experts, const void *p, const void *loss_gradient,
+                                        void *p_gradient);
+    void (*MK_NONNULL entropy_loss)(mk_pool *, int64_t rows, int64_t experts, const void *p, void *loss);
+    void (*MK_NONNULL entropy_gradient)(mk_pool *, int64_t rows, int64_t experts, const void *p, const void *loss_gradient,
+                                        void *p_gradient);
 
     /* y[b,:] = mean over rows first ..< tokens of x[b]; the gradient writes zero to rows before first. */
     void (*MK_NONNULL mean_tokens)(mk_pool *, int64_t batch, int64_t tokens, int64_t width, int64_t first, const void *x, void *y);

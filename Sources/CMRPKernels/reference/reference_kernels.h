@@ -680,6 +680,7 @@ static void gelu_gradient(mk_pool *pool, int64_t count, const void *x, const voi
 
 #include "reference_convolution.h"
 #include "reference_image_norm.h"
+#include "reference_routing.h"
 
 static const mk_kernels table = {
     .name = MK_TABLE_NAME,
@@ -712,6 +713,18 @@ static const mk_kernels table = {
     .soft_cross_entropy = soft_cross_entropy,
     .soft_cross_entropy_gradient = soft_cross_entropy_gradient,
     .softmax_rows = softmax_rows,
+    .softmax_gradient = softmax_gradient,
+    .route_to_one = route_to_one,
+    .route_to_many_scratch = route_to_many_scratch,
+    .route_to_many = route_to_many,
+    .gates = compute_gates,
+    .gates_gradient = gates_gradient,
+    .dispatch_rows = dispatch_rows,
+    .combine_rows = combine_rows,
+    .balance_loss = balance_loss,
+    .balance_gradient = balance_gradient,
+    .entropy_loss = entropy_loss,
+    .entropy_gradient = entropy_gradient,
     .mean_tokens = mean_tokens,
     .mean_tokens_gradient = mean_tokens_gradient,
     .add = add_values,

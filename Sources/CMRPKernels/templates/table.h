@@ -14,6 +14,7 @@
 #include "losses.h"
 #include "patches.h"
 #include "pool2d.h"
+#include "routing.h"
 #include "updates.h"
 
 const mk_kernels MK_TABLE = {
@@ -47,6 +48,18 @@ const mk_kernels MK_TABLE = {
     .soft_cross_entropy = soft_cross_entropy,
     .soft_cross_entropy_gradient = soft_cross_entropy_gradient,
     .softmax_rows = softmax_rows,
+    .softmax_gradient = softmax_gradient,
+    .route_to_one = route_to_one,
+    .route_to_many_scratch = route_to_many_scratch,
+    .route_to_many = route_to_many,
+    .gates = compute_gates,
+    .gates_gradient = gates_gradient,
+    .dispatch_rows = dispatch_rows,
+    .combine_rows = combine_rows,
+    .balance_loss = balance_loss,
+    .balance_gradient = balance_gradient,
+    .entropy_loss = entropy_loss,
+    .entropy_gradient = entropy_gradient,
     .mean_tokens = mean_tokens,
     .mean_tokens_gradient = mean_tokens_gradient,
     .add = add_values,

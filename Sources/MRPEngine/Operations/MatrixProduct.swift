@@ -11,6 +11,14 @@ public struct MatrixProduct: Operation {
         case gelu
         /// C = v * gelu'(pre-activation input).
         case geluGradient
+
+        var code: Int32 {
+            switch self {
+            case .none: Int32(MK_ACTIVATION_NONE)
+            case .gelu: Int32(MK_ACTIVATION_GELU)
+            case .geluGradient: Int32(MK_ACTIVATION_GELU_GRADIENT)
+            }
+        }
     }
 
     enum Input {
@@ -92,13 +100,10 @@ public struct MatrixProduct: Operation {
         let (a, b) = (call.type(Input.a), call.type(Input.b))
         let size = dimensions(a, b)
         let auxiliary = activation == .gelu ? call.outputs[1] : call.input(Input.preactivation)
-        let codes: [Activation: Int] = [
-            .none: MK_ACTIVATION_NONE, .gelu: MK_ACTIVATION_GELU, .geluGradient: MK_ACTIVATION_GELU_GRADIENT,
-        ]
         let problem = mk_gemm(
             m: Int64(size.m), n: Int64(size.n), k: Int64(size.k), a: call.input(Input.a), lda: Int64(a.width),
             b: call.input(Input.b), ldb: Int64(b.width), c: call.outputs[0], ldc: Int64(size.n),
-            transpose_a: transposeA ? 1 : 0, transpose_b: transposeB ? 1 : 0, activation: Int32(codes[activation] ?? 0),
+            transpose_a: transposeA ? 1 : 0, transpose_b: transposeB ? 1 : 0, activation: activation.code,
             bias: call.input(Input.bias), auxiliary: auxiliary, residual: call.input(Input.residual), scale: nil, relu: 0)
         let (pool, gemm) = (call.pool, call.kernels.gemm)
         return Kernel(scratch: withUnsafePointer(to: problem) { call.kernels.gemm_scratch($0) }) {
@@ -107,18 +112,30 @@ public struct MatrixProduct: Operation {
     }
 }
 
+/// A product that can multiply its result by gelu'(v) on its way out.
+protocol FusesGELUGradient: Operation {
+    /// The operation that does so, and its input for v; nil: with these inputs it cannot.
+    func geluGradientForm(_ inputs: [Value?]) -> (operation: Operation, index: Int)?
+}
+
+extension MatrixProduct: FusesGELUGradient {
+    func geluGradientForm(_ inputs: [Value?]) -> (operation: Operation, index: Int)? {
+        guard activation == .none, inputs.dropFirst(2).allSatisfy({ $0 == nil }) else { return nil }
+        let fused = MatrixProduct(transposeA: transposeA, transposeB: transposeB, activation: .geluGradient)
+        return (fused, Input.preactivation)
+    }
+}
+
 /// dv = dy * gelu'(v), where gelu'(v) = Phi(v) + v phi(v).
 ///
 /// Fused into the matrix product that makes dy where there is one: in most networks a GELU layer is followed by a linear layer.
 enum GELUGradient {
     static func apply(to gradient: Value, preactivation: Value, in graph: Graph) throws -> Value {
-        guard let producer = graph.producer(of: gradient),
-            let product = graph.nodes[producer].operation as? MatrixProduct, product.activation == .none,
-            !graph.nodes[producer].inputs.dropFirst(2).contains(where: { $0 != nil }), graph.uses(of: gradient) == 0
+        guard let producer = graph.producer(of: gradient), graph.uses(of: gradient) == 0,
+            let product = graph.nodes[producer].operation as? any FusesGELUGradient,
+            let form = product.geluGradientForm(graph.nodes[producer].inputs)
         else { return try graph.apply(GELUDerivative(), [preactivation, gradient])[0] }
-        let fused = MatrixProduct(
-            transposeA: product.transposeA, transposeB: product.transposeB, activation: .geluGradient)
-        graph.rewrite(producer, fused, input: preactivation, at: MatrixProduct.Input.preactivation)
+        graph.rewrite(producer, form.operation, input: preactivation, at: form.index)
         return gradient
     }
 }

@@ -22,7 +22,7 @@ public struct StandardizeRows: Operation {
     }
 }
 
-/// softmax over the last dimension, for class probabilities. No gradient: training uses `SoftmaxCrossEntropy`.
+/// softmax over the last dimension: class probabilities (training on classes uses `SoftmaxCrossEntropy`), probabilities of experts.
 public struct SoftmaxRows: Operation {
     public init() {}
 
@@ -38,6 +38,32 @@ public struct SoftmaxRows: Operation {
         let (rows, width) = (Int64(call.type(0).rows), Int64(call.type(0).width))
         let (pool, run, x, y) = (call.pool, call.kernels.softmax_rows, call.input(0), call.outputs[0])
         return Kernel { run(pool, rows, width, x, y) }
+    }
+
+    public func inputGradients(_ node: DifferentiatedNode, _ outputGradients: [Value?], in graph: Graph) throws -> [Value?] {
+        guard let gradient = outputGradients[0] else { return node.noGradients }
+        return [try graph.apply(SoftmaxRowsGradient(), [node.outputs[0], gradient])[0]]
+    }
+}
+
+/// Inputs: y, the softmax, and its gradient.
+struct SoftmaxRowsGradient: Operation {
+    var name: String { "softmax gradient" }
+
+    func outputTypes(_ inputs: [TensorType?]) throws -> [TensorType] {
+        guard let y = inputs.first ?? nil else { throw shapeError(name, "needs a softmax") }
+        return [y]
+    }
+
+    func kernel(_ call: KernelCall) -> Kernel {
+        let (rows, width) = (Int64(call.type(0).rows), Int64(call.type(0).width))
+        let (pool, run, y, gradient, output) = (call.pool, call.kernels.softmax_gradient, call.input(0), call.input(1), call.outputs[0])
+        return Kernel { run(pool, rows, width, y, gradient, output) }
+    }
+
+    func lowered(_ inputs: [PrimitiveValue?], in program: PrimitiveBuilder) throws -> [PrimitiveValue] {
+        let (y, gradient) = (try inputs.at(0), try inputs.at(1))
+        return [try y * (gradient - (y * gradient).sum([y.last], keep: true))]
     }
 }
 

@@ -10,14 +10,19 @@ public struct NetworkBuilder {
     let isTraining: Bool
     /// Which branches are left out at random; nil: none.
     let dropPath: DropPath?
+    let mixtureContext: MixtureContext
     /// Begins every name: that of a teacher's weights, which are named as the encoder's. A teacher keeps no running statistics.
     private var prefix = ""
 
-    public init(_ graph: Graph, _ parameters: Parameters, epsilon: Double, training: Bool = false, dropPath: DropPath? = nil) {
+    public init(
+        _ graph: Graph, _ parameters: Parameters, epsilon: Double, training: Bool = false, dropPath: DropPath? = nil,
+        mixture: MixtureContext = MixtureContext()
+    ) {
         self.graph = graph
         self.epsilon = epsilon
         isTraining = training
         self.dropPath = dropPath
+        mixtureContext = mixture
         specifications = Dictionary(uniqueKeysWithValues: parameters.specifications.map { ($0.name, $0) })
     }
 
@@ -31,6 +36,9 @@ public struct NetworkBuilder {
         (graph, specifications, epsilon) = (other.graph, other.specifications, other.epsilon)
         (isTraining, dropPath) = (other.isTraining, nil)
         self.prefix = prefix
+        var mixture = other.mixtureContext
+        mixture.routers = nil
+        mixtureContext = mixture
     }
 
     public func weight(_ name: String) throws -> Value {

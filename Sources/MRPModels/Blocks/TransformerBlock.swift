@@ -2,11 +2,17 @@ import MRPEngine
 
 extension NetworkBuilder {
     /// A pre-norm transformer block: x + attention(norm(x)), then x + mlp(norm(x)). `index` is its place among the blocks that may be
-    /// left out; nil: it never is.
-    public func transformerBlock(_ name: String, _ x: Value, heads: Int, index: Int? = nil) throws -> Value {
+    /// left out; nil: it never is. `experts`: those in the place of its MLP.
+    public func transformerBlock(
+        _ name: String, _ x: Value, heads: Int, index: Int? = nil, experts: ExpertRouting? = nil
+    ) throws -> Value {
         try graph.segment {
             let attended = try graph.apply(Attention(heads: heads), [qkv(name, x)])[0]
             let middle = try branch(block: index, 0, residual: x) { try linear(name + ".attn.proj", attended, residual: $0) }
+            if let experts {
+                let normed = try layerNorm(name + ".norm2", middle)
+                return try branch(block: index, 1, residual: middle) { try expertLayer(name + ".mlp", normed, experts, residual: $0) }
+            }
             let hidden = try linear(name + ".mlp.fc1", layerNorm(name + ".norm2", middle), gelu: true)
             return try branch(block: index, 1, residual: middle) { try linear(name + ".mlp.fc2", hidden, residual: $0) }
         }
@@ -20,14 +26,16 @@ extension NetworkBuilder {
     private func qkv(_ name: String, _ x: Value) throws -> Value { try linear(name + ".attn.qkv", layerNorm(name + ".norm1", x)) }
 }
 
-/// The weights of a transformer block.
-public func transformerBlockParameters(_ name: String, width: Int, hidden: Int) -> [ParameterSpecification] {
+/// The weights of a transformer block. `experts`: those in the place of its MLP.
+public func transformerBlockParameters(
+    _ name: String, width: Int, hidden: Int, experts: Mixture? = nil
+) -> [ParameterSpecification] {
     layerNormParameters(name + ".norm1", width: width)
         + linearParameters(name + ".attn.qkv", from: width, to: 3 * width)
         + linearParameters(name + ".attn.proj", from: width, to: width)
         + layerNormParameters(name + ".norm2", width: width)
-        + linearParameters(name + ".mlp.fc1", from: width, to: hidden)
-        + linearParameters(name + ".mlp.fc2", from: hidden, to: width)
+        + (experts?.parameters(name + ".mlp", width: width, hidden: hidden)
+            ?? linearParameters(name + ".mlp.fc1", from: width, to: hidden) + linearParameters(name + ".mlp.fc2", from: hidden, to: width))
 }
 
 /// The names of these weights; `name`, `hub` and so on begin them in each spelling.

@@ -12,10 +12,14 @@ extension VisionTransformer {
             patchWidth: options.given(NetworkOptions.patchWidth) ?? geometry.patchWidth)
         let recomputes = options[AdaptationOptions.positions] == .recompute
         guard wanted != geometry || recomputes else { return self }
+        if mixture?.routing == .cluster {
+            throw MRPError(.unsupported, "a mixture whose images are clustered keeps its image size and positions: extract an expert first")
+        }
         try check(wanted, options)
         notes += changes(wanted, options)
         return VisionTransformer(
-            geometry: wanted, transformer: transformer, epsilon: epsilon, positions: recomputes ? .sinCos : positions)
+            geometry: wanted, transformer: transformer, epsilon: epsilon, positions: recomputes ? .sinCos : positions,
+            mixture: mixture)
     }
 
     private func check(_ wanted: PatchGeometry, _ options: Options) throws {

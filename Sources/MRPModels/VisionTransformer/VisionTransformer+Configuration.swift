@@ -6,7 +6,9 @@ extension VisionTransformer {
         // transformers describes the objective of masked autoencoders in the same keys, that of no other.
         let described = objective?.configuration ?? []
         let isPlain = head != nil || positions == .learned && described.isEmpty
-        var members: [(key: String, value: JSON)] = [("model_type", .string(isPlain ? "vit" : "vit_mae"))]
+        // No other library has these experts: under a name of their own nobody takes the rest for a whole network.
+        let type = mixture == nil ? isPlain ? "vit" : "vit_mae" : Self.mixtureType
+        var members: [(key: String, value: JSON)] = [("model_type", .string(type))]
         if let architectures = described.first(where: { $0.key == "architectures" }) {
             members.append(architectures)
         } else if head?.featurePooling == .cls {
@@ -25,7 +27,11 @@ extension VisionTransformer {
         ]
     }
 
-    public var settings: [(key: String, value: JSON)] { [("positions", .string(positions.rawValue))] }
+    static let mixtureType = "vit_moe"
+
+    public var settings: [(key: String, value: JSON)] {
+        [("positions", .string(positions.rawValue))] + (mixture.map { [("experts", $0.json)] } ?? [])
+    }
 
     private static func pair(_ height: Int, _ width: Int) -> JSON {
         height == width ? .integer(height) : .array([.integer(height), .integer(width)])
@@ -49,6 +55,7 @@ extension VisionTransformer {
         let known = file.settings["positions"]?.string.flatMap(Positions.init)
         return VisionTransformer(
             geometry: geometry, transformer: transformer, epsilon: epsilon,
-            positions: try known ?? file.weights.flatMap { try positions(in: $0, geometry) } ?? .sinCos)
+            positions: try known ?? file.weights.flatMap { try positions(in: $0, geometry) } ?? .sinCos,
+            mixture: try file.settings["experts"].map { try Mixture($0, depth: transformer.depth) })
     }
 }

@@ -28,8 +28,8 @@ extension VisionTransformer {
         options: [
             NetworkOptions.patchSize, NetworkOptions.patchHeight, NetworkOptions.patchWidth, NetworkOptions.width, NetworkOptions.depth,
             NetworkOptions.heads, NetworkOptions.mlpRatio, NetworkOptions.layerNormEps,
-        ],
-        modelTypes: ["vit", "vit_mae"], names: names, describes: { $0["hidden_size"] != nil }, make: { try make($0, $1) },
+        ] + MixtureOptions.network,
+        modelTypes: ["vit", "vit_mae", mixtureType], names: names, describes: { $0["hidden_size"] != nil }, make: { try make($0, $1) },
         read: { try read($0) }, infer: { try infer($0, &$1) })
 
     public var family: EncoderFamily { Self.family }
@@ -46,17 +46,25 @@ extension VisionTransformer {
         let transformer = try TransformerConfiguration(
             width: width, depth: options[NetworkOptions.depth] ?? size.depth, heads: options[NetworkOptions.heads] ?? size.heads,
             hidden: options.mlpWidth(width))
-        return VisionTransformer(geometry: geometry, transformer: transformer, epsilon: options[NetworkOptions.layerNormEps])
+        let mixture = try options.mixture(depth: transformer.depth, usual: .token)
+        guard mixture?.routing != .cluster else {
+            throw MRPError(.argument, "moe_routing cluster needs a pretrained model, whose features tell the images apart: upcycle one")
+        }
+        return VisionTransformer(
+            geometry: geometry, transformer: transformer, epsilon: options[NetworkOptions.layerNormEps], mixture: mixture)
     }
 
     private static let names = StoredNames(
+        rows + MixtureNames.rows + rows.map { NameRow(MixtureNames.encoder + $0.name) },
+        // The pooler of transformers' ViTModel takes part in no classifier.
+        hubPrefix: "vit.", unused: ["pooler.dense.weight", "pooler.dense.bias"])
+
+    private static let rows =
         [
             NameRow("cls_token", hub: "vit.embeddings.cls_token"), NameRow("pos_embed", hub: "vit.embeddings.position_embeddings"),
             NameRow("patch_embed.proj", hub: "vit.embeddings.patch_embeddings.projection"), NameRow("norm", hub: "vit.layernorm"),
             NameRow("fc_norm"), NameRow("head", hub: "classifier"),
         ]
-            + transformerBlockNames(
-                "blocks.*", hub: "vit.encoder.layer.*", transformers5: "vit.layers.*", transformers5Saved: "vit.encoder.layer.*"),
-        // The pooler of transformers' ViTModel takes part in no classifier.
-        hubPrefix: "vit.", unused: ["pooler.dense.weight", "pooler.dense.bias"])
+        + transformerBlockNames(
+            "blocks.*", hub: "vit.encoder.layer.*", transformers5: "vit.layers.*", transformers5Saved: "vit.encoder.layer.*")
 }

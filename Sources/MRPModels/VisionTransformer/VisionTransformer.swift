@@ -15,14 +15,18 @@ public struct VisionTransformer: Equatable, Sendable {
     /// Epsilon of the layer norms: 1e-6 in MAE and timm, 1e-12 by default in Hugging Face configurations.
     public let epsilon: Double
     public let positions: Positions
+    /// Experts in the place of some blocks' MLP; nil: none.
+    public let mixture: Mixture?
 
     public init(
-        geometry: PatchGeometry, transformer: TransformerConfiguration, epsilon: Double = 1e-6, positions: Positions = .sinCos
+        geometry: PatchGeometry, transformer: TransformerConfiguration, epsilon: Double = 1e-6, positions: Positions = .sinCos,
+        mixture: Mixture? = nil
     ) {
         self.geometry = geometry
         self.transformer = transformer
         self.epsilon = epsilon
         self.positions = positions
+        self.mixture = mixture
     }
 
     /// Initialised as facebookresearch/mae does: xavier for the matrices (the patch weight as a matrix too), the patch bias left
@@ -43,9 +47,11 @@ public struct VisionTransformer: Equatable, Sendable {
             ParameterSpecification("patch_embed.proj.bias", [width], .uniform(bound: 1 / Double(values).squareRoot()), role: .bias),
         ]
         for index in 0..<transformer.depth {
-            list += transformerBlockParameters("blocks.\(index)", width: width, hidden: transformer.hidden)
+            list += transformerBlockParameters(
+                "blocks.\(index)", width: width, hidden: transformer.hidden, experts: experts(block: index))
         }
-        return list + layerNormParameters("norm", width: width)
+        list += layerNormParameters("norm", width: width)
+        return list + (mixture?.sharedParameters(width: width, dense: dense) ?? [])
     }
 
     /// What the first block reads: class token and patches, embedded, with positions.
@@ -68,13 +74,22 @@ public struct VisionTransformer: Equatable, Sendable {
         _ images: Value, visible: (patches: Value, positions: Value)?, hidden: (kept: Value, token: Value)?,
         depth: Int?, _ builder: NetworkBuilder
     ) throws -> [Value] {
+        let shared = try mixture.flatMap { try builder.sharedRouting($0, images, self) }
         var x = try embed(images, visible: visible, hidden: hidden, builder)
         var outputs: [Value] = []
         for index in 0..<min(depth ?? transformer.depth, transformer.depth) {
-            x = try builder.transformerBlock("blocks.\(index)", x, heads: transformer.heads, index: index)
+            x = try block(index, x, shared: shared, builder)
             outputs.append(x)
         }
         return outputs
+    }
+
+    /// `shared`: what the routers of all blocks read (`NetworkBuilder.sharedRouting`).
+    private func block(_ index: Int, _ x: Value, shared: Value?, _ builder: NetworkBuilder) throws -> Value {
+        let routing = experts(block: index).map { ExpertRouting($0, shared: shared) }
+        let y = try builder.transformerBlock("blocks.\(index)", x, heads: transformer.heads, index: index, experts: routing)
+        if let routing, let probabilities = routing.own { builder.mixtureContext.routers?.add(probabilities, routing.mixture) }
+        return y
     }
 }
 
@@ -135,8 +150,9 @@ extension VisionTransformer: TokenEncoder {
     public func attentionShape(layer: Int) -> (heads: Int, tokens: Int)? { (transformer.heads, 1 + geometry.count) }
 
     public func attention(_ images: Value, layer: Int, _ builder: NetworkBuilder) throws -> Value {
+        let shared = try mixture.flatMap { try builder.sharedRouting($0, images, self) }
         var x = try embed(images, visible: nil, hidden: nil, builder)
-        for index in 0..<(layer - 1) { x = try builder.transformerBlock("blocks.\(index)", x, heads: transformer.heads, index: index) }
+        for index in 0..<(layer - 1) { x = try block(index, x, shared: shared, builder) }
         return try builder.attentionWeights("blocks.\(layer - 1)", x, heads: transformer.heads)
     }
 }

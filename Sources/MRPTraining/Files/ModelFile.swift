@@ -13,6 +13,7 @@ public enum ModelFile {
     /// Options: `names` (the spelling) and `weights_type`. A folder gets `model.safetensors` and `config.json`.
     public static func save(_ model: Model, to path: String, _ options: Options = Options()) throws {
         let names = options[FileOptions.names]
+        if names != .hub { try model.checkNoExperts("names \(names.rawValue)") }
         let floats = options[FileOptions.weightsType]
         let file = WeightSource.isFolder(path) ? (path.hasSuffix("/") ? path : path + "/") + WeightSource.singleName : path
         let configuration = try ModelConfiguration.json(model)

@@ -10,6 +10,7 @@ public enum OnnxExport {
     ///
     /// Errors: `.argument` as `Inference.encode`; `.unsupported` when an operation has no form in ONNX, or not for any number of images.
     public static func write(_ model: Model, to path: String, _ options: Options = Options()) throws {
+        try model.checkNoExperts("ONNX")
         let programs = try [2, 3].map { batch in
             let (graph, outputs) = try graph(of: model, options, batch: batch)
             return (program: try graph.lowered(outputs: outputs.map(\.value)), outputs: outputs.map(\.name))

@@ -10,7 +10,7 @@
 
 static mrp_config *options;
 static mrp_dataset *labelled, *folder, *gone;
-static mrp_model *mae, *classifier;
+static mrp_model *mae, *classifier, *mixture;
 static char root[64];
 static float numbers[4 * VALUES];
 
@@ -23,7 +23,7 @@ static const char *in_root(const char *name) { return path_in(root, name); }
 typedef struct {
     const char *name;
     mrp_status (*call)(mrp_model *, const mrp_dataset *, const mrp_config *);
-    int classifies;
+    int subject; /* 0: mae, 1: classifier, 2: mixture */
 } operation;
 
 static mrp_status pretrain(mrp_model *m, const mrp_dataset *d, const mrp_config *c) { return mrp_pretrain(m, d, c, NULL, NULL); }
@@ -59,18 +59,39 @@ static mrp_status create_trainer(mrp_model *m, const mrp_dataset *d, const mrp_c
     return status;
 }
 
+static mrp_status upcycle(mrp_model *m, const mrp_dataset *d, const mrp_config *c) {
+    mrp_model *made = NULL;
+    const mrp_status status = mrp_model_upcycle(m, d, c, NULL, NULL, &made);
+    mrp_model_destroy(made);
+    return status;
+}
+static mrp_status experts(mrp_model *m, const mrp_dataset *d, const mrp_config *c) {
+    static double losses[4];
+    static int64_t counts[4];
+    return mrp_model_experts(m, d, c, counts, losses, 4, NULL, 0);
+}
+static mrp_status extract(mrp_model *m, const mrp_dataset *d, const mrp_config *c) {
+    mrp_model *made = NULL;
+    const mrp_status status = mrp_model_extract(m, -1, d, c, &made);
+    mrp_model_destroy(made);
+    return status;
+}
+
 static const operation operations[] = {
-    {"mrp_pretrain", pretrain, 0},   {"mrp_finetune", finetune, 0},       {"mrp_encode", encode, 0},
-    {"mrp_predict", predict, 1},     {"mrp_evaluate", evaluate, 0},       {"mrp_confusion", confusion, 1},
-    {"mrp_probe", probe, 0},         {"mrp_reconstruct", reconstruct, 0}, {"mrp_trainer_create", create_trainer, 0},
-    {"mrp_attention", attention, 0}, {"mrp_dataset_cluster", cluster, 0},
+    {"mrp_pretrain", pretrain, 0},     {"mrp_finetune", finetune, 0},       {"mrp_encode", encode, 0},
+    {"mrp_predict", predict, 1},       {"mrp_evaluate", evaluate, 0},       {"mrp_confusion", confusion, 1},
+    {"mrp_probe", probe, 0},           {"mrp_reconstruct", reconstruct, 0}, {"mrp_trainer_create", create_trainer, 0},
+    {"mrp_attention", attention, 0},   {"mrp_dataset_cluster", cluster, 0}, {"mrp_model_upcycle", upcycle, 0},
+    {"mrp_model_experts", experts, 2}, {"mrp_model_extract", extract, 2},
 };
 enum { OPERATIONS = sizeof operations / sizeof operations[0] };
+
+static mrp_model *subject(const operation *o) { return o->subject == 2 ? mixture : o->subject ? classifier : mae; }
 
 /* A fresh copy of the model that the operation is for: the calls change what they work on. */
 static mrp_model *model_for(const operation *o) {
     mrp_model *copy = NULL;
-    WORKS(mrp_model_clone(o->classifies ? classifier : mae, &copy));
+    WORKS(mrp_model_clone(subject(o), &copy));
     return copy;
 }
 
@@ -91,12 +112,14 @@ static void begin(void) {
     WORKS(mrp_model_create(options, &classifier));
     WORKS(mrp_pretrain(mae, labelled, options, NULL, NULL));
     WORKS(mrp_finetune(classifier, labelled, options, NULL, NULL));
+    WORKS(mrp_model_upcycle(mae, labelled, options, NULL, NULL, &mixture));
 }
 
 /* The program's result. */
 static int end(const char *program) {
     mrp_model_destroy(mae);
     mrp_model_destroy(classifier);
+    mrp_model_destroy(mixture);
     mrp_dataset_destroy(folder);
     mrp_dataset_destroy(labelled);
     mrp_config_destroy(options);

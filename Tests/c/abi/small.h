@@ -78,7 +78,7 @@ static inline mrp_config *small_options(void) {
     static const char *const values[][2] = {{"image_size", "8"},    {"patch_size", "4"}, {"width", "16"},         {"depth", "1"},
                                             {"heads", "2"},         {"mlp_ratio", "2"},  {"decoder_width", "16"}, {"decoder_depth", "1"},
                                             {"decoder_heads", "2"}, {"threads", "2"},    {"loader_threads", "1"}, {"batch_size", "8"},
-                                            {"epochs", "1"},        {"knn_k", "3"}};
+                                            {"epochs", "1"},        {"knn_k", "3"},      {"moe_blocks", "1"},     {"moe_clusters", "4"}};
     mrp_config *options = NULL;
     WORKS(mrp_config_create(NULL, &options));
     for (size_t i = 0; i < sizeof values / sizeof values[0]; i++) WORKS(mrp_config_set(options, values[i][0], values[i][1]));

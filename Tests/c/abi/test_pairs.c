@@ -245,6 +245,63 @@ static void test_files(void) {
     mrp_config_destroy(other);
 }
 
+/* ---- Experts */
+
+static void test_experts(void) {
+    mrp_config *other = small_options();
+    mrp_dataset *extreme = NULL;
+    mrp_model *m = NULL, *made = NULL;
+    int64_t counts[4], sum = 0;
+    int32_t numbers_of[COUNT];
+    double losses[4], loss;
+    WORKS(mrp_model_experts(mixture, labelled, options, counts, losses, 4, numbers_of, COUNT));
+    for (int i = 0; i < 4; i++) sum += counts[i];
+    EXPECT(sum == COUNT);
+    for (int i = 0; i < COUNT; i++) counts[numbers_of[i]]--;
+    EXPECT(counts[0] == 0 && counts[1] == 0 && counts[2] == 0 && counts[3] == 0);
+    WORKS(mrp_model_extract(mixture, 2, NULL, options, &made));
+    WORKS(mrp_evaluate(made, labelled, options, "reconstruction_loss", &loss));
+    EXPECT(loss == losses[2]);
+    FAILS(mrp_model_experts(made, labelled, options, NULL, losses, 4, NULL, 0), MRP_ERR_STATE, "no experts");
+    FAILS(mrp_model_extract(made, 0, NULL, options, &m), MRP_ERR_STATE, "no experts");
+    FAILS(mrp_model_upcycle(mixture, labelled, options, NULL, NULL, &m), MRP_ERR_STATE, "has experts already");
+    REFUSES(mrp_model_experts(mixture, labelled, options, counts, losses, 3, NULL, 0), "4 elements");
+    REFUSES(mrp_model_experts(mixture, labelled, options, NULL, NULL, 0, numbers_of, COUNT - 1), "experts");
+    REFUSES(mrp_model_experts(NULL, labelled, options, NULL, NULL, 0, NULL, 0), "NULL");
+    REFUSES(mrp_model_extract(mixture, 4, NULL, options, &m), "expert 4");
+    REFUSES(mrp_model_extract(mixture, -1, NULL, options, &m), "dataset is NULL");
+    REFUSES(mrp_model_upcycle(mae, NULL, options, NULL, NULL, &m), "images to cluster");
+    REFUSES(mrp_model_upcycle(mae, labelled, options, NULL, NULL, NULL), "out");
+    WORKS(mrp_config_set(other, "moe_clusters", "17"));
+    REFUSES(mrp_model_upcycle(mae, labelled, other, NULL, NULL, &m), "clusters 17");
+    WORKS(mrp_config_set(other, "moe_clusters", "4"));
+    WORKS(mrp_config_set(other, "batch_size", "3"));
+    REFUSES(mrp_pretrain(mixture, labelled, other, NULL, NULL), "moe_experts 4 is over the batch of 3");
+    REFUSES(mrp_config_set(other, "moe_capacity", "0"), "moe_capacity 0");
+    static float huge[VALUES];
+    for (int i = 0; i < VALUES; i++) huge[i] = i % 2 ? 3e38f : -3e38f;
+    WORKS(mrp_dataset_wrap_array(huge, MRP_FLOAT32, COUNT, CHANNELS, SIDE, SIDE, MRP_NCHW, NULL, &extreme));
+    WORKS(mrp_config_set(other, "pixel_check", "ignore"));
+    FAILS(mrp_model_upcycle(mae, extreme, other, NULL, NULL, &m), MRP_ERR_NUMERIC, "not finite");
+    WORKS(mrp_config_set(other, "names", "timm"));
+    FAILS(mrp_model_save(mixture, in_root("never.safetensors"), other), MRP_ERR_UNSUPPORTED, "extract an expert first");
+    FAILS(mrp_model_export_onnx(mixture, in_root("never.onnx"), NULL), MRP_ERR_UNSUPPORTED, "extract an expert first");
+    WORKS(mrp_model_save(made, in_root("expert.safetensors"), other));
+    WORKS(mrp_config_set(other, "encoder", "resnet18"));
+    WORKS(mrp_config_set(other, "image_size", "32"));
+    WORKS(mrp_config_set(other, "width", "4"));
+    mrp_model *convolutional = NULL;
+    WORKS(mrp_model_create(other, &convolutional));
+    FAILS(mrp_model_upcycle(convolutional, labelled, other, NULL, NULL, &m), MRP_ERR_UNSUPPORTED, "has no experts");
+    WORKS(mrp_config_set(other, "moe_experts", "4"));
+    FAILS(mrp_model_create(other, &m), MRP_ERR_UNSUPPORTED, "has no experts");
+    mrp_model_destroy(convolutional);
+    mrp_model_destroy(made);
+    mrp_dataset_destroy(extreme);
+    mrp_config_destroy(other);
+    EXPECT(m == NULL);
+}
+
 /* ---- Run folders and measurements */
 
 /* A run in a folder whose weights stay as they are, with an option more. */
@@ -472,6 +529,7 @@ int main(void) {
     test_handles();
     test_bad_images();
     test_files();
+    test_experts();
     test_memory();
     test_unsupported();
     test_numbers();

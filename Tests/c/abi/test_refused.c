@@ -150,7 +150,7 @@ static int all;
 static void fail_each_allocation(const operation *scenario, mrp_config *given) {
     mrp_model *m = NULL;
     calls_seen = 0;
-    WORKS(mrp_model_clone(scenario->classifies ? classifier : mae, &m));
+    WORKS(mrp_model_clone(subject(scenario), &m));
     WORKS(mrp_set_allocator(allocate, release, NULL));
     fails_at = calls_seen = 0;
     CHECK(scenario->call(m, labelled, given) == MRP_OK, "%s: %s", scenario->name, mrp_last_error());
@@ -158,7 +158,7 @@ static void fail_each_allocation(const operation *scenario, mrp_config *given) {
     mrp_model_destroy(m);
     long refused = 0;
     for (long n = 1; n <= total; n += stride) {
-        WORKS(mrp_model_clone(scenario->classifies ? classifier : mae, &m));
+        WORKS(mrp_model_clone(subject(scenario), &m));
         const content before = content_of(m);
         steps_done = calls_seen = 0;
         fails_at = n;

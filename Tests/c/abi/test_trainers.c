@@ -172,8 +172,7 @@ static void test_interrupt(void) {
     STOPS(mrp_trainer_step(running));
     for (int i = 0; i < OPERATIONS; i++) {
         pass();
-        fails(operations[i].call(operations[i].classifies ? classifier : mae, labelled, options), MRP_CANCELLED, "", operations[i].name,
-              __LINE__);
+        fails(operations[i].call(subject(&operations[i]), labelled, options), MRP_CANCELLED, "", operations[i].name, __LINE__);
     }
     EXPECT(asked >= 13 + OPERATIONS && !model && !made && !trainer);
     EXPECT(access(in_root("never.safetensors"), F_OK) != 0 && access(in_root("never.onnx"), F_OK) != 0);

@@ -29,7 +29,7 @@ from mrp._dataset import Dataset, ImageFolder, long_tail
 from mrp._devices import devices
 from mrp._estimator import NotFittedError
 from mrp._masked_autoencoder import MaskedAutoencoder, load
-from mrp._model import Model, Reconstruction
+from mrp._model import Experts, Model, Reconstruction
 from mrp._mrp import (
     ArgumentError,
     BusyError,
@@ -64,6 +64,7 @@ __all__ = [
     "Config",
     "Dataset",
     "DeviceError",
+    "Experts",
     "ForkedError",
     "FormatError",
     "HandleError",

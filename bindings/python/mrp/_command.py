@@ -174,6 +174,25 @@ def build_parser() -> Parser:
     command.add_argument("--count", type=int, default=16, help="how many of the first images [default 16; 0: all]")
     _add_table(command, "objective", "data", "run")
 
+    command = add(
+        "upcycle",
+        "Make a mixture of experts of a pretrained model: its experts begin as copies of the model's MLPs. Go on with pretrain --from.",
+        DATA,
+    )
+    command.add_argument("data", metavar="DATA", help="images to cluster, those of the training: see below")
+    _add_arrays(command)
+    _add_model(command)
+    command.add_argument("--experts", type=int, default=4, metavar="COUNT", help="[default 4]")
+    _add_output(command, "experts.safetensors", "the mixture's safetensors file")
+    _add_table(command, "network", "data", "run")
+
+    command = add("experts", "Show how the experts of a mixture suit images, or write one of them as an ordinary model.", DATA)
+    _add_data(command)
+    _add_model(command)
+    command.add_argument("--expert", type=int, default=-1, metavar="NUMBER", help="the expert to write [default: the best for DATA]")
+    _add_output(command, None, "the file of that expert as an ordinary model")
+    _add_table(command, "objective", "data", "run")
+
     if lab := laboratory():
         lab.add_parser(commands)
 

@@ -306,6 +306,40 @@ def reconstruct(args: argparse.Namespace) -> int:
     return 0
 
 
+# ---- Experts
+
+
+def upcycle(args: argparse.Namespace) -> int:
+    model, dataset = Model.load(args.model), open_data(args, args.data, args.targets)
+    mixture = model.upcycle(dataset, config_of(args, moe_experts=args.experts))
+    mixture.save(args.output)
+    result = {"command": "upcycle", "output": args.output, "experts": mixture.info["libmrp"]["experts"]}
+    routing, parameters = result["experts"]["routing"], mixture.info["parameters"]
+    report(args, result, [f"{args.experts} experts, routing {routing}, {parameters:,} weights", f"wrote {args.output}"])
+    return 0
+
+
+def experts(args: argparse.Namespace) -> int:
+    model, dataset = Model.load(args.model), open_data(args, args.data, args.targets)
+    config = config_of(args)
+    found = model.experts(dataset, config)
+    best = int(found.losses.argmin())
+    counts = [""] * len(found.losses) if found.counts is None else [f", {count} images" for count in found.counts]
+    lines = [
+        f"expert {expert}: loss {loss:.4f}{count}{' (best)' if expert == best else ''}"
+        for expert, (loss, count) in enumerate(zip(found.losses, counts, strict=True))
+    ]
+    result: dict[str, Any] = {"command": "experts", "losses": found.losses.tolist(), "best": best, "output": args.output}
+    if found.counts is not None:
+        result["counts"] = found.counts.tolist()
+    if args.output:
+        expert = best if args.expert == -1 else args.expert
+        model.extract(expert=expert).save(args.output)
+        lines.append(f"wrote {args.output}: expert {expert}")
+    report(args, result, lines)
+    return 0
+
+
 def png(image: npt.NDArray[np.float32]) -> bytes:
     """An image (channels, height, width) in 0 ... 1 as a PNG file: three channels in colour, else the first one in gray."""
     pixels = np.clip(np.rint(255 * (image if image.shape[0] == 3 else image[:1])), 0, 255).astype(np.uint8)
@@ -467,6 +501,8 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "predict": predict,
     "encode": encode,
     "reconstruct": reconstruct,
+    "upcycle": upcycle,
+    "experts": experts,
     "export": export,
     "info": info,
     "options": list_options,

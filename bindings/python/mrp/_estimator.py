@@ -59,6 +59,9 @@ def _parameters_of(info: dict[str, Any]) -> dict[str, Any]:
         parameters |= {f"{name}_size": height} if height == width else {f"{name}_height": height, f"{name}_width": width}
     if "intermediate_size" in info:
         parameters["mlp_ratio"] = info["intermediate_size"] / info["hidden_size"]
+    experts = info["libmrp"].get("experts", {})
+    if experts.get("routing", "cluster") != "cluster":  # those are only made by upcycling
+        parameters |= {f"moe_{name}": value for name, value in experts.items()}
     return parameters
 
 

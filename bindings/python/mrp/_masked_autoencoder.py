@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Self
 
 from mrp._estimator import Estimator, document
-from mrp._model import FloatArray, Model, Reconstruction
+from mrp._model import Experts, FloatArray, Model, Reconstruction
 from mrp._mrp import Progress
 
 if TYPE_CHECKING:
@@ -33,6 +33,8 @@ class MaskedAutoencoder(Estimator):
     history_ : list of dicts, one per epoch: epoch, step, loss (mean), learning_rate, images_per_second, seconds
     """
 
+    _upcycled: Model
+
     def __init__(self, **parameters: Any) -> None:
         super().__init__(**parameters)
 
@@ -45,16 +47,21 @@ class MaskedAutoencoder(Estimator):
         reference: Any = None,
         callback: Callable[[Progress], Any] | None = None,
     ) -> Self:
-        """Pretrain on images, from fresh weights: also after `load`, with a warning (`model_.pretrain` goes on).
+        """Pretrain on images, from fresh weights: also after `load`, with a warning (`model_.pretrain` goes on). After `upcycle` from the
+        weights that it took over.
 
         callback(progress) is called after each step; a true answer ends the run early. y is ignored. validation and reference: labelled
         datasets on which the features are measured during the run, by probes that learn from the reference: see the options probe,
         validate_epochs and early_stopping.
         """
-        self._begin()
         dataset = self._dataset(X)
         config = self._config(dataset)
-        self.model_ = Model(config).validate_on(validation, reference)
+        if upcycled := vars(self).get("_upcycled"):
+            self.model_ = upcycled.copy()
+        else:
+            self._begin()
+            self.model_ = Model(config)
+        self.model_.validate_on(validation, reference)
         self.history_ = []
         self._run(self.model_.pretrain, dataset, config, callback)
         return self
@@ -80,6 +87,32 @@ class MaskedAutoencoder(Estimator):
     def score(self, X: Any, y: Any = None) -> float:
         """Minus the reconstruction loss over hidden patches: larger is better."""
         return -self.model_.evaluate(self._dataset(X), "reconstruction_loss", self._config())
+
+    # -- Experts (docs/experts.md)
+
+    def upcycle(self, X: Any, *, experts: int = 4, **options: Any) -> Self:
+        """A mixture of experts that computes what this one computes; its fit goes on from there.
+
+            moe = mae.upcycle(images, experts=4).fit(images)
+            mrp.Classifier(moe.extract(task_images), epochs=50).fit(few, labels)
+
+        The images are clustered, and each goes to the expert of its cluster (moe_routing='cluster'; Liu et al. 2023). Options are those of the
+        mixture, and of its fit where this one's are not to hold.
+        """
+        parameters = self.get_params(deep=False) | options | {"moe_experts": experts}
+        estimator = type(self)(**parameters)
+        estimator._upcycled = self.model_.upcycle(self._dataset(X), estimator._config())
+        estimator.model_, estimator.history_ = estimator._upcycled.copy(), []
+        return estimator
+
+    def experts(self, X: Any) -> Experts:
+        """How many images go to each expert, and how well each reconstructs all of them."""
+        return self.model_.experts(self._dataset(X), self._config())
+
+    def extract(self, X: Any = None, *, expert: int = -1) -> "MaskedAutoencoder":
+        """One expert as an ordinary masked autoencoder: that of this number, or the one with the smallest loss on these images."""
+        dataset = None if X is None else self._dataset(X)
+        return MaskedAutoencoder._of_model(self.model_.extract(dataset, self._config(), expert=expert))
 
     def plot_reconstructions(self, X: Any, *, mask: Any = None) -> "Figure":
         """A matplotlib figure with the original, the masked and the reconstructed form of each image."""

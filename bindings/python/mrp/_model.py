@@ -41,6 +41,17 @@ def pair(value: Any) -> tuple[int, int]:
     return (value, value) if isinstance(value, int) else (value[0], value[1])
 
 
+class Experts(NamedTuple):
+    """How the experts of a mixture suit images."""
+
+    counts: npt.NDArray[np.int64] | None
+    """Images that go to each expert; None where tokens, not images, are routed."""
+    losses: npt.NDArray[np.float64]
+    """Mean loss of each expert over hidden patches of all images: smaller is better."""
+    numbers: npt.NDArray[np.int32] | None
+    """The expert of each image; None where tokens, not images, are routed."""
+
+
 class Model:
     """A network with fresh weights, as the options say.
 
@@ -184,6 +195,43 @@ class Model:
     def finetune(self, dataset: Dataset, options: Options = None, *, callback: Callback | None = None, **more: Any) -> bool:
         """Train as a classifier, encoder included. callback(progress) may stop the run by a true answer; then the result is False."""
         return _mrp.finetune(self._handle, as_dataset(dataset)._handle, handle_of(options, more), callback)
+
+    # -- Experts (docs/experts.md)
+
+    @property
+    def experts_count(self) -> int:
+        """Experts of a mixture; 0 without."""
+        count: int = self.info["libmrp"].get("experts", {}).get("experts", 0)
+        return count
+
+    def upcycle(self, dataset: Any = None, options: Options = None, *, callback: Callback | None = None, **more: Any) -> "Model":
+        """A mixture of experts that computes what this model computes, to be trained on; this one stays as it is.
+
+            moe = model.upcycle(images, moe_experts=4)      # the images are clustered: moe_routing='cluster'
+            moe.pretrain(images, epochs=8)
+            dense = moe.extract(task_images)
+
+        callback(progress) may stop it by a true answer, which raises Cancelled.
+        """
+        images = None if dataset is None else as_dataset(dataset)._handle
+        return Model._adopt(_mrp.model_upcycle(self._handle, images, handle_of(options, more), callback))
+
+    def experts(self, dataset: Any, options: Options = None, **more: Any) -> Experts:
+        """How many of these images go to each expert, and how well each reconstructs all of them: no labels are needed."""
+        settings = self.info["libmrp"].get("experts", {})
+        count = settings.get("experts", 0)
+        dataset, routes_images = as_dataset(dataset), settings.get("routing") == "cluster"
+        counts = np.zeros(count, np.int64) if routes_images else None
+        numbers = np.zeros(len(dataset), np.int32) if routes_images else None
+        losses = np.zeros(count, np.float64)
+        _mrp.model_experts(self._handle, dataset._handle, handle_of(options, more), counts, losses, numbers)
+        return Experts(counts, losses, numbers)
+
+    def extract(self, dataset: Any = None, options: Options = None, *, expert: int = -1, **more: Any) -> "Model":
+        """One expert as an ordinary model, which timm and transformers load: that of this number, or the one with the smallest loss on
+        these images."""
+        images = None if dataset is None else as_dataset(dataset)._handle
+        return Model._adopt(_mrp.model_extract(self._handle, expert, images, handle_of(options, more)))
 
     def cancel(self) -> bool:
         """Stop the call that runs on this model, from any thread. False when none was running."""
