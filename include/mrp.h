@@ -282,6 +282,13 @@ int64_t mrp_memory_in_use(void);
  *   pooling                 mean        mean, cls
  *   classes                 auto        2 ... 16777216
  *   head_deviation          auto        >= 0.0
+ *   moe_experts             0           0 ... 256
+ *   moe_blocks              2           1 ... 1024
+ *   moe_spacing             1           1 ... 1024
+ *   moe_routing             auto        token, expert_choice, cluster
+ *   moe_capacity            1           (0.0, 256.0]
+ *   moe_gate                auto        unit, probability, selected
+ *   moe_clusters            64          2 ... 65536
  *
  * objective:
  *   objective               auto        mae, spark, simmim, maskfeat, beit, data2vec, ijepa,
@@ -298,8 +305,13 @@ int64_t mrp_memory_in_use(void);
  *   teacher_layers          auto        1 ... 1024
  *   target_width            auto        1 ... 65536
  *   task                    classify    classify
- *   loss                    cross_entropycross_entropy
+ *   loss                    cross_entropycross_entropy, balanced, logit_adjusted
+ *   class_counts            auto        numbers separated by commas
  *   label_smoothing         0.1         [0.0, 1.0)
+ *   logit_adjustment        1           [0.0, 16.0]
+ *   moe_balance             0.05        >= 0.0
+ *   moe_confidence          0.001       >= 0.0
+ *   moe_shuffled_clusters   false       true or false
  *
  * training:
  *   epochs*                 auto        [0.0, 1000000.0]
@@ -361,7 +373,7 @@ int64_t mrp_memory_in_use(void);
  *   mix_probability         1           [0.0, 1.0]
  *   mix_switch_probability  0.5         [0.0, 1.0]
  *   unreadable_images       refuse      refuse, skip
- *   sampler                 shuffle     shuffle, sequential
+ *   sampler                 shuffle     shuffle, sequential, class_balanced
  *
  * files:
  *   names                   hub         hub, timm, transformers5, transformers5_saved
@@ -405,6 +417,9 @@ int64_t mrp_memory_in_use(void);
  *   probe_learning_rate     6.4         >= 0.0
  *   probe_batch_size        auto        1 ... 1048576
  *   probe_views             0           0 ... 100000
+ *   prior                   training    training, uniform
+ *   many_above              100         >= 0.0
+ *   few_below               20          >= 0.0
  */
 
 /**
@@ -571,17 +586,17 @@ mrp_status mrp_dataset_subset(const mrp_dataset *dataset, int64_t count, uint64_
                               mrp_dataset **out);
 
 /**
- * Chooses so many images of each class, the same ones for the same seed: a long tail from a balanced
- * dataset, for example. With smaller counts it chooses some of the images that it chooses with larger
- * ones. The images are shared.
+ * Chooses so many images of each class, the same ones for the same seed: a long tail from a
+ * balanced dataset, for example. With smaller counts it chooses some of the images that it chooses
+ * with larger ones. The images are shared.
  *
  *   dataset  labelled images.
  *   counts   how many images of each class, 0 ... those that it has.
  *   classes  elements in counts: the classes of the dataset.
  *   seed     fixes the choice.
  *   out      receives the handle.
- * Errors: MRP_ERR_ARGUMENT (no labels, another number of classes, more images than a class has, none
- *   at all, NULL), MRP_ERR_MEMORY, MRP_ERR_HANDLE.
+ * Errors: MRP_ERR_ARGUMENT (no labels, another number of classes, more images than a class has,
+ *     none at all, NULL), MRP_ERR_MEMORY, MRP_ERR_HANDLE.
  * Since 0.1.
  */
 mrp_status mrp_dataset_select(const mrp_dataset *dataset, const int64_t *counts, int64_t classes,
@@ -710,7 +725,8 @@ void mrp_dataset_destroy(mrp_dataset *dataset);
  *   out      receives the handle.
  * Returns: MRP_CANCELLED when the function of mrp_set_interrupt stopped it.
  * Errors: MRP_ERR_ARGUMENT (sizes that do not fit together, such as an image size that is not a
- *     multiple of the patch size; NULL), MRP_ERR_MEMORY, MRP_ERR_HANDLE.
+ *     multiple of the patch size; NULL), MRP_ERR_UNSUPPORTED (experts in a convolutional network),
+ *     MRP_ERR_MEMORY, MRP_ERR_HANDLE.
  * Since 0.1.
  */
 mrp_status mrp_model_create(const mrp_config *options, mrp_model **out);
@@ -753,7 +769,8 @@ mrp_status mrp_model_load(const char *path, const mrp_config *options, mrp_model
  *            "weights_type" ("F32", "F16", "BF16"); NULL for the defaults.
  * Returns: MRP_CANCELLED when mrp_cancel or the function of mrp_set_interrupt stopped it.
  * Errors: MRP_ERR_IO (cannot be written), MRP_ERR_NUMERIC (a weight is too large for F16),
- *     MRP_ERR_ARGUMENT (NULL), MRP_ERR_MEMORY, MRP_ERR_HANDLE, MRP_ERR_BUSY.
+ *     MRP_ERR_UNSUPPORTED (experts under other names than "hub"), MRP_ERR_ARGUMENT (NULL),
+ *     MRP_ERR_MEMORY, MRP_ERR_HANDLE, MRP_ERR_BUSY.
  * Since 0.1.
  */
 mrp_status mrp_model_save(mrp_model *model, const char *path, const mrp_config *options);
@@ -771,7 +788,7 @@ mrp_status mrp_model_save(mrp_model *model, const char *path, const mrp_config *
  * Returns: MRP_CANCELLED when mrp_cancel or the function of mrp_set_interrupt stopped it.
  * Errors: MRP_ERR_IO (cannot be written), MRP_ERR_ARGUMENT (NULL, no such layer, "features" = "cls"
  *     of a network without class token, a model larger than the 2 GiB that such a file can hold),
- *     MRP_ERR_MEMORY, MRP_ERR_HANDLE, MRP_ERR_BUSY.
+ *     MRP_ERR_UNSUPPORTED (a mixture of experts), MRP_ERR_MEMORY, MRP_ERR_HANDLE, MRP_ERR_BUSY.
  * Since 0.1.
  */
 mrp_status mrp_model_export_onnx(mrp_model *model, const char *path, const mrp_config *options);
@@ -1136,14 +1153,15 @@ mrp_status mrp_attention(mrp_model *model, const mrp_dataset *dataset, const mrp
  *
  *   dataset        the images.
  *   options        the sections "data" and "run" are read, such as "label_level" and
- *                  "level_readout"; NULL for the defaults.
+ *                  "level_readout", and "prior" (with "class_counts"): "uniform" takes all classes
+ *                  for equally likely beforehand; NULL for the defaults.
  *   probabilities  receives count x classes numbers; each row adds up to 1.
  *   capacity       elements in probabilities.
  * Returns: MRP_CANCELLED when mrp_cancel stopped it.
- * Errors: MRP_ERR_STATE (the model has no classifier head), MRP_ERR_ARGUMENT (NULL, capacity, a
- *     label_level that the model's classes do not have, images that do not fit the model),
- *     MRP_ERR_IO, MRP_ERR_FORMAT, MRP_ERR_MEMORY, MRP_ERR_UNSUPPORTED, MRP_ERR_HANDLE,
- *     MRP_ERR_BUSY.
+ * Errors: MRP_ERR_STATE (the model has no classifier head; "prior" needs counts of training images
+ *     that its file does not have), MRP_ERR_ARGUMENT (NULL, capacity, a label_level that the
+ *     model's classes do not have, images that do not fit the model), MRP_ERR_IO, MRP_ERR_FORMAT,
+ *     MRP_ERR_MEMORY, MRP_ERR_UNSUPPORTED, MRP_ERR_HANDLE, MRP_ERR_BUSY.
  * Since 0.1.
  */
 mrp_status mrp_predict(mrp_model *model, const mrp_dataset *dataset, const mrp_config *options,
@@ -1186,17 +1204,21 @@ mrp_status mrp_reconstruct(mrp_model *model, const mrp_dataset *dataset, const m
  * classes of the images and of the model are those of the level.
  *
  *   dataset  the images; labelled, but for "reconstruction_loss".
- *   options  the sections "data" and "run" are read, "mask_ratio" for the reconstruction; NULL for
- *            the defaults.
+ *   options  the sections "data" and "run" are read, "prior", "class_counts", "many_above" and
+ *            "few_below", "mask_ratio" for the reconstruction; NULL for the defaults.
  *   metric   "top1" (share of images whose class has the largest score), "top5" (whose class is
  *            among the five largest), "balanced_top1" (the mean over classes of each one's share),
- *            "loss" (mean cross entropy), or "reconstruction_loss" (mean over hidden patches).
+ *            "many_top1", "medium_top1" and "few_top1" (the same over the classes with more
+ *            training images than "many_above", with fewer than "few_below", and those between; NaN
+ *            where there are none), "loss" (mean cross entropy), or "reconstruction_loss" (mean
+ *            over hidden patches).
  *   value    receives the result.
  * Returns: MRP_CANCELLED when mrp_cancel stopped it.
- * Errors: MRP_ERR_STATE (the model has no head, or no decoder), MRP_ERR_ARGUMENT (unknown metric,
- *     no labels, no image of a class that the model knows, a label_level that the classes do not
- *     have, images that do not fit the model, NULL), MRP_ERR_IO, MRP_ERR_FORMAT, MRP_ERR_MEMORY,
- *     MRP_ERR_UNSUPPORTED, MRP_ERR_HANDLE, MRP_ERR_BUSY.
+ * Errors: MRP_ERR_STATE (the model has no head, or no decoder; its file has no counts of training
+ *     images, and "class_counts" is not set), MRP_ERR_ARGUMENT (unknown metric, no labels, no image
+ *     of a class that the model knows, a label_level that the classes do not have, images that do
+ *     not fit the model, NULL), MRP_ERR_IO, MRP_ERR_FORMAT, MRP_ERR_MEMORY, MRP_ERR_UNSUPPORTED,
+ *     MRP_ERR_HANDLE, MRP_ERR_BUSY.
  * Since 0.1.
  */
 mrp_status mrp_evaluate(mrp_model *model, const mrp_dataset *dataset, const mrp_config *options,
@@ -1207,7 +1229,8 @@ mrp_status mrp_evaluate(mrp_model *model, const mrp_dataset *dataset, const mrp_
  * of unknown ones are not counted.
  *
  *   dataset   labelled images.
- *   options   the sections "data" and "run" are read; NULL for the defaults.
+ *   options   the sections "data" and "run" are read, and "prior" (with "class_counts"); NULL for
+ *             the defaults.
  *   counts    receives classes x classes numbers, at a "label_level" those of the level: in row t,
  *             column p how many images of class t were taken for class p. The share of a class that
  *             was recognised is its diagonal element over the sum of its row.
@@ -1274,13 +1297,17 @@ mrp_status mrp_dataset_cluster(const mrp_dataset *dataset, mrp_model *model, int
  * without labels and fine-tuned, against supervised learning. A run measures what the paper's
  * theorems claim, with controls beside them: it shows the mechanism at finite size and proves
  * nothing. Every quantity is an option with the paper's symbol (mrp_lab_describe). Same options,
- * same bits, whatever the number of threads.
+ * same bits, whatever the number of threads. Two more experiments have the same form, by their
+ * presets: "hierarchical" (fine against coarse labels, arXiv 2410.23129) and "patch_routing"
+ * (experts that see few patches, arXiv 2306.04073).
  */
 
 /**
- * Sets up a laboratory: the options of a preset, or the defaults.
+ * Sets up a laboratory: the options of a preset, or the defaults. The preset also says which
+ * experiment is run.
  *
- *   preset  a name that mrp_lab_describe lists, such as "multiview"; NULL for the defaults.
+ *   preset  a name that mrp_lab_describe lists, such as "multiview" or "hierarchical"; NULL for the
+ *           first experiment's defaults.
  *   out     receives the handle.
  * Errors: MRP_ERR_ARGUMENT (unknown preset: the text lists all; out is NULL), MRP_ERR_MEMORY.
  * Since 0.1.
@@ -1292,8 +1319,9 @@ mrp_status mrp_lab_create(const char *preset, mrp_lab **out);
  *
  *   key    the option, or the paper's symbol for it: "noise" and "sigma_p" are the same.
  *   value  its value as text.
- * Errors: MRP_ERR_ARGUMENT (unknown option: the text names the nearest one; value outside its
- *     limits: the text names symbol, value and limits; NULL), MRP_ERR_HANDLE, MRP_ERR_BUSY.
+ * Errors: MRP_ERR_ARGUMENT (unknown option: the text names the nearest one; an option of another
+ *     preset: the text names both; value outside its limits: the text names symbol, value and
+ *     limits; NULL), MRP_ERR_HANDLE, MRP_ERR_BUSY.
  * Since 0.1.
  */
 mrp_status mrp_lab_set(mrp_lab *lab, const char *key, const char *value);
@@ -1305,14 +1333,16 @@ mrp_status mrp_lab_set(mrp_lab *lab, const char *key, const char *value);
  *   buffer    receives the text; NULL with a capacity of 0 asks for the size only.
  *   capacity  bytes in buffer.
  *   needed    receives the size of the text with its NUL; may be NULL.
- * Errors: MRP_ERR_ARGUMENT (unknown option, buffer too small), MRP_ERR_HANDLE, MRP_ERR_BUSY.
+ * Errors: MRP_ERR_ARGUMENT (unknown option, an option of another preset, buffer too small),
+ *     MRP_ERR_HANDLE, MRP_ERR_BUSY.
  * Since 0.1.
  */
 mrp_status mrp_lab_get(const mrp_lab *lab, const char *key, char *buffer, int64_t capacity,
                        int64_t *needed);
 
 /**
- * Describes all options and presets as JSON: {"options": [{"key", "symbol", "type", "default",
+ * Describes all options and presets as JSON; the options of section "hierarchical" and
+ * "patch_routing" belong to these presets alone: {"options": [{"key", "symbol", "type", "default",
  * "limits", "section", "summary"}, ...], "presets": [{"name", "summary", "values"}, ...]}.
  *
  *   buffer    receives the text; NULL with a capacity of 0 asks for the size only.
@@ -1324,8 +1354,9 @@ mrp_status mrp_lab_get(const mrp_lab *lab, const char *key, char *buffer, int64_
 mrp_status mrp_lab_describe(char *buffer, int64_t capacity, int64_t *needed);
 
 /**
- * Runs the experiment: for every seed pretraining, fine-tuning, the supervised baseline and the
- * controls; then judges the claims. A run that diverges is a result, not an error.
+ * Runs the experiment: for every seed all its arms and controls (of the first: pretraining,
+ * fine-tuning, the supervised baseline); then judges the claims. A run that diverges is a result,
+ * not an error.
  *
  *   callback  called after each step; NULL for none.
  *   user      passed to the callback.
@@ -1377,17 +1408,19 @@ mrp_status mrp_lab_cancel(mrp_lab *lab);
  *
  *   seed              fixes the features and the samples; that of a run gives the run's features,
  *                     and samples which the run does not use.
- *   kind              "multi_view", "single_view", or "mixed" (single-view with probability mu).
+ *   kind              "multi_view", "single_view", or "mixed" (single-view with probability mu); of
+ *                     "hierarchical" "easy", "hard" or "mixed" (half of each); of "patch_routing"
+ *                     "mixed".
  *   first             number of the first sample.
  *   count             how many samples.
  *   patches           receives count x P x d values.
  *   capacity          elements in patches.
  *   labels            receives the class of each sample.
- *   single_view       receives for each sample 1 for single-view, 0 for multi-view.
+ *   single_view       receives for each sample 1 for single-view or hard, 0 for multi-view or easy.
  *   shown_view        receives for each sample the view (0 or 1) that a single-view sample shows,
- *                     or -1.
- *   origins           receives count x P numbers: the feature 2 class + view that a patch carries,
- *                     or -1.
+ *                     or -1; the subclass; the patch that tells.
+ *   origins           receives count x P numbers: the feature that a patch carries, a row of
+ *                     mrp_lab_features, or -1.
  *   origins_capacity  elements in origins.
  * Errors: MRP_ERR_ARGUMENT (options that do not fit each other, unknown kind, a number out of
  *     range, too small, NULL), MRP_ERR_MEMORY, MRP_ERR_UNSUPPORTED, MRP_ERR_HANDLE, MRP_ERR_BUSY.
@@ -1400,10 +1433,12 @@ mrp_status mrp_lab_samples(const mrp_lab *lab, uint64_t seed, const char *kind, 
 
 /**
  * Copies the features of a seed: 2 k orthonormal vectors of length d; feature 2 class + view
- * belongs to that class.
+ * belongs to that class. Of "hierarchical" 2 + 2 k_s orthonormal ones, the common feature of each
+ * class and then feature 2 + class k_s + subclass; of "patch_routing" 2 + p unit vectors, the
+ * patterns that tell the classes and then the centres of the others.
  *
  *   seed      which features.
- *   features  receives 2 k x d values; NULL with a capacity of 0 asks for the count only.
+ *   features  receives the vectors; NULL with a capacity of 0 asks for the count only.
  *   capacity  elements in features.
  *   count     receives the number of elements; may be NULL.
  * Errors: MRP_ERR_ARGUMENT (options that do not fit each other, a number out of range, too small,
@@ -1425,7 +1460,7 @@ void mrp_lab_destroy(mrp_lab *lab);
  *   rows           receives the number of rows of the table: a claim has one row per measured
  *                  quantity; then come the controls.
  *   seeds          receives the number of seeds.
- *   claims_hold    receives 1 when every claim holds, else 0.
+ *   claims_hold    receives 1 when every claim holds over the seeds that were run, else 0.
  *   controls_hold  receives 1 when every control behaves as expected (or none was run), else 0.
  * Errors: MRP_ERR_ARGUMENT (report is NULL), MRP_ERR_HANDLE.
  * Since 0.1.
@@ -1442,8 +1477,9 @@ mrp_status mrp_lab_report_summary(const mrp_lab_report *report, int64_t *rows, i
  *               holds.
  *   low         receives the least value that is allowed; -INFINITY without such a limit.
  *   high        receives the greatest value that is allowed; INFINITY without such a limit.
- *   holds       receives 1 when the value is allowed (over all seeds: on every one, or their mean
- *               for quantities judged by it), else 0.
+ *   holds       receives 1 when the value is allowed, else 0. Over all seeds: on every one; for a
+ *               claim of the mean or of a share of seeds (its threshold says so), unless these
+ *               seeds contradict it at the 1 % level.
  *   is_control  receives 1 for a control, 0 for a claim.
  * Errors: MRP_ERR_ARGUMENT (no such row or seed, report is NULL), MRP_ERR_HANDLE.
  * Since 0.1.
@@ -1499,13 +1535,15 @@ mrp_status mrp_lab_report_json(const mrp_lab_report *report, char *buffer, int64
  * Copies the correlations <w_r, v_j> of all kernels with all features, K x 2 k values.
  *
  *   seed      counts the seeds from 0.
- *   moment    "initial", "pretrained" or "supervised" (after supervised learning from scratch).
+ *   moment    "initial", "pretrained" or "supervised" (after supervised learning from scratch); of
+ *             "hierarchical" "initial", "pretrained", "fine" or "coarse" (after training with such
+ *             labels).
  *   values    receives the values; NULL with a capacity of 0 asks for the sizes only.
  *   capacity  elements in values.
  *   kernels   receives K; may be NULL.
  *   features  receives 2 k; may be NULL.
- * Errors: MRP_ERR_ARGUMENT (no such seed or moment, too small, NULL), MRP_ERR_STATE (there was no
- *     supervised learning), MRP_ERR_HANDLE.
+ * Errors: MRP_ERR_ARGUMENT (no such seed or moment, too small, NULL), MRP_ERR_STATE (the run had no
+ *     such part), MRP_ERR_HANDLE.
  * Since 0.1.
  */
 mrp_status mrp_lab_report_correlations(const mrp_lab_report *report, int64_t seed,
@@ -1577,6 +1615,88 @@ mrp_status mrp_trainer_export(mrp_trainer *trainer, const char *format, const ch
  */
 mrp_status mrp_model_export_stablehlo(mrp_model *model, const char *path,
                                       const mrp_config *options);
+
+/* ---- 9. Experts ---------------------------------------------------------------------------------
+ *
+ * A mixture of experts in the MLP place of a vision transformer's blocks (docs/experts.md). One
+ * with routing by token or by expert choice is made by mrp_model_create and the options "moe_...";
+ * any kind is made of a pretrained model by mrp_model_upcycle. It is trained, used and saved as
+ * other models are; mrp_model_extract makes an ordinary model of one expert.
+ */
+
+/**
+ * Makes a mixture of experts of a model: every expert begins as a copy of its block's MLP, so the
+ * mixture computes what the model computes until it is trained (but with "moe_routing" =
+ * "expert_choice", whose experts leave patches out). With "moe_routing" = "cluster", the usual one,
+ * the images are clustered by the model's features (balanced k-means), and each image goes to the
+ * expert that a router chooses for its cluster; the mixture keeps a frozen copy of the encoder, by
+ * which later images are assigned (Liu et al. 2023, MoCE). The decoder of a masked autoencoder goes
+ * along.
+ *
+ *   dataset   images to cluster, those of the training; NULL where "moe_routing" is not "cluster".
+ *   options   "moe_experts" (unset: 4), "moe_blocks", "moe_spacing", "moe_routing", "moe_capacity",
+ *             "moe_gate", "moe_clusters", "seed", and the sections "data" and "run".
+ *   callback  called several times per second; NULL for none.
+ *   user      passed to the callback.
+ *   out       receives the mixture; the model stays as it is.
+ * Returns: MRP_CANCELLED when the callback or mrp_cancel stopped it.
+ * Errors: MRP_ERR_ARGUMENT (options that describe no mixture for this model, more clusters than
+ *     images, images that do not fit the model, all of the same features, NULL),
+ *     MRP_ERR_UNSUPPORTED (a convolutional network), MRP_ERR_STATE (the model has experts already),
+ *     MRP_ERR_IO and MRP_ERR_FORMAT (an image cannot be read or decoded), MRP_ERR_NUMERIC (features
+ *     that are not finite), MRP_ERR_MEMORY, MRP_ERR_HANDLE, MRP_ERR_BUSY.
+ * Since 0.1.
+ */
+mrp_status mrp_model_upcycle(mrp_model *model, const mrp_dataset *dataset,
+                             const mrp_config *options, mrp_progress_fn callback, void *user,
+                             mrp_model **out);
+
+/**
+ * Measures the experts of a mixture on the images of a task, without labels: how many images go to
+ * each, and how well each reconstructs hidden patches of all of them. The loss is the better guide:
+ * the expert that most images go to need not be the best for all.
+ *
+ *   dataset           the images.
+ *   options           "mask_ratio" and "seed" choose the hidden patches; the sections "data" and
+ *                     "run"; NULL for the defaults.
+ *   counts            receives the images of each expert; needs "moe_routing" = "cluster"; may be
+ *                     NULL.
+ *   losses            receives the mean loss of each expert over hidden patches; needs the decoder
+ *                     of a masked autoencoder; may be NULL.
+ *   capacity          elements in each of these; "moe_experts" are needed. Not read when both are
+ *                     NULL.
+ *   experts           receives the expert of each image; needs "moe_routing" = "cluster"; may be
+ *                     NULL.
+ *   experts_capacity  elements in experts; as many as images are needed. Not read when that is
+ *                     NULL.
+ * Returns: MRP_CANCELLED when mrp_cancel stopped it.
+ * Errors: MRP_ERR_STATE (the model has no experts; counts without routing by cluster; losses
+ *     without a decoder), MRP_ERR_ARGUMENT (NULL, capacity, images that do not fit the model),
+ *     MRP_ERR_IO, MRP_ERR_FORMAT, MRP_ERR_MEMORY, MRP_ERR_UNSUPPORTED, MRP_ERR_HANDLE,
+ *     MRP_ERR_BUSY.
+ * Since 0.1.
+ */
+mrp_status mrp_model_experts(mrp_model *model, const mrp_dataset *dataset,
+                             const mrp_config *options, int64_t *counts, double *losses,
+                             int64_t capacity, int32_t *experts, int64_t experts_capacity);
+
+/**
+ * Makes an ordinary model of one expert of a mixture: the same outputs as the mixture's with all
+ * images sent to that expert, and a file that timm and transformers load.
+ *
+ *   expert   its number, from 0; -1: the one with the smallest loss over hidden patches of the
+ *            images (mrp_model_experts).
+ *   dataset  the images of the task, with -1; may be NULL otherwise.
+ *   options  as for mrp_model_experts.
+ *   out      receives the model; the mixture stays as it is.
+ * Returns: MRP_CANCELLED when mrp_cancel stopped it.
+ * Errors: MRP_ERR_STATE (the model has no experts; -1 without a decoder), MRP_ERR_ARGUMENT (no such
+ *     expert, -1 without images, images that do not fit the model, NULL), MRP_ERR_IO,
+ *     MRP_ERR_FORMAT, MRP_ERR_MEMORY, MRP_ERR_UNSUPPORTED, MRP_ERR_HANDLE, MRP_ERR_BUSY.
+ * Since 0.1.
+ */
+mrp_status mrp_model_extract(mrp_model *model, int64_t expert, const mrp_dataset *dataset,
+                             const mrp_config *options, mrp_model **out);
 
 #ifdef __cplusplus
 }
