@@ -341,11 +341,13 @@ int64_t mrp_memory_in_use(void);
  *   cache_bytes             536870912   0 ... 1099511627776
  *   decode_bytes            4294967296  1048576 ... 1099511627776
  *   decode_seconds          60          [0.001, 86400.0]
- *   folder_layout           auto        auto, classes, flat
+ *   folder_layout           auto        auto, classes, flat, tree
  *   exif_orientation        true        true or false
  *   synthetic_classes       10          2 ... 1000
  *   synthetic_single_view   0.5         [0.0, 1.0]
  *   synthetic_first_image   0           0 ... 1099511627776
+ *   label_level             0           0 ... 64
+ *   level_readout           sum         sum, max
  *   features                mean        mean, cls, tokens
  *   layer                   0           0 ... 1024
  *   patch_statistics        own         own, visible
@@ -511,11 +513,13 @@ mrp_status mrp_dataset_wrap_array(const void *pixels, int32_t type, int64_t coun
                                   const int32_t *labels, mrp_dataset **out);
 
 /**
- * Opens a folder of JPEG and PNG images: <path>/<class>/<image> with labels, or <path>/<image>
- * without. Classes and images are ordered by the bytes of their names. Images are decoded when they
- * are needed; gray and colour images may be mixed when the option "channels" says how many channels
- * are wanted. Image files that are not used, since they are of another format, lie further down or
- * beside class folders, are counted in one warning of the log.
+ * Opens a folder of JPEG and PNG images: <path>/<class>/<image> with labels,
+ * <path>/<coarse>/<fine>/<image> with those of a label tree, whose classes are called "coarse/fine"
+ * (see "label_level"), or <path>/<image> without. Classes and images are ordered by the bytes of
+ * their names. Images are decoded when they are needed; gray and colour images may be mixed when
+ * the option "channels" says how many channels are wanted. Image files that are not used, since
+ * they are of another format, lie further down or beside class folders, are counted in one warning
+ * of the log.
  *
  *   path     the folder; any bytes. A class whose name is not UTF-8 is called with \xNN in place of
  *            the bytes that are not.
@@ -526,7 +530,8 @@ mrp_status mrp_dataset_wrap_array(const void *pixels, int32_t type, int64_t coun
  * Errors: MRP_ERR_IO (the folder cannot be read), MRP_ERR_FORMAT (it or a class folder holds no
  *     JPEG or PNG files, or of the up to 64 whose headers are read not one is an image; a bad file
  *     among good ones is an error of the call that needs it), MRP_ERR_ARGUMENT (NULL; images beside
- *     folders, and "folder_layout" does not say what they are), MRP_ERR_MEMORY, MRP_ERR_HANDLE.
+ *     folders or classes at different depths, and "folder_layout" does not say what they are),
+ *     MRP_ERR_MEMORY, MRP_ERR_HANDLE.
  * Since 0.1.
  */
 mrp_status mrp_dataset_open_folder(const char *path, const mrp_config *options, mrp_dataset **out);
@@ -1109,16 +1114,19 @@ mrp_status mrp_attention(mrp_model *model, const mrp_dataset *dataset, const mrp
                          float *attention, int64_t capacity);
 
 /**
- * Computes class probabilities of a fine-tuned model.
+ * Computes class probabilities of a fine-tuned model. At a "label_level" the classes are those of
+ * the level, in the order in which the first finer class of each comes in the model's list.
  *
  *   dataset        the images.
- *   options        the sections "data" and "run" are read; NULL for the defaults.
+ *   options        the sections "data" and "run" are read, such as "label_level" and
+ *                  "level_readout"; NULL for the defaults.
  *   probabilities  receives count x classes numbers; each row adds up to 1.
  *   capacity       elements in probabilities.
  * Returns: MRP_CANCELLED when mrp_cancel stopped it.
- * Errors: MRP_ERR_STATE (the model has no classifier head), MRP_ERR_ARGUMENT (NULL, capacity,
- *     images that do not fit the model), MRP_ERR_IO, MRP_ERR_FORMAT, MRP_ERR_MEMORY,
- *     MRP_ERR_UNSUPPORTED, MRP_ERR_HANDLE, MRP_ERR_BUSY.
+ * Errors: MRP_ERR_STATE (the model has no classifier head), MRP_ERR_ARGUMENT (NULL, capacity, a
+ *     label_level that the model's classes do not have, images that do not fit the model),
+ *     MRP_ERR_IO, MRP_ERR_FORMAT, MRP_ERR_MEMORY, MRP_ERR_UNSUPPORTED, MRP_ERR_HANDLE,
+ *     MRP_ERR_BUSY.
  * Since 0.1.
  */
 mrp_status mrp_predict(mrp_model *model, const mrp_dataset *dataset, const mrp_config *options,
@@ -1157,7 +1165,8 @@ mrp_status mrp_reconstruct(mrp_model *model, const mrp_dataset *dataset, const m
  * Measures a model on a dataset. Classes are matched by their names: images of a class that the
  * model does not know count as wrong (the loss is that of the others), and a warning of the log
  * names it. Classes of arrays without names are numbers: places in the model's list where that has
- * names.
+ * names. A class below a known one counts as that: "cat/persian" as "cat". At a "label_level" the
+ * classes of the images and of the model are those of the level.
  *
  *   dataset  the images; labelled, but for "reconstruction_loss".
  *   options  the sections "data" and "run" are read, "mask_ratio" for the reconstruction; NULL for
@@ -1168,9 +1177,9 @@ mrp_status mrp_reconstruct(mrp_model *model, const mrp_dataset *dataset, const m
  *   value    receives the result.
  * Returns: MRP_CANCELLED when mrp_cancel stopped it.
  * Errors: MRP_ERR_STATE (the model has no head, or no decoder), MRP_ERR_ARGUMENT (unknown metric,
- *     no labels, no image of a class that the model knows, images that do not fit the model, NULL),
- *     MRP_ERR_IO, MRP_ERR_FORMAT, MRP_ERR_MEMORY, MRP_ERR_UNSUPPORTED, MRP_ERR_HANDLE,
- *     MRP_ERR_BUSY.
+ *     no labels, no image of a class that the model knows, a label_level that the classes do not
+ *     have, images that do not fit the model, NULL), MRP_ERR_IO, MRP_ERR_FORMAT, MRP_ERR_MEMORY,
+ *     MRP_ERR_UNSUPPORTED, MRP_ERR_HANDLE, MRP_ERR_BUSY.
  * Since 0.1.
  */
 mrp_status mrp_evaluate(mrp_model *model, const mrp_dataset *dataset, const mrp_config *options,
@@ -1182,9 +1191,9 @@ mrp_status mrp_evaluate(mrp_model *model, const mrp_dataset *dataset, const mrp_
  *
  *   dataset   labelled images.
  *   options   the sections "data" and "run" are read; NULL for the defaults.
- *   counts    receives classes x classes numbers: in row t, column p how many images of class t
- *             were taken for class p. The share of a class that was recognised is its diagonal
- *             element over the sum of its row.
+ *   counts    receives classes x classes numbers, at a "label_level" those of the level: in row t,
+ *             column p how many images of class t were taken for class p. The share of a class that
+ *             was recognised is its diagonal element over the sum of its row.
  *   capacity  elements in counts.
  * Returns: MRP_CANCELLED when mrp_cancel stopped it.
  * Errors: MRP_ERR_STATE (the model has no classifier head), MRP_ERR_ARGUMENT (NULL, capacity, no
@@ -1216,6 +1225,30 @@ mrp_status mrp_confusion(mrp_model *model, const mrp_dataset *dataset, const mrp
  */
 mrp_status mrp_probe(mrp_model *model, const mrp_dataset *dataset, const mrp_dataset *held_out,
                      const mrp_config *options, const char *method, double *value);
+
+/**
+ * Makes finer classes: cuts each class into clusters of about the same size, by balanced k-means on
+ * the features of its images. Those of class "cat" are called "cat/0", "cat/1" and so on: a label
+ * tree, of which "label_level" 1 is the classes as they were. Without labels all images are one
+ * class, and the clusters are called "0", "1" and so on. Classes without images are left out.
+ *
+ * Features lose their mean, are whitened (the first min(32, width / 2) principal components) and
+ * get the length 1; assignments are balanced by Sinkhorn's rounds (Caron et al. 2020).
+ *
+ *   dataset    the images, which are shared.
+ *   model      makes the features: a pretrained encoder, or a classifier of the coarse classes.
+ *   per_class  clusters of each class, at least 2.
+ *   options    "features" and "layer" as for mrp_encode, and "seed"; NULL for the defaults.
+ *   out        receives the handle.
+ * Returns: MRP_CANCELLED when mrp_cancel stopped it.
+ * Errors: MRP_ERR_ARGUMENT (NULL, per_class out of range, a class with fewer images or with equal
+ *     features, images that do not fit the model, no such layer), MRP_ERR_NUMERIC (features that
+ *     are not finite), MRP_ERR_IO, MRP_ERR_FORMAT, MRP_ERR_MEMORY, MRP_ERR_UNSUPPORTED (also more
+ *     than 1048576 classes), MRP_ERR_HANDLE, MRP_ERR_BUSY.
+ * Since 0.1.
+ */
+mrp_status mrp_dataset_cluster(const mrp_dataset *dataset, mrp_model *model, int64_t per_class,
+                               const mrp_config *options, mrp_dataset **out);
 
 /* ---- 7. Laboratory ------------------------------------------------------------------------------
  *

@@ -497,6 +497,30 @@ def _probe(method: Any, **options: Any) -> Callable[[mrp.Model, Options], list[A
     return what
 
 
+TREE = ("a/b", "c/a", "a/c")
+
+
+def tree() -> mrp.Dataset:
+    return labelled().with_class_names(TREE)
+
+
+def _at_level(readout: str) -> Row:
+    """The answers of a classifier of finer classes."""
+
+    def row(machine: Options) -> list[Any]:
+        model = mrp.Model(FAMILIES["vit"] | RUN | machine)
+        model.finetune(tree(), RUN | machine)
+        level = machine | {"label_level": 1, "level_readout": readout}
+        return [model.predict_proba(tree(), level), model.evaluate(tree(), "loss", level), model.confusion_matrix(tree(), level)]
+
+    return row
+
+
+def _clustered(machine: Options) -> list[Any]:
+    found = labelled(count=24).cluster(mrp.Model(FAMILIES["vit"] | machine), 3, machine)
+    return [found.class_names, found.labels]
+
+
 def use_rows() -> dict[str, Row]:
     rows: dict[str, Row] = {}
     for family, values in NETWORKS.items():
@@ -515,6 +539,8 @@ def use_rows() -> dict[str, Row]:
     rows["encode/vit/features=cls"] = use("vit", lambda m, on: [m.encode(usual_data("vit"), on, features="cls")])
     rows["reconstruct/vit/mask given"] = use("vit", lambda m, on: [*m.reconstruct(usual_data("vit"), on, mask=_mask(np.arange(10)))])
     rows["reconstruct/vit/seed=9,mask_ratio=0.5"] = use("vit", lambda m, on: [*m.reconstruct(pictures(), on, seed=9, mask_ratio=0.5)])
+    for readout in ("sum", "max"):
+        rows[f"predict/vit/label_level=1,level_readout={readout}"] = _at_level(readout)
     rows["evaluate/vit"] = use("vit", _accuracy, classifier=True)
     for title, what in {
         "knn": _probe("knn", knn_k=5), "knn/knn_temperature=1": _probe("knn", knn_temperature=1.0),
@@ -554,6 +580,8 @@ def data_rows() -> dict[str, Row]:
     rows["data/nhwc"] = pretrain("vit", lambda: mrp.Dataset(pictures().transpose(0, 2, 3, 1), layout="NHWC"))
     rows["data/not square"] = pretrain("vit", lambda: pictures(height=21, width=13))
     rows["data/not square/supervised"] = supervised("vit", lambda: labelled(height=21, width=13))
+    rows["data/tree/label_level=1"] = supervised("vit", tree, label_level=1)
+    rows["data/cluster"] = _clustered
     rows["data/subset"] = supervised("vit", lambda: labelled(count=30).subset(10, random_state=5))
     rows["data/mean and std given"] = pretrain("vit", mean=(0.4, 0.5, 0.6), std=(0.2, 0.3, 0.25))
     rows["data/generated"] = supervised("vit", lambda: mrp.Dataset.generate(10, random_state=2, image_size=16, synthetic_classes=3))

@@ -15,7 +15,7 @@ final class DatasetHandle: Handle {
     init(_ dataset: ImageDataset) { self.dataset = dataset }
 }
 
-private func publish(_ dataset: ImageDataset, _ out: UnsafeMutablePointer<UnsafeMutablePointer<mrp_dataset>?>) throws {
+func publish(_ dataset: ImageDataset, _ out: UnsafeMutablePointer<UnsafeMutablePointer<mrp_dataset>?>) throws {
     out.pointee = try Registry.add(DatasetHandle(dataset), as: mrp_dataset.self)
 }
 
@@ -92,7 +92,8 @@ public func mrp_dataset_wrap_array(
     }
 }
 
-/// Opens a folder of JPEG and PNG images: `<path>/<class>/<image>` with labels, or `<path>/<image>` without. Classes and images are
+/// Opens a folder of JPEG and PNG images: `<path>/<class>/<image>` with labels, `<path>/<coarse>/<fine>/<image>` with those of a label tree, whose
+/// classes are called "coarse/fine" (see "label_level"), or `<path>/<image>` without. Classes and images are
 /// ordered by the bytes of their names. Images are decoded when they are needed; gray and colour images may be mixed when the
 /// option "channels" says how many channels are wanted. Image files that are not used, since they are of another format, lie further
 /// down or beside class folders, are counted in one warning of the log.
@@ -105,7 +106,7 @@ public func mrp_dataset_wrap_array(
 /// - Returns: MRP_CANCELLED when the function of mrp_set_interrupt stopped it.
 /// - Errors: MRP_ERR_IO (the folder cannot be read), MRP_ERR_FORMAT (it or a class folder holds no JPEG or PNG files, or of the up to 64 whose
 ///   headers are read not one is an image; a bad file among good ones is an error of the call that needs it), MRP_ERR_ARGUMENT (NULL; images
-///   beside folders, and "folder_layout" does not say what they are), MRP_ERR_MEMORY, MRP_ERR_HANDLE.
+///   beside folders or classes at different depths, and "folder_layout" does not say what they are), MRP_ERR_MEMORY, MRP_ERR_HANDLE.
 ///
 /// Since 0.1.
 @_cdecl("mrp_dataset_open_folder")

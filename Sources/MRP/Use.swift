@@ -80,15 +80,17 @@ public func mrp_attention(
     }
 }
 
-/// Computes class probabilities of a fine-tuned model.
+/// Computes class probabilities of a fine-tuned model. At a "label_level" the classes are those of the level, in the order in which the first
+/// finer class of each comes in the model's list.
 ///
 /// - Parameters:
 ///   - dataset: the images.
-///   - options: the sections "data" and "run" are read; NULL for the defaults.
+///   - options: the sections "data" and "run" are read, such as "label_level" and "level_readout"; NULL for the defaults.
 ///   - probabilities: receives count x classes numbers; each row adds up to 1.
 ///   - capacity: elements in `probabilities`.
 /// - Returns: MRP_CANCELLED when mrp_cancel stopped it.
-/// - Errors: MRP_ERR_STATE (the model has no classifier head), MRP_ERR_ARGUMENT (NULL, capacity, images that do not fit the model), MRP_ERR_IO,
+/// - Errors: MRP_ERR_STATE (the model has no classifier head), MRP_ERR_ARGUMENT (NULL, capacity, a label_level that the model's classes do not
+///   have, images that do not fit the model), MRP_ERR_IO,
 ///   MRP_ERR_FORMAT, MRP_ERR_MEMORY, MRP_ERR_UNSUPPORTED, MRP_ERR_HANDLE, MRP_ERR_BUSY.
 ///
 /// Since 0.1.
@@ -98,8 +100,7 @@ public func mrp_predict(
     _ probabilities: UnsafeMutablePointer<Float>?, _ capacity: Int64
 ) -> mrp_status {
     infer(model, dataset, options) { inference, handle in
-        guard let head = inference.model.head else { throw MRPError(.state, "the model has no classifier head: fine-tune it first") }
-        let needed = try checkedProduct([handle.dataset.count, head.classes], bytesEach: 4)
+        let needed = try checkedProduct([handle.dataset.count, inference.classCount()], bytesEach: 4)
         return try inference.predict(handle.dataset, into: output(probabilities, capacity: capacity, needed: needed, "probabilities"))
     }
 }
@@ -155,7 +156,8 @@ public func mrp_reconstruct(
 
 /// Measures a model on a dataset. Classes are matched by their names: images of a class that the model does not know count as wrong (the loss is
 /// that of the others), and a warning of the log names it. Classes of arrays without names are numbers: places in the model's list where that
-/// has names.
+/// has names. A class below a known one counts as that: "cat/persian" as "cat". At a "label_level" the classes of the images and of the model are
+/// those of the level.
 ///
 /// - Parameters:
 ///   - dataset: the images; labelled, but for "reconstruction_loss".
@@ -164,8 +166,8 @@ public func mrp_reconstruct(
 ///     (the mean over classes of each one's share), "loss" (mean cross entropy), or "reconstruction_loss" (mean over hidden patches).
 ///   - value: receives the result.
 /// - Returns: MRP_CANCELLED when mrp_cancel stopped it.
-/// - Errors: MRP_ERR_STATE (the model has no head, or no decoder), MRP_ERR_ARGUMENT (unknown metric, no labels, no image of a class that the model knows, images that do not fit the model,
-///   NULL), MRP_ERR_IO, MRP_ERR_FORMAT, MRP_ERR_MEMORY, MRP_ERR_UNSUPPORTED, MRP_ERR_HANDLE, MRP_ERR_BUSY.
+/// - Errors: MRP_ERR_STATE (the model has no head, or no decoder), MRP_ERR_ARGUMENT (unknown metric, no labels, no image of a class that the model knows, a label_level
+///   that the classes do not have, images that do not fit the model, NULL), MRP_ERR_IO, MRP_ERR_FORMAT, MRP_ERR_MEMORY, MRP_ERR_UNSUPPORTED, MRP_ERR_HANDLE, MRP_ERR_BUSY.
 ///
 /// Since 0.1.
 @_cdecl("mrp_evaluate")
@@ -200,7 +202,7 @@ private func requireCounts(_ classes: Int, _ inference: Inference) throws {
     guard classes > 0 else {
         throw MRPError(
             .argument,
-            "classes \(inference.model.head?.classes ?? 0) is above \(Inference.mostConfusedClasses), up to which they are counted")
+            "classes \(try inference.classCount()) is above \(Inference.mostConfusedClasses), up to which they are counted")
     }
 }
 
@@ -209,7 +211,7 @@ private func requireCounts(_ classes: Int, _ inference: Inference) throws {
 /// - Parameters:
 ///   - dataset: labelled images.
 ///   - options: the sections "data" and "run" are read; NULL for the defaults.
-///   - counts: receives classes x classes numbers: in row t, column p how many images of class t were taken for class p. The share of a class
+///   - counts: receives classes x classes numbers, at a "label_level" those of the level: in row t, column p how many images of class t were taken for class p. The share of a class
 ///     that was recognised is its diagonal element over the sum of its row.
 ///   - capacity: elements in `counts`.
 /// - Returns: MRP_CANCELLED when mrp_cancel stopped it.
@@ -223,9 +225,9 @@ public func mrp_confusion(
     _ counts: UnsafeMutablePointer<Int64>?, _ capacity: Int64
 ) -> mrp_status {
     infer(model, dataset, options) { inference, handle in
-        guard let head = inference.model.head else { throw MRPError(.state, "the model has no classifier head: fine-tune it first") }
-        try requireCounts(head.classes <= Inference.mostConfusedClasses ? head.classes : 0, inference)
-        let counts = try output(counts, capacity: capacity, needed: head.classes * head.classes, "counts")
+        let classes = try inference.classCount()
+        try requireCounts(classes <= Inference.mostConfusedClasses ? classes : 0, inference)
+        let counts = try output(counts, capacity: capacity, needed: classes * classes, "counts")
         guard let result = try inference.evaluate(handle.dataset, confuses: true) else { return false }
         _ = counts.update(fromContentsOf: result.confusion)
         return true
@@ -261,6 +263,38 @@ public func mrp_probe(
         let heldOut = try Registry.find(held_out, DatasetHandle.self).dataset
         guard let found = try Probe(inference).accuracy(method, known: handle.dataset, heldOut: heldOut) else { return false }
         value.pointee = found
+        return true
+    }
+}
+
+/// Makes finer classes: cuts each class into clusters of about the same size, by balanced k-means on the features of its images. Those of class
+/// "cat" are called "cat/0", "cat/1" and so on: a label tree, of which "label_level" 1 is the classes as they were. Without labels all images are
+/// one class, and the clusters are called "0", "1" and so on. Classes without images are left out.
+///
+/// Features lose their mean, are whitened (the first min(32, width / 2) principal components) and get the length 1; assignments are balanced by
+/// Sinkhorn's rounds (Caron et al. 2020).
+///
+/// - Parameters:
+///   - dataset: the images, which are shared.
+///   - model: makes the features: a pretrained encoder, or a classifier of the coarse classes.
+///   - per_class: clusters of each class, at least 2.
+///   - options: "features" and "layer" as for mrp_encode, and "seed"; NULL for the defaults.
+///   - out: receives the handle.
+/// - Returns: MRP_CANCELLED when mrp_cancel stopped it.
+/// - Errors: MRP_ERR_ARGUMENT (NULL, per_class out of range, a class with fewer images or with equal features, images that do not fit the model,
+///   no such layer), MRP_ERR_NUMERIC (features that are not finite), MRP_ERR_IO, MRP_ERR_FORMAT, MRP_ERR_MEMORY, MRP_ERR_UNSUPPORTED (also more
+///   than 1048576 classes), MRP_ERR_HANDLE, MRP_ERR_BUSY.
+///
+/// Since 0.1.
+@_cdecl("mrp_dataset_cluster")
+public func mrp_dataset_cluster(
+    _ dataset: UnsafePointer<mrp_dataset>?, _ model: UnsafeMutablePointer<mrp_model>?, _ per_class: Int64,
+    _ options: UnsafePointer<mrp_config>?, _ out: UnsafeMutablePointer<UnsafeMutablePointer<mrp_dataset>?>?
+) -> mrp_status {
+    infer(model, dataset, options) { inference, handle in
+        let out = try required(out, "out")
+        guard let found = try inference.fineLabels(handle.dataset, perClass: size(per_class, "per_class")) else { return false }
+        try publish(found, out)
         return true
     }
 }

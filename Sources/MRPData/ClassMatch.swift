@@ -2,6 +2,8 @@ import MRPEngine
 
 /// The classes of labelled images as places in a list of known classes. Two classes are the same when they have the same name.
 ///
+/// In a label tree (`LabelLevel`) a class that is not known stands for the nearest known one above it: cat/persian for cat.
+///
 /// Classes without names are numbers. They are matched to known classes that are numbers too by their value, and to named ones by their
 /// place in the list.
 public struct ClassMatch: Sendable {
@@ -25,7 +27,7 @@ public struct ClassMatch: Sendable {
         let limit = known.isEmpty ? count : known.count
         // Names are compared by their bytes.
         let byName = isByPlace ? [:] : Dictionary(known.enumerated().map { (Array($1.utf8), $0) }, uniquingKeysWith: { first, _ in first })
-        let places = names.enumerated().map { isByPlace ? ($0 < limit ? $0 : nil) : byName[Array($1.utf8)] }
+        let places = names.enumerated().map { isByPlace ? ($0 < limit ? $0 : nil) : Self.nearest($1, byName) }
         var images = [Int](repeating: 0, count: names.count)
         for label in labels { images[Int(label)] += 1 }
         let unknown = names.indices.filter { places[$0] == nil && images[$0] > 0 }
@@ -34,7 +36,9 @@ public struct ClassMatch: Sendable {
         let said = known.isEmpty ? "0 ..< \(count)" : Self.list(known)
         guard unknownImages < labels.count else {
             throw MRPError(
-                .argument, "none of the images' classes (\(Self.list(unknown.map { names[$0] }))) is one of \(owner)'s (\(said))")
+                .argument,
+                "none of the images' classes (\(Self.list(unknown.map { names[$0] }))) is one of \(owner)'s (\(said))\(Self.hint(names[unknown[0]], known))"
+            )
         }
         if !unknown.isEmpty {
             let list = Self.list(unknown.map { names[$0] })
@@ -45,6 +49,23 @@ public struct ClassMatch: Sendable {
         } else {
             warning = nil
         }
+    }
+
+    /// The place of a name, or of the longest known one above it.
+    private static func nearest(_ name: String, _ places: [[UInt8]: Int]) -> Int? {
+        var path = Array(name.utf8)
+        while true {
+            if let place = places[path] { return place }
+            guard let end = path.lastIndex(of: LabelLevel.separator) else { return nil }
+            path.removeSubrange(end...)
+        }
+    }
+
+    /// What to do about a class above known ones.
+    private static func hint(_ name: String, _ known: [String]) -> String {
+        let path = Array(name.utf8)
+        guard known.contains(where: { $0.utf8.starts(with: path + [LabelLevel.separator]) }) else { return "" }
+        return ": set label_level to \(path.count { $0 == LabelLevel.separator } + 1)"
     }
 
     /// A few names, for people.

@@ -49,7 +49,7 @@ public enum DataOptions {
         "Processor time that decoding an image of a folder may take; one that takes more is refused.")
     public static let folderLayout = Option(
         "folder_layout", .choice(ImageFolderDataset.Layout.self), default: .automatic, section: .data,
-        "What the folders in an image folder are: classes, each with its images (images beside them are left out); flat, nothing: only the images beside them are used; auto: classes, and an error where there are both."
+        "What the folders in an image folder are: classes, each with its images (images beside them are left out); tree, classes at any depth, named by the folders on the way: cat/persian; flat, nothing: only the images beside them are used; auto: classes, a tree where the folders hold folders and no images, and an error for a mixture."
     )
     public static let exifOrientation = Option(
         "exif_orientation", .flag, default: true, section: .data,

@@ -2,14 +2,17 @@ import CMRPImage
 import CMRPKernels
 import MRPEngine
 
-/// Images in a folder: root/<class>/*.jpg (.jpeg, .jpe, .jfif, .png, any case), or all in one folder without classes. Classes and files are
-/// sorted by their bytes, so that numbers and labels are the same on every machine; hidden entries are left out.
+/// Images in a folder: root/<class>/*.jpg (.jpeg, .jpe, .jfif, .png, any case), a tree of classes as root/<coarse>/<fine>/*.jpg, or all in one
+/// folder without classes. Classes and files are sorted by their bytes, folder by folder, so that numbers and labels are the same on every
+/// machine; hidden entries are left out.
 public final class ImageFolderDataset: ImageDataset {
     public enum Layout: String, CaseIterable, Sendable {
-        /// Classes when there are folders, flat when there are only images; both at once are refused.
+        /// Classes when there are folders, a tree when these hold folders and no images, flat when there are only images; mixtures are refused.
         case automatic = "auto"
         case classes
         case flat
+        /// Classes at any depth.
+        case tree
     }
 
     public let path: FilePath
@@ -21,7 +24,7 @@ public final class ImageFolderDataset: ImageDataset {
     public let usualSize: ImageSize?
     /// The type that the probed images have in common.
     public let pixelType: PixelType?
-    /// Names of the folders; bytes that are not UTF-8 appear as \xNN.
+    /// Names of the folders, in a tree those on the way joined by "/"; bytes that are not UTF-8 appear as \xNN.
     public let classNames: [String]
     public var hasClassNames: Bool { !classNames.isEmpty }
     public var labels: UnsafeBufferPointer<Int32>? { classNames.isEmpty ? nil : UnsafeBufferPointer(labelMemory.typed(Int32.self)) }
@@ -29,6 +32,8 @@ public final class ImageFolderDataset: ImageDataset {
     public var cachedBytes: Int { cache?.used ?? 0 }
     /// One line about the image files that are there and not used; nil without such.
     public let leftOut: String?
+    /// One line about a tree that may be none; nil without doubt.
+    public let doubt: String?
 
     private let folders: [FolderListing]
     private let labelMemory: Memory
@@ -56,7 +61,7 @@ public final class ImageFolderDataset: ImageDataset {
             throw MRPError(.argument, "draft_side \(draftSide) is outside 0 ... \(MI_MAX_SIDE)")
         }
         (self.path, self.draftSide, self.orients, self.budget) = (path, draftSide, orients, budget)
-        (folders, classNames, leftOut) = try Self.scan(path, layout)
+        (folders, classNames, leftOut, doubt) = try Self.scan(path, layout)
         let total = folders.last.map { $0.first + $0.count } ?? 0
         count = total
         labelMemory = try Memory(bytes: total * 4, for: "\(total) labels")
@@ -102,37 +107,27 @@ public final class ImageFolderDataset: ImageDataset {
 
     // MARK: Scanning
 
-    private static func scan(_ path: FilePath, _ layout: Layout) throws -> ([FolderListing], [String], leftOut: String?) {
+    private static func scan(
+        _ path: FilePath, _ layout: Layout
+    ) throws -> ([FolderListing], [String], leftOut: String?, doubt: String?) {
         let images = try FolderListing(path, MI_LIST_IMAGES, first: 0)
         let classes = layout == .flat ? nil : try FolderListing(path, MI_LIST_FOLDERS, first: 0)
         var leftOut = FilesLeftOut(path)
         if layout == .flat || (layout == .automatic && classes?.count == 0) {
             guard images.count > 0 else { throw images.empty }
             leftOut.add(images)
-            return ([images], [], leftOut.text)
+            return ([images], [], leftOut.text, nil)
         }
         guard let classes, classes.count > 0 else { throw MRPError(.format, "\(path.text): no class folders") }
-        if layout == .automatic, images.count > 0 {
+        if layout == .automatic || layout == .tree, images.count > 0 {
             throw MRPError(
                 .argument,
                 "\(path.text): has \(images.count) images beside \(classes.count) folders, such as '\(images.name(0))': set folder_layout to classes or flat"
             )
         }
-        guard classes.count <= LabelStore.maximumClasses else {
-            throw MRPError(.unsupported, "\(path.text): \(classes.count) class folders are above the limit of \(LabelStore.maximumClasses)")
-        }
         leftOut.addBeside(images)
-        var folders: [FolderListing] = [], names: [String] = []
-        var first = 0
-        for i in 0..<classes.count {
-            let folder = try FolderListing(classes.path(i), MI_LIST_IMAGES, first: first)
-            guard folder.count > 0 else { throw folder.empty }
-            leftOut.add(folder)
-            first += folder.count
-            folders.append(folder)
-            names.append(classes.name(i))
-        }
-        return (folders, names, leftOut.text)
+        let found = try ClassFolders(path, layout, in: classes, leftOut: leftOut)
+        return (found.folders, found.names, found.leftOut.text, found.doubt)
     }
 
     /// Headers of at most 64 files, spread over the set.

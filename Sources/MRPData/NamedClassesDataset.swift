@@ -1,6 +1,6 @@
 import MRPEngine
 
-/// Another dataset whose classes have the given names; images and labels are shared.
+/// Another dataset whose classes have the given names, with its labels or others; images are shared.
 public final class NamedClassesDataset: ImageDataset {
     public let base: ImageDataset
     public let classNames: [String]
@@ -9,7 +9,10 @@ public final class NamedClassesDataset: ImageDataset {
     public var count: Int { base.count }
     public var channels: Int { base.channels }
     public var imageSize: ImageSize? { base.imageSize }
-    public var labels: UnsafeBufferPointer<Int32>? { base.labels }
+    public var labels: UnsafeBufferPointer<Int32>? {
+        labelMemory.map { UnsafeBufferPointer($0.typed(Int32.self)) } ?? base.labels
+    }
+    private let labelMemory: Memory?
 
     /// Errors: `.state` when the dataset has no labels; `.argument` when there are fewer names than classes, an empty one, one that is there
     /// twice, or a type that is no word of 1 ... 64 bytes.
@@ -27,7 +30,13 @@ public final class NamedClassesDataset: ImageDataset {
         }
         self.base = base
         self.labelType = labelType
+        labelMemory = nil
         classNames = names
+    }
+
+    /// With labels of its own: one Int32 per image, each a place in `names`, which differ.
+    public init(_ base: ImageDataset, labels: Memory, names: [String]) {
+        (self.base, labelMemory, classNames, labelType) = (base, labels, names, "str")
     }
 
     public func load(_ index: Int, into workspace: ImageWorkspace) throws { try base.load(index, into: workspace) }

@@ -16,6 +16,7 @@ public struct RandomStream: Sendable {
         case erasing = 20
         case mixing = 21
         case probing = 22
+        case clustering = 30
         case test = 99
     }
 

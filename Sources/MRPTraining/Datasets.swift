@@ -20,7 +20,7 @@ public enum Datasets {
             path, layout: options[DataOptions.folderLayout], channels: options[NetworkOptions.channels],
             cacheBytes: options[DataOptions.cacheBytes], orients: options[DataOptions.exifOrientation],
             budget: DecodeBudget(bytes: options[DataOptions.decodeBytes], seconds: options[DataOptions.decodeSeconds]))
-        if let text = dataset.leftOut { Log.warning(text) }
+        for text in [dataset.leftOut, dataset.doubt] { if let text { Log.warning(text) } }
         return dataset
     }
 

@@ -109,14 +109,38 @@ public struct Inference {
         try head.outputs(Inputs.images(builder.graph, model.encoder.geometry, batch: batch), of: model.encoder, builder)
     }
 
-    /// Writes class probabilities, [count, classes]. Returns false when it was cancelled.
+    /// Classes that `predict` and the confusion matrix know: the model's outputs, or those of option `label_level`. Errors: `.argument` when the
+    /// model has no such level, `.state` without a classifier.
+    public func classCount() throws -> Int {
+        let head = try classifier()
+        return try LevelScores(model, head, options)?.names.count ?? head.classes
+    }
+
+    /// Writes class probabilities, [count, classCount]. Returns false when it was cancelled.
     public func predict(_ dataset: ImageDataset, into output: UnsafeMutableBufferPointer<Float>) throws -> Bool {
         let head = try classifier()
         let classes = head.classes
+        if let level = try LevelScores(model, head, options) { return try predict(dataset, head, at: level, into: output) }
         return try run(dataset) { builder, batch in
             try builder.graph.apply(SoftmaxRows(), [outputs(of: head, builder, batch: batch)])[0]
         } collect: {
             $1.copy($0, each: classes, to: output, first: $2)
+        }
+    }
+
+    private func predict(
+        _ dataset: ImageDataset, _ head: any Head, at level: LevelScores, into output: UnsafeMutableBufferPointer<Float>
+    ) throws -> Bool {
+        let (outputs, classes) = (head.classes, level.names.count)
+        var shares: [Float] = []
+        return try run(dataset) { builder, batch in
+            try self.outputs(of: head, builder, batch: batch)
+        } collect: { logits, batch, first in
+            for image in 0..<batch.count {
+                level.probabilities(UnsafeBufferPointer(rebasing: logits[image * outputs..<(image + 1) * outputs]), &shares)
+                if !batch.holds(image, first: first) { shares = shares.map { _ in .nan } }
+                for place in 0..<classes { output[(first + image) * classes + place] = shares[place] }
+            }
         }
     }
 
@@ -166,9 +190,11 @@ public struct Inference {
     /// Classes up to which a confusion matrix is counted.
     public static let mostConfusedClasses = 4_096
 
-    /// The classes of labelled images as places in the model's list. Errors: those of `ClassMatch`, `.state` without a classifier.
+    /// The classes of labelled images as places in the model's list, both at the level of option `label_level`. Errors: those of `ClassMatch` and
+    /// `LabelLevel`, `.state` without a classifier.
     func classMatch(_ dataset: ImageDataset) throws -> ClassMatch {
-        try ClassMatch(dataset, known: model.classNames, count: classifier().classes, owner: "the model")
+        let known = try LevelScores(model, classifier(), options)?.names ?? model.classNames
+        return try ClassMatch(options.atLevel(dataset), known: known, count: classCount(), owner: "the model")
     }
 
     /// Accuracy and loss on a labelled dataset; nil when it was cancelled. Classes are matched by their names. Images of classes that the
@@ -178,12 +204,14 @@ public struct Inference {
     /// counted, which is done up to `mostConfusedClasses`.
     public func evaluate(_ dataset: ImageDataset, match given: ClassMatch? = nil, confuses: Bool = false) throws -> Evaluation? {
         guard dataset.labels != nil else { throw MRPError(.argument, "evaluation needs labels, the dataset has none") }
-        let head = try classifier()
+        let (dataset, head) = (try options.atLevel(dataset), try classifier())
         let match = try given ?? classMatch(dataset)
         if given == nil, let warning = match.warning { Log.warning(warning) }
-        let classes = head.classes
+        let level = try LevelScores(model, head, options)
+        let (width, classes) = (head.classes, level?.names.count ?? head.classes)
         // Outputs without a name stand for no class: none is taken for one.
-        let named = model.classNames.isEmpty ? classes : min(classes, model.classNames.count)
+        let named = model.classNames.isEmpty || level != nil ? classes : min(classes, model.classNames.count)
+        var levelScores: [Float] = []
         // Beyond the limit the counts are left out; the shares are not.
         var result = try Evaluation(classes: confuses && classes <= Self.mostConfusedClasses ? classes : 0)
         var (correct, close, loss, known, read) = (0, 0, 0.0, 0, 0)
@@ -192,19 +220,27 @@ public struct Inference {
         } collect: { logits, batch, first in
             for image in 0..<batch.count where batch.holds(image, first: first) {
                 read += 1
-                let row = UnsafeBufferPointer(rebasing: logits[image * classes..<(image + 1) * classes])
+                let outputs = UnsafeBufferPointer(rebasing: logits[image * width..<(image + 1) * width])
                 guard let label = match.places[Int(batch.labels[image])] else { continue }
-                let scores = UnsafeBufferPointer(rebasing: row[..<named])
-                let guess = scores.largestPlace
                 known += 1
-                if guess == label { correct += 1 }
-                // Of equal scores the first class comes first, as in top1.
-                let before = scores.indices.count { scores[$0] > scores[label] || (scores[$0] == scores[label] && $0 < label) }
-                if before < 5 { close += 1 }
-                if result.classes > 0 { result.count(label, takenFor: guess) }
-                let largest = row[row.largestPlace]
-                let sum = row.reduce(0.0) { $0 + exp(Double($1 - largest)) }
-                loss += log(sum) + Double(largest - row[label])
+                func count(_ row: UnsafeBufferPointer<Float>) {
+                    let scores = UnsafeBufferPointer(rebasing: row[..<named])
+                    let guess = scores.largestPlace
+                    if guess == label { correct += 1 }
+                    // Of equal scores the first class comes first, as in top1.
+                    let before = scores.indices.count { scores[$0] > scores[label] || (scores[$0] == scores[label] && $0 < label) }
+                    if before < 5 { close += 1 }
+                    if result.classes > 0 { result.count(label, takenFor: guess) }
+                    let largest = row[row.largestPlace]
+                    let sum = row.reduce(0.0) { $0 + exp(Double($1 - largest)) }
+                    loss += log(sum) + Double(largest - row[label])
+                }
+                guard let level else {
+                    count(outputs)
+                    continue
+                }
+                level.scores(outputs, &levelScores)
+                levelScores.withUnsafeBufferPointer(count)
             }
         }
         guard finished else { return nil }

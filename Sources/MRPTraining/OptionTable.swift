@@ -18,7 +18,8 @@ extension OptionTable {
     nonisolated(unsafe) private static var latest: (entries: [String], table: OptionTable)?
 
     private static var declarations: [any OptionDeclaration] {
-        NetworkOptions.all + ObjectiveOptions.all + TrainingOptions.all + DataOptions.images + FeatureOptions.all + DataOptions.pixels
+        NetworkOptions.all + ObjectiveOptions.all + TrainingOptions.all + DataOptions.images + LevelOptions.all + FeatureOptions.all
+            + DataOptions.pixels
             + FileOptions.all + RunOptions.computation + RunOptions.place + RunOptions.rolling + MeasurementOptions.all
     }
 }

@@ -26,6 +26,7 @@ public struct Probe {
 
     /// Accuracy, 0 ... 1; nil when it was cancelled. Errors: `.argument` when labels are missing or k is too large.
     public func accuracy(_ method: Method, known: ImageDataset, heldOut: ImageDataset) throws -> Double? {
+        let (known, heldOut) = (try options.atLevel(known), try options.atLevel(heldOut))
         try Self.check(known: known, heldOut: heldOut)
         if let warning = try Self.match(heldOut, known).warning { Log.warning(warning) }
         return try accuracies([method], known: known, heldOut: heldOut)?[0]

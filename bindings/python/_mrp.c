@@ -1150,6 +1150,8 @@ typedef struct {
     const char *metric;
     double value;
     Py_buffer out, second, masks, mask;
+    int64_t per_class;
+    mrp_dataset *found;
 } use_arguments;
 
 static mrp_status call_evaluate(void *arguments) {
@@ -1159,6 +1161,10 @@ static mrp_status call_evaluate(void *arguments) {
 static mrp_status call_probe(void *arguments) {
     use_arguments *use = arguments;
     return mrp_probe(use->model, use->dataset, use->held_out, use->options, use->metric, &use->value);
+}
+static mrp_status call_cluster(void *arguments) {
+    use_arguments *use = arguments;
+    return mrp_dataset_cluster(use->dataset, use->model, use->per_class, use->options, &use->found);
 }
 static mrp_status call_confusion(void *arguments) {
     use_arguments *use = arguments;
@@ -1217,6 +1223,26 @@ static PyObject *py_probe(PyObject *module, PyObject *args) {
     module_state *state = state_of(module);
     if (!use_handles(state, &use, model, dataset, options) || !(use.held_out = handle_of(state, held_out, DATASET))) return NULL;
     return use_model(state, &use, call_probe);
+}
+
+static PyObject *py_dataset_cluster(PyObject *module, PyObject *args) {
+    PyObject *model, *dataset, *options;
+    long long per_class;
+    use_arguments use = {0};
+    if (!PyArg_ParseTuple(args, "OOLO", &dataset, &model, &per_class, &options)) return NULL;
+    use.per_class = per_class;
+    module_state *state = state_of(module);
+    if (!use_handles(state, &use, model, dataset, options)) return NULL;
+    handle_object *object = new_handle(state, DATASET, dataset, NULL);
+    if (!object) return NULL;
+    PyObject *done = use_model(state, &use, call_cluster);
+    object->handle.dataset = use.found;
+    if (!done) {
+        Py_DECREF(object);
+        return NULL;
+    }
+    Py_DECREF(done);
+    return (PyObject *)object;
 }
 
 /* `call` fills an array of these elements. */
@@ -1497,6 +1523,8 @@ static PyMethodDef functions[] = {
     FUNCTION(dataset_generate, METH_VARARGS, "($module, config, count, seed, /)", "`count` images of the generated set."),
     FUNCTION(dataset_subset, METH_VARARGS, "($module, dataset, count, seed, /)",
              "`count` images drawn at random, stratified when labelled; shares the images."),
+    FUNCTION(dataset_cluster, METH_VARARGS, "($module, dataset, model, per_class, config, /)",
+             "The same images with finer classes: clusters of the features in each class."),
     FUNCTION(dataset_shape, METH_O, "($module, dataset, /)", "(count, channels, height, width, classes)"),
     FUNCTION(dataset_class_name, METH_VARARGS, "($module, dataset, index, /)", "Name of a class."),
     FUNCTION(dataset_image_name, METH_VARARGS, "($module, dataset, index, /)", "What an image is called: its file, or its number."),

@@ -51,7 +51,7 @@ extension RunIdentity {
                 // A run may move from device to device: its numbers are the same up to rounding, which docs/devices.md says.
                 RunOptions.device, RunOptions.deviceCache,
             ]
-            + DataOptions.generated + RunOptions.place + FileOptions.all + FeatureOptions.all + MeasurementOptions.all
+            + DataOptions.generated + LevelOptions.all + RunOptions.place + FileOptions.all + FeatureOptions.all + MeasurementOptions.all
             + NetworkOptions.all
         let others: [any OptionDeclaration] =
             phase == .pretrain

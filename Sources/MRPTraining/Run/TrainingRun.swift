@@ -34,6 +34,8 @@ public final class TrainingRun {
         cancel: UnsafePointer<Int32>? = nil, poll: (() -> Void)? = nil
     ) throws {
         self.options = options
+        // Pretraining reads no labels but those that it is measured by.
+        let (dataset, validation) = (phase == .finetune ? try options.atLevel(dataset) : dataset, try validation.map(options.atLevel))
         let trainer = try MemoryLimit.trainer(model, dataset, options, phase, cancel: cancel, poll: poll)
         self.trainer = trainer
         notes += Pipeline.doubts(dataset, model, options, phase).map { .warning($0) }

@@ -46,6 +46,12 @@ static mrp_status probe(mrp_model *m, const mrp_dataset *d, const mrp_config *c)
 static mrp_status reconstruct(mrp_model *m, const mrp_dataset *d, const mrp_config *c) {
     return mrp_reconstruct(m, d, c, NULL, 0, numbers, NULL, 4 * VALUES, NULL, NULL);
 }
+static mrp_status cluster(mrp_model *m, const mrp_dataset *d, const mrp_config *c) {
+    mrp_dataset *fine = NULL;
+    const mrp_status status = mrp_dataset_cluster(d, m, 2, c, &fine);
+    mrp_dataset_destroy(fine);
+    return status;
+}
 static mrp_status create_trainer(mrp_model *m, const mrp_dataset *d, const mrp_config *c) {
     mrp_trainer *trainer = NULL;
     const mrp_status status = mrp_trainer_create(m, d, c, "pretrain", &trainer);
@@ -57,7 +63,7 @@ static const operation operations[] = {
     {"mrp_pretrain", pretrain, 0},   {"mrp_finetune", finetune, 0},       {"mrp_encode", encode, 0},
     {"mrp_predict", predict, 1},     {"mrp_evaluate", evaluate, 0},       {"mrp_confusion", confusion, 1},
     {"mrp_probe", probe, 0},         {"mrp_reconstruct", reconstruct, 0}, {"mrp_trainer_create", create_trainer, 0},
-    {"mrp_attention", attention, 0},
+    {"mrp_attention", attention, 0}, {"mrp_dataset_cluster", cluster, 0},
 };
 enum { OPERATIONS = sizeof operations / sizeof operations[0] };
 

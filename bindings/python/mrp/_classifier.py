@@ -10,7 +10,7 @@ import numpy.typing as npt
 from mrp._config import Config, option_of
 from mrp._dataset import Dataset, as_dataset
 from mrp._estimator import Estimator, document
-from mrp._labels import Labels, check_same_kind, label_array, labels_of, places_in
+from mrp._labels import Labels, at_level, check_same_kind, cut, known_above, label_array, labels_of, places_in
 from mrp._log import logger
 from mrp._model import FloatArray, Model
 from mrp._mrp import ArgumentError, Progress
@@ -29,6 +29,9 @@ class Classifier(Estimator):
     Images are arrays or CPU tensors (uint8, uint16 or float; NCHW or NHWC; flat with image_shape) or Pillow images with one label
     each, the path of an image folder with a folder per class, or a labelled Dataset.
 
+    Labels may be a tree, 'cat/persian' and so on: label_level=1 learns, answers and scores their first part, and a classifier of finer
+    classes answers at that level after set_params(label_level=1).
+
     Parameters
     ----------
     encoder : a fitted MaskedAutoencoder, a Model, the path of a safetensors file, or the name of a size (see below)
@@ -45,10 +48,20 @@ class Classifier(Estimator):
     _kind: ClassVar[str] = "classifier"
 
     encoder: Any
-    classes_: npt.NDArray[Any]
 
     def __init__(self, encoder: Any = None, **parameters: Any) -> None:
         super().__init__(encoder=encoder, **parameters)
+
+    @property
+    def classes_(self) -> npt.NDArray[Any]:
+        """The classes that it answers with: at the option label_level."""
+        if "classes_" not in vars(self):
+            raise AttributeError("classes_")
+        return at_level(vars(self)["classes_"], self.label_level)
+
+    @classes_.setter
+    def classes_(self, classes: npt.NDArray[Any]) -> None:
+        vars(self)["classes_"] = classes
 
     def fit(self, X: Any, y: Any = None, *, validation: Any = None, callback: Callable[[Progress], Any] | None = None) -> Self:
         """Train on images and their labels; y may be numbers, texts, bytes, flags or dates, and stays None for a labelled dataset.
@@ -76,7 +89,7 @@ class Classifier(Estimator):
             config["encoder"] = self.encoder
         self.model_ = Model(config) if pretrained is None else pretrained
         self.history_ = []
-        self.classes_ = classes
+        self.classes_ = at_level(classes, self.label_level)
         self.model_.validate_on(None if validation is None else self._held_out(validation, classes))
         self._run(self.model_.finetune, dataset, config, callback)
         return self
@@ -93,7 +106,8 @@ class Classifier(Estimator):
         if not isinstance(validation, tuple):
             return self._dataset(validation)
         X, y = validation
-        y = label_array(y)
+        classes = at_level(classes, self.label_level)
+        y = known_above(cut(label_array(y), self.label_level), classes)
         places = places_in(classes, y)
         if (places < 0).any():
             raise ArgumentError(f"the held-out images have classes that the training images lack, such as {y[int(places.argmin())]!r}")
@@ -144,7 +158,7 @@ class Classifier(Estimator):
             if dataset.labels is None:
                 raise ArgumentError("labels are missing: pass y, or a labelled dataset")
             return self.model_.evaluate(dataset, "top1", self._config())
-        truth = label_array(y)
+        truth = known_above(cut(label_array(y), self.label_level), self.classes_)
         if truth.shape != (len(dataset),):
             raise ArgumentError(f"labels have the shape {truth.shape}, expected ({len(dataset)},)")
         unknown = places_in(self.classes_, truth) < 0

@@ -23,7 +23,7 @@ from mrp._config import Config, check_keys, option_of, options, presets, text_of
 from mrp._dataset import Dataset, ImageFolder
 from mrp._devices import PROBED, devices
 from mrp._estimator import FOLDER_OPTIONS
-from mrp._labels import label_array
+from mrp._labels import cut, known_above, label_array
 from mrp._masked_autoencoder import MaskedAutoencoder
 from mrp._model import Model
 from mrp._mrp import ArgumentError, MrpError, StateError
@@ -233,8 +233,9 @@ def predict(args: argparse.Namespace) -> int:
     if not model.classes:
         raise StateError(f"'{args.model}' has no classifier: fine-tune it first")
     dataset = open_data(args, args.data, args.targets)
-    probabilities = model.predict_proba(dataset, config_of(args))
-    names = model.info["libmrp"].get("class_names") or [str(index) for index in range(model.classes)]
+    config = config_of(args)
+    probabilities = model.predict_proba(dataset, config)
+    names = model.class_names(config) if config["label_level"] else model.info["libmrp"].get("class_names") or model.class_names()
     best = probabilities[:, : len(names)].argmax(1)
     rows = [(dataset.image_name(i), names[label], float(probabilities[i, label])) for i, label in enumerate(best)]
     if args.output and args.output.endswith(".npy"):
@@ -243,7 +244,7 @@ def predict(args: argparse.Namespace) -> int:
         with open(args.output, "w", newline="") as file:
             _write_rows(file, rows)
     result: dict[str, Any] = {"command": "predict", "model": args.model, "images": len(rows), "output": args.output}
-    accuracy = _accuracy(dataset, names, best)
+    accuracy = _accuracy(dataset, names, best, config["label_level"])
     if accuracy is not None:
         result["top1"] = accuracy
     if args.json:
@@ -263,7 +264,7 @@ def _write_rows(file: Any, rows: list[tuple[str, str, float]]) -> None:
     writer.writerows((image, name, f"{share:.4f}") for image, name, share in rows)
 
 
-def _accuracy(dataset: Dataset, names: list[str], best: npt.NDArray[np.intp]) -> float | None:
+def _accuracy(dataset: Dataset, names: list[str], best: npt.NDArray[np.intp], level: int) -> float | None:
     """Share of images whose predicted class has the name of their label's; None where no class of theirs is known."""
     labels = dataset.labels
     if labels is None:
@@ -271,6 +272,7 @@ def _accuracy(dataset: Dataset, names: list[str], best: npt.NDArray[np.intp]) ->
     own = [_mrp.dataset_class_name(dataset._handle, index) for index in range(dataset.classes)]
     if dataset.class_names is None and not all(name.lstrip("-").isdigit() for name in names):
         own = [names[index] if index < len(names) else "" for index in range(dataset.classes)]
+    own = known_above(cut(np.array(own), level), np.array(names)).tolist()
     if not set(own) & set(names):
         return None
     return float(np.mean([own[label] == names[guess] for label, guess in zip(labels, best)]))

@@ -1,7 +1,7 @@
 """Images with or without labels: arrays, folders, and images that the library generates."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from mrp import _mrp
 from mrp._arrays import Layout, array_of, pixels_of
-from mrp._config import handle_of
+from mrp._config import Config, handle_of
 from mrp._labels import label_array, labels_of, names_of, type_of
 from mrp._mrp import ArgumentError
 
@@ -134,6 +134,15 @@ class Dataset:
         """
         return Dataset._adopt(_mrp.dataset_subset(self._handle, count, random_state), named=self._named, type=self._label_type)
 
+    def cluster(self, model: Any, per_class: int, options: Config | Mapping[str, Any] | None = None, **more: Any) -> "Dataset":
+        """The same images with finer classes: each class is cut into `per_class` clusters of about the same size, balanced k-means on the
+        features of `model` (a fitted estimator or a Model), called 'cat/0', 'cat/1' and so on.
+
+        Without labels all images are one class, and the clusters are called '0', '1' and so on. Options: features, layer, seed.
+        """
+        handle = getattr(model, "model_", model)._handle
+        return Dataset._adopt(_mrp.dataset_cluster(self._handle, handle, per_class, handle_of(options, more)), named=True)
+
     def __len__(self) -> int:
         return self.shape[0]
 
@@ -163,6 +172,7 @@ class ImageFolder(Dataset):
     """A folder of JPEG and PNG images, read when they are needed.
 
         ImageFolder("cifar10/train")      # <class>/<image>.jpg with labels, or <image>.jpg without
+        ImageFolder("animals")            # cat/persian/<image>.jpg: a tree, with the classes 'cat/persian' ...
 
     A warning counts image files that are not used: those of other formats, in folders further down, or beside class folders.
     Options: channels, cache_bytes, folder_layout, exif_orientation (see `mrp.options()`).

@@ -123,3 +123,29 @@ def _guessed(names: list[str]) -> Labels:
     except ValueError:
         return np.asarray(names)
     return np.asarray(numbers) if [str(number) for number in numbers] == names else np.asarray(names)
+
+
+def at_level(classes: Labels, level: int) -> Labels:
+    """The classes of a label tree at a level, each once: the first `level` parts of names such as 'cat/persian'; 0, or other labels than
+    texts: as they are. The library refuses a level that is not there."""
+    return np.array(list(dict.fromkeys(cut(classes, level).tolist()))) if level > 0 and classes.dtype.kind == "U" else classes
+
+
+def cut(labels: Labels, level: int) -> Labels:
+    """Each label at a level."""
+    if level == 0 or labels.dtype.kind != "U":
+        return labels
+    names = {name: "/".join(name.split("/")[:level]) for name in set(labels.tolist())}
+    return np.array([names[name] for name in labels.tolist()], dtype=str)
+
+
+def known_above(labels: Labels, classes: Labels) -> Labels:
+    """Labels where each that is no class is the nearest class above it, where there is one: 'cat' for 'cat/persian'."""
+    if labels.dtype.kind != "U" or classes.dtype.kind != "U":
+        return labels
+    known, names = set(classes.tolist()), {}
+    for name in set(labels.tolist()):
+        parts = name.split("/")
+        above = ("/".join(parts[:count]) for count in range(len(parts), 0, -1))
+        names[name] = next((path for path in above if path in known), name)
+    return np.array([names[name] for name in labels.tolist()], dtype=str)

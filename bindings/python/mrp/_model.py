@@ -11,6 +11,7 @@ import numpy.typing as npt
 from mrp import _mrp
 from mrp._config import Config, handle_of, value_of
 from mrp._dataset import Dataset, as_dataset
+from mrp._labels import at_level
 from mrp._mrp import ArgumentError, Progress, StateError
 
 FloatArray = npt.NDArray[np.float32]
@@ -130,6 +131,14 @@ class Model:
         classes: int = self.info["libmrp"].get("classes", 0)
         return classes
 
+    def class_names(self, options: Options = None, **more: Any) -> list[str]:
+        """Names of the classifier's outputs: at the option label_level those of the level; an output without a name has its number."""
+        names = self.info["libmrp"].get("class_names") or []
+        level = more.get("label_level", (options or {}).get("label_level", 0))
+        if level:
+            return [str(name) for name in at_level(np.array(names or [str(i) for i in range(self.classes)]), int(level))]
+        return names + [str(i) for i in range(len(names), self.classes)]
+
     def parameter(self, name: str) -> FloatArray:
         """A weight by name, such as 'blocks.0.attn.qkv.weight' (a copy)."""
         count = _mrp.model_parameter(self._handle, name, None)
@@ -199,7 +208,8 @@ class Model:
         """Counts (classes, classes): in row t, column p how many images of class t were taken for class p."""
         if self.classes == 0:
             raise StateError("the model has no classifier: fine-tune it first")
-        counts = np.zeros((self.classes, self.classes), np.int64)
+        classes = len(self.class_names(options, **more))
+        counts = np.zeros((classes, classes), np.int64)
         _mrp.confusion(self._handle, as_dataset(dataset)._handle, handle_of(options, more), counts)
         return counts
 
@@ -247,7 +257,7 @@ class Model:
         dataset, classes = as_dataset(dataset), self.classes
         if classes == 0:
             raise StateError("the model has no classifier: fine-tune it first")
-        probabilities = np.empty((len(dataset), classes), np.float32)
+        probabilities = np.empty((len(dataset), len(self.class_names(options, **more))), np.float32)
         _mrp.predict(self._handle, dataset._handle, handle_of(options, more), probabilities)
         return probabilities
 
