@@ -55,7 +55,7 @@ public struct LabelLevel: Sendable {
     }
 }
 
-/// How a classifier with finer classes answers at a level.
+/// Answer of a classifier with finer classes at a level.
 public enum LevelReadout: String, CaseIterable, Sendable {
     /// The sum of the classes' probabilities: log-sum-exp of their scores.
     case sum
