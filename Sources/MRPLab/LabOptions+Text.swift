@@ -30,7 +30,7 @@ extension LabOptions {
     /// Checks every value, and those that must fit each other.
     public func validate() throws {
         for option in own { try option.definition.validate(option.text(self)) }
-        try require(kernels <= 1 << 20, "kernels_per_class (m) \(kernelsPerClass) gives K = \(kernels) kernels, above \(1 << 20)")
+        try require(kernels <= 1 << 20, "kernels_per_class (m) \(kernelsPerClass) gives K = k m = \(kernels) kernels, above \(1 << 20)")
         try require(firstSeed <= Int.max - seeds, "first_seed \(firstSeed) is outside 0 ... \(Int.max - seeds)")
         try definition.validate(self)
     }

