@@ -115,8 +115,11 @@ public final class Model {
     }
 
     /// `training` says whether batch norms take the batch's statistics and update their running ones.
-    public func builder(_ graph: Graph, training: Bool = false, dropPath: DropPath? = nil) -> NetworkBuilder {
-        NetworkBuilder(graph, parameters, epsilon: encoder.epsilon, training: training, dropPath: dropPath)
+    public func builder(
+        _ graph: Graph, training: Bool = false, dropPath: DropPath? = nil, companions: [ParameterSpecification] = []
+    ) -> NetworkBuilder {
+        NetworkBuilder(
+            graph, parameters, epsilon: encoder.epsilon, training: training, dropPath: dropPath, companions: companions)
     }
 
     /// A model with its own copy of everything.
