@@ -143,7 +143,9 @@ extension Classification {
             let mixing = BatchMixing(options)
             if let name = loss.featureLoss?.name {
                 if mixing != nil { throw MRPError(.argument, "loss \(name) takes one class per image: set mixup and cutmix to 0") }
-                if options[frozenEncoder] { throw MRPError(.argument, "loss \(name) shapes the encoder's features: set frozen_encoder to false") }
+                if options[frozenEncoder] {
+                    throw MRPError(.argument, "loss \(name) shapes the encoder's features: set frozen_encoder to false")
+                }
             }
             return Classification(
                 request.encoder, head, loss: loss, mixing: mixing, smoothing: options[CrossEntropy.labelSmoothing],

@@ -108,7 +108,8 @@ public final class Trainer {
         outputs = (losses.count > 1 ? losses.map(\.value) : []) + (features.map { [$0.value] } ?? [])
         program = try backend.compile(
             graph, outputs: outputs, guards: [loss] + optimizer.norms.map(\.value),
-            state: model.parameters.tensors.merging(optimizer.tensors) { first, _ in first }.merging(companions.tensors) { first, _ in first })
+            state: model.parameters.tensors.merging(optimizer.tensors) { first, _ in first }.merging(companions.tensors) { first, _ in first
+            })
         plannedBytes = program.bytes + model.parameters.bytes + optimizer.bytes + companions.bytes
         progress = TrainingProgress(phase: phase.rawValue, steps: recipe.steps)
         identity = try RunIdentity(phase, options, model, objective, dataset, batch: slice.total)

@@ -71,7 +71,8 @@ struct PrimitiveCase: @unchecked Sendable, CustomTestStringConvertible {
     }
 
     static let all =
-        products + norms + attention + attentionScores + separateAttention + tokens + losses + rows + contrast + convolutions + pools + updates
+        products + norms + attention + attentionScores + separateAttention + tokens + losses + rows + contrast + convolutions + pools
+        + updates
 
     // MARK: Products and norms
 

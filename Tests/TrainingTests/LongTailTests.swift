@@ -12,7 +12,8 @@ import Testing
     private func options(_ changes: [String: String]) throws -> Options {
         var options = Options()
         let small = [
-            "image_size": "8", "patch_size": "4", "width": "16", "depth": "1", "heads": "2", "epochs": "3", "batch_size": "6", "threads": "1",
+            "image_size": "8", "patch_size": "4", "width": "16", "depth": "1", "heads": "2", "epochs": "3", "batch_size": "6",
+            "threads": "1",
             "proco_width": "16", "seed": "5",
         ]
         for (key, value) in small.merging(changes, uniquingKeysWith: { $1 }) { try options.set(key, value) }
@@ -95,7 +96,8 @@ import Testing
         for changes in [["mixup": "0.2"], ["frozen_encoder": "true"]] {
             let options = try options(changes.merging(["loss": "proco", "synthetic_classes": "3"]) { $1 })
             let error = #expect(throws: MRPError.self) {
-                _ = try Trainer(Model(encoder: options.encoder(), seed: 1), Datasets.synthetic(count: 12, seed: 1, options), options, .finetune)
+                _ = try Trainer(
+                    Model(encoder: options.encoder(), seed: 1), Datasets.synthetic(count: 12, seed: 1, options), options, .finetune)
             }
             #expect(error?.message.contains("loss proco") == true)
         }
@@ -155,7 +157,8 @@ import Testing
         let folder = try TemporaryFolder()
         func run(_ threads: String, stopAfter: Int?) throws -> [Float] {
             let options = try options([
-                "loss": "proco", "threads": threads, "batch_size": "4", "class_counts": "4,3,2", "synthetic_classes": "3", "drop_path": "0.1",
+                "loss": "proco", "threads": threads, "batch_size": "4", "class_counts": "4,3,2", "synthetic_classes": "3",
+                "drop_path": "0.1",
                 "views": "2",
             ])
             let all = try Datasets.synthetic(count: 30, seed: 3, options)

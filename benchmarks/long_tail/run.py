@@ -46,7 +46,7 @@ TRANSFORMER = {
     "encoder": "vit_micro", "image_size": 32, "patch_size": 8, "decoder_width": 64, "decoder_depth": 1, "decoder_heads": 2,
 }  # fmt: skip
 PRETRAIN = {"epochs": 100, "batch_size": 64, "base_learning_rate": 4e-3}
-FINETUNE = {"epochs": 15, "batch_size": 64, "label_smoothing": 0.1, "weight_decay": 0.05}
+FINETUNE = {"epochs": 15, "batch_size": 64, "label_smoothing": 0, "weight_decay": 0.05}
 RATE = 1e-3
 RATES = (5e-4, 1e-3, 2e-3, 4e-3)
 LOSSES = ("cross_entropy", "balanced", "logit_adjusted", "proco")

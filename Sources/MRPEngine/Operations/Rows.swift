@@ -96,7 +96,8 @@ public struct SliceRows: Operation {
     public var name: String { "slice of rows" }
 
     public func outputTypes(_ inputs: [TensorType?]) throws -> [TensorType] {
-        guard let x = inputs.first ?? nil, let rows = x.shape.first, x.element == .real, first >= 0, count >= 0, first <= rows - count else {
+        guard let x = inputs.first ?? nil, let rows = x.shape.first, x.element == .real, first >= 0, count >= 0, first <= rows - count
+        else {
             throw shapeError(name, "x has no rows \(first) ..< \(first + count)")
         }
         return [TensorType([count] + x.shape.dropFirst())]
@@ -109,7 +110,9 @@ public struct SliceRows: Operation {
 
     public func kernel(_ call: KernelCall) -> Kernel {
         let bytes = call.outputTypes[0].bytes(call.compute.precision)
-        let (x, y) = (call.input(0).map { $0 + call.type(0).bytes(call.compute.precision) / max(call.type(0).shape[0], 1) * first }, call.outputs[0])
+        let (x, y) = (
+            call.input(0).map { $0 + call.type(0).bytes(call.compute.precision) / max(call.type(0).shape[0], 1) * first }, call.outputs[0]
+        )
         return Kernel {
             if let x, let y { y.copyMemory(from: x, byteCount: bytes) }
         }

@@ -117,7 +117,9 @@ public struct Assign: Operation {
     public var updatedInputs: [Int] { [0] }
 
     public func outputTypes(_ inputs: [TensorType?]) throws -> [TensorType] {
-        guard inputs.count == 2, let state = inputs[0], inputs[1] == state else { throw shapeError(name, "state and value differ in shape") }
+        guard inputs.count == 2, let state = inputs[0], inputs[1] == state else {
+            throw shapeError(name, "state and value differ in shape")
+        }
         return []
     }
 

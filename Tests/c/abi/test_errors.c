@@ -117,7 +117,7 @@ static void test_datasets(void) {
     REFUSES(mrp_dataset_select(labelled, each, CLASSES, 0, NULL), "out");
     REFUSES(mrp_dataset_select(labelled, each, CLASSES - 1, 0, &made), "3");
     REFUSES(mrp_dataset_select(labelled, each, INT64_MIN, 0, &made), "");
-    REFUSES(mrp_dataset_select(plain, each, CLASSES, 0, &made), "no labels");
+    REFUSES(mrp_dataset_select(plain, each, CLASSES, 0, &made), "has 0");
     REFUSES(mrp_dataset_select(labelled, many, CLASSES, 0, &made), "there are 4");
     REFUSES(mrp_dataset_select(labelled, below, CLASSES, 0, &made), "-1");
     REFUSES(mrp_dataset_select(labelled, none, CLASSES, 0, &made), "no image");
@@ -125,6 +125,7 @@ static void test_datasets(void) {
     WORKS(mrp_dataset_shape(made, &needed, NULL, NULL, NULL, NULL));
     EXPECT(needed == 7);
     mrp_dataset_destroy(made);
+    made = NULL;
     REFUSES(mrp_dataset_shape(NULL, NULL, NULL, NULL, NULL, NULL), "NULL");
     WORKS(mrp_dataset_shape(plain, NULL, NULL, NULL, NULL, NULL));
     REFUSES(mrp_dataset_class_name(NULL, 0, text, sizeof text, &needed), "NULL");
