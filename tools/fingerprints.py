@@ -398,6 +398,14 @@ SUPERVISED: list[Options] = [
 SUPERVISED_ONCE: list[Options] = [
     {"mixup": 0.8, "cutmix": 1.0, "mix_probability": 0.7, "mix_switch_probability": 0.4},
     {"label_smoothing": 0.0},
+    {"loss": "balanced"},
+    {"loss": "balanced", "mixup": 0.8},
+    {"loss": "logit_adjusted", "logit_adjustment": 0.7},
+    {"loss": "logit_adjusted", "cutmix": 1.0},
+    {"loss": "proco", "proco_width": 16},
+    {"loss": "proco", "proco_width": 16, "proco_views": 0, "proco_unbiased": True},
+    {"sampler": "class_balanced"},
+    {"views": 2},
     {"clip_gradient": 0.1},
     {"pooling": "cls"},
     {"augmentation": "none"},
@@ -432,6 +440,7 @@ def supervised_rows() -> dict[str, Row]:
     rows["supervised/resnet/convolutions=direct"] = supervised("resnet", convolutions="direct")
     rows["supervised/vit/validated"] = supervised("vit", validate=True, validate_epochs=0.5, restore_best=True, early_stopping=2)
     rows["finetune/vit/pooling=cls"] = finetune("vit", pooling="cls")
+    rows["supervised/resnet/loss=proco"] = supervised("resnet", loss="proco", proco_width=16)
     return rows
 
 

@@ -200,7 +200,11 @@ public func mrp_evaluate(
         case "reconstruction_loss":
             guard let result = try inference.reconstruct(handle.dataset, into: .init()) else { return false }
             value.pointee = result
-        default: throw MRPError(.argument, "unknown metric '\(name)': there are top1, top5, balanced_top1, many_top1, medium_top1, few_top1, loss and reconstruction_loss")
+        default:
+            throw MRPError(
+                .argument,
+                "unknown metric '\(name)': there are top1, top5, balanced_top1, many_top1, medium_top1, few_top1, loss and reconstruction_loss"
+            )
         }
         return true
     }

@@ -85,6 +85,11 @@ public enum DataOptions {
         "What fills the rectangle: pixel, random numbers; const, the mean colour."
     ).perPhase
 
+    public static let viewAugmentation = Option(
+        "view_augmentation", .choice(ViewAugmentation.self), auto: "contrastive for 8-bit images of 3 channels, else same", section: .data,
+        "What is done to the views of a contrastive loss (proco): contrastive, a random resized crop, a mirror where training has one, color_jitter 0.4 with hue_jitter 0.1 for 80 %, gray for 20 % (Chen et al. 2020; Du et al. 2024); same, what training does to its images."
+    )
+
     // MARK: Mixed images
 
     public static let mixup = Option(
@@ -125,9 +130,14 @@ public enum DataOptions {
     public static let mixing: [any OptionDeclaration] = [mixup, cutmix, mixProbability, mixSwitchProbability]
     public static var pixels: [any OptionDeclaration] {
         [
-            randAugment, colorJitter, hueJitter, randomErasing, erasingMode,
+            randAugment, colorJitter, hueJitter, randomErasing, erasingMode, viewAugmentation,
         ] + mixing + [unreadableImages, sampler] + Samplers.registry.all.flatMap(\.options)
     }
+}
+
+/// Augmentation of the views of a contrastive loss.
+public enum ViewAugmentation: String, CaseIterable, Sendable {
+    case contrastive, same
 }
 
 /// Answer of training to an image that cannot be read or decoded: an error, or the next image.

@@ -41,14 +41,18 @@ public struct ClassPrior: Equatable, Sendable {
     // MARK: In files
 
     public var members: [(key: String, value: JSON)] {
-        [("class_counts", .array(counts.map { Int(exactly: $0).map { .integer($0) } ?? .number($0) })), ("prior_exponent", .number(exponent))]
+        [
+            ("class_counts", .array(counts.map { Int(exactly: $0).map { .integer($0) } ?? .number($0) })),
+            ("prior_exponent", .number(exponent)),
+        ]
     }
 
     /// What a file says of a classifier with this many classes; nil: nothing. Errors (`.format`): numbers that no training gives.
     public init?(_ settings: JSON, classes: Int) throws {
         guard let list = settings["class_counts"]?.array else { return nil }
         let counts = list.compactMap(\.number)
-        guard counts.count == list.count, counts.count <= classes, counts.allSatisfy({ $0 >= 0 && $0.isFinite }), counts.contains(where: { $0 > 0 })
+        guard counts.count == list.count, counts.count <= classes, counts.allSatisfy({ $0 >= 0 && $0.isFinite }),
+            counts.contains(where: { $0 > 0 })
         else { throw MRPError(.format, "class_counts of the configuration are no numbers of images of \(classes) classes") }
         let exponent = settings["prior_exponent"]?.number ?? 1
         guard exponent.isFinite else { throw MRPError(.format, "prior_exponent \(exponent) is no number") }

@@ -31,8 +31,11 @@ public protocol ImageEncoder: StoredEncoder {
     /// Parameters of a classifier on this encoder; throws when it cannot read what the head wants.
     func classifierParameters(_ head: ClassifierHead) throws -> [ParameterSpecification]
 
-    /// Class scores before the softmax, [B, classes], of images [B, C, H, W].
-    func logits(_ images: Value, _ head: ClassifierHead, _ builder: NetworkBuilder) throws -> Value
+    /// Pooled features [B, featureWidth] of images [B, C, H, W], as a classifier reads them.
+    func classifierFeatures(_ images: Value, pooling: Pooling, _ builder: NetworkBuilder) throws -> Value
+
+    /// Class scores before the softmax, [B, classes], of such features.
+    func scores(_ features: Value, _ head: ClassifierHead, _ builder: NetworkBuilder) throws -> Value
 
     /// Tokens and their width in the output of a layer, 1 ... depth (nil: the last, normed).
     func featureShape(layer: Int?) -> (tokens: Int, width: Int)
@@ -68,6 +71,11 @@ extension ImageEncoder {
 
     public func attention(_ images: Value, layer: Int, _ builder: NetworkBuilder) throws -> Value {
         throw MRPError(.unsupported, "a \(family.name) has no attention")
+    }
+
+    /// Class scores before the softmax, [B, classes], of images [B, C, H, W].
+    public func logits(_ images: Value, _ head: ClassifierHead, _ builder: NetworkBuilder) throws -> Value {
+        try scores(classifierFeatures(images, pooling: head.pooling, builder), head, builder)
     }
 
     /// Mean over the tokens of a layer's output without the class token, [B, width].

@@ -116,9 +116,11 @@ public final class Model {
 
     /// `training` says whether batch norms take the batch's statistics and update their running ones.
     public func builder(
-        _ graph: Graph, training: Bool = false, dropPath: DropPath? = nil, mixture: MixtureContext = MixtureContext()
+        _ graph: Graph, training: Bool = false, dropPath: DropPath? = nil, mixture: MixtureContext = MixtureContext(),
+        companions: [ParameterSpecification] = []
     ) -> NetworkBuilder {
-        NetworkBuilder(graph, parameters, epsilon: encoder.epsilon, training: training, dropPath: dropPath, mixture: mixture)
+        NetworkBuilder(
+            graph, parameters, epsilon: encoder.epsilon, training: training, dropPath: dropPath, mixture: mixture, companions: companions)
     }
 
     /// A model with its own copy of everything.

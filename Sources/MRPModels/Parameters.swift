@@ -12,6 +12,8 @@ public enum Initializer: Equatable, Sendable {
     case normal(std: Double)
     /// Fixed 2-D sine-cosine positions with a zero row for the class token.
     case sinCosPositions(gridHeight: Int, gridWidth: Int)
+    /// Rows of this length in random directions.
+    case directions(length: Double)
     /// The numbers that another weight of the same shape has at that moment (a teacher).
     case copy(of: String)
 }
@@ -143,6 +145,13 @@ public final class Parameters {
             try Self.pieces(of: values) { piece, first in
                 stream.fillNormal(piece, first: first)
                 for index in piece.indices { piece[index] *= Float(std) }
+            }
+        case .directions(let length):
+            try Self.pieces(of: values) { piece, first in stream.fillNormal(piece, first: first) }
+            for row in 0..<tensor.type.rows {
+                let row = UnsafeMutableBufferPointer(rebasing: values[row * tensor.type.width..<(row + 1) * tensor.type.width])
+                let norm = max(row.reduce(0) { $0 + Double($1) * Double($1) }.squareRoot(), 1e-12)
+                for index in row.indices { row[index] = Float(Double(row[index]) * length / norm) }
             }
         case .sinCosPositions(let gridHeight, let gridWidth):
             sinCosPositions(into: values, width: tensor.shape[1], gridHeight: gridHeight, gridWidth: gridWidth)

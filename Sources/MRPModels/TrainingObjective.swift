@@ -32,6 +32,12 @@ public protocol TrainingObjective: Sendable {
     /// Weights that are measured on the data before the first step (a codebook); nil: none.
     var measured: MeasuredWeights? { get }
 
+    /// Views of each image that a step sees. The batch lies view by view in its inputs.
+    var views: TrainingViews { get }
+
+    /// Weights and estimates that training has beside the model's: checkpoints keep them, models do not.
+    var companions: [ParameterSpecification] { get }
+
     /// Exponent of the classes' prior that a classifier's loss takes out of its scores (`ClassPrior`).
     var removedPrior: Double { get }
 }
@@ -45,6 +51,20 @@ extension TrainingObjective {
     public var takesTargets: Bool { false }
     public var measured: MeasuredWeights? { nil }
     public var removedPrior: Double { 0 }
+    public var views: TrainingViews { TrainingViews() }
+    public var companions: [ParameterSpecification] { [] }
+}
+
+/// Differently augmented views of each image in a step.
+public struct TrainingViews: Equatable, Sendable {
+    /// With the augmentation of training, the first.
+    public var plain: Int
+    /// With the stronger one of contrastive learning.
+    public var contrastive: Int
+
+    public init(plain: Int = 1, contrastive: Int = 0) { (self.plain, self.contrastive) = (plain, contrastive) }
+
+    public var count: Int { plain + contrastive }
 }
 
 /// A term of a training run's loss: a scalar of the graph.
@@ -117,12 +137,14 @@ public struct TrainingStep {
     public let masking: Masking?
     /// The caller's targets, where the objective takes some.
     public let targets: Targets?
+    /// Whether this is the first step of an epoch.
+    public let startsEpoch: Bool
 
     public var batch: Int { slice.count }
 
     public init(
         slice: BatchSlice, seed: UInt64, step: Int, indices: UnsafeBufferPointer<Int64>, labels: UnsafeBufferPointer<Int32>,
-        masking: Masking? = nil, targets: Targets? = nil
+        masking: Masking? = nil, targets: Targets? = nil, startsEpoch: Bool = false
     ) {
         self.slice = slice
         self.seed = seed
@@ -131,5 +153,6 @@ public struct TrainingStep {
         self.labels = labels
         self.masking = masking
         self.targets = targets
+        self.startsEpoch = startsEpoch
     }
 }

@@ -70,7 +70,8 @@ public enum ObjectiveOptions {
     /// Those of each head and each loss.
     public static var finetuning: [any OptionDeclaration] {
         let heads: [any OptionDeclaration] = [task] + Heads.registry.all.flatMap(\.options)
-        let losses: [any OptionDeclaration] = [Classification.lossName, ClassFrequencies.classCounts] + Losses.registry.all.flatMap(\.options)
+        let losses: [any OptionDeclaration] =
+            [Classification.lossName, ClassFrequencies.classCounts] + Losses.registry.all.flatMap(\.options)
         return heads + losses
     }
 

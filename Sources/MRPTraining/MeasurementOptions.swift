@@ -38,9 +38,11 @@ enum MeasurementOptions {
     static let ofProbes: [any OptionDeclaration] = [
         probe, knnK, knnTemperature, probeEpochs, probeLearningRate, probeBatchSize, probeViews,
     ]
-    static let all: [any OptionDeclaration] = [
-        validateEpochs, probe, earlyStopping, restoreBest, knnK, knnTemperature, probeEpochs, probeLearningRate, probeBatchSize, probeViews,
-    ] + PriorOptions.all
+    static let all: [any OptionDeclaration] =
+        [
+            validateEpochs, probe, earlyStopping, restoreBest, knnK, knnTemperature, probeEpochs, probeLearningRate, probeBatchSize,
+            probeViews,
+        ] + PriorOptions.all
 }
 
 extension Probe {

@@ -50,13 +50,14 @@ public final class Optimizer {
 
     private let settings: Settings
 
-    /// Appends gradients and updates to the graph. Moments start at zero, averages at the weights. The objective says what is trained and what
+    /// Appends gradients and updates to the graph, of the model's weights and of their companions in training. Moments start at zero, averages at the weights. The objective says what is trained and what
     /// follows other weights; nil: all is trained.
     public init(
-        _ graph: Graph, loss: Value, model: Model, objective: (any TrainingObjective)? = nil, settings: Settings
+        _ graph: Graph, loss: Value, model: Model, companions: [ParameterSpecification] = [], objective: (any TrainingObjective)? = nil,
+        settings: Settings
     ) throws {
         self.settings = settings
-        let trained = model.parameters.specifications.filter {
+        let trained = (model.parameters.specifications + companions).filter {
             $0.isTrainable && graph.boundValue($0.name) != nil && objective?.trains($0, of: model) ?? true
         }
         let values = trained.compactMap { graph.boundValue($0.name) }

@@ -73,7 +73,7 @@ enum Pipeline {
     }
 
     static func trainingLoader(
-        _ dataset: ImageDataset, _ model: Model, _ options: Options, _ phase: Phase, slice: BatchSlice
+        _ dataset: ImageDataset, _ model: Model, _ options: Options, _ phase: Phase, slice: BatchSlice, views: TrainingViews
     ) throws -> BatchLoader {
         let normalization = normalization(model)
         var settings = LoaderOptions(
@@ -82,9 +82,27 @@ enum Pipeline {
             threads: options[DataOptions.loaderThreads])
         settings.slice = slice
         settings.skipsUnreadable = skipsUnreadable(options)
-        return try BatchLoader(
-            dataset, augmentation: trainingAugmentation(dataset, model, options, phase, normalization),
-            normalization: normalization, options: settings)
+        settings.views = views.count
+        let usual = try trainingAugmentation(dataset, model, options, phase, normalization)
+        let others = views.contrastive > 0 ? try contrastiveAugmentation(dataset, model, options, phase, else: usual) : usual
+        let augmentations =
+            [Augmentation](repeating: usual, count: views.plain) + [Augmentation](repeating: others, count: views.contrastive)
+        return try BatchLoader(dataset, augmentations: augmentations, normalization: normalization, options: settings)
+    }
+
+    /// Augmentation of the views that a contrastive loss compares.
+    private static func contrastiveAugmentation(
+        _ dataset: ImageDataset, _ model: Model, _ options: Options, _ phase: Phase, else usual: Augmentation
+    ) throws -> Augmentation {
+        let fits = dataset.channels == 3 && dataset.pixelType ?? .uint8 == .uint8
+        guard options[DataOptions.viewAugmentation] ?? (fits ? .contrastive : .same) == .contrastive else { return usual }
+        let (low, high) = (options[DataOptions.cropScaleMin, phase], options[DataOptions.cropScaleMax, phase])
+        guard low <= high else { throw MRPError(.argument, "crop_scale_min \(low) is above crop_scale_max \(high)") }
+        var augmentation = Augmentation.randomResizedCropFlip(size: imageSize(model), scale: low...high)
+        if !augmentationKind(dataset, model, options, phase).isMirrored { augmentation.steps.removeLast() }
+        augmentation.steps.append(ColorJitter(strength: 0.4, hue: 0.1, probability: 0.8))
+        augmentation.steps.append(RandomGray(probability: 0.2))
+        return augmentation
     }
 
     /// Augmentation of training images.

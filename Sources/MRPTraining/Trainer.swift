@@ -49,6 +49,8 @@ public final class Trainer {
     let losses: [Loss]
     let recipe: Recipe
     public let objective: any TrainingObjective
+    /// Weights that the objective has beside the model's.
+    let companions: Parameters
     /// Dataset for the weights that the objective measures; nil once they are there. A resumed run has them from its checkpoint.
     private var unmeasured: (any ImageDataset)?
     /// Clusters of the images, where the model routes by them.
@@ -79,7 +81,7 @@ public final class Trainer {
         unmeasured = objective.measured == nil ? nil : dataset
         try Pipeline.establishPixels(model, dataset, options)
         try Pipeline.establishNormalization(model, dataset, options, cancel: cancel, poll: poll)
-        loader = try Pipeline.trainingLoader(dataset, model, options, phase, slice: slice)
+        loader = try Pipeline.trainingLoader(dataset, model, options, phase, slice: slice, views: objective.views)
         recipe = try Recipe(options, phase, model, batch: slice.count, batches: loader.stepsPerEpoch)
         clusters = try ImageClusters(model, dataset, options, batch: slice.count, cancel: cancel, poll: poll)
 
@@ -92,14 +94,18 @@ public final class Trainer {
         self.shares = shares
         let graph = Graph()
         let routers = MixtureContext.Routers()
+        companions = Parameters()
+        try companions.add(objective.companions, seed: options.seed)
         let builder = model.builder(
-            graph, training: objective.updatesStatistics, dropPath: recipe.dropPath, mixture: MixtureContext(training: routers))
+            graph, training: objective.updatesStatistics, dropPath: recipe.dropPath, mixture: MixtureContext(training: routers),
+            companions: companions.specifications)
         let terms = try objective.losses(builder, batch: share) + routers.losses(graph, options)
         let total = try Loss.total(terms, in: graph)
         features = graph.marks[NetworkBuilder.featuresMark].map { ($0, graph.type(of: $0).width) }
         var settings = recipe.optimizer
         settings.sharesBatch = shares.count > 1
-        optimizer = try Optimizer(graph, loss: total, model: model, objective: objective, settings: settings)
+        optimizer = try Optimizer(
+            graph, loss: total, model: model, companions: companions.specifications, objective: objective, settings: settings)
         func mean(_ value: Value) throws -> Value { shares.count > 1 ? try graph.apply(ReplicaMean(), [value])[0] : value }
         loss = try mean(total)
         losses = try terms.map { Loss($0.name, try mean($0.value), weight: $0.weight) }
@@ -107,8 +113,9 @@ public final class Trainer {
         outputs = (losses.count > 1 ? losses.map(\.value) : []) + (features.map { [$0.value] } ?? [])
         program = try backend.compile(
             graph, outputs: outputs, guards: [loss] + optimizer.norms.map(\.value),
-            state: model.parameters.tensors.merging(optimizer.tensors) { first, _ in first })
-        plannedBytes = program.bytes + model.parameters.bytes + optimizer.bytes
+            state: model.parameters.tensors.merging(optimizer.tensors) { first, _ in first }.merging(companions.tensors) { first, _ in first
+            })
+        plannedBytes = program.bytes + model.parameters.bytes + optimizer.bytes + companions.bytes
         progress = TrainingProgress(phase: phase.rawValue, steps: recipe.steps)
         identity = try RunIdentity(phase, options, model, objective, dataset, batch: slice.total)
         model.refresh = { [weak self] in try self?.program.downloadState() }
@@ -238,16 +245,32 @@ public final class Trainer {
         for (replica, share) in shares.enumerated() {
             program.replica = replica
             let (first, count) = (share.first - slice.first, share.count)
-            try program.write(UnsafeBufferPointer(start: data.images + first * values, count: count * values), to: Inputs.imagesName)
+            try program.withInput(Inputs.imagesName, as: Float.self) {
+                Self.copy(data.images + first * data.views * values, count: count, views: data.views, values: values, into: $0)
+            }
             try recipe.dropPath?.fill(program, slice: share, seed: options.seed, step: number)
             try clusters?.fill(program, UnsafeBufferPointer(start: data.indices + first, count: count))
             let step = TrainingStep(
                 slice: share, seed: options.seed, step: number,
                 indices: UnsafeBufferPointer(start: data.indices + first, count: count),
-                labels: UnsafeBufferPointer(start: data.labels + first, count: count), masking: masking, targets: targets)
+                labels: UnsafeBufferPointer(start: data.labels + first, count: count), masking: masking, targets: targets,
+                startsEpoch: number / recipe.accumulationSteps % recipe.stepsPerEpoch == 0)
             guard try objective.prepare(step, program) else { return false }
         }
         return true
+    }
+
+    /// Copies the images of samples whose views follow each other to a batch that lies view by view.
+    private static func copy(
+        _ images: UnsafePointer<Float>, count: Int, views: Int, values: Int, into batch: UnsafeMutableBufferPointer<Float>
+    ) {
+        guard let start = batch.baseAddress, batch.count >= count * views * values else { return }
+        guard views > 1 else { return start.update(from: images, count: count * values) }
+        for view in 0..<views {
+            for image in 0..<count {
+                (start + (view * count + image) * values).update(from: images + (image * views + view) * values, count: values)
+            }
+        }
     }
 
     private func record(loss: Double, seconds: Double) throws {

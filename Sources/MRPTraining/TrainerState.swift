@@ -10,6 +10,9 @@ extension Trainer {
             seed: options.seed, seconds: progress.seconds, epochLosses: epochLosses, values: stepValues, run: runState, identity: identity)
     }
 
+    /// What a checkpoint keeps beside the model's weights.
+    private var kept: [String: Tensor] { optimizer.moments.merging(companions.tensors) { first, _ in first } }
+
     /// Values of the last step by name: its loss, its learning rate, and the measures that it made itself.
     private var stepValues: [String: Double] {
         get {
@@ -27,13 +30,13 @@ extension Trainer {
     /// Writes the run's state between two steps; the file is replaced as a whole.
     public func save(to path: String) throws {
         try program.downloadState()
-        try Checkpoint.save(model, moments: optimizer.moments, state, to: path)
+        try Checkpoint.save(model, moments: kept, state, to: path)
     }
 
     /// Bytes of a checkpoint; valid until the next step.
     func encodedState() throws -> Safetensors.Encoded {
         try program.downloadState()
-        return try Checkpoint.encode(model, moments: optimizer.moments, state)
+        return try Checkpoint.encode(model, moments: kept, state)
     }
 
     /// Continues a saved run with the same model, data and options: the result is the same, bit for bit, as without the stop. After an error
@@ -54,7 +57,7 @@ extension Trainer {
     func resume(from file: SafetensorsFile, found source: Source, cancel: UnsafePointer<Int32>? = nil) throws -> [String] {
         let saved = try Interruption.allowed(cancel) { try Checkpoint(file) }
         let notes = source == .byItself ? [] : try check(saved, source)
-        let tensors = model.parameters.tensors.merging(optimizer.moments) { first, _ in first }
+        let tensors = model.parameters.tensors.merging(kept) { first, _ in first }
         try saved.check(tensors)
         try seek(step: saved.state.step)
         try saved.copy(into: tensors)

@@ -114,7 +114,7 @@ enum TrainingOptions {
     static let all: [any OptionDeclaration] = [
         epochs, batchSize, optimizer, learningRate, baseLearningRate, schedule, milestones, decayFactor, minLearningRate, warmupEpochs,
         weightDecay, weightDecayEnd, clipGradient, accumulationSteps, decayExempt, dropPath, emaDecay, recompute, beta1, beta2, momentum,
-        nesterov, trustCoefficient, layerDecay, Classification.frozenEncoder,
+        nesterov, trustCoefficient, layerDecay, Classification.frozenEncoder, Classification.viewCount,
     ]
 }
 

@@ -71,8 +71,8 @@ struct PrimitiveCase: @unchecked Sendable, CustomTestStringConvertible {
     }
 
     static let all =
-        products + norms + attention + attentionScores + separateAttention + tokens + losses + rows + convolutions + pools + updates
-        + experts
+        products + norms + attention + attentionScores + separateAttention + tokens + losses + rows + contrast + convolutions + pools
+        + updates + experts
 
     // MARK: Products and norms
 
@@ -244,6 +244,15 @@ struct PrimitiveCase: @unchecked Sendable, CustomTestStringConvertible {
                 let targets = try g.graph.apply(SoftmaxRows(), [g.real("scores", [3, 5], differentiated: false)])
                 return try g.graph.apply(SoftTargetCrossEntropy(), [g.real("logits", [3, 5])] + targets) + targets
             },
+            PrimitiveCase(name: "weighted cross entropies") { g in
+                let weights = try g.real("weights", [3], differentiated: false), logits = try g.real("logits", [3, 5])
+                let adjusted = try g.graph.apply(AddRow(), [logits, g.real("prior", [5], differentiated: false)])[0]
+                let targets = try g.graph.apply(SoftmaxRows(), [g.real("scores", [3, 5], differentiated: false)])[0]
+                let hard = try g.graph.apply(
+                    SoftmaxCrossEntropy(smoothing: 0.1), [adjusted, g.indices("labels", [4, 0, 2], [3]), weights])
+                let soft = try g.graph.apply(SoftTargetCrossEntropy(), [logits, targets, weights])
+                return try g.graph.apply(Add(), [hard[0], soft[0]]) + [adjusted, hard[1], soft[1]]
+            },
         ]
 
     static let rows: [PrimitiveCase] =
@@ -262,6 +271,9 @@ struct PrimitiveCase: @unchecked Sendable, CustomTestStringConvertible {
             PrimitiveCase(name: "sums and scales") { g in
                 let x = try g.real("x", [3, 4])
                 return try g.graph.apply(Add(), [g.graph.apply(Scale(0.7), [x])[0], x])
+            },
+            PrimitiveCase(name: "slice of rows") { g in
+                try g.graph.apply(SliceRows(first: 1, count: 2), [g.real("x", [5, 3])])
             },
             PrimitiveCase(name: "rows", differentiated: false) { g in
                 let x = try g.real("x", [2, 3, 7]) { ($0 * 2).rounded() }

@@ -151,6 +151,10 @@ extension PrimitiveCase {
                     SGD(.init(weightDecay: 0.1)), [g.real("p", []), g.real("g", []), g.real("m", []), g.scalar("rate", 0.1)])
                 return []
             },
+            PrimitiveCase(name: "assign", differentiated: false) { g in
+                try g.graph.apply(Assign(), [g.real("state", [2, 3]), g.graph.apply(Scale(2), [g.real("new", [2, 3])])[0]])
+                return []
+            },
             update("lamb from zero", AdamW(.init(layerWise: true)), moments: 2, [0.03, nil, 1], zero: true),
             update("lars from zero", SGD(.init(trust: 0.02)), moments: 1, [0.03], zero: true),
             PrimitiveCase(name: "sums of gradients", differentiated: false) { g in

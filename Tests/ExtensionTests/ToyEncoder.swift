@@ -50,8 +50,12 @@ struct PatchMLP: ImageEncoder {
         return linearParameters("head", from: featureWidth, to: head.classes)
     }
 
-    func logits(_ images: Value, _ head: ClassifierHead, _ builder: NetworkBuilder) throws -> Value {
-        try builder.linear("head", pooled(features(images, layer: nil, pooling: head.pooling, builder), builder))
+    func classifierFeatures(_ images: Value, pooling: Pooling, _ builder: NetworkBuilder) throws -> Value {
+        try pooled(features(images, layer: nil, pooling: pooling, builder), builder)
+    }
+
+    func scores(_ features: Value, _ head: ClassifierHead, _ builder: NetworkBuilder) throws -> Value {
+        try builder.linear("head", features)
     }
 
     func featureShape(layer: Int?) -> (tokens: Int, width: Int) { (geometry.count, featureWidth) }

@@ -279,6 +279,10 @@ static void generate(void) {
          mrp_dataset_generate(any(CONFIG), one_in(20) ? (int64_t)((uint64_t)word() << 34) : 1 + below(20), word(), &made));
 }
 static void subset(void) { MAKE(DATASET, mrp_dataset, mrp_dataset_subset(any(DATASET), 1 + below(10), word(), &made)); }
+static void select_images(void) {
+    const int64_t counts[4] = {below(4) - (one_in(20) ? 5 : 0), below(4), below(4), one_in(20) ? INT64_MAX : below(4)};
+    MAKE(DATASET, mrp_dataset, mrp_dataset_select(any(DATASET), counts, one_in(5) ? below(6) : 4, word(), &made));
+}
 static void name_classes(void) {
     MAKE(DATASET, mrp_dataset, mrp_dataset_name_classes(any(DATASET), below(2) ? "a\nb\nc\nd" : junk(), &made));
 }
@@ -423,12 +427,12 @@ static void fork_child(void) {
 }
 
 static void (*const operations[])(void) = {
-    make_config,  make_preset,  change_config,    read_config, make_array,  make_images,     generate,     subset,
-    name_classes, open_folder,  describe_dataset, read_images, make_model,  make_model,      load_model,   clone_model,
-    save_model,   export_model, describe_model,   cancel,      validate,    pretrain,        pretrain,     finetune,
-    finetune,     make_trainer, make_trainer,     step,        step,        change_trainer,  save_trainer, resume_trainer,
-    encode,       predict,      evaluate,         probe,       reconstruct, suspend_trainer, make_lab,     change_lab,
-    run_lab,      use_lab,      read_report,      destroy_one, destroy_one, change_library,  fork_child};
+    make_config,    make_preset,  change_config, read_config,      make_array,  make_images, generate,        subset,
+    select_images,  name_classes, open_folder,   describe_dataset, read_images, make_model,  make_model,      load_model,
+    clone_model,    save_model,   export_model,  describe_model,   cancel,      validate,    pretrain,        pretrain,
+    finetune,       finetune,     make_trainer,  make_trainer,     step,        step,        change_trainer,  save_trainer,
+    resume_trainer, encode,       predict,       evaluate,         probe,       reconstruct, suspend_trainer, make_lab,
+    change_lab,     run_lab,      use_lab,       read_report,      destroy_one, destroy_one, change_library,  fork_child};
 
 static void operate(void) { operations[below(sizeof operations / sizeof operations[0])](); }
 

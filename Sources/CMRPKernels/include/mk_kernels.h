@@ -237,6 +237,24 @@ typedef struct mk_hog {
 
 enum { MK_HOG_BINS = 64 }; /* at most */
 
+/* Contrast of unit features against classes of a von Mises-Fisher distribution (Du et al. 2024, ProCo; formulas in von_mises_fisher.h):
+ *   scores[r, j] = log C(k~) - log C(kappa_j) = log of the mean of exp(x . z_r / temperature) over features x of class j
+ * Backward writes dz = sum over j of dscores[r, j] A(k~) kappa_j / (temperature k~) m_j / |m_j|, A = I_{nu+1} / I_nu: the derivative of the
+ * score as a function of the cosine alone, which is that of z as far as z moves on the sphere. All is computed in double. */
+typedef struct mk_contrast {
+    int64_t rows, classes, width; /* width >= 16 */
+    double temperature;
+    int32_t unbiased;   /* concentrations by the unbiased |mean|^2 */
+    double views;       /* features that one image adds to its class in an epoch */
+    const void *z;      /* rows x width, of length 1 */
+    const void *means;  /* classes x width: of the features of each class */
+    const void *counts; /* classes: features in each mean */
+    const void *images; /* classes: images of each class, an upper limit of what counts as independent */
+    void *scores;       /* rows x classes; written by forward */
+    const void *scores_gradient;
+    void *z_gradient; /* rows x width */
+} mk_contrast;
+
 typedef struct mk_adamw {
     int64_t count;
     void *parameter, *first_moment, *second_moment;
@@ -325,6 +343,20 @@ typedef struct mk_kernels {
 
     void (*MK_NONNULL hog)(mk_pool *, const mk_hog *);
 
+    /* y = x / max(|x|, 1e-12) per row, and the lengths; dx = (dy - (dy . y) y) / length. */
+    void (*MK_NONNULL unit_rows)(mk_pool *, int64_t rows, int64_t width, const void *x, void *y, void *lengths);
+    void (*MK_NONNULL unit_rows_gradient)(mk_pool *, int64_t rows, int64_t width, const void *y, const void *lengths,
+                                          const void *y_gradient, void *x_gradient);
+
+    /* The mean of each class's rows of x goes on: with c rows of class j and n before them, mean = (n mean + sum of the rows) / (n + c) and
+     * count = n + c; classes without rows stay. Sums in double, row after row. */
+    mk_scratch (*MK_NONNULL class_means_scratch)(int64_t width);
+    void (*MK_NONNULL class_means)(mk_pool *, int64_t rows, int64_t width, int64_t classes, const void *x, const int32_t *labels,
+                                   const void *means, const void *counts, void *new_means, void *new_counts);
+    mk_scratch (*MK_NONNULL contrast_scratch)(const mk_contrast *); /* enough for forward and backward */
+    void (*MK_NONNULL contrast_forward)(mk_pool *, const mk_contrast *);
+    void (*MK_NONNULL contrast_backward)(mk_pool *, const mk_contrast *);
+
     void (*MK_NONNULL softmax_rows)(mk_pool *, int64_t rows, int64_t width, const void *x, void *y); /* y may be x */
 
     /* dx = y (dy - sum of y dy over the row), y the softmax. */
@@ -360,7 +392,7 @@ typedef struct mk_kernels {
     void (*MK_NONNULL mean_tokens_gradient)(mk_pool *, int64_t batch, int64_t tokens, int64_t width, int64_t first, const void *y_gradient,
                                             void *x_gradient);
 
-    void (*MK_NONNULL add)(mk_pool *, int64_t count, const void *a, const void *b, void *y);   /* y may be a or b */
+    void (*MK_NONNULL add)(mk_pool *, int64_t count, const void *a, const void *b, void *y); /* y may be a or b */
     /* y[r,:] = x[r,:] + row; y may be x. */
     void (*MK_NONNULL add_row)(mk_pool *, int64_t rows, int64_t width, const void *x, const void *row, void *y);
     void (*MK_NONNULL scale)(mk_pool *, int64_t count, double factor, const void *x, void *y); /* y may be x */

@@ -678,6 +678,7 @@ static void gelu_gradient(mk_pool *pool, int64_t count, const void *x, const voi
         ((REAL *)x_gradient)[i] = (REAL)(((const REAL *)y_gradient)[i] * gelu_derivative(((const REAL *)x)[i]));
 }
 
+#include "reference_contrast.h"
 #include "reference_convolution.h"
 #include "reference_image_norm.h"
 #include "reference_routing.h"
@@ -712,6 +713,13 @@ static const mk_kernels table = {
     .cross_entropy_gradient = cross_entropy_gradient,
     .soft_cross_entropy = soft_cross_entropy,
     .soft_cross_entropy_gradient = soft_cross_entropy_gradient,
+    .unit_rows = unit_rows,
+    .unit_rows_gradient = unit_rows_gradient,
+    .class_means_scratch = class_means_scratch,
+    .class_means = class_means,
+    .contrast_scratch = contrast_scratch,
+    .contrast_forward = contrast_forward,
+    .contrast_backward = contrast_backward,
     .softmax_rows = softmax_rows,
     .softmax_gradient = softmax_gradient,
     .route_to_one = route_to_one,

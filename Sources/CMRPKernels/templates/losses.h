@@ -250,9 +250,8 @@ static void soft_cross_entropy_gradient_task(void *context, int64_t index, int32
     for (int64_t r = first; r < last; r++) {
         const float *logits = job->logits + r * classes, *targets = job->targets + r * classes;
         float *out = job->out + r * classes, all = job->log_sum_exp[r], factor = job->factor * row_weight(job, r);
-        MK_EACH_VECTOR(c, n, classes, {
-            vf_store_part(out + c, (vf_exp(vf_load_part(logits + c, n) - all) - vf_load_part(targets + c, n)) * factor, n);
-        });
+        MK_EACH_VECTOR(c, n, classes,
+                       { vf_store_part(out + c, (vf_exp(vf_load_part(logits + c, n) - all) - vf_load_part(targets + c, n)) * factor, n); });
     }
 }
 

@@ -4,6 +4,7 @@
 
 #include "attention.h"
 #include "batch_norm.h"
+#include "contrast.h"
 #include "conv2d.h"
 #include "elementwise.h"
 #include "gather.h"
@@ -47,6 +48,13 @@ const mk_kernels MK_TABLE = {
     .hog = hog,
     .soft_cross_entropy = soft_cross_entropy,
     .soft_cross_entropy_gradient = soft_cross_entropy_gradient,
+    .unit_rows = unit_rows,
+    .unit_rows_gradient = unit_rows_gradient,
+    .class_means_scratch = class_means_scratch,
+    .class_means = class_means,
+    .contrast_scratch = contrast_scratch,
+    .contrast_forward = contrast_forward,
+    .contrast_backward = contrast_backward,
     .softmax_rows = softmax_rows,
     .softmax_gradient = softmax_gradient,
     .route_to_one = route_to_one,

@@ -7,10 +7,13 @@ public struct ColorJitter: AugmentationStep {
     public var strength: Double
     /// At most half a turn; images of 3 channels only.
     public var hue: Double
+    /// Share of the images that are changed at all.
+    public var probability: Double
 
-    public init(strength: Double, hue: Double = 0) {
+    public init(strength: Double, hue: Double = 0, probability: Double = 1) {
         self.strength = strength
         self.hue = hue
+        self.probability = probability
     }
 
     public func outputSize(for input: ImageSize?, channels: Int) throws -> ImageSize? {
@@ -22,6 +25,7 @@ public struct ColorJitter: AugmentationStep {
     }
 
     public func apply(_ workspace: ImageWorkspace, _ random: inout SampleRandom) throws {
+        guard probability >= 1 || Double(random.uniform()) < probability else { return }
         var operations: [PixelOperation] = []
         if strength > 0 {
             let factors = (0..<3).map { _ in Double(random.uniform(max(0, 1 - strength), 1 + strength)) }

@@ -42,5 +42,6 @@ public struct SamplerDescriptor: Named {
 
 /// Kinds of samplers by name. A new one is a file here and an entry of this list, or an `add` from outside.
 public enum Samplers {
-    public static let registry = Registry<SamplerDescriptor>("sampler", [ShuffledSampler.descriptor, SequentialSampler.descriptor, ClassBalancedSampler.descriptor])
+    public static let registry = Registry<SamplerDescriptor>(
+        "sampler", [ShuffledSampler.descriptor, SequentialSampler.descriptor, ClassBalancedSampler.descriptor])
 }

@@ -1,4 +1,5 @@
 import CMRPKernels
+import Glibc
 
 /// y = (x - mean) / sqrt(variance + epsilon) per row, unbiased variance: the target of `norm_pix_loss` (He et al. 2021, which
 /// uses epsilon 1e-6). No gradient: it makes targets.
@@ -108,6 +109,59 @@ struct MeanTokensGradient: Operation {
         let (batch, tokens, width, first) = (shape[0], shape[1], shape[2], Int64(self.first))
         let (pool, run, dy, dx) = (call.pool, call.kernels.mean_tokens_gradient, call.input(0), call.outputs[0])
         return Kernel { run(pool, batch, tokens, width, first, dy, dx) }
+    }
+}
+
+/// Rows first ..< first + count of x: one view of each image of a batch that lies view by view. [R, ...] -> [count, ...].
+public struct SliceRows: Operation {
+    let first: Int
+    let count: Int
+
+    public init(first: Int, count: Int) { (self.first, self.count) = (first, count) }
+
+    public var name: String { "slice of rows" }
+
+    public func outputTypes(_ inputs: [TensorType?]) throws -> [TensorType] {
+        guard let x = inputs.first ?? nil, let rows = x.shape.first, x.element == .real, first >= 0, count >= 0, first <= rows - count
+        else {
+            throw shapeError(name, "x has no rows \(first) ..< \(first + count)")
+        }
+        return [TensorType([count] + x.shape.dropFirst())]
+    }
+
+    public func inputGradients(_ node: DifferentiatedNode, _ outputGradients: [Value?], in graph: Graph) throws -> [Value?] {
+        guard let gradient = outputGradients[0], let x = node.inputs[0] else { return node.noGradients }
+        return try graph.apply(SliceRowsGradient(x: graph.type(of: x), first: first), [gradient]).map { $0 }
+    }
+
+    public func kernel(_ call: KernelCall) -> Kernel {
+        let bytes = call.outputTypes[0].bytes(call.compute.precision)
+        let (x, y) = (
+            call.input(0).map { $0 + call.type(0).bytes(call.compute.precision) / max(call.type(0).shape[0], 1) * first }, call.outputs[0]
+        )
+        return Kernel {
+            if let x, let y { y.copyMemory(from: x, byteCount: bytes) }
+        }
+    }
+}
+
+/// The rows at their places among zeros.
+struct SliceRowsGradient: Operation {
+    let x: TensorType
+    let first: Int
+
+    var name: String { "slice of rows gradient" }
+
+    func outputTypes(_ inputs: [TensorType?]) throws -> [TensorType] { [x] }
+
+    func kernel(_ call: KernelCall) -> Kernel {
+        let (bytes, all) = (call.type(0).bytes(call.compute.precision), x.bytes(call.compute.precision))
+        let (dy, dx, start) = (call.input(0), call.outputs[0], all / max(x.shape[0], 1) * first)
+        return Kernel {
+            guard let dy, let dx else { return }
+            memset(dx, 0, all)
+            (dx + start).copyMemory(from: dy, byteCount: bytes)
+        }
     }
 }
 
@@ -242,6 +296,19 @@ extension MeanTokensGradient {
         let (tokens, width) = (x.shape[1] - first, x.width)
         let dy = try inputs.at(0).reshape([x.shape[0], 1, width]) / Double(tokens)
         return try [dy.broadcast(to: [x.shape[0], tokens, width]).pad([1: PrimitivePadding(low: first)])]
+    }
+}
+
+extension SliceRows {
+    public func lowered(_ inputs: [PrimitiveValue?], in program: PrimitiveBuilder) throws -> [PrimitiveValue] {
+        [try inputs.at(0).slice(0, first..<(first + count))]
+    }
+}
+
+extension SliceRowsGradient {
+    func lowered(_ inputs: [PrimitiveValue?], in program: PrimitiveBuilder) throws -> [PrimitiveValue] {
+        let dy = try inputs.at(0)
+        return [try dy.pad([0: PrimitivePadding(low: first, high: x.shape[0] - first - dy.shape[0])])]
     }
 }
 

@@ -107,6 +107,31 @@ public struct SGD: Operation {
     }
 }
 
+/// state = value, after all work was accepted: estimates that go on from step to step.
+///
+/// Inputs: state (bound), value of the same type. No outputs.
+public struct Assign: Operation {
+    public init() {}
+
+    public var name: String { "assign" }
+    public var updatedInputs: [Int] { [0] }
+
+    public func outputTypes(_ inputs: [TensorType?]) throws -> [TensorType] {
+        guard inputs.count == 2, let state = inputs[0], inputs[1] == state else {
+            throw shapeError(name, "state and value differ in shape")
+        }
+        return []
+    }
+
+    public func kernel(_ call: KernelCall) -> Kernel {
+        let (pool, run, count) = (call.pool, call.kernels.blend, Int64(call.type(0).count))
+        let (state, value) = (call.input(0), call.input(1))
+        return Kernel { run(pool, count, 0, 1, value, state) }
+    }
+
+    public func lowered(_ inputs: [PrimitiveValue?], in program: PrimitiveBuilder) throws -> [PrimitiveValue] { [try inputs.at(1)] }
+}
+
 /// average = decay average + (1 - decay) source, after the source was updated: averaged weights, teachers.
 ///
 /// Inputs: average, source (both bound); decay (float64 scalar). No outputs.

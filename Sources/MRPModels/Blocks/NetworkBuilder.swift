@@ -14,16 +14,17 @@ public struct NetworkBuilder {
     /// Begins every name: that of a teacher's weights, which are named as the encoder's. A teacher keeps no running statistics.
     private var prefix = ""
 
+    /// `companions`: weights that training has beside the network's.
     public init(
         _ graph: Graph, _ parameters: Parameters, epsilon: Double, training: Bool = false, dropPath: DropPath? = nil,
-        mixture: MixtureContext = MixtureContext()
+        mixture: MixtureContext = MixtureContext(), companions: [ParameterSpecification] = []
     ) {
         self.graph = graph
         self.epsilon = epsilon
         isTraining = training
         self.dropPath = dropPath
         mixtureContext = mixture
-        specifications = Dictionary(uniqueKeysWithValues: parameters.specifications.map { ($0.name, $0) })
+        specifications = Dictionary(uniqueKeysWithValues: (parameters.specifications + companions).map { ($0.name, $0) })
     }
 
     /// A builder that finds the weights whose names begin so. In training its batch norms take the statistics of the teacher's own batch, as
@@ -109,7 +110,7 @@ public func layerNormParameters(_ name: String, width: Int) -> [ParameterSpecifi
 }
 
 /// With the running statistics, which are not trained.
-func batchNormParameters(_ name: String, width: Int) -> [ParameterSpecification] {
+public func batchNormParameters(_ name: String, width: Int) -> [ParameterSpecification] {
     layerNormParameters(name, width: width) + [
         ParameterSpecification(name + ".running_mean", [width], .zeros, role: .statistic),
         ParameterSpecification(name + ".running_var", [width], .ones, role: .statistic),

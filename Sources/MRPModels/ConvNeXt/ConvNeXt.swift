@@ -92,10 +92,12 @@ extension ConvNeXt: SizedNetwork {
         ]
     }
 
-    public func logits(_ images: Value, _ head: ClassifierHead, _ builder: NetworkBuilder) throws -> Value {
-        let last = try features(images, layer: nil, pooling: head.pooling, builder)
-        let features = try pooled(last, builder)
-        return try builder.linear("head.fc", builder.layerNorm("head.norm", features))
+    public func classifierFeatures(_ images: Value, pooling: Pooling, _ builder: NetworkBuilder) throws -> Value {
+        try builder.layerNorm("head.norm", pooled(features(images, layer: nil, pooling: pooling, builder), builder))
+    }
+
+    public func scores(_ features: Value, _ head: ClassifierHead, _ builder: NetworkBuilder) throws -> Value {
+        try builder.linear("head.fc", features)
     }
 
     public func featureShape(layer: Int?) -> (tokens: Int, width: Int) {

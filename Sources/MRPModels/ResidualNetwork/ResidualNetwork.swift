@@ -168,9 +168,12 @@ extension ResidualNetwork: SizedNetwork {
         ]
     }
 
-    public func logits(_ images: Value, _ head: ClassifierHead, _ builder: NetworkBuilder) throws -> Value {
-        let last = try features(images, layer: nil, pooling: head.pooling, builder)
-        return try builder.linear("fc", pooled(last, builder))
+    public func classifierFeatures(_ images: Value, pooling: Pooling, _ builder: NetworkBuilder) throws -> Value {
+        try pooled(features(images, layer: nil, pooling: pooling, builder), builder)
+    }
+
+    public func scores(_ features: Value, _ head: ClassifierHead, _ builder: NetworkBuilder) throws -> Value {
+        try builder.linear("fc", features)
     }
 
     public func featureShape(layer: Int?) -> (tokens: Int, width: Int) {

@@ -116,9 +116,13 @@ extension VisionTransformer: TokenEncoder {
         return norm + linearParameters("head", from: featureWidth, to: head.classes)
     }
 
-    public func logits(_ images: Value, _ head: ClassifierHead, _ builder: NetworkBuilder) throws -> Value {
+    public func classifierFeatures(_ images: Value, pooling: Pooling, _ builder: NetworkBuilder) throws -> Value {
         let blocks = try encode(images, visible: nil, hidden: nil, depth: nil, builder)
-        return try builder.linear("head", pool(blocks[blocks.count - 1], head.pooling, builder))
+        return try pool(blocks[blocks.count - 1], pooling, builder)
+    }
+
+    public func scores(_ features: Value, _ head: ClassifierHead, _ builder: NetworkBuilder) throws -> Value {
+        try builder.linear("head", features)
     }
 
     /// Pooled features [B, D] of the last block's tokens [B, 1 + L, D].

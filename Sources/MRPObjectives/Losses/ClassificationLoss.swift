@@ -13,6 +13,9 @@ public protocol ClassificationLoss: Sendable {
     /// Fills inputs of its own, once labels [B], and for images that are mixed the shares [B, K], are there.
     func prepare(labels: UnsafeBufferPointer<Int32>, shares: UnsafeBufferPointer<Float>?, _ program: any Program) throws
 
+    /// What it compares the features by, beside the scores; nil: nothing.
+    var featureLoss: (any FeatureLoss)? { get }
+
     /// Exponent of the classes' prior that it takes out of the scores; 0: they follow the frequencies of training (`ClassPrior`).
     var removedPrior: Double { get }
 }
@@ -20,6 +23,26 @@ public protocol ClassificationLoss: Sendable {
 extension ClassificationLoss {
     public func prepare(labels: UnsafeBufferPointer<Int32>, shares: UnsafeBufferPointer<Float>?, _ program: any Program) throws {}
     public var removedPrior: Double { 0 }
+    public var featureLoss: (any FeatureLoss)? { nil }
+}
+
+/// A loss of the pooled features beside the classifier's, on views of its own or on the classifier's.
+public protocol FeatureLoss: Sendable {
+    /// For measures and errors.
+    var name: String { get }
+    /// Factor beside the classifier's loss.
+    var weight: Double { get }
+    /// Views of each image beside the classifier's; 0: it takes those.
+    var views: Int { get }
+
+    /// Weights and estimates that it has, for features of this width.
+    func parameters(featureWidth: Int) -> [ParameterSpecification]
+
+    /// Loss of features [views x B, width], view by view, of images with labels [B] int32; a scalar.
+    func loss(_ features: Value, labels: Value, batch: Int, _ builder: NetworkBuilder) throws -> Value
+
+    /// Fills inputs of its own.
+    func prepare(_ step: TrainingStep, _ program: any Program) throws
 }
 
 /// Everything about a classification loss beside its formula; it stands in the loss's own file.
@@ -62,5 +85,5 @@ public struct LossRequest {
 /// The classification losses: one list. A new one is a file with its descriptor, and an entry here.
 public enum Losses {
     public static let registry = Registry<LossDescriptor>(
-        "loss", [CrossEntropy.descriptor, BalancedCrossEntropy.descriptor, LogitAdjusted.descriptor])
+        "loss", [CrossEntropy.descriptor, BalancedCrossEntropy.descriptor, LogitAdjusted.descriptor, ProCo.descriptor])
 }

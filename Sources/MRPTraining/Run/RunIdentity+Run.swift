@@ -55,7 +55,8 @@ extension RunIdentity {
             + NetworkOptions.all
         let others: [any OptionDeclaration] =
             phase == .pretrain
-            ? ObjectiveOptions.finetuning + DataOptions.mixing + [Classification.frozenEncoder] : ObjectiveOptions.pretraining
+            ? ObjectiveOptions.finetuning + DataOptions.mixing
+                + [Classification.frozenEncoder, Classification.viewCount, DataOptions.viewAugmentation] : ObjectiveOptions.pretraining
         return Set((always + others).map(\.definition.key)).subtracting(readFromNetworkOptions(phase).map(\.definition.key))
     }
 

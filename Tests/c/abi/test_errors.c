@@ -111,6 +111,21 @@ static void test_datasets(void) {
     REFUSES(mrp_dataset_subset(NULL, 1, 0, &made), "NULL");
     REFUSES(mrp_dataset_subset(labelled, 1, 0, NULL), "out");
     REFUSES(mrp_dataset_subset(labelled, COUNT + 1, 0, &made), "17");
+    const int64_t each[CLASSES] = {4, 1, 0, 2}, many[CLASSES] = {5, 1, 0, 2}, below[CLASSES] = {1, -1, 0, 0}, none[CLASSES] = {0};
+    REFUSES(mrp_dataset_select(NULL, each, CLASSES, 0, &made), "NULL");
+    REFUSES(mrp_dataset_select(labelled, NULL, CLASSES, 0, &made), "counts");
+    REFUSES(mrp_dataset_select(labelled, each, CLASSES, 0, NULL), "out");
+    REFUSES(mrp_dataset_select(labelled, each, CLASSES - 1, 0, &made), "3");
+    REFUSES(mrp_dataset_select(labelled, each, INT64_MIN, 0, &made), "");
+    REFUSES(mrp_dataset_select(plain, each, CLASSES, 0, &made), "has 0");
+    REFUSES(mrp_dataset_select(labelled, many, CLASSES, 0, &made), "there are 4");
+    REFUSES(mrp_dataset_select(labelled, below, CLASSES, 0, &made), "-1");
+    REFUSES(mrp_dataset_select(labelled, none, CLASSES, 0, &made), "no image");
+    WORKS(mrp_dataset_select(labelled, each, CLASSES, 0, &made));
+    WORKS(mrp_dataset_shape(made, &needed, NULL, NULL, NULL, NULL));
+    EXPECT(needed == 7);
+    mrp_dataset_destroy(made);
+    made = NULL;
     REFUSES(mrp_dataset_shape(NULL, NULL, NULL, NULL, NULL, NULL), "NULL");
     WORKS(mrp_dataset_shape(plain, NULL, NULL, NULL, NULL, NULL));
     REFUSES(mrp_dataset_class_name(NULL, 0, text, sizeof text, &needed), "NULL");
@@ -312,6 +327,7 @@ static void test_use(void) {
     REFUSES(mrp_evaluate(model, plain, options, "reconstruction_loss", NULL), "NULL");
     REFUSES(mrp_evaluate(model, plain, options, "top1", &value), "labels");
     FAILS(mrp_evaluate(model, labelled, options, "top1", &value), MRP_ERR_STATE, "");
+    FAILS(mrp_evaluate(model, labelled, options, "few_top1", &value), MRP_ERR_STATE, "");
     EXPECT(value == -1);
 
     mrp_model *classifier = NULL;
@@ -321,6 +337,16 @@ static void test_use(void) {
     REFUSES(mrp_predict(classifier, plain, options, NULL, COUNT * CLASSES), "NULL");
     REFUSES(mrp_predict(classifier, plain, options, features, COUNT * CLASSES - 1), "63");
     WORKS(mrp_predict(classifier, plain, options, features, COUNT * CLASSES));
+    WORKS(mrp_evaluate(classifier, labelled, options, "few_top1", &value)); /* all classes have 4 images */
+    EXPECT(value >= 0 && value <= 1);
+    WORKS(mrp_evaluate(classifier, labelled, options, "many_top1", &value));
+    EXPECT(value != value);
+    WORKS(mrp_config_set(other, "prior", "uniform"));
+    WORKS(mrp_predict(classifier, plain, other, features, COUNT * CLASSES));
+    WORKS(mrp_config_set(other, "class_counts", "5,5,5"));
+    REFUSES(mrp_predict(classifier, plain, other, features, COUNT * CLASSES), "class_counts has 3");
+    WORKS(mrp_config_set(other, "class_counts", "auto"));
+    WORKS(mrp_config_set(other, "prior", "training"));
     mrp_model_destroy(classifier);
     mrp_config_destroy(other);
 }
@@ -349,6 +375,7 @@ static void test_handles(void) {
         FAILS(mrp_model_load("never", wrong, &loaded), MRP_ERR_HANDLE, "config");
         FAILS(mrp_model_export_onnx(model, "never", wrong), MRP_ERR_HANDLE, "config");
         FAILS(mrp_dataset_subset(wrong, 1, 0, &made), MRP_ERR_HANDLE, "dataset");
+        FAILS(mrp_dataset_select(wrong, &number, 1, 0, &made), MRP_ERR_HANDLE, "dataset");
         FAILS(mrp_dataset_shape(wrong, &number, NULL, NULL, NULL, NULL), MRP_ERR_HANDLE, "dataset");
         FAILS(mrp_dataset_class_name(wrong, 0, text, sizeof text, NULL), MRP_ERR_HANDLE, "dataset");
         FAILS(mrp_dataset_images(wrong, 0, 1, 0, 0, values, 4), MRP_ERR_HANDLE, "dataset");

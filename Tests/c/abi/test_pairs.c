@@ -135,6 +135,8 @@ static void test_memory(void) {
     FAILS_WITHOUT_MEMORY(mrp_dataset_wrap_array(pixels, MRP_UINT8, COUNT, CHANNELS, SIDE, SIDE, MRP_NCHW, labels, &made));
     FAILS_WITHOUT_MEMORY(mrp_dataset_generate(NULL, 4, 1, &made));
     FAILS_WITHOUT_MEMORY(mrp_dataset_subset(labelled, 4, 1, &made));
+    const int64_t each[CLASSES] = {4, 1, 0, 2};
+    FAILS_WITHOUT_MEMORY(mrp_dataset_select(labelled, each, CLASSES, 1, &made));
     FAILS_WITHOUT_MEMORY(mrp_dataset_open_folder(in_root("images"), NULL, &made));
     FAILS_WITHOUT_MEMORY(mrp_dataset_images(labelled, 0, 4, 4, 4, numbers, VALUES));
     FAILS_WITHOUT_MEMORY(mrp_model_create(options, &m));
