@@ -236,6 +236,19 @@ def resumed_in_folder(family: str, **options: Any) -> Row:
     return row
 
 
+def upcycled(family: str, **options: Any) -> Row:
+    """A mixture made of a pretrained model, trained on; what its experts are for the images; one of them taken out."""
+
+    def row(machine: Options) -> list[Any]:
+        model, data, every = trained(family, machine), usual_data(family), RUN | machine | options
+        mixture = model.upcycle(data, every)
+        steps = _trained(mixture, data, every, "pretrain")
+        found = mixture.experts(data, every)
+        return [*steps, weights(mixture), found.losses, found.counts, found.numbers, weights(mixture.extract(data, every))]
+
+    return row
+
+
 def use(family: str, what: Callable[[mrp.Model, Options], list[Any]], classifier: bool = False) -> Row:
     """What a pretrained model, or a classifier trained from scratch, gives for images."""
     return lambda machine: what(trained(family, machine, "finetune" if classifier else "pretrain"), machine)
@@ -372,6 +385,13 @@ def pretrain_rows() -> dict[str, Row]:
         rows[f"pretrain/{rectangle}/vit_rectangular"] = pretrain("vit_rectangular", objective=rectangle)
     rows["pretrain/mae/vit/masks of the caller"] = pretrain("vit", masking=_mask, mask_ratio=40 / 64)
     rows["pretrain/data2vec/vit/noise of the caller"] = pretrain("vit", objective="data2vec", masking=_noise)
+    mixture = {"moe_experts": 2, "moe_blocks": 1}
+    add("mae", "vit", **mixture, moe_routing="token")
+    add("simmim", "vit", **mixture, moe_routing="token", moe_gate="probability", recompute=True)
+    add("mae", "vit", **mixture, moe_routing="expert_choice", drop_path=0.3)
+    add("mae", "vit", **mixture, moe_routing="expert_choice", moe_gate="selected", moe_capacity=1.5)
+    for options in ({}, {"moe_blocks": 2, "drop_path": 0.3, "moe_shuffled_clusters": True}):
+        rows[_title("upcycled/mae/vit", options)] = upcycled("vit", **mixture | {"moe_clusters": 3} | options)
     for probe in ("knn", "linear", "both"):
         rows[f"pretrain/mae/vit/validated by {probe}"] = pretrain(
             "vit", validate=True, probe=probe, validate_epochs=1, knn_k=3, probe_epochs=5

@@ -2,8 +2,8 @@
 
     .venv/bin/python benchmarks/experts/cost.py [--threads 1] [--rounds 7] [--steps 3]
 
-Pretraining (MAE) and supervised training of ViT-tiny on generated images; steps of both networks alternate in one process, so that what else the
-machine does meets both. Prints the median of the rounds' ratios; exit status 1 above 1.25.
+Pretraining (MAE) and supervised training of ViT-tiny on generated images; steps of both networks alternate in one process, so that what
+else the machine does meets both. Prints the median of the rounds' ratios; exit status 1 above 1.25.
 """
 
 import argparse

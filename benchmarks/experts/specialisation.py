@@ -3,14 +3,16 @@
     .venv/bin/python benchmarks/experts/specialisation.py --cifar FOLDER --output build/experts --seeds 0 1
     .venv/bin/python benchmarks/experts/specialisation.py --cifar FOLDER --output build/experts report
 
-FOLDER holds train/<class>/*.jpg of CIFAR-10. The pool has 6,000 of its images and 6,000 that the library draws, without labels; 1,500 more of each
-are held out. A masked autoencoder (ViT 64 x 4, patches of 8) learns from the pool for 15 epochs; from it go on, for 8 epochs each: a mixture of four
-experts in the last two blocks with 16 clusters, the same with each image routed by another image's cluster (`shuffled`), and the dense model.
+FOLDER holds train/<class>/*.jpg of CIFAR-10. The pool has 6,000 of its images and 6,000 that the library draws, without labels; 1,500
+more of each are held out. A masked autoencoder (ViT 64 x 4, patches of 8) learns from the pool for 15 epochs; from it go on, for 8
+epochs each: a mixture of four experts in the last two blocks with 16 clusters, the same with each image routed by another image's
+cluster (`shuffled`), and the dense model.
 
-Held-out images are grouped by the expert that their cluster belongs to; the matrix has the masked loss of each group through each expert, over the
-same hidden patches. Thresholds, each seed: the own expert has the smallest loss of each group of 50 images or more, the others are 1.5 % worse in the
-mean over groups, shuffled clusters .3 % at most, each expert has 5 % of the pool; in the mean over seeds and domains the routed loss is below that
-of the dense continuation and of the control. Exit status 1 when one fails. About 4 minutes of a processor a seed; what is there is not done again.
+Held-out images are grouped by the expert that their cluster belongs to; the matrix has the masked loss of each group through each
+expert, over the same hidden patches. Thresholds, each seed: the own expert has the smallest loss of each group of 50 images or more,
+the others are 1.5 % worse in the mean over groups, shuffled clusters .3 % at most, each expert has 5 % of the pool; in the mean over
+seeds and domains the routed loss is below that of the dense continuation and of the control. Exit status 1 when one fails. About 4
+minutes of a processor a seed; what is there is not done again.
 """
 
 import argparse

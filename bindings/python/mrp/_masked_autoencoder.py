@@ -96,8 +96,8 @@ class MaskedAutoencoder(Estimator):
             moe = mae.upcycle(images, experts=4).fit(images)
             mrp.Classifier(moe.extract(task_images), epochs=50).fit(few, labels)
 
-        The images are clustered, and each goes to the expert of its cluster (moe_routing='cluster'; Liu et al. 2023). Options are those of the
-        mixture, and of its fit where this one's are not to hold.
+        The images are clustered, and each goes to the expert of its cluster (moe_routing='cluster'; Liu et al. 2023). Options are those
+        of the mixture, and of its fit where this one's are not to hold.
         """
         parameters = self.get_params(deep=False) | options | {"moe_experts": experts}
         estimator = type(self)(**parameters)
