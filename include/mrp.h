@@ -305,10 +305,15 @@ int64_t mrp_memory_in_use(void);
  *   teacher_layers          auto        1 ... 1024
  *   target_width            auto        1 ... 65536
  *   task                    classify    classify
- *   loss                    cross_entropycross_entropy, balanced, logit_adjusted
+ *   loss                    cross_entropycross_entropy, balanced, logit_adjusted, proco
  *   class_counts            auto        numbers separated by commas
  *   label_smoothing         0.1         [0.0, 1.0)
  *   logit_adjustment        1           [0.0, 16.0]
+ *   proco_weight            1           [0.0, 1000000.0]
+ *   proco_temperature       0.1         [0.005, 10.0]
+ *   proco_width             128         16 ... 65536
+ *   proco_views             2           0 ... 16
+ *   proco_unbiased          false       true or false
  *   moe_balance             0.05        >= 0.0
  *   moe_confidence          0.001       >= 0.0
  *   moe_shuffled_clusters   false       true or false
@@ -339,6 +344,7 @@ int64_t mrp_memory_in_use(void);
  *   trust_coefficient*      0.001       >= 0.0
  *   layer_decay*            auto        [0.001, 1.0]
  *   frozen_encoder          false       true or false
+ *   views                   1           1 ... 16
  *
  * data:
  *   augmentation*           auto        none, flip, pad_crop_flip, random_resized_crop_flip,
@@ -368,6 +374,7 @@ int64_t mrp_memory_in_use(void);
  *   hue_jitter*             0           [0.0, 0.5]
  *   random_erasing*         0           [0.0, 1.0]
  *   erasing_mode*           pixel       pixel, const
+ *   view_augmentation       auto        contrastive, same
  *   mixup                   0           [0.0, 100.0]
  *   cutmix                  0           [0.0, 100.0]
  *   mix_probability         1           [0.0, 1.0]

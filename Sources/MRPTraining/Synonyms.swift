@@ -50,7 +50,7 @@ extension OptionTable {
     private static let absent = [
         (
             "class_weight class_weights pos_weight sample_weight",
-            "classes and images have no weights; balanced_top1 measures each class alike"
+            "images have no weights but those of their classes by loss=balanced; balanced_top1 measures each class alike"
         ),
         ("dropout drop_rate drop attn_drop proj_drop hidden_dropout_prob", "there is no dropout, drop_path leaves out whole branches"),
         ("verbose disp log_level", "a run is watched by its callback (Python: progress=True) and its log"),

@@ -4,15 +4,15 @@ import Testing
 /// Unit rows, class means and contrast scores; see PrimitiveCases.swift.
 extension PrimitiveCase {
     static let contrast: [PrimitiveCase] =
-        [(16, false), (33, true), (64, false), (64, true)].map { width, unbiased in
+        [(16, false), (33, true), (64, false), (64, true)].map { (width: Int, unbiased: Bool) in
             PrimitiveCase(name: "contrast \(width) \(unbiased)") { g in
                 let z = try g.graph.apply(UnitRows(), [g.real("z", [4, width])])
                 let scale = 0.7 / Double(width).squareRoot()
                 let means = try g.real("means", [5, width], differentiated: false) { $0 * scale }
                 // A class without images, one with too few for an unbiased estimate, others.
-                let counts = try counts(g, "counts", [0, 2, 8, 40, 6]), images = try counts(g, "images", [3, 9, 9, 9, 2])
+                let seen = try counts(g, "counts", [0, 2, 8, 40, 6]), images = try counts(g, "images", [3, 9, 9, 9, 2])
                 let scores = try g.graph.apply(
-                    ContrastScores(temperature: 0.2, unbiased: unbiased, views: 2), [z[0], means, counts, images])
+                    ContrastScores(temperature: 0.2, unbiased: unbiased, views: 2), [z[0], means, seen, images])
                 return scores + z
             }
         } + [

@@ -227,7 +227,7 @@ import Testing
         #expect(loaded.classPrior == ClassPrior(counts: [8, 4, 2], exponent: 1))
         func predict(_ model: Model, _ options: Options) throws -> [Float] {
             var result = [Float](repeating: 0, count: data.count * 3)
-            try result.withUnsafeMutableBufferPointer { #expect(try Inference(model, options).predict(data, into: $0)) }
+            try result.withUnsafeMutableBufferPointer { try #expect(Inference(model, options).predict(data, into: $0)) }
             return result
         }
         var uniform = options

@@ -237,9 +237,8 @@ import Testing
         }
         let torch = folder.file("torch.safetensors")
         try Safetensors.write(tensors, metadata: [], to: torch)
-        #expect(
-            try ModelFile.load(torch).parameters["fc.weight"]?.float32.elementsEqual(#require(model.parameters["fc.weight"]).float32)
-                == true)
+        let reread = try #require(ModelFile.load(torch).parameters["fc.weight"]), own = try #require(model.parameters["fc.weight"])
+        withExtendedLifetime((reread, own)) { #expect(reread.float32.elementsEqual(own.float32)) }
 
         func load(_ changes: [String: String]) throws -> Model {
             var wish = Options()

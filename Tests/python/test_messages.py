@@ -18,7 +18,7 @@ from mrp._progress import Reporter
         ("lr", "unknown option 'lr': it is 'learning_rate' here"),
         ("n_jobs", "unknown option 'n_jobs': it is 'threads' here"),
         ("max_iter", "unknown option 'max_iter': it is 'epochs' here"),
-        ("class_weight", "unknown option 'class_weight': classes and images have no weights"),
+        ("sample_weight", "unknown option 'sample_weight': images have no weights but those of their classes by loss=balanced"),
         ("dropout", "unknown option 'dropout': there is no dropout, drop_path leaves out whole branches"),
         ("mask_rato", "unknown option 'mask_rato': the nearest is 'mask_ratio'"),
         ("foo", "unknown option 'foo': none has a similar name"),
