@@ -31,7 +31,7 @@ extension Phase {
             // A decoder belongs to the encoder as it was; fine-tuning changes the encoder.
             model.detachObjective()
             let objective = try descriptor.objective(head, request)
-            model.classPrior = try Self.classPrior(dataset, options, objective)
+            model.classPrior = head.isClassifier ? try Self.classPrior(dataset, options, objective) : nil
             return objective
         }
     }

@@ -26,7 +26,7 @@ public enum Upcycling {
         guard let mixture = try options.mixture(depth: encoder.depth, usual: .cluster) else {
             throw MRPError(.argument, "moe_experts 0 makes no mixture: set it to 2 or more")
         }
-        let result = try remade(model, encoder.with(mixture), seed: options.seed) { MixtureNames.source($0, expert: 0) == $0 ? $0 : nil }
+        let result = try remade(model, encoder.with(mixture), seed: options.seed) { $0 }
         for block in 0..<encoder.depth where mixture.contains(block: block, depth: encoder.depth) {
             for layer in ["fc1.weight", "fc1.bias", "fc2.weight", "fc2.bias"] {
                 let name = "blocks.\(block).mlp." + layer

@@ -12,7 +12,7 @@ import Testing
     private func options(_ changes: [String: String]) throws -> Options {
         var options = Options()
         let small = [
-            "image_size": "8", "patch_size": "4", "width": "16", "depth": "1", "heads": "2", "epochs": "3", "batch_size": "6",
+            "image_size": "16", "patch_size": "4", "width": "16", "depth": "1", "heads": "2", "epochs": "3", "batch_size": "6",
             "threads": "1",
             "proco_width": "16", "seed": "5",
         ]
@@ -67,8 +67,9 @@ import Testing
         let none = ["label_smoothing": "0"]
         let adjusted = try evaluate(
             Losses.registry.entry("logit_adjusted").make(request(none, counts: [8, 4, 4])), labels: labels, shares: nil)
-        #expect(abs(adjusted.loss - LongTailFigures.adjusted) < 1e-12)
-        #expect(zip(adjusted.gradient, LongTailFigures.adjustedGradient).allSatisfy { abs($0 - $1) < 1e-12 })
+        // The classes' log shares are a float32 constant of the graph.
+        #expect(abs(adjusted.loss - LongTailFigures.adjusted) < 1e-9)
+        #expect(zip(adjusted.gradient, LongTailFigures.adjustedGradient).allSatisfy { abs($0 - $1) < 1e-9 })
         let balanced = try evaluate(Losses.registry.entry("balanced").make(request(none, counts: [8, 4, 4])), labels: labels, shares: nil)
         #expect(abs(balanced.loss - LongTailFigures.balanced) < 1e-12)
         #expect(zip(balanced.gradient, LongTailFigures.balancedGradient).allSatisfy { abs($0 - $1) < 1e-12 })

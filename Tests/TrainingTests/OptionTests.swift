@@ -57,7 +57,7 @@ import Testing
         #expect(message { try options.set("finetune.lr", "0.1") } == "unknown option 'finetune.lr': it is 'learning_rate' here")
         #expect(message { try options.set("n_jobs", "2") } == "unknown option 'n_jobs': it is 'threads' here")
         #expect(
-            message { try options.set("class_weight", "balanced") }.hasPrefix("unknown option 'class_weight': classes and images have no"))
+            message { try options.set("class_weight", "balanced") }.hasPrefix("unknown option 'class_weight': images have no weights but"))
         #expect(message { try options.set("kernel", "rbf") } == "unknown option 'kernel': none has a similar name")
         #expect(message { try options.set("", "1") } == "unknown option '': none has a similar name")
     }

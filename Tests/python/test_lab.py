@@ -227,8 +227,8 @@ def test_the_other_experiments(preset, tmp_path):
     done = command(
         "--preset", preset, "--quiet", "--seeds", "1", *[word for key, value in SMALL[preset].items() for word in (f"--{key}", str(value))]
     )
-    assert done.returncode == 1, done.stderr
     assert "verdict" in done.stdout
+    assert done.returncode == int("fails" in done.stdout), done.stderr
 
 
 # ---- Progress

@@ -119,7 +119,7 @@ static void test_run(void) {
     WORKS(mrp_lab_set(lab, "d", "8"));
     WORKS(mrp_lab_set(lab, "m", "4096"));
     WORKS(mrp_lab_set(lab, "k", "300"));
-    REFUSES(mrp_lab_run(lab, NULL, NULL, &made), "d");
+    REFUSES(mrp_lab_run(lab, NULL, NULL, &made), "kernels_per_class (m) 4096");
     WORKS(mrp_lab_set(lab, "k", "2"));
     WORKS(mrp_lab_set(lab, "m", "4"));
     WORKS(mrp_lab_set(lab, "instructions", sizeof(void *) == 8 && strstr(mrp_build_info(), "neon") ? "avx2" : "neon"));
