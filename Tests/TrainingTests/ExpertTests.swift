@@ -146,7 +146,9 @@ import Testing
         #expect(read.mixture == model.mixture)
         #expect(try Self.features(read, options) == Self.features(model, options))
         // Something was learned by the experts and the router.
-        let names = model.parameters.specifications.map(\.name).filter { $0.hasSuffix(".weight") && ($0.contains(".experts.") || $0.contains("gate")) }
+        let names = model.parameters.specifications.map(\.name).filter {
+            $0.hasSuffix(".weight") && ($0.contains(".experts.") || $0.contains("gate"))
+        }
         let moved = try names.filter {
             Array(try #require(start.parameters[$0]).float32) != Array(try #require(model.parameters[$0]).float32)
         }
