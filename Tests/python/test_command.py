@@ -410,3 +410,36 @@ def test_the_process(tmp_path):
     reader = subprocess.Popen([sys.executable, "-m", "mrp", "options"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     reader.stdout.close()  # as `mrp options | head -0` does
     assert reader.stderr.read() == b""
+
+
+def test_prior_of_predictions(made, tmp_path):
+    """Half of the images of one class: with all classes equally likely the other one gains."""
+    shares = []
+    for words in ([], ["--prior", "uniform", "--class-counts", "9,3,3,3,3,3,3,3,3,3"]):
+        command("predict", "generated:8", "--model", made / "classifier.safetensors", *words, "-o", "p.npy", folder=tmp_path)
+        shares.append(np.load(tmp_path / "p.npy"))
+    expected = shares[0] / np.array([9] + [3] * 9)
+    assert expected.shape[1] == 10
+    np.testing.assert_allclose(shares[1], expected / expected.sum(1, keepdims=True), rtol=1e-4)
+
+
+def test_clusters_as_links_and_files(made, tmp_path):
+    """The folder of links opens as a tree of the labels that the other forms list."""
+    model = made / "encoder.safetensors"
+    for name in ("cat", "dog"):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for index in range(6):
+            shade = np.full((3, 16, 16), (index + (name == "dog")) / 8, np.float32)
+            (tmp_path / "photos" / name / f"{index}.png").write_bytes(_command_work.png(shade))
+    for output in ("finer", "finer.csv", "finer.npy"):
+        command("cluster", "photos", "--model", model, "--per-class", 3, "-o", output, folder=tmp_path)
+    tree = mrp.ImageFolder(tmp_path / "finer")
+    names = np.load(tmp_path / "finer.npy").tolist()
+    assert len(tree) == 12
+    assert tree.class_names == ["cat/0", "cat/1", "cat/2", "dog/0", "dog/1", "dog/2"] == sorted(set(names))
+    assert sorted(names) == [tree.class_names[label] for label in tree.labels]
+    with open(tmp_path / "finer.csv") as file:
+        assert [row["class"] for row in csv.DictReader(file)] == names
+    assert (
+        "finer' exists" in command("cluster", "photos", "--model", model, "--per-class", 3, "-o", "finer", folder=tmp_path, status=1).stderr
+    )

@@ -64,16 +64,21 @@ def _sizes_of(text: str) -> tuple[int, ...]:
 
 
 def _add_table(parser: argparse.ArgumentParser, *sections: str) -> None:
-    """An argument for each option of these sections of the table, documented by the table."""
+    """An argument for each option of these sections of the table."""
     for section in sections:
-        group = parser.add_argument_group(f"options: {section}")
-        for option in options().values():
-            if option.section == section and option.key != "continue_run":  # --resume
-                text = f"{option.summary} [{option.limits}; default {option.default}]".replace("%", "%%")
-                flag = f"--{option.key.replace('_', '-')}"
-                # Durations may be written as people write them: 10m.
-                kind = seconds_of if option.key == "time_budget" else str
-                group.add_argument(flag, type=kind, dest=f"option.{option.key}", metavar=option.type.upper(), help=text)
+        keys = [option.key for option in options().values() if option.section == section and option.key != "continue_run"]  # --resume
+        _add_options(parser, section, *keys)
+
+
+def _add_options(parser: argparse.ArgumentParser, title: str, *keys: str) -> None:
+    """An argument for each of these options, documented by the table."""
+    group = parser.add_argument_group(f"options: {title}")
+    for key in keys:
+        option = options()[key]
+        text = f"{option.summary} [{option.limits}; default {option.default}]".replace("%", "%%")
+        # Durations may be written as people write them: 10m.
+        kind = seconds_of if key == "time_budget" else str
+        group.add_argument(f"--{key.replace('_', '-')}", type=kind, dest=f"option.{key}", metavar=option.type.upper(), help=text)
 
 
 def _add_data(parser: argparse.ArgumentParser) -> None:
@@ -157,6 +162,7 @@ def build_parser() -> Parser:
     _add_data(command)
     _add_model(command)
     _add_output(command, None, "FILE.csv (image, class, probability), or FILE.npy (all probabilities); standard output without it")
+    _add_options(command, "rare classes", "prior", "class_counts")
     _add_table(command, "data", "run")
 
     command = add("encode", "Compute features of images.", DATA)
@@ -173,6 +179,19 @@ def build_parser() -> Parser:
     _add_output(command, "reconstructions", "the folder of the pictures")
     command.add_argument("--count", type=int, default=16, help="how many of the first images [default 16; 0: all]")
     _add_table(command, "objective", "data", "run")
+
+    command = add(
+        "cluster", "Make finer labels: cut each class of images into clusters of a model's features, of about the same size.", DATA
+    )
+    _add_data(command)
+    _add_model(command)
+    command.add_argument("--per-class", type=int, required=True, metavar="COUNT", help="clusters in each class")
+    _add_output(
+        command,
+        "clusters",
+        "a new folder of links, <class>/<cluster>/<image>, or FILE.csv (image, class), or FILE.npy (classes, for --targets)",
+    )
+    _add_table(command, "data", "run")
 
     command = add(
         "upcycle",

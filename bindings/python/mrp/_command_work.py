@@ -258,6 +258,36 @@ def predict(args: argparse.Namespace) -> int:
     return 0
 
 
+def cluster(args: argparse.Namespace) -> int:
+    model, dataset = Model.load(args.model), open_data(args, args.data, args.targets)
+    found = dataset.cluster(model, args.per_class, config_of(args))
+    names = [str(found.class_names[label]) for label in found.labels]
+    images, output = [found.image_name(index) for index in range(len(found))], Path(args.output)
+    if output.suffix == ".npy":
+        np.save(output, np.array(names))
+    elif output.suffix == ".csv":
+        with output.open("w", newline="") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerows([("image", "class"), *zip(images, names, strict=True)])
+    else:
+        _link(output, images, names)
+    result = {"command": "cluster", "output": args.output, "images": len(names), "classes": found.class_names}
+    report(args, result, [f"{len(names)} images, {found.classes} classes: wrote {args.output}"])
+    return 0
+
+
+def _link(folder: Path, images: list[str], names: list[str]) -> None:
+    """A new folder of links <class>/<number>-<file>, which opens as a tree of labels."""
+    if folder.exists():
+        raise ArgumentError(f"'{folder}' exists: links are written into a new folder")
+    if missing := next((image for image in images if not Path(image).is_file()), None):
+        raise ArgumentError(f"'{missing}' is no file to link to: write a FILE.csv or a FILE.npy instead")
+    digits = len(str(len(images)))
+    for index, (image, name) in enumerate(zip(images, names, strict=True)):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        (folder / name / f"{index:0{digits}d}-{Path(image).name}").symlink_to(Path(image).resolve())
+
+
 def _write_rows(file: Any, rows: list[tuple[str, str, float]]) -> None:
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(["image", "class", "probability"])
@@ -501,6 +531,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "predict": predict,
     "encode": encode,
     "reconstruct": reconstruct,
+    "cluster": cluster,
     "upcycle": upcycle,
     "experts": experts,
     "export": export,
