@@ -497,6 +497,8 @@ def test_the_notebook_runs(tmp_path):
     notebook = nbformat.read(ROOT / "examples/python/why_mrp_helps.ipynb", as_version=4)
     nbformat.validate(notebook)
     assert not any(cell.get("outputs") for cell in notebook.cells), "the notebook is stored without outputs"
+    for cell in notebook.cells:  # four cells of its study in the place of 25
+        cell.source = cell.source.replace("[1.0, 1.05, 1.1, 1.15, 1.2]", "[1.0, 1.15]").replace("[0.3, 0.4, 0.5, 0.6, 0.75]", "[0.4, 0.5]")
     NotebookClient(notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": tmp_path}}).execute()
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
     assert sum("image/png" in output.get("data", {}) for output in outputs) >= 3

@@ -261,7 +261,7 @@ def predict(args: argparse.Namespace) -> int:
 def cluster(args: argparse.Namespace) -> int:
     model, dataset = Model.load(args.model), open_data(args, args.data, args.targets)
     found = dataset.cluster(model, args.per_class, config_of(args))
-    names = [str(found.class_names[label]) for label in found.labels]
+    names = [_mrp.dataset_class_name(found._handle, int(label)) for label in np.asarray(found.labels)]
     images, output = [found.image_name(index) for index in range(len(found))], Path(args.output)
     if output.suffix == ".npy":
         np.save(output, np.array(names))
@@ -271,7 +271,7 @@ def cluster(args: argparse.Namespace) -> int:
             writer.writerows([("image", "class"), *zip(images, names, strict=True)])
     else:
         _link(output, images, names)
-    result = {"command": "cluster", "output": args.output, "images": len(names), "classes": found.class_names}
+    result = {"command": "cluster", "output": args.output, "images": len(names), "classes": found.classes}
     report(args, result, [f"{len(names)} images, {found.classes} classes: wrote {args.output}"])
     return 0
 
