@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "decode_internal.h"
+#include "mk_interrupt.h"
 #include "mk_memory.h"
 
 static int place_of(const char *name, const char *const *ends, int count) {
@@ -56,6 +57,32 @@ static int grow(void **block, int64_t used, int64_t *capacity, int64_t needed) {
     return 1;
 }
 
+/* Names between two looks whether the caller wants the call to stop. */
+enum { POLL = 1 << 14 };
+
+/* Sorts runs and merges them between the two arrays, so that millions of names can be interrupted. Returns the array with the result, NULL when it
+ * was stopped. */
+static const char **sort_names(const char **names, const char **other, int64_t count) {
+    for (int64_t first = 0; first < count; first += POLL) {
+        if (mk_interrupted()) return NULL;
+        qsort(names + first, (size_t)(count - first < POLL ? count - first : POLL), sizeof *names, by_bytes);
+    }
+    for (int64_t run = POLL; run < count; run *= 2) {
+        for (int64_t first = 0; first < count; first += 2 * run) {
+            const int64_t middle = first + run < count ? first + run : count, end = first + 2 * run < count ? first + 2 * run : count;
+            int64_t a = first, b = middle;
+            for (int64_t i = first; i < end; i++) {
+                if (i % POLL == 0 && mk_interrupted()) return NULL;
+                other[i] = b == end || (a < middle && strcmp(names[a], names[b]) <= 0) ? names[a++] : names[b++];
+            }
+        }
+        const char **swapped = names;
+        names = other;
+        other = swapped;
+    }
+    return names;
+}
+
 mi_listing *mi_list(const char *path, int32_t what, mi_error *error) {
     DIR *folder = opendir(path);
     if (!folder) {
@@ -63,9 +90,13 @@ mi_listing *mi_list(const char *path, int32_t what, mi_error *error) {
         return NULL;
     }
     void *text = NULL;
-    int64_t used = 0, capacity = 0, count = 0, folders = 0, others[MI_OTHER_KINDS] = {0};
+    int64_t used = 0, capacity = 0, count = 0, seen = 0, folders = 0, others[MI_OTHER_KINDS] = {0};
     int failed = 0;
     for (;;) {
+        if (++seen % POLL == 0 && mk_interrupted()) {
+            failed = mi_fail(error, MI_CANCELLED, "stopped");
+            break;
+        }
         errno = 0;
         const struct dirent *entry = readdir(folder);
         if (!entry) {
@@ -91,8 +122,8 @@ mi_listing *mi_list(const char *path, int32_t what, mi_error *error) {
         count++;
     }
     closedir(folder);
-    /* One block: the record, the pointers, the names. */
-    const int64_t pointers = (int64_t)sizeof(mi_listing), names = pointers + count * (int64_t)sizeof(char *);
+    /* One block: the record, the pointers, as many for sorting, the names. */
+    const int64_t pointers = (int64_t)sizeof(mi_listing), names = pointers + 2 * count * (int64_t)sizeof(char *);
     char *block = failed ? NULL : mk_allocate(names + used);
     if (!block) {
         if (!failed) mi_fail(error, MI_ERR_MEMORY, "memory is short for the names of %lld files", (long long)count);
@@ -104,7 +135,12 @@ mi_listing *mi_list(const char *path, int32_t what, mi_error *error) {
     const char **list = (const char **)(void *)(block + pointers);
     const char *name = block + names;
     for (int64_t i = 0; i < count; i++, name += strlen(name) + 1) list[i] = name;
-    qsort(list, (size_t)count, sizeof *list, by_bytes);
+    list = sort_names(list, list + count, count);
+    if (!list) {
+        mi_fail(error, MI_CANCELLED, "stopped");
+        mk_release(block);
+        return NULL;
+    }
     mi_listing *listing = (mi_listing *)(void *)block;
     listing->count = count;
     listing->names = list;
@@ -123,9 +159,10 @@ static int64_t count_in(int parent, const char *name, int depth, char *path, int
         if (file >= 0) close(file);
         return 0;
     }
-    int64_t found = 0;
+    int64_t found = 0, seen = 0;
     const struct dirent *entry;
     while ((entry = readdir(folder))) {
+        if (++seen % POLL == 0 && mk_interrupted()) break;
         if (entry->d_name[0] == '.') continue;
         const int64_t end = length + snprintf(path + length, (size_t)(capacity - length), "%s%s", length ? "/" : "", entry->d_name);
         const int64_t cut = end < capacity ? end : capacity - 1;

@@ -65,7 +65,7 @@ struct ClassFolders {
         guard names.count < LabelStore.maximumClasses else {
             throw MRPError(.unsupported, "\(root.text): there are more class folders than \(LabelStore.maximumClasses)")
         }
-        leftOut.add(images)
+        try leftOut.add(images)
         folders.append(images)
         names.append(name)
         depths.append(depth)

@@ -10,7 +10,10 @@ final class FolderListing {
 
     init<What: BinaryInteger>(_ folder: FilePath, _ what: What, first: Int) throws {
         var failure = mi_error()
-        guard let listing = folder.withCString({ mi_list($0, Int32(what), &failure) }) else { throw ImageFile.error(failure, folder.text) }
+        guard let listing = folder.withCString({ mi_list($0, Int32(what), &failure) }) else {
+            try Interruption.check()
+            throw ImageFile.error(failure, folder.text)
+        }
         self.folder = folder
         self.first = first
         self.listing = listing
@@ -55,11 +58,12 @@ struct FilesLeftOut {
     }
 
     /// A folder whose images are used: what else it holds.
-    mutating func add(_ folder: FolderListing) {
+    mutating func add(_ folder: FolderListing) throws {
         for (end, count) in folder.others { others[end, default: 0] += count }
         guard folder.hasFolders else { return }
         var example = [CChar](repeating: 0, count: 512)
         let found = Int(folder.folder.withCString { mi_count_below($0, &example, Int64(example.count)) })
+        try Interruption.check()
         guard found > 0 else { return }
         below += found
         if examples.count < 3 { examples.append("'\(folder.folder.entry(&example).text)'") }

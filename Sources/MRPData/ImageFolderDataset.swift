@@ -115,7 +115,7 @@ public final class ImageFolderDataset: ImageDataset {
         var leftOut = FilesLeftOut(path)
         if layout == .flat || (layout == .automatic && classes?.count == 0) {
             guard images.count > 0 else { throw images.empty }
-            leftOut.add(images)
+            try leftOut.add(images)
             return ([images], [], leftOut.text, nil)
         }
         guard let classes, classes.count > 0 else { throw MRPError(.format, "\(path.text): no class folders") }

@@ -18,14 +18,16 @@ typedef struct mi_listing {
 
 enum { MI_LIST_IMAGES = 0, MI_LIST_FOLDERS = 1 };
 
-/* Files named *.jpg, *.jpeg, *.jpe, *.jfif or *.png (any case), or folders. NULL on error: MI_ERR_IO (with the system's reason) or MI_ERR_MEMORY. */
+/* Files named *.jpg, *.jpeg, *.jpe, *.jfif or *.png (any case), or folders. NULL on error: MI_ERR_IO (with the system's reason),
+ * MI_ERR_MEMORY, or MI_CANCELLED when mk_interrupted said so. */
 mi_listing *mi_list(const char *path, int32_t what, mi_error *error);
 
 /* ".webp" and so on. */
 const char *mi_other_kind(int32_t kind);
 
 /* Image files of any kind in the folders below a folder (not in itself), as many as can be looked at: folders that cannot be read, and links to
- * folders, are passed over. `example` gets the path of one, relative to the folder and cut to `capacity` bytes; it stays empty without one. */
+ * folders, are passed over; less where mk_interrupted says so. `example` gets the path of one, relative to the folder and cut to `capacity`
+ * bytes; it stays empty without one. */
 int64_t mi_count_below(const char *path, char *example, int64_t capacity);
 
 void mi_listing_free(mi_listing *listing); /* NULL is allowed */
