@@ -15,8 +15,10 @@ if [ "$kind" = release ]; then
 else
     scratch=.build/$kind
     swift build --scratch-path "$scratch" --product mrp --sanitize "$kind" -Xswiftc -O | tail -1
-    "$(dirname "$(readlink -f "$(command -v swift)")")/clang" "${flags[@]}" -fsanitize="$kind" -L"$scratch/debug" -lmrp -lpthread \
-        -Wl,-rpath,"$PWD/$scratch/debug" -o "$program"
+    tools=$(dirname "$(readlink -f "$(command -v swift)")")
+    swift_libraries=$tools/../lib/swift/linux # which a library with ThreadSanitizer leaves to the program
+    "$tools/clang" "${flags[@]}" -fsanitize="$kind" -L"$scratch/debug" -lmrp -lpthread -Wl,-rpath,"$PWD/$scratch/debug" \
+        -L"$swift_libraries" -ldispatch -lBlocksRuntime -Wl,-rpath,"$swift_libraries" -o "$program"
 fi
-export ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 TSAN_OPTIONS=suppressions=$PWD/Tests/fuzz/tsan.txt
+export ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 TSAN_OPTIONS=suppressions=$PWD/Tests/fuzz/tsan.txt:allocator_may_return_null=1:die_after_fork=0
 "$program" "$@"

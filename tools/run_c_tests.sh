@@ -28,7 +28,10 @@ if [ "${1:-}" = --sanitize ]; then
 elif [ "${1:-}" = --library ]; then
     internals=0
     out=build/c-tests-library-$3
-    user=("$clang" -std=c99 -O1 -g -Wall -Wextra -Werror -fsanitize="$3" -Iinclude -L"$2" -Wl,-rpath,"$PWD/$2")
+    # A library with ThreadSanitizer leaves Swift's own two libraries to the program.
+    swift_libraries=$(dirname "$clang")/../lib/swift/linux
+    user=("$clang" -std=c99 -O1 -g -Wall -Wextra -Werror -fsanitize="$3" -Iinclude -L"$2" -Wl,-rpath,"$PWD/$2"
+        -L"$swift_libraries" -ldispatch -lBlocksRuntime -Wl,-rpath,"$swift_libraries")
     shift 3
 fi
 wanted=" $* "
@@ -53,6 +56,7 @@ run() { # run NAME CHECKER COMMAND...: compiles with COMMAND; CHECKER gets the p
     local name=$1 checker=$2 start=$SECONDS
     shift 2
     case "$wanted" in "  " | *" $name "*) ;; *) return 0 ;; esac
+    rm -f "$out/$name" "$out/$name.log"
     if "$@" -o "$out/$name" && $checker "$out/$name" >"$out/$name.log" 2>&1; then
         passed=$((passed + 1))
         printf 'ok      %-28s %3d s  %s\n' "$name" $((SECONDS - start)) "$(tail -n 1 "$out/$name.log")"

@@ -6,7 +6,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 kind=$1
 scratch=${SCRATCH:-.build}/$kind
-export ASAN_OPTIONS=detect_leaks=0 TSAN_OPTIONS=suppressions=$PWD/Tests/fuzz/tsan.txt
+export ASAN_OPTIONS=detect_leaks=0 TSAN_OPTIONS=suppressions=$PWD/Tests/fuzz/tsan.txt:allocator_may_return_null=1:die_after_fork=0
 tools/run_c_tests.sh --sanitize "$kind"
 [ "$kind" != undefined ] || exit 0
 swift build --build-tests --sanitize "$kind" --scratch-path "$scratch" -Xswiftc -O | tail -1

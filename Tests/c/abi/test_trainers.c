@@ -66,21 +66,23 @@ static void test_one_run(void) {
 
 typedef struct {
     mrp_trainer *trainer;
-    volatile int stop;
+    int stop;
     long reads;
     int wrong;
 } reader;
 
 static void *read_on(void *argument) {
     reader *r = argument;
-    while (!r->stop) {
+    while (!__atomic_load_n(&r->stop, __ATOMIC_ACQUIRE)) {
         const mrp_progress *progress = mrp_trainer_progress(r->trainer);
         const double loss = mrp_progress_value(progress, "loss"), step = mrp_progress_value(progress, "step");
         int64_t steps = 0;
         (void)mrp_progress_value(progress, "feature_std");
-        if (strcmp(mrp_progress_phase(progress), "pretrain") != 0 || strcmp(mrp_trainer_end(r->trainer), "") != 0) r->wrong++;
-        if ((step > 0 && !isfinite(loss)) || mrp_trainer_plan(r->trainer, NULL, &steps) || steps != 2000000) r->wrong++;
-        r->reads++;
+        if (strcmp(mrp_progress_phase(progress), "pretrain") != 0 || strcmp(mrp_trainer_end(r->trainer), "") != 0)
+            __atomic_fetch_add(&r->wrong, 1, __ATOMIC_RELAXED);
+        if ((step > 0 && !isfinite(loss)) || mrp_trainer_plan(r->trainer, NULL, &steps) || steps != 2000000)
+            __atomic_fetch_add(&r->wrong, 1, __ATOMIC_RELAXED);
+        __atomic_fetch_add(&r->reads, 1, __ATOMIC_RELAXED);
     }
     return NULL;
 }
@@ -95,7 +97,7 @@ static void test_progress(void) {
     WORKS(mrp_trainer_step(r.trainer));
     for (int i = 0; i < 2; i++) EXPECT(pthread_create(&threads[i], NULL, read_on, &r) == 0);
     for (int i = 0; i < 1000; i++) EXPECT(mrp_trainer_step(r.trainer) == MRP_OK);
-    r.stop = 1;
+    __atomic_store_n(&r.stop, 1, __ATOMIC_RELEASE);
     for (int i = 0; i < 2; i++) pthread_join(threads[i], NULL);
     EXPECT(r.reads > 0 && r.wrong == 0);
     const mrp_progress *progress = mrp_trainer_progress(r.trainer);
@@ -195,7 +197,7 @@ static void test_interrupt(void) {
 typedef struct {
     mrp_model *model;
     mrp_config *options;
-    volatile int begin, ended, end;
+    int begin, ended, end;
 } runner;
 
 static void wait_shortly(void) {
@@ -205,7 +207,7 @@ static void wait_shortly(void) {
 
 static void *run_on(void *argument) {
     runner *r = argument;
-    while (!r->end) {
+    while (!__atomic_load_n(&r->end, __ATOMIC_ACQUIRE)) {
         if (__atomic_exchange_n(&r->begin, 0, __ATOMIC_ACQ_REL)) {
             EXPECT(mrp_pretrain(r->model, labelled, r->options, NULL, NULL) == MRP_CANCELLED);
             __atomic_store_n(&r->ended, 1, __ATOMIC_RELEASE);
@@ -224,12 +226,12 @@ static void test_no_cancel_is_lost(void) {
     WORKS(mrp_config_set(r.options, "loader_threads", "0"));
     EXPECT(pthread_create(&thread, NULL, run_on, &r) == 0);
     for (int i = 0; i < 200; i++) {
-        r.ended = 0;
+        __atomic_store_n(&r.ended, 0, __ATOMIC_RELEASE);
         __atomic_store_n(&r.begin, 1, __ATOMIC_RELEASE);
         while (mrp_cancel(r.model) != MRP_OK) {}
         while (!__atomic_load_n(&r.ended, __ATOMIC_ACQUIRE)) wait_shortly(); /* a lost one hangs here */
     }
-    r.end = 1;
+    __atomic_store_n(&r.end, 1, __ATOMIC_RELEASE);
     pthread_join(thread, NULL);
     mrp_model_destroy(r.model);
     mrp_config_destroy(r.options);
