@@ -46,7 +46,7 @@ struct RoutersFindThePatch: Claim {
         return few + [
             Check(id, "router hits with l = 1, easy regime", .atLeast(0.99), easy.number("hit_1")),
             Check(id, "router hits with l = 1, hard regime", .atMost(0.9), hard.number("hit_1"), form: .share(0.9)),
-            Check(id, "router hits with l = l* + 2, hard regime", .atLeast(0.99), hard.number("hit_l_star_2")),
+            Check(id, "router hits with l = l* + 2, hard regime", .atLeast(0.99), hard.number("hit_l_star_2"), form: .share(0.9)),
         ]
     }
 }
@@ -81,7 +81,7 @@ struct RandomRouters: Claim {
     func checks(_ result: SeedResult, _ options: LabOptions) -> [Check] {
         guard let random = result.arm(id) else { return [] }
         return options.sampleSizes.map { Int($0) }.filter { $0 <= 80 }.map {
-            Check(id, "accuracy, \($0) samples", .atMost(0.85), random.number("accuracy_\($0)"), isControl: true)
+            Check(id, "accuracy, \($0) samples", .atMost(0.85), random.number("accuracy_\($0)"), isControl: true, form: .share(0.9))
         }
     }
 }
@@ -92,7 +92,8 @@ struct FrozenRouters: Claim {
 
     func checks(_ result: SeedResult, _ options: LabOptions) -> [Check] {
         guard let frozen = result.arm(id), let size = options.sampleSizes.last.map({ Int($0) }) else { return [] }
-        return [Check(id, "largest gate on the patch, worse class", .atMost(0.95), frozen.number("gate_worst_\(size)"), isControl: true)]
+        let gate = frozen.number("gate_worst_\(size)")
+        return [Check(id, "largest gate on the patch, worse class", .atMost(0.95), gate, isControl: true, form: .share(0.9))]
     }
 }
 
