@@ -26,7 +26,7 @@ struct RoutingNeedsFewerSamples: Claim {
             ]
         }
         if let routed = separate.at(80, "accuracy", options) {
-            checks.append(Check(id, "routed accuracy, 80 samples", .atLeast(0.99), routed))
+            checks.append(Check(id, "routed accuracy, 80 samples", .atLeast(0.99), routed, form: .share(0.9)))
         }
         return checks
     }
