@@ -8,21 +8,23 @@ import pytest
 from mrp._command import main
 from mrp._segmenter import palette
 
-SMALL = {"encoder": "resnet18", "width": 4, "pyramid_width": 8, "epochs": 6, "batch_size": 16, "learning_rate": 0.01, "warmup_epochs": 0}
+SMALL = {"encoder": "resnet18", "width": 4, "pyramid_width": 8, "epochs": 4, "batch_size": 16, "learning_rate": 0.01, "warmup_epochs": 0}
 VOC = Path(__file__).resolve().parents[1] / "fixtures/dense/voc"
 
 
 @pytest.fixture(scope="module")
 def scenes() -> tuple[np.ndarray, np.ndarray]:
-    """64 images and their masks."""
-    data = mrp.Dataset.generate_scenes(64, random_state=3, image_size=16)
-    return (255 * data.images()).round().astype(np.uint8), np.stack([data.mask(index) for index in range(64)])
+    """64 images and masks of the objects on them."""
+    data = mrp.Dataset.generate_scenes(64, random_state=3, image_size=32)
+    return (255 * data.images()).round().astype(np.uint8), np.stack([data.mask(index) > 0 for index in range(64)]).astype(np.int32)
 
 
 @pytest.fixture(scope="module")
 def fitted(scenes: tuple[np.ndarray, np.ndarray]) -> mrp.Segmenter:
     images, masks = scenes
-    return mrp.Segmenter(progress=False, **SMALL).fit(images[:48], masks[:48], validation=(images[48:], masks[48:]))
+    return mrp.Segmenter(progress=False, dice_weight=1, pixel_weights="0.2,1", **SMALL).fit(
+        images[:48], masks[:48], validation=(images[48:], masks[48:])
+    )
 
 
 def test_arrays_with_masks(scenes: tuple[np.ndarray, np.ndarray]) -> None:
@@ -33,7 +35,7 @@ def test_arrays_with_masks(scenes: tuple[np.ndarray, np.ndarray]) -> None:
     assert data.classes == masks.max() + 1
     assert data.class_names is None
     assert (data.mask(5) == masks[5]).all()
-    assert data.image_size(0) == (16, 16)
+    assert data.image_size(0) == (32, 32)
     named = mrp.Dataset(images).with_masks(masks, classes=9).with_class_names([f"c{i}" for i in range(9)])
     assert named.has_masks
     assert named.class_names == [f"c{i}" for i in range(9)]
@@ -47,7 +49,7 @@ def test_arrays_with_masks(scenes: tuple[np.ndarray, np.ndarray]) -> None:
         mrp.Dataset(images, np.zeros(64, int), masks=masks)
     with pytest.raises(mrp.ArgumentError, match="expected integers"):
         mrp.Dataset(images, masks=masks / 2)
-    with pytest.raises(mrp.ArgumentError, match="the masks are 8 x 16"):
+    with pytest.raises(mrp.ArgumentError, match="the masks are 8 x 32"):
         mrp.Dataset(images, masks=masks[:, :8])
 
 
@@ -66,7 +68,7 @@ def test_folder() -> None:
 def test_segmenter(fitted: mrp.Segmenter, scenes: tuple[np.ndarray, np.ndarray], tmp_path: Path) -> None:
     images, masks = scenes[0][48:], scenes[1][48:]
     maps = fitted.predict(images)
-    assert maps.shape == (16, 16, 16)
+    assert maps.shape == (16, 32, 32)
     assert maps.dtype == np.uint16
     counts = np.zeros((len(fitted.classes_),) * 2, np.int64)
     np.add.at(counts, (masks, maps), 1)
@@ -75,7 +77,7 @@ def test_segmenter(fitted: mrp.Segmenter, scenes: tuple[np.ndarray, np.ndarray],
         ious = counts.diagonal() / (counts.sum(0) + counts.sum(1) - counts.diagonal())
     np.testing.assert_allclose(fitted.class_ious(images, masks), ious)
     assert fitted.score(images, masks) == pytest.approx(np.nanmean(ious))
-    assert fitted.score(images, masks) > 1 / 7
+    assert set(np.unique(maps)) == {0, 1}
     assert fitted.model_.evaluate(mrp.Dataset(images, masks=masks), "pixel_accuracy") == pytest.approx((maps == masks).mean())
     fitted.save(tmp_path / "segmenter.safetensors")
     loaded = mrp.Segmenter.load(tmp_path / "segmenter.safetensors")

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from mrp._config import Config
 from mrp._dataset import Dataset, MaskFolder
 from mrp._estimator import FOLDER_OPTIONS, document
+from mrp._labels import labels_of
 from mrp._model import Maps, Model
 from mrp._mrp import ArgumentError, Progress
 from mrp._supervised import Supervised
@@ -116,7 +117,8 @@ class Segmenter(Supervised):
         if ours.get("task") != "segment":
             raise ArgumentError("the file holds no segmenter")
         estimator = super()._of_model(model)
-        estimator.classes_ = np.array(ours.get("class_names") or np.arange(model.classes))
+        names = ours.get("class_names")
+        estimator.classes_ = labels_of(names, ours.get("label_type")) if names else np.arange(model.classes)
         return estimator
 
 
