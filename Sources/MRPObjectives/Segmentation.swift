@@ -56,7 +56,7 @@ public struct Segmentation: TrainingObjective {
 
     public func prepare(_ step: TrainingStep, _ program: any Program) throws -> Bool {
         guard let ids = step.pixelTargets else { throw MRPError(.internalError, "a batch without pixel masks") }
-        try program.withInput(Self.labelsName, as: Int32.self) { labels in
+        _ = try program.withInput(Self.labelsName, as: Int32.self) { labels in
             try program.withInput(Self.factorsName, as: Float.self) { factors in
                 PixelTargets.fill(
                     labels: labels, factors: factors, from: ids, classes: head.classes, ignored: ignored, weights: classWeights)
