@@ -85,8 +85,8 @@ enum {
     MRP_ERR_INTERNAL = -99     /* a defect of the library: please report it */
 };
 
-/* Element types of arrays. */
-enum { MRP_UINT8 = 1, MRP_UINT16 = 2, MRP_FLOAT32 = 3 };
+/* Element types of arrays; MRP_INT32 is for masks only. */
+enum { MRP_UINT8 = 1, MRP_UINT16 = 2, MRP_FLOAT32 = 3, MRP_INT32 = 4 };
 
 /* Order of the dimensions of an image array: (image, channel, row, column), or (image, row, column,
  * channel). */
@@ -304,7 +304,11 @@ int64_t mrp_memory_in_use(void);
  *   codebook_size           512         2 ... 65536
  *   teacher_layers          auto        1 ... 1024
  *   target_width            auto        1 ... 65536
- *   task                    classify    classify
+ *   task                    classify    classify, segment
+ *   pyramid_width           auto        1 ... 4096
+ *   focal_gamma             0           [0.0, 10.0]
+ *   dice_weight             0           [0.0, 1000.0]
+ *   pixel_weights           auto        numbers separated by commas
  *   loss                    cross_entropycross_entropy, balanced, logit_adjusted, proco
  *   class_counts            auto        numbers separated by commas
  *   label_smoothing         0.1         [0.0, 1.0)
@@ -361,6 +365,8 @@ int64_t mrp_memory_in_use(void);
  *   decode_seconds          60          [0.001, 86400.0]
  *   folder_layout           auto        auto, classes, flat, tree
  *   exif_orientation        true        true or false
+ *   ignore_label            255         -1 ... 65535
+ *   split                               any text
  *   synthetic_classes       10          2 ... 1000
  *   synthetic_single_view   0.5         [0.0, 1.0]
  *   synthetic_first_image   0           0 ... 1099511627776
@@ -616,7 +622,8 @@ mrp_status mrp_dataset_select(const mrp_dataset *dataset, const int64_t *counts,
  *   channels  receives the channels of each image.
  *   height    receives the height; 0 when images differ in size.
  *   width     receives the width; 0 when images differ in size.
- *   classes   receives the number of classes; 0 without labels.
+ *   classes   receives the number of classes, of the images or of the pixels of their masks; 0
+ *             without.
  * Errors: MRP_ERR_ARGUMENT (dataset is NULL), MRP_ERR_HANDLE.
  * Since 0.1.
  */
@@ -637,14 +644,14 @@ mrp_status mrp_dataset_class_name(const mrp_dataset *dataset, int64_t index, cha
                                   int64_t capacity, int64_t *needed);
 
 /**
- * Makes a dataset with the same images and labels whose classes have names, as those of a folder
- * have: a classifier keeps them in its file.
+ * Makes a dataset with the same images and labels, or masks, whose classes have names, as those of
+ * a folder have: a classifier keeps them in its file.
  *
- *   dataset  labelled images.
+ *   dataset  images with labels or masks.
  *   names    one name per line, in the order of the classes; there may be more names than classes.
  *   out      receives the handle.
  * Errors: MRP_ERR_ARGUMENT (too few names, an empty one, one that is there twice, NULL),
- *     MRP_ERR_STATE (the dataset has no labels), MRP_ERR_HANDLE.
+ *     MRP_ERR_STATE (the dataset has neither labels nor masks), MRP_ERR_HANDLE.
  * Since 0.1.
  */
 mrp_status mrp_dataset_name_classes(const mrp_dataset *dataset, const char *names,
@@ -914,9 +921,9 @@ mrp_status mrp_pretrain(mrp_model *model, const mrp_dataset *dataset, const mrp_
                         mrp_progress_fn callback, void *user);
 
 /**
- * Trains the model as a classifier, encoder included: fine-tuning after pretraining, supervised
- * learning from scratch otherwise. The head is made from the dataset's classes; the decoder is
- * dropped.
+ * Trains the model as a classifier, or as what "task" says, encoder included: fine-tuning after
+ * pretraining, supervised learning from scratch otherwise. The head is made from the dataset's
+ * classes; the decoder is dropped.
  *
  *   dataset   labelled images with the model's number of channels.
  *   options   as for mrp_pretrain, and "pooling", "classes", "label_smoothing", "layer_decay"; NULL
@@ -925,9 +932,9 @@ mrp_status mrp_pretrain(mrp_model *model, const mrp_dataset *dataset, const mrp_
  *   user      passed to the callback.
  * Returns: MRP_CANCELLED when the callback or mrp_cancel stopped the run; the model then keeps its
  *     last finished step.
- * Errors: MRP_ERR_ARGUMENT (no labels; options or images that do not fit the model; NULL),
- *     MRP_ERR_NUMERIC, MRP_ERR_IO, MRP_ERR_FORMAT, MRP_ERR_MEMORY, MRP_ERR_UNSUPPORTED,
- *     MRP_ERR_STATE, MRP_ERR_HANDLE, MRP_ERR_BUSY, all as for mrp_pretrain.
+ * Errors: MRP_ERR_ARGUMENT (no labels, or with "task" = "segment" no masks; options or images that
+ *     do not fit the model; NULL), MRP_ERR_NUMERIC, MRP_ERR_IO, MRP_ERR_FORMAT, MRP_ERR_MEMORY,
+ *     MRP_ERR_UNSUPPORTED, MRP_ERR_STATE, MRP_ERR_HANDLE, MRP_ERR_BUSY, all as for mrp_pretrain.
  * Since 0.1.
  */
 mrp_status mrp_finetune(mrp_model *model, const mrp_dataset *dataset, const mrp_config *options,
@@ -1093,11 +1100,11 @@ double mrp_progress_fraction(const mrp_progress *progress);
 /**
  * A value of the run by name: "loss" (of the last step), "mean_loss" (over the current epoch),
  * "learning_rate", "images_per_second", "seconds", "seconds_left", "epoch", "step", "steps"; of the
- * last measurement on held-out images "top1", "top5", "validation_loss", "knn_top1", "probe_top1",
- * and "best" with "best_step"; "rollbacks", "unreadable_images"; in pretraining "feature_std" and
- * "feature_rank" of the last batch's features, which go to zero when they collapse. In the
- * laboratory "seed" (from 0), "seeds", "step" and "steps" (of the phase), "loss", "captured"
- * (features, at the last probe), "seconds", "seconds_left".
+ * last measurement on held-out images "top1", "top5", "validation_loss", "miou", "pixel_accuracy",
+ * "knn_top1", "probe_top1", and "best" with "best_step"; "rollbacks", "unreadable_images"; in
+ * pretraining "feature_std" and "feature_rank" of the last batch's features, which go to zero when
+ * they collapse. In the laboratory "seed" (from 0), "seeds", "step" and "steps" (of the phase),
+ * "loss", "captured" (features, at the last probe), "seconds", "seconds_left".
  *
  *   name  which value.
  * Returns: the value; NaN when it is unknown, not there yet, or progress is not that of a live
@@ -1218,7 +1225,9 @@ mrp_status mrp_reconstruct(mrp_model *model, const mrp_dataset *dataset, const m
  *            "many_top1", "medium_top1" and "few_top1" (the same over the classes with more
  *            training images than "many_above", with fewer than "few_below", and those between; NaN
  *            where there are none), "loss" (mean cross entropy), or "reconstruction_loss" (mean
- *            over hidden patches).
+ *            over hidden patches). Of a model of "task" = "segment", with the masks of the dataset:
+ *            "miou" (the mean over classes of intersection over union, over all images together),
+ *            "pixel_accuracy", or "loss" (mean cross entropy of the pixels).
  *   value    receives the result.
  * Returns: MRP_CANCELLED when mrp_cancel stopped it.
  * Errors: MRP_ERR_STATE (the model has no head, or no decoder; its file has no counts of training
@@ -1239,8 +1248,9 @@ mrp_status mrp_evaluate(mrp_model *model, const mrp_dataset *dataset, const mrp_
  *   options   the sections "data" and "run" are read, and "prior" (with "class_counts"); NULL for
  *             the defaults.
  *   counts    receives classes x classes numbers, at a "label_level" those of the level: in row t,
- *             column p how many images of class t were taken for class p. The share of a class that
- *             was recognised is its diagonal element over the sum of its row.
+ *             column p how many images of class t were taken for class p; of a model of "task" =
+ *             "segment" how many pixels. The share of a class that was recognised is its diagonal
+ *             element over the sum of its row.
  *   capacity  elements in counts.
  * Returns: MRP_CANCELLED when mrp_cancel stopped it.
  * Errors: MRP_ERR_STATE (the model has no classifier head), MRP_ERR_ARGUMENT (NULL, capacity, no
@@ -1704,6 +1714,127 @@ mrp_status mrp_model_experts(mrp_model *model, const mrp_dataset *dataset,
  */
 mrp_status mrp_model_extract(mrp_model *model, int64_t expert, const mrp_dataset *dataset,
                              const mrp_config *options, mrp_model **out);
+
+/* ---- 10. Dense prediction -----------------------------------------------------------------------
+ *
+ * Classes of pixels: images with masks, and the maps of a model that was fine-tuned with "task" =
+ * "segment" (docs/dense.md). A mask has one id per pixel of its image. Pixels of the id
+ * "ignore_label" belong to no class: they are neither learned nor measured; an image all of whose
+ * pixels are ignored is unlabelled. Crops, flips and resizes of training move an image and its mask
+ * together. The number and the names of the classes are those of mrp_dataset_shape and
+ * mrp_dataset_class_name; mrp_evaluate and mrp_confusion measure such models too.
+ */
+
+/**
+ * Opens a folder of images with masks in the layout of VOC, which CVAT writes too:
+ * JPEGImages/NAME.jpg (or images), SegmentationClass/NAME.png (or masks),
+ * ImageSets/Segmentation/SPLIT.txt and labelmap.txt (a line "name:red,green,blue::" for each class,
+ * in the order of the ids). Masks are PNGs: gray of 1 to 16 bits or palettes, whose numbers are the
+ * ids, or in the colours of labelmap.txt. An image without a mask is unlabelled. Without
+ * labelmap.txt and "classes" all masks are looked at to count the classes. Images and masks are
+ * decoded when they are needed; a mask of another size than its image, or with an id beyond the
+ * classes, is an error of the call that needs it, with its file and the id.
+ *
+ *   path     the folder; any bytes.
+ *   options  "split", "ignore_label", "classes", "channels", "cache_bytes", "exif_orientation",
+ *            "decode_bytes" and "decode_seconds" are read; NULL for the defaults.
+ *   out      receives the handle.
+ * Returns: MRP_CANCELLED when the function of mrp_set_interrupt stopped it.
+ * Errors: MRP_ERR_IO (the folder, or the list of the split, cannot be read), MRP_ERR_FORMAT
+ *     (folders, images or masks are missing; labelmap.txt or the list of the split is none),
+ *     MRP_ERR_ARGUMENT (NULL, other "classes" than labelmap.txt names, masks that tell no classes),
+ *     MRP_ERR_MEMORY, MRP_ERR_HANDLE.
+ * Since 0.1.
+ */
+mrp_status mrp_dataset_open_masks(const char *path, const mrp_config *options, mrp_dataset **out);
+
+/**
+ * Makes a dataset with the same images and a mask for each. Masks are copied. Labels of the images
+ * are not kept: the classes are those of the pixels.
+ *
+ *   dataset  the images, all of one size.
+ *   masks    count x height x width ids, without gaps.
+ *   type     MRP_UINT8, MRP_UINT16 or MRP_INT32.
+ *   count    number of masks: that of the images.
+ *   height   rows of each mask: those of the images.
+ *   width    columns of each mask.
+ *   options  "ignore_label" and "classes" (auto: one more than the largest id) are read; NULL for
+ *            the defaults.
+ *   out      receives the handle.
+ * Returns: MRP_CANCELLED when the function of mrp_set_interrupt stopped it.
+ * Errors: MRP_ERR_ARGUMENT (NULL, another count or size than that of the images, an id outside the
+ *     classes, an "ignore_label" that the type cannot hold), MRP_ERR_MEMORY, MRP_ERR_HANDLE.
+ * Since 0.1.
+ */
+mrp_status mrp_dataset_with_masks(const mrp_dataset *dataset, const void *masks, int32_t type,
+                                  int64_t count, int64_t height, int64_t width,
+                                  const mrp_config *options, mrp_dataset **out);
+
+/**
+ * Generates scenes with masks, so that dense prediction can be tried without data: 3 to 6 discs,
+ * squares, triangles, bars, crosses and ellipses of random colours on textured ground, which is
+ * class 0.
+ *
+ *   options  "image_height", "image_width", "channels" and "synthetic_first_image" are read; NULL
+ *            for the defaults.
+ *   count    number of images.
+ *   seed     fixes the images; sets with the same seed that do not overlap (see
+ *            "synthetic_first_image") are a training and a test set.
+ *   out      receives the handle.
+ * Returns: MRP_CANCELLED when the function of mrp_set_interrupt stopped it.
+ * Errors: MRP_ERR_ARGUMENT (a number out of range, NULL), MRP_ERR_MEMORY, MRP_ERR_HANDLE.
+ * Since 0.1.
+ */
+mrp_status mrp_dataset_generate_scenes(const mrp_config *options, int64_t count, uint64_t seed,
+                                       mrp_dataset **out);
+
+/**
+ * The size of one image, which may differ from that of others.
+ *
+ *   index   the image, from 0.
+ *   height  receives its rows.
+ *   width   receives its columns.
+ * Errors: MRP_ERR_ARGUMENT (no such image, NULL), MRP_ERR_IO and MRP_ERR_FORMAT (its file cannot be
+ *     read), MRP_ERR_HANDLE.
+ * Since 0.1.
+ */
+mrp_status mrp_dataset_image_size(const mrp_dataset *dataset, int64_t index, int64_t *height,
+                                  int64_t *width);
+
+/**
+ * Copies the mask of one image, at its own size.
+ *
+ *   index     the image, from 0.
+ *   ids       receives height x width ids; of an unlabelled image all are "ignore_label".
+ *   capacity  elements in ids.
+ *   ignored   receives the id of pixels that belong to no class; may be NULL.
+ * Errors: MRP_ERR_ARGUMENT (no such image, NULL, too small), MRP_ERR_STATE (the dataset has no
+ *     masks), MRP_ERR_IO and MRP_ERR_FORMAT (its files cannot be read, or do not fit each other),
+ *     MRP_ERR_HANDLE.
+ * Since 0.1.
+ */
+mrp_status mrp_dataset_mask(const mrp_dataset *dataset, int64_t index, int32_t *ids,
+                            int64_t capacity, int32_t *ignored);
+
+/**
+ * Computes the class of each pixel by a model of "task" = "segment". All of each image is resized
+ * to the network's size, the scores are resized back (bilinear), and the class with the largest one
+ * is taken.
+ *
+ *   dataset   the images.
+ *   options   the sections "data" and "run" are read; NULL for the defaults.
+ *   classes   receives height x width numbers for each image, at its own size
+ *             (mrp_dataset_image_size), image after image; 65535 for an image that cannot be read,
+ *             with "unreadable_images" = "skip".
+ *   capacity  elements in classes.
+ * Returns: MRP_CANCELLED when mrp_cancel stopped it.
+ * Errors: MRP_ERR_STATE (the model has no head for pixels), MRP_ERR_ARGUMENT (NULL, capacity,
+ *     images that do not fit the model), MRP_ERR_IO, MRP_ERR_FORMAT, MRP_ERR_MEMORY,
+ *     MRP_ERR_UNSUPPORTED, MRP_ERR_HANDLE, MRP_ERR_BUSY.
+ * Since 0.1.
+ */
+mrp_status mrp_segment(mrp_model *model, const mrp_dataset *dataset, const mrp_config *options,
+                       uint16_t *classes, int64_t capacity);
 
 #ifdef __cplusplus
 }

@@ -464,6 +464,41 @@ def supervised_rows() -> dict[str, Row]:
     return rows
 
 
+def masked(size: int, **shape: Any) -> mrp.Dataset:
+    images = pictures(height=size, width=size, **shape)
+    masks = (images[:, 0] // 86).astype(np.uint8)
+    masks[:, 0] = 255
+    return mrp.Dataset(images, masks=masks, layout="NCHW", classes=3)
+
+
+def segmented(family: str, **options: Any) -> Row:
+    """A segmenter trained from scratch; its maps at another size, and what they are worth."""
+
+    def row(machine: Options) -> list[Any]:
+        every = NETWORKS[family] | RUN | {"task": "segment", "pyramid_width": 8} | machine | options
+        model, size = mrp.Model(every), NETWORKS[family]["image_size"]
+        steps = _trained(model, masked(size), every, "finetune")
+        held = masked(size + 7, count=3, first=20)
+        values = [model.evaluate(held, metric, machine) for metric in ("miou", "pixel_accuracy", "loss")]
+        return [*steps, weights(model), model.segment(held, machine), *values, model.confusion_matrix(held, machine)]
+
+    return row
+
+
+SEGMENT: list[Options] = [{}, {"focal_gamma": 2, "dice_weight": 0.5}, {"frozen_encoder": True}]
+
+
+def segment_rows() -> dict[str, Row]:
+    rows = {_title(f"segment/{family}", options): segmented(family, **options) for family in FAMILIES for options in SEGMENT}
+    rows["segment/resnet/pixel_weights"] = segmented("resnet", pixel_weights="1,2,0.5", augmentation="random_resized_crop_flip")
+    rows["segment/resnet18_imagenet"] = segmented("resnet18_imagenet")
+    rows["segment/scenes"] = lambda machine: [
+        (scenes := mrp.Dataset.generate_scenes(3, random_state=4, image_size=24)).images(),
+        *(scenes.mask(index) for index in range(3)),
+    ]
+    return rows
+
+
 OPTIMIZERS: list[tuple[str, Options]] = [
     ("adamw", {}),
     ("adamw", {"beta1": 0.8, "beta2": 0.9}),
@@ -675,7 +710,7 @@ def same_rows() -> tuple[dict[str, Row], dict[str, str]]:
 
 RESUMED, SAME = same_rows()
 ROWS: dict[str, Row] = {
-    **pretrain_rows(), **supervised_rows(), **optimizer_rows(), **use_rows(), **data_rows(), **lab_rows(), **RESUMED,
+    **pretrain_rows(), **supervised_rows(), **segment_rows(), **optimizer_rows(), **use_rows(), **data_rows(), **lab_rows(), **RESUMED,
 }  # fmt: skip
 
 # ---- Comparison

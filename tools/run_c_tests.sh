@@ -2,7 +2,7 @@
 # Compiles and runs the C tests; each program is one test, which passes when it exits with 0.
 #   Tests/c/test_*.c      the internals: linked with the objects of CMRPKernels and CMRPImage
 #   Tests/c/abi/test_*.c  the library as its users have it: build/include/mrp.h and build/lib/libmrp.so
-#   examples/c/lab.c      compiled like those; Tests/c/abi/check_example_lab.sh runs it
+#   examples/c/lab.c, segment.c      compiled like those; Tests/c/abi/check_example_*.sh run them
 # Usage: run_c_tests.sh [--sanitize KIND | --library FOLDER KIND] [NAME...]
 #   --sanitize   the internals only, compiled anew with a sanitizer: address (UBSan too), undefined, thread
 #   --library    the C interface only, on the libmrp.so in FOLDER, which was built with that sanitizer
@@ -76,6 +76,7 @@ if [ $abi -eq 1 ]; then
     for source in Tests/c/abi/test_*.c; do
         run "abi_$(basename "$source" .c)" '' "${user[@]}" -D_XOPEN_SOURCE=700 -ITests/c "$source" -lmrp -lm -lpthread
     done
+    run example_segment Tests/c/abi/check_example_segment.sh "${user[@]}" examples/c/segment.c -lmrp
     run example_lab Tests/c/abi/check_example_lab.sh "${user[@]}" examples/c/lab.c -lmrp
 fi
 echo "$passed passed, ${#failed[@]} failed"

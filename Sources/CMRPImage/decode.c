@@ -59,12 +59,7 @@ int32_t mi_decode_stops(mi_error *error) {
     return 0;
 }
 
-int32_t mi_probe(const uint8_t *bytes, int64_t count, int64_t draft_side, mi_info *info, mi_error *error) {
-    limit.seconds = 0;
-    int32_t status = is_jpeg(bytes, count)  ? mi_jpeg_probe(bytes, count, draft_side, info, error)
-                     : is_png(bytes, count) ? mi_png_probe(bytes, count, info, error)
-                                            : unknown(bytes, count, error);
-    if (status != MI_OK) return status;
+static int32_t check_size(const mi_info *info, mi_error *error) {
     if (info->height < 1 || info->width < 1)
         return mi_fail(error, MI_ERR_FORMAT, "an image of %lld x %lld pixels", (long long)info->height, (long long)info->width);
     if (info->height > MI_MAX_SIDE || info->width > MI_MAX_SIDE ||
@@ -72,6 +67,21 @@ int32_t mi_probe(const uint8_t *bytes, int64_t count, int64_t draft_side, mi_inf
         return mi_fail(error, MI_ERR_UNSUPPORTED, "%lld x %lld pixels are above the limit of %d per side and %lld bytes decoded",
                        (long long)info->height, (long long)info->width, MI_MAX_SIDE, (long long)MI_MAX_IMAGE_BYTES);
     return MI_OK;
+}
+
+int32_t mi_probe(const uint8_t *bytes, int64_t count, int64_t draft_side, mi_info *info, mi_error *error) {
+    limit.seconds = 0;
+    int32_t status = is_jpeg(bytes, count)  ? mi_jpeg_probe(bytes, count, draft_side, info, error)
+                     : is_png(bytes, count) ? mi_png_probe(bytes, count, info, error)
+                                            : unknown(bytes, count, error);
+    return status == MI_OK ? check_size(info, error) : status;
+}
+
+int32_t mi_probe_labels(const uint8_t *bytes, int64_t count, mi_info *info, mi_error *error) {
+    limit.seconds = 0;
+    if (is_jpeg(bytes, count)) return mi_fail(error, MI_ERR_FORMAT, "a JPEG file: a mask must be a PNG, which keeps its numbers");
+    int32_t status = is_png(bytes, count) ? mi_png_probe_labels(bytes, count, info, error) : unknown(bytes, count, error);
+    return status == MI_OK ? check_size(info, error) : status;
 }
 
 int32_t mi_decode(const uint8_t *bytes, int64_t count, const mi_info *info, const mi_image *out, mi_error *error) {

@@ -41,6 +41,14 @@ int32_t mi_png_probe(const uint8_t *bytes, int64_t count, mi_info *info, mi_erro
     return MI_OK;
 }
 
+int32_t mi_png_probe_labels(const uint8_t *bytes, int64_t count, mi_info *info, mi_error *error) {
+    const int32_t status = mi_png_probe(bytes, count, info, error);
+    if (status != MI_OK) return status;
+    info->labels = 1;
+    if (bytes[25] == PNG_COLOR_TYPE_PALETTE) info->channels = 1;
+    return MI_OK;
+}
+
 int32_t mi_png_decode(const uint8_t *bytes, int64_t count, const mi_info *info, const mi_image *out, mi_error *error) {
     source s = {bytes, count, 0, error};
     mi_fail(error, MI_ERR_MEMORY, "PNG: memory is short"); /* libpng returned NULL */
@@ -63,8 +71,12 @@ int32_t mi_png_decode(const uint8_t *bytes, int64_t count, const mi_info *info, 
     png_set_chunk_cache_max(png, 64);
     png_set_chunk_malloc_max(png, 1 << 24);
     png_read_info(png, header);
-    if (png_get_color_type(png, header) == PNG_COLOR_TYPE_PALETTE) png_set_palette_to_rgb(png);
-    if (png_get_bit_depth(png, header) < 8) png_set_expand_gray_1_2_4_to_8(png);
+    if (info->labels) {
+        png_set_packing(png); /* below 8 bits: the numbers themselves, a byte each */
+    } else {
+        if (png_get_color_type(png, header) == PNG_COLOR_TYPE_PALETTE) png_set_palette_to_rgb(png);
+        if (png_get_bit_depth(png, header) < 8) png_set_expand_gray_1_2_4_to_8(png);
+    }
     png_set_strip_alpha(png);
     const uint16_t one = 1;
     if (*(const uint8_t *)&one == 1) png_set_swap(png); /* PNG's 16 bits are big-endian */

@@ -3,7 +3,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "mk_random.h"
+#include "sequence.h"
 
 /* The package says so too; this is for other builds. */
 #pragma STDC FP_CONTRACT OFF
@@ -11,25 +11,6 @@
 /* RandomStream.Purpose.synthetic (5) with substreams 1, 2, 3. */
 enum { STREAM_DEFINITION = 0x105, STREAM_SCENE = 0x205, STREAM_NOISE = 0x305 };
 enum { SHAPES = 6, TEXTURES = 6, COLOURS = 6 };
-
-/* ---- random numbers: one sequence per (stream, index) ---- */
-
-typedef struct sequence {
-    uint64_t seed, index;
-    uint32_t stream, block, words[4];
-    int left;
-} sequence;
-
-static uint32_t next_word(sequence *s) {
-    if (s->left == 0) {
-        mk_philox(s->seed, s->stream, s->block++, s->index, s->words);
-        s->left = 4;
-    }
-    return s->words[4 - s->left--];
-}
-
-static float uniform(sequence *s, float low, float high) { return low + (high - low) * ((float)(next_word(s) >> 8) * 0x1p-24f); }
-static int32_t below(sequence *s, int32_t count) { return (int32_t)(((uint64_t)next_word(s) * (uint64_t)count) >> 32); }
 
 /* ---- the classes ---- */
 

@@ -214,7 +214,7 @@ public func mrp_dataset_select(
 ///   - channels: receives the channels of each image.
 ///   - height: receives the height; 0 when images differ in size.
 ///   - width: receives the width; 0 when images differ in size.
-///   - classes: receives the number of classes; 0 without labels.
+///   - classes: receives the number of classes, of the images or of the pixels of their masks; 0 without.
 /// - Errors: MRP_ERR_ARGUMENT (dataset is NULL), MRP_ERR_HANDLE.
 ///
 /// Since 0.1.
@@ -254,13 +254,15 @@ public func mrp_dataset_class_name(
     }
 }
 
-/// Makes a dataset with the same images and labels whose classes have names, as those of a folder have: a classifier keeps them in its file.
+/// Makes a dataset with the same images and labels, or masks, whose classes have names, as those of a folder have: a
+/// classifier keeps them in its file.
 ///
 /// - Parameters:
-///   - dataset: labelled images.
+///   - dataset: images with labels or masks.
 ///   - names: one name per line, in the order of the classes; there may be more names than classes.
 ///   - out: receives the handle.
-/// - Errors: MRP_ERR_ARGUMENT (too few names, an empty one, one that is there twice, NULL), MRP_ERR_STATE (the dataset has no labels), MRP_ERR_HANDLE.
+/// - Errors: MRP_ERR_ARGUMENT (too few names, an empty one, one that is there twice, NULL), MRP_ERR_STATE (the dataset has neither labels nor masks),
+///   MRP_ERR_HANDLE.
 ///
 /// Since 0.1.
 @_cdecl("mrp_dataset_name_classes")

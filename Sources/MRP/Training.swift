@@ -204,8 +204,8 @@ public func mrp_pretrain(
     train(model, dataset, options, .pretrain, callback, user)
 }
 
-/// Trains the model as a classifier, encoder included: fine-tuning after pretraining, supervised learning from scratch otherwise. The
-/// head is made from the dataset's classes; the decoder is dropped.
+/// Trains the model as a classifier, or as what "task" says, encoder included: fine-tuning after pretraining, supervised learning from scratch
+/// otherwise. The head is made from the dataset's classes; the decoder is dropped.
 ///
 /// - Parameters:
 ///   - dataset: labelled images with the model's number of channels.
@@ -213,8 +213,8 @@ public func mrp_pretrain(
 ///   - callback: called after each step and several times per second in between; NULL for none.
 ///   - user: passed to the callback.
 /// - Returns: MRP_CANCELLED when the callback or mrp_cancel stopped the run; the model then keeps its last finished step.
-/// - Errors: MRP_ERR_ARGUMENT (no labels; options or images that do not fit the model; NULL), MRP_ERR_NUMERIC, MRP_ERR_IO, MRP_ERR_FORMAT,
-///   MRP_ERR_MEMORY, MRP_ERR_UNSUPPORTED, MRP_ERR_STATE, MRP_ERR_HANDLE, MRP_ERR_BUSY, all as for mrp_pretrain.
+/// - Errors: MRP_ERR_ARGUMENT (no labels, or with "task" = "segment" no masks; options or images that do not fit the model; NULL),
+///   MRP_ERR_NUMERIC, MRP_ERR_IO, MRP_ERR_FORMAT, MRP_ERR_MEMORY, MRP_ERR_UNSUPPORTED, MRP_ERR_STATE, MRP_ERR_HANDLE, MRP_ERR_BUSY, all as for mrp_pretrain.
 ///
 /// Since 0.1.
 @_cdecl("mrp_finetune")
@@ -520,8 +520,8 @@ public func mrp_progress_fraction(_ progress: UnsafePointer<mrp_progress>?) -> D
 
 /// A value of the run by name: "loss" (of the last step), "mean_loss" (over the current epoch), "learning_rate", "images_per_second",
 /// "seconds", "seconds_left", "epoch", "step", "steps"; of the last measurement on held-out images "top1", "top5", "validation_loss",
-/// "knn_top1", "probe_top1", and "best" with "best_step"; "rollbacks", "unreadable_images"; in pretraining "feature_std" and "feature_rank" of
-/// the last batch's features, which go to zero when they collapse. In the laboratory "seed" (from 0), "seeds", "step" and "steps" (of the phase),
+/// "miou", "pixel_accuracy", "knn_top1", "probe_top1", and "best" with "best_step"; "rollbacks", "unreadable_images"; in pretraining
+/// "feature_std" and "feature_rank" of the last batch's features, which go to zero when they collapse. In the laboratory "seed" (from 0), "seeds", "step" and "steps" (of the phase),
 /// "loss", "captured" (features, at the last probe), "seconds", "seconds_left".
 ///
 /// - Parameter name: which value.

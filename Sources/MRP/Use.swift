@@ -11,7 +11,7 @@ import CMRPTypes
 import MRPEngine
 import MRPTraining
 
-private func infer(
+func infer(
     _ model: UnsafeMutablePointer<mrp_model>?, _ dataset: UnsafePointer<mrp_dataset>?, _ options: UnsafePointer<mrp_config>?,
     _ body: (Inference, DatasetHandle) throws -> Bool
 ) -> mrp_status {
@@ -167,7 +167,8 @@ public func mrp_reconstruct(
 ///   - metric: "top1" (share of images whose class has the largest score), "top5" (whose class is among the five largest), "balanced_top1"
 ///     (the mean over classes of each one's share), "many_top1", "medium_top1" and "few_top1" (the same over the classes with more training
 ///     images than "many_above", with fewer than "few_below", and those between; NaN where there are none), "loss" (mean cross entropy), or
-///     "reconstruction_loss" (mean over hidden patches).
+///     "reconstruction_loss" (mean over hidden patches). Of a model of "task" = "segment", with the masks of the dataset: "miou" (the mean over
+///     classes of intersection over union, over all images together), "pixel_accuracy", or "loss" (mean cross entropy of the pixels).
 ///   - value: receives the result.
 /// - Returns: MRP_CANCELLED when mrp_cancel stopped it.
 /// - Errors: MRP_ERR_STATE (the model has no head, or no decoder; its file has no counts of training images, and "class_counts" is not set),
@@ -184,6 +185,11 @@ public func mrp_evaluate(
         let value = try required(value, "value")
         let name = try string(metric, "metric")
         let group = Inference.Group(rawValue: name)
+        if inference.model.head?.isDense == true, name != "reconstruction_loss" {
+            guard let result = try inference.evaluateMaps(handle.dataset) else { return false }
+            value.pointee = try result.value(name)
+            return true
+        }
         switch name {
         case _ where group != nil, "top1", "top5", "balanced_top1", "loss":
             let confuses = group != nil || name == "balanced_top1"
@@ -224,8 +230,8 @@ private func requireCounts(_ classes: Int, _ inference: Inference) throws {
 ///   - dataset: labelled images.
 ///   - options: the sections "data" and "run" are read, and "prior" (with "class_counts"); NULL for the defaults.
 ///   - counts: receives classes x classes numbers, at a "label_level" those of the level: in row t, column p how many images of class t were
-///     taken for class p. The share of a class
-///     that was recognised is its diagonal element over the sum of its row.
+///     taken for class p; of a model of "task" = "segment" how many pixels. The share of a class that was recognised is its diagonal element over
+///     the sum of its row.
 ///   - capacity: elements in `counts`.
 /// - Returns: MRP_CANCELLED when mrp_cancel stopped it.
 /// - Errors: MRP_ERR_STATE (the model has no classifier head), MRP_ERR_ARGUMENT (NULL, capacity, no labels, more than 4096 classes, images that
@@ -238,6 +244,13 @@ public func mrp_confusion(
     _ counts: UnsafeMutablePointer<Int64>?, _ capacity: Int64
 ) -> mrp_status {
     infer(model, dataset, options) { inference, handle in
+        if inference.model.head?.isDense == true {
+            let classes = try inference.namedClasses()
+            let counts = try output(counts, capacity: capacity, needed: checkedProduct([classes, classes]), "counts")
+            guard let result = try inference.evaluateMaps(handle.dataset) else { return false }
+            _ = counts.update(fromContentsOf: result.confusion)
+            return true
+        }
         let classes = try inference.classCount()
         try requireCounts(classes <= Inference.mostConfusedClasses ? classes : 0, inference)
         let counts = try output(counts, capacity: capacity, needed: classes * classes, "counts")

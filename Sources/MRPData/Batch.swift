@@ -17,6 +17,8 @@ public struct LoaderOptions: Sendable {
     public var queueDepth: Int
     /// Images of each sample, every one augmented with random numbers of its own; those of view 0 do not depend on the number.
     public var views = 1
+    /// Whether the pixel masks of a dataset that has some come with the images.
+    public var targets = true
     /// Replaces an image that cannot be read or decoded by the next one in the dataset, and notes it.
     public var skipsUnreadable = false
     /// Epochs after which `next` answers `.end`; nil goes on for ever.

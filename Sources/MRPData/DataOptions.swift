@@ -63,6 +63,15 @@ public enum DataOptions {
         "synthetic_first_image", .integer(0...(1 << 40)), default: 0, section: .data,
         "Where the generated set begins in its endless sequence: sets that do not overlap share classes but no image.")
 
+    // MARK: Masks
+
+    public static let ignoreLabel = Option(
+        "ignore_label", .integer(-1...65_535), default: 255, section: .data,
+        "Id of the pixels of a mask that belong to no class: they are neither learned nor measured. -1: there are none such.")
+    public static let split = Option(
+        "split", .text, default: "", section: .data,
+        "Part of a folder with masks, by its file in ImageSets/Segmentation: train for train.txt; empty: all images.")
+
     // MARK: Changes of the pixels
 
     public static let randAugment = Option(
@@ -123,7 +132,9 @@ public enum DataOptions {
         [
             augmentation, cropPadding, cropScaleMin, cropScaleMax, evaluationCrop, mean, std, pixelCheck, cacheBytes, decodeBytes,
             decodeSeconds, folderLayout, exifOrientation,
-        ] + generated
+        ] + masks + generated
+    /// What a folder with masks, or an array of masks, is read by.
+    public static let masks: [any OptionDeclaration] = [ignoreLabel, split]
     /// What generated datasets are made by.
     public static let generated: [any OptionDeclaration] = [syntheticClasses, syntheticSingleView, syntheticFirstImage]
     /// What fine-tuning mixes images by.

@@ -1,3 +1,5 @@
+import Glibc
+
 /// A path as the system has it: bytes without a NUL, which need not be UTF-8.
 public struct FilePath: Sendable {
     /// With a NUL at the end.
@@ -13,12 +15,23 @@ public struct FilePath: Sendable {
 
     private init(bytes: [CChar]) { self.bytes = bytes }
 
+    /// The name in its folder, without what follows its last dot.
+    var stem: [CChar] {
+        let name = Array(bytes.dropLast().split(separator: 47).last ?? [])
+        return name.lastIndex(of: 46).map { Array(name[..<$0]) } ?? name
+    }
+
     /// An entry of the folder that this path names.
     func entry(_ name: UnsafePointer<CChar>) -> FilePath {
         var joined = Array(bytes.dropLast())
         if joined.last != 47 { joined.append(47) }
         return FilePath(bytes: joined + FilePath(name).bytes)
     }
+
+    func entry(_ name: String) -> FilePath { name.withCString { entry($0) } }
+
+    /// Whether something is there that can be read.
+    var exists: Bool { withCString { access($0, R_OK) } == 0 }
 
     public func withCString<Result>(_ body: (UnsafePointer<CChar>) throws -> Result) rethrows -> Result {
         try bytes.withUnsafeBufferPointer { buffer in

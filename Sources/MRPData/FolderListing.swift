@@ -1,4 +1,5 @@
 import CMRPImage
+import Glibc
 import MRPEngine
 
 /// The sorted names of one folder, in C memory.
@@ -24,6 +25,19 @@ final class FolderListing {
 
     func name(_ i: Int) -> String { listing.pointee.names[i].map { FilePath.text($0) } ?? "" }
     func path(_ i: Int) -> FilePath { listing.pointee.names[i].map { folder.entry($0) } ?? folder }
+
+    /// The place of a name, whose bytes come without a NUL; nil where there is none such.
+    func place(of name: [CChar]) -> Int? {
+        let name = name + [0]
+        var (low, high) = (0, count)
+        while low < high {
+            let middle = (low + high) / 2
+            let order = listing.pointee.names[middle].map { strcmp($0, name) } ?? -1
+            if order == 0 { return middle }
+            if order < 0 { low = middle + 1 } else { high = middle }
+        }
+        return nil
+    }
 
     var hasFolders: Bool { listing.pointee.folders > 0 }
 

@@ -7,7 +7,7 @@ public protocol ImageDataset: AnyObject {
     var channels: Int { get }
     /// The size of every image, or nil when they differ.
     var imageSize: ImageSize? { get }
-    /// One name per class; empty without labels.
+    /// One name per class: of the images, or in a dataset with pixel masks and without labels of their pixels; else empty.
     var classNames: [String] { get }
     /// True when the classes have names of their own; else they are called by their numbers.
     var hasClassNames: Bool { get }
@@ -32,6 +32,10 @@ public protocol ImageDataset: AnyObject {
     /// Makes the pixel mask of image `index`, which is the workspace's current image, the workspace's target: `showTarget`, or `makeTarget`
     /// and `replaceTarget`. It has one id (class or instance) per pixel of the image. Errors: as `load`.
     func loadTarget(_ index: Int, into workspace: ImageWorkspace) throws
+    /// The id of pixels that belong to no class: they are neither learned nor measured.
+    var ignoredId: Int32 { get }
+    /// The size of image `index`, as `load` gives it. Errors: as `load`.
+    func size(of index: Int) throws -> ImageSize
 }
 
 extension ImageDataset {
@@ -45,6 +49,17 @@ extension ImageDataset {
     public func fileName(of index: Int) -> String? { nil }
     public var hasTargets: Bool { false }
     public func loadTarget(_ index: Int, into workspace: ImageWorkspace) throws {}
+    public var ignoredId: Int32 { -1 }
+
+    public func size(of index: Int) throws -> ImageSize {
+        try imageSize ?? loadedSize(of: index)
+    }
+
+    func loadedSize(of index: Int) throws -> ImageSize {
+        let workspace = ImageWorkspace()
+        try load(index, into: workspace)
+        return workspace.image.size
+    }
 }
 
 /// Labels in memory of their own, checked.

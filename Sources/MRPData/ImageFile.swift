@@ -26,6 +26,49 @@ public enum ImageFile {
 
     public static func probe(_ path: String, _ workspace: ImageWorkspace) throws -> Info { try probe(FilePath(path), workspace) }
 
+    /// Makes the file's ids, a PNG, the target of the workspace's current image: gray, or the indices of a palette. Of a picture in colours the
+    /// ids are places in `colours`, 3 bytes each. Errors: as `probe`; `.format` for a colour that is none of them, with the pixel.
+    static func loadIds(_ path: FilePath, colours: [UInt8], ignored: Int32, into workspace: ImageWorkspace) throws {
+        let (bytes, count) = try read(path, workspace)
+        var info = mi_info(), failure = mi_error()
+        guard mi_probe_labels(bytes, Int64(count), &info, &failure) == MI_OK.value else { throw error(failure, path.text) }
+        try workspace.admit(&info, path.text)
+        let size = info.size(oriented: false)
+        let made = try workspace.makeTarget(size, channels: Int(info.channels), elementType: info.type)
+        let status = mi_decode(bytes, Int64(count), &info, [made], &failure)
+        if status == MI_CANCELLED.value { throw Cancelled() }
+        guard status == MI_OK.value else { throw error(failure, path.text) }
+        workspace.replaceTarget(made, fill: ignored)
+        guard info.channels == 3 else { return }
+        guard info.type == PixelType.uint8.rawValue, !colours.isEmpty else {
+            throw MRPError(
+                .format, "\(path.text): a mask of \(info.type == 0 ? 8 : 16)-bit colours, for which no labelmap.txt names classes")
+        }
+        let ids = try workspace.makeTarget(size, type: .uint16)
+        let stranger = mi_colours_to_ids([made], colours, Int64(colours.count / 3), [ids])
+        guard stranger < 0 else {
+            let pixel = made.pixels.assumingMemoryBound(to: UInt8.self) + 3 * Int(stranger)
+            throw MRPError(
+                .format,
+                "\(path.text): pixel (\(Int(stranger) / size.width), \(Int(stranger) % size.width)) has the colour (\(pixel[0]), \(pixel[1]), \(pixel[2])), which labelmap.txt does not list"
+            )
+        }
+        workspace.replaceTarget(ids, fill: ignored)
+    }
+
+    /// The lines of a text file, without those that are empty. Errors: `.io`, `.format` for bytes that are no UTF-8, `.memory`.
+    static func lines(_ path: FilePath) throws -> [String] {
+        let workspace = ImageWorkspace()
+        let (bytes, count) = try read(path, workspace)
+        try Memory.check(count, bytesEach: 8, for: path.text)
+        return try withExtendedLifetime(workspace) {
+            guard let text = String(validating: UnsafeBufferPointer(start: bytes, count: count), as: UTF8.self) else {
+                throw MRPError(.format, "\(path.text): not UTF-8")
+            }
+            return text.split(whereSeparator: \.isNewline).map { String($0.trimmed) }.filter { !$0.isEmpty }
+        }
+    }
+
     /// Makes the file's image the workspace's current one.
     ///
     /// `draftSide` above 0 lets a JPEG be decoded at 1/2, 1/4 or 1/8 of its size while its shorter side stays at least that long: faster
@@ -98,6 +141,15 @@ public enum ImageFile {
             done += got
         }
         return (UnsafePointer(memory.assumingMemoryBound(to: UInt8.self)), done)
+    }
+}
+
+extension Substring {
+    /// Without spaces at both ends.
+    fileprivate var trimmed: Substring {
+        var rest = drop { $0.isWhitespace }
+        while rest.last?.isWhitespace == true { rest.removeLast() }
+        return rest
     }
 }
 

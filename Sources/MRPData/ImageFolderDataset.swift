@@ -97,6 +97,12 @@ public final class ImageFolderDataset: ImageDataset {
         cache?.keep(workspace.image, at: index)
     }
 
+    public func size(of index: Int) throws -> ImageSize {
+        if let imageSize { return imageSize }
+        guard draftSide == 0 else { return try loadedSize(of: index) }
+        return try ImageFile.probe(Self.path(of: index, in: folders), ImageWorkspace(), orients: orients).size
+    }
+
     public func name(of index: Int) -> String { Self.path(of: index, in: folders).text }
     public func path(of index: Int) -> FilePath? { Self.path(of: index, in: folders) }
 

@@ -59,6 +59,10 @@ public final class ImageWorkspace {
         try ids.make(size, channels: 1, type: type.rawValue)
     }
 
+    func makeTarget(_ size: ImageSize, channels: Int, elementType: Int32) throws -> PixelView {
+        try ids.make(size, channels: channels, type: elementType)
+    }
+
     /// Makes what `makeTarget` returned last the target of the current image.
     public func replaceTarget(_ made: PixelView, fill: Int32 = 0) {
         ids.replace(made)

@@ -1,65 +1,44 @@
 import CMRPImage
 import MRPEngine
 
-/// Another dataset whose images have pixel masks: ids of classes or instances. Images and labels are shared.
+/// Another dataset whose images have pixel masks. Images are shared; its classes are those of the pixels, and it has no labels of images.
 public final class MaskedDataset: ImageDataset {
     public let base: ImageDataset
-    public let maskSize: ImageSize
-    public let type: TargetType
-    /// The id of pixels that an augmentation brings in from outside of the image.
-    public let fill: Int32
+    public let masks: any PixelMasks
     public var count: Int { base.count }
     public var channels: Int { base.channels }
     public var imageSize: ImageSize? { base.imageSize }
-    public var classNames: [String] { base.classNames }
-    public var hasClassNames: Bool { base.hasClassNames }
-    public var labelType: String { base.labelType }
-    public var labels: UnsafeBufferPointer<Int32>? { base.labels }
+    public var classNames: [String] { masks.classNames }
+    public var hasClassNames: Bool { masks.hasClassNames }
+    public var labels: UnsafeBufferPointer<Int32>? { nil }
     public var hasTargets: Bool { true }
+    public var ignoredId: Int32 { masks.ignored }
 
-    private let owned: Memory?
-    private let ids: UnsafeRawPointer
-    private let release: (() -> Void)?
-    private var bytesPerMask: Int { maskSize.height * maskSize.width * type.bytes }
+    /// One mask for each image. Errors: `.argument` for another number of masks. A mask that has another size than its image is an error of the
+    /// batch that needs it.
+    public init(_ base: ImageDataset, _ masks: any PixelMasks) throws {
+        guard masks.count == base.count else { throw MRPError(.argument, "\(masks.count) pixel masks were given for \(base.count) images") }
+        (self.base, self.masks) = (base, masks)
+    }
 
-    /// Masks at `masks`: count x height x width ids, packed, for all images of `base`.
-    ///
-    /// Without `release` they are copied; with it they are borrowed until the dataset goes away, which then calls it (an error here leaves
-    /// them with the caller). Errors: `.argument` for counts, sizes or a fill out of range; `.memory`. A mask that has another size than its
-    /// image is an error of the batch that needs it.
-    public init(
-        _ base: ImageDataset, masks: UnsafeRawPointer, type: TargetType, count: Int, size: ImageSize, fill: Int32 = 0,
+    /// With masks in memory: count x height x width ids, packed. Errors: those of `ArrayMasks`; `.argument` for another count or size than
+    /// that of the images.
+    public convenience init(
+        _ base: ImageDataset, masks: UnsafeRawPointer, type: TargetType, count: Int, size: ImageSize, fill: Int32 = 0, classes: Int? = nil,
         release: (() -> Void)? = nil
     ) throws {
         guard count == base.count else { throw MRPError(.argument, "\(count) pixel masks were given for \(base.count) images") }
-        try size.check("pixel mask")
-        guard type.range.contains(fill) else {
-            throw MRPError(.argument, "fill \(fill) is outside \(type.range.lowerBound) ... \(type.range.upperBound)")
-        }
-        guard Int(bitPattern: masks) % type.bytes == 0 else {
-            throw MRPError(.argument, "the array of masks is not aligned to its \(type.bytes)-byte elements")
-        }
-        let total = try checkedProduct(
-            [count, size.height, size.width, type.bytes], "an array of \(count) masks of \(size)", code: .argument)
-        (self.base, maskSize, self.type, self.fill, self.release) = (base, size, type, fill, release)
-        if release == nil {
-            let memory = try Memory(bytes: total, for: "\(count) masks of \(size)")
-            memory.base.copyMemory(from: masks, byteCount: total)
-            (owned, ids) = (memory, UnsafeRawPointer(memory.base))
-        } else {
-            (owned, ids) = (nil, masks)
-        }
+        try self.init(
+            base, ArrayMasks(masks, type: type, count: count, size: size, ignored: fill, classes: classes, release: release))
     }
-
-    deinit { release?() }
 
     public func load(_ index: Int, into workspace: ImageWorkspace) throws { try base.load(index, into: workspace) }
 
     public func loadTarget(_ index: Int, into workspace: ImageWorkspace) throws {
-        let mask = UnsafeMutableRawPointer(mutating: ids + index * bytesPerMask)
-        workspace.showTarget(PixelView(ids: mask, maskSize, type: type), fill: fill)
+        try masks.load(index, name: base.name(of: index), into: workspace)
     }
 
+    public func size(of index: Int) throws -> ImageSize { try base.size(of: index) }
     public func name(of index: Int) -> String { base.name(of: index) }
     public func path(of index: Int) -> FilePath? { base.path(of: index) }
     public var pixelType: PixelType? { base.pixelType }

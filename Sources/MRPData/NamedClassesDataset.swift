@@ -1,6 +1,6 @@
 import MRPEngine
 
-/// Another dataset whose classes have the given names, with its labels or others; images are shared.
+/// Another dataset whose classes, of images or of pixels, have the given names, with its labels or others; images are shared.
 public final class NamedClassesDataset: ImageDataset {
     public let base: ImageDataset
     public let classNames: [String]
@@ -17,7 +17,9 @@ public final class NamedClassesDataset: ImageDataset {
     /// Errors: `.state` when the dataset has no labels; `.argument` when there are fewer names than classes, an empty one, one that is there
     /// twice, or a type that is no word of 1 ... 64 bytes.
     public init(_ base: ImageDataset, names: [String], labelType: String = "str") throws {
-        guard base.labels != nil else { throw MRPError(.state, "the dataset has no labels whose classes could be named") }
+        guard base.labels != nil || base.hasTargets else {
+            throw MRPError(.state, "the dataset has neither labels nor masks whose classes could be named")
+        }
         guard names.count >= base.classCount, names.count <= LabelStore.maximumClasses else {
             throw MRPError(.argument, "\(names.count) names were given for \(base.classCount) classes")
         }
@@ -44,6 +46,10 @@ public final class NamedClassesDataset: ImageDataset {
     public var hasTargets: Bool { base.hasTargets }
 
     public func loadTarget(_ index: Int, into workspace: ImageWorkspace) throws { try base.loadTarget(index, into: workspace) }
+
+    public var ignoredId: Int32 { base.ignoredId }
+
+    public func size(of index: Int) throws -> ImageSize { try base.size(of: index) }
 
     public func name(of index: Int) -> String { base.name(of: index) }
     public func path(of index: Int) -> FilePath? { base.path(of: index) }

@@ -20,7 +20,7 @@ final class SamplePreparation {
         (self.dataset, self.augmentations, self.options, self.size) = (dataset, augmentations, options, size)
         channels = dataset.channels
         valuesPerView = try checkedProduct([channels, size.height, size.width], "an image of \(channels) x \(size)", code: .argument)
-        idsPerView = dataset.hasTargets ? size.height * size.width : 0
+        idsPerView = dataset.hasTargets && options.targets ? size.height * size.width : 0
         self.normalization = try Self.table(normalization, channels: channels)
     }
 
@@ -43,7 +43,7 @@ final class SamplePreparation {
     func load(_ index: Int, _ workspace: ImageWorkspace) throws {
         workspace.removeTarget()
         try dataset.load(index, into: workspace)
-        guard dataset.hasTargets else { return }
+        guard idsPerView > 0 else { return }
         try dataset.loadTarget(index, into: workspace)
         guard let target = workspace.target else { throw MRPError(.argument, "\(dataset.name(of: index)) has no pixel mask") }
         guard target.size == workspace.image.size else {

@@ -56,6 +56,10 @@ public final class SubsetDataset: ImageDataset {
         try base.loadTarget(Int(indices[index]), into: workspace)
     }
 
+    public var ignoredId: Int32 { base.ignoredId }
+
+    public func size(of index: Int) throws -> ImageSize { try base.size(of: Int(indices[index])) }
+
     public func name(of index: Int) -> String { base.name(of: Int(indices[index])) }
     public func path(of index: Int) -> FilePath? { base.path(of: Int(indices[index])) }
     public var pixelType: PixelType? { base.pixelType }

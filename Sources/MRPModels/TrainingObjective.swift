@@ -29,6 +29,9 @@ public protocol TrainingObjective: Sendable {
     var takesMasks: Bool { get }
     var takesTargets: Bool { get }
 
+    /// Whether it reads the pixel masks of the images.
+    var readsPixelTargets: Bool { get }
+
     /// Weights that are measured on the data before the first step (a codebook); nil: none.
     var measured: MeasuredWeights? { get }
 
@@ -49,6 +52,7 @@ extension TrainingObjective {
     public func emaDecay(fraction: Double) -> Double { 1 }
     public var takesMasks: Bool { false }
     public var takesTargets: Bool { false }
+    public var readsPixelTargets: Bool { false }
     public var measured: MeasuredWeights? { nil }
     public var removedPrior: Double { 0 }
     public var views: TrainingViews { TrainingViews() }
@@ -139,12 +143,14 @@ public struct TrainingStep {
     public let targets: Targets?
     /// Whether this is the first step of an epoch.
     public let startsEpoch: Bool
+    /// Ids of the pixels [B, views, H, W], for an objective that reads them; the views of an image follow each other.
+    public let pixelTargets: UnsafeBufferPointer<Int32>?
 
     public var batch: Int { slice.count }
 
     public init(
         slice: BatchSlice, seed: UInt64, step: Int, indices: UnsafeBufferPointer<Int64>, labels: UnsafeBufferPointer<Int32>,
-        masking: Masking? = nil, targets: Targets? = nil, startsEpoch: Bool = false
+        masking: Masking? = nil, targets: Targets? = nil, startsEpoch: Bool = false, pixelTargets: UnsafeBufferPointer<Int32>? = nil
     ) {
         self.slice = slice
         self.seed = seed
@@ -154,5 +160,6 @@ public struct TrainingStep {
         self.masking = masking
         self.targets = targets
         self.startsEpoch = startsEpoch
+        self.pixelTargets = pixelTargets
     }
 }

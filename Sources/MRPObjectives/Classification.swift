@@ -123,7 +123,10 @@ extension Classification {
         ClassifierHead.name, "a linear classifier on pooled features",
         make: { request in
             let (dataset, options) = (request.dataset, request.options)
-            guard dataset.labels != nil else { throw MRPError(.argument, "fine-tuning needs labels, the dataset has none") }
+            guard dataset.labels != nil else {
+                let hint = dataset.hasTargets ? "; it has pixel masks: set task to segment" : ""
+                throw MRPError(.argument, "fine-tuning needs labels, the dataset has none\(hint)")
+            }
             let classes = options[NetworkOptions.classes] ?? max(dataset.classCount, 2)
             let std = options[NetworkOptions.headStd] ?? (options[frozenEncoder] ? 0.01 : nil)
             let head = try ClassifierHead(classes: classes, pooling: options[NetworkOptions.pooling], std: std)

@@ -1,3 +1,4 @@
+import CMRPImage
 import MRPData
 import MRPEngine
 import MRPModels
@@ -22,6 +23,39 @@ public enum Datasets {
             budget: DecodeBudget(bytes: options[DataOptions.decodeBytes], seconds: options[DataOptions.decodeSeconds]))
         for text in [dataset.leftOut, dataset.doubt] { if let text { Log.warning(text) } }
         return dataset
+    }
+
+    /// A folder of images with masks (`MaskFolder`).
+    public static func masks(_ path: FilePath, _ options: Options) throws -> ImageDataset {
+        try Interruption.check()
+        var settings = MaskFolder.Settings()
+        settings.split = options[DataOptions.split]
+        settings.channels = options.given(NetworkOptions.channels)
+        settings.classes = options[NetworkOptions.classes]
+        settings.ignored = Int32(options[DataOptions.ignoreLabel])
+        settings.cacheBytes = options[DataOptions.cacheBytes]
+        settings.orients = options[DataOptions.exifOrientation]
+        settings.budget = DecodeBudget(bytes: options[DataOptions.decodeBytes], seconds: options[DataOptions.decodeSeconds])
+        return try MaskFolder.open(path, settings)
+    }
+
+    /// Copies the ids of one image's mask. Errors: those of the dataset; `.argument` when mask and image differ in size.
+    public static func copyMask(_ dataset: ImageDataset, _ index: Int, into output: UnsafeMutableBufferPointer<Int32>) throws {
+        let workspace = ImageWorkspace()
+        try dataset.load(index, into: workspace)
+        try dataset.loadTarget(index, into: workspace)
+        guard var target = workspace.target, let start = output.baseAddress,
+            target.size == workspace.image.size, target.size.height * target.size.width == output.count
+        else { throw MRPError(.argument, "\(dataset.name(of: index)): the pixel mask does not have the size of the image") }
+        mi_ids_to_int32(&target, start)
+    }
+
+    /// Generated scenes with masks.
+    public static func scenes(count: Int, seed: UInt64, _ options: Options) throws -> ImageDataset {
+        try SceneDataset(
+            count: count, channels: options[NetworkOptions.channels],
+            size: ImageSize(height: options[NetworkOptions.imageHeight], width: options[NetworkOptions.imageWidth]), seed: seed,
+            firstImage: options[DataOptions.syntheticFirstImage])
     }
 
     /// Copies images first ..< first + count as floats, [count, C, H, W].

@@ -104,6 +104,9 @@ public struct Inference {
     /// The model's classifier. Errors: `.state` when it has none.
     public func classifier() throws -> any Head {
         guard let head = model.head else { throw MRPError(.state, "the model has no classifier head: fine-tune it first") }
+        guard !head.isDense else {
+            throw MRPError(.state, "the model's head is \(head.name), which gives classes of pixels and not of images")
+        }
         return head
     }
 
@@ -254,25 +257,27 @@ public struct Inference {
 
     // MARK: The loop
 
-    /// Runs a graph over a dataset in order. The last batch may be smaller; its unused rows are computed and ignored.
+    /// Runs a graph over a dataset in order; `whole`: all of each image, not its centre. The last batch may be smaller; its unused rows are computed and ignored.
     func run(
-        _ dataset: ImageDataset, view: Int? = nil, largestBatch: Int = Self.largestBatch,
+        _ dataset: ImageDataset, view: Int? = nil, largestBatch: Int = Self.largestBatch, whole: Bool = false,
         build: (NetworkBuilder, Int) throws -> Value, prepare: ((any Program, Batch, Int) throws -> Void)? = nil,
         collect: (UnsafeBufferPointer<Float>, Batch, Int) throws -> Void
     ) throws -> Bool {
-        try run(dataset, view: view, largestBatch: largestBatch, as: Float.self, build: build, prepare: prepare, collect: collect)
+        try run(
+            dataset, view: view, largestBatch: largestBatch, whole: whole, as: Float.self, build: build, prepare: prepare, collect: collect)
     }
 
     /// The same for an output of elements of another type.
     func run<Element>(
-        _ dataset: ImageDataset, view: Int? = nil, largestBatch: Int = Self.largestBatch, as element: Element.Type,
+        _ dataset: ImageDataset, view: Int? = nil, largestBatch: Int = Self.largestBatch, whole: Bool = false, as element: Element.Type,
         build: (NetworkBuilder, Int) throws -> Value, prepare: ((any Program, Batch, Int) throws -> Void)? = nil,
         collect: (UnsafeBufferPointer<Element>, Batch, Int) throws -> Void
     ) throws -> Bool {
         try Pipeline.check(dataset, fits: model)
         try Pipeline.checkPixels(dataset, model, options)
         let batch = min(largestBatch, dataset.count)
-        let loader = try Pipeline.evaluationLoader(dataset, model, options, batch: batch, view: view, skipsUnreadable: skipsUnreadable)
+        let loader = try Pipeline.evaluationLoader(
+            dataset, model, options, batch: batch, view: view, skipsUnreadable: skipsUnreadable, whole: whole)
         let size = model.encoder.geometry.imageShape.reduce(1, *)
         let graph = Graph()
         let output = try build(model.builder(graph, mixture: MixtureContext(expert: expert)), batch)

@@ -73,7 +73,8 @@ enum Pipeline {
     }
 
     static func trainingLoader(
-        _ dataset: ImageDataset, _ model: Model, _ options: Options, _ phase: Phase, slice: BatchSlice, views: TrainingViews
+        _ dataset: ImageDataset, _ model: Model, _ options: Options, _ phase: Phase, slice: BatchSlice, views: TrainingViews,
+        readsPixelTargets: Bool = false
     ) throws -> BatchLoader {
         let normalization = normalization(model)
         var settings = LoaderOptions(
@@ -83,6 +84,7 @@ enum Pipeline {
         settings.slice = slice
         settings.skipsUnreadable = skipsUnreadable(options)
         settings.views = views.count
+        settings.targets = readsPixelTargets
         let usual = try trainingAugmentation(dataset, model, options, phase, normalization)
         let others = views.contrastive > 0 ? try contrastiveAugmentation(dataset, model, options, phase, else: usual) : usual
         let augmentations =
@@ -180,16 +182,19 @@ enum Pipeline {
     }
 
     /// Every image once, in order; with a `view` as fine-tuning augments them in that epoch. With `skipsUnreadable` another image is in the
-    /// place of one that cannot be read, as its number in the batch tells.
+    /// place of one that cannot be read, as its number in the batch tells. `whole`: all of each image, not its centre.
     static func evaluationLoader(
-        _ dataset: ImageDataset, _ model: Model, _ options: Options, batch: Int, view: Int? = nil, skipsUnreadable: Bool = false
+        _ dataset: ImageDataset, _ model: Model, _ options: Options, batch: Int, view: Int? = nil, skipsUnreadable: Bool = false,
+        whole: Bool = false
     ) throws -> BatchLoader {
         let size = imageSize(model)
         let normalization = normalization(model)
         var settings = LoaderOptions.evaluation(batchSize: batch, threads: options[DataOptions.loaderThreads])
         settings.skipsUnreadable = skipsUnreadable
+        settings.targets = false
         guard let view else {
-            let augmentation = evaluationAugmentation(dataset, size, options)
+            let augmentation =
+                whole ? (dataset.imageSize == size ? .none : .resize(size: size)) : evaluationAugmentation(dataset, size, options)
             return try BatchLoader(dataset, augmentation: augmentation, normalization: normalization, options: settings)
         }
         (settings.seed, settings.epochs) = (options.seed, view + 1)

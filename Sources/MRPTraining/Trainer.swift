@@ -81,7 +81,8 @@ public final class Trainer {
         unmeasured = objective.measured == nil ? nil : dataset
         try Pipeline.establishPixels(model, dataset, options)
         try Pipeline.establishNormalization(model, dataset, options, cancel: cancel, poll: poll)
-        loader = try Pipeline.trainingLoader(dataset, model, options, phase, slice: slice, views: objective.views)
+        loader = try Pipeline.trainingLoader(
+            dataset, model, options, phase, slice: slice, views: objective.views, readsPixelTargets: objective.readsPixelTargets)
         recipe = try Recipe(options, phase, model, batch: slice.count, batches: loader.stepsPerEpoch)
         clusters = try ImageClusters(model, dataset, options, batch: slice.count, cancel: cancel, poll: poll)
 
@@ -241,6 +242,7 @@ public final class Trainer {
     /// Copies a batch into the graph's inputs and lets the objective fill its own; false when a function of the caller's stops the run.
     private func fill(_ data: Batch, number: Int) throws -> Bool {
         let values = model.encoder.geometry.imageShape.reduce(1, *)
+        let ids = data.views * model.encoder.geometry.height * model.encoder.geometry.width
         defer { program.replica = 0 }
         for (replica, share) in shares.enumerated() {
             program.replica = replica
@@ -254,7 +256,8 @@ public final class Trainer {
                 slice: share, seed: options.seed, step: number,
                 indices: UnsafeBufferPointer(start: data.indices + first, count: count),
                 labels: UnsafeBufferPointer(start: data.labels + first, count: count), masking: masking, targets: targets,
-                startsEpoch: number / recipe.accumulationSteps % recipe.stepsPerEpoch == 0)
+                startsEpoch: number / recipe.accumulationSteps % recipe.stepsPerEpoch == 0,
+                pixelTargets: data.targets.map { UnsafeBufferPointer(start: $0 + first * ids, count: count * ids) })
             guard try objective.prepare(step, program) else { return false }
         }
         return true

@@ -162,6 +162,32 @@ import Testing
         }
     }
 
+    @Test(arguments: [0, 0.5, 1, 2.0]) func focalCrossEntropy(_ gamma: Double) throws {
+        let labels = try indices([2, 0, 4, 1, 1, 3], shape: [6])
+        try check(["logits": [2, 3, 5], "weights": [6]], ids: ["labels": labels], constants: ["weights"]) { graph, values in
+            try graph.apply(FocalCrossEntropy(gamma: gamma), [values["logits"], values["labels"], values["weights"]])[0]
+        }
+    }
+
+    @Test(arguments: [false, true]) func dice(_ weighted: Bool) throws {
+        let labels = try indices([2, 0, 2, 1, 1, 0], shape: [6])
+        try check(["logits": [2, 3, 4], "weights": [6]], ids: ["labels": labels], constants: ["weights"]) { graph, values in
+            // Weights of a loss are not negative.
+            let weights = weighted ? try graph.apply(SoftmaxRows(), [values["weights"]])[0] : nil
+            return try graph.apply(DiceLoss(), [values["logits"], values["labels"], weights])[0]
+        }
+    }
+
+    @Test func geluAlone() throws {
+        try check(["x": [3, 2, 5]]) { graph, values in try graph.apply(Gelu(), [values["x"]])[0] }
+    }
+
+    @Test(arguments: [(8, 10), (3, 2), (4, 5), (7, 3)]) func resizeBilinear(_ to: (height: Int, width: Int)) throws {
+        try check(["x": [2, 20, 3]]) { graph, values in
+            try graph.apply(ResizeBilinear(from: (4, 5), to: to), [values["x"]])[0]
+        }
+    }
+
     @Test(arguments: [0, 1]) func meanTokens(_ first: Int) throws {
         try check(["x": [2, 4, 3]]) { graph, values in try graph.apply(MeanTokens(first: first), [values["x"]])[0] }
     }

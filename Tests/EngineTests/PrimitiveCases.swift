@@ -206,6 +206,14 @@ struct PrimitiveCase: @unchecked Sendable, CustomTestStringConvertible {
             PrimitiveCase(name: "upsampling") { g in
                 [try g.graph.upsampleNearest(g.real("x", [2, 6, 3]), height: 2, width: 3, factor: 3)]
             },
+            PrimitiveCase(name: "nearest resize to odd sizes") { g in
+                [try g.graph.resizeNearest(g.real("x", [2, 12, 3]), from: (4, 3), to: (7, 5))]
+            },
+            PrimitiveCase(name: "bilinear resize") { g in
+                let x = try g.real("x", [2, 12, 3])
+                let larger = try g.graph.apply(ResizeBilinear(from: (4, 3), to: (9, 6)), [x])[0]
+                return [larger] + (try g.graph.apply(ResizeBilinear(from: (9, 6), to: (2, 5)), [larger]))
+            },
             PrimitiveCase(name: "host operations", differentiated: false) { g in
                 let images = g.input("images", TensorType([2, 2, 6, 4]), (0..<96).map { Double($0 * $0 % 11) })
                 let cells = g.input("cells", TensorType([2, 2], .int32), [3, 0, 1, 2])
@@ -239,6 +247,21 @@ struct PrimitiveCase: @unchecked Sendable, CustomTestStringConvertible {
         + [
             PrimitiveCase(name: "mean squared error") { g in
                 try g.graph.apply(MeanSquaredError(), [g.real("p", [3, 5]), g.real("t", [15], differentiated: false)])
+            },
+            PrimitiveCase(name: "gelu alone") { g in try g.graph.apply(Gelu(), [g.real("x", [3, 5])]) },
+            PrimitiveCase(name: "focal cross entropies") { g in
+                let logits = try g.real("logits", [2, 3, 5]), labels = try g.indices("labels", [4, 0, 2, 1, 1, 3], [6])
+                let weights = try g.real("weights", [6], differentiated: false)
+                let plain = try g.graph.apply(FocalCrossEntropy(gamma: 0), [logits, labels])
+                let sharp = try g.graph.apply(FocalCrossEntropy(gamma: 2), [logits, labels, weights])
+                return try g.graph.apply(Add(), [plain[0], sharp[0]]) + [plain[1], sharp[1]]
+            },
+            PrimitiveCase(name: "dice losses") { g in
+                let logits = try g.real("logits", [2, 3, 4]), labels = try g.indices("labels", [2, 0, 2, 1, 1, 0], [6])
+                let weights = try g.real("weights", [6], differentiated: false) { $0 * $0 }
+                let plain = try g.graph.apply(DiceLoss(), [logits, labels])
+                let weighted = try g.graph.apply(DiceLoss(smooth: 0.5), [logits, labels, weights])
+                return try g.graph.apply(Add(), [plain[0], weighted[0]]) + plain[1...] + weighted[1...]
             },
             PrimitiveCase(name: "soft target cross entropy") { g in
                 let targets = try g.graph.apply(SoftmaxRows(), [g.real("scores", [3, 5], differentiated: false)])

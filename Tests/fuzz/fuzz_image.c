@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "mi_decode.h"
+#include "mi_labels.h"
 #include "mi_resample.h"
 
 enum { MOST_BYTES = 1 << 20, MOST_RESAMPLED = 4096 };
@@ -47,14 +48,17 @@ static void resample(const mi_image *from, const mi_info *info, int choice) {
     free(to.pixels);
 }
 
-static void decode(const uint8_t *bytes, size_t count, int choice) {
+/* As an image, or as a mask, whose ids are looked at. */
+static void decode(const uint8_t *bytes, size_t count, int choice, int is_mask) {
     mi_info info = {0};
     mi_error error = {0};
-    int32_t status = mi_probe(bytes, (int64_t)count, choice, &info, &error);
+    int32_t status =
+        is_mask ? mi_probe_labels(bytes, (int64_t)count, &info, &error) : mi_probe(bytes, (int64_t)count, choice, &info, &error);
     if (status == MI_OK && info.width * info.channels * mi_element_bytes(info.type) * info.height <= MOST_BYTES) {
         const mi_image image = image_of(info.height, info.width, &info);
         status = mi_decode(bytes, (int64_t)count, &info, &image, &error);
-        if (status == MI_OK && info.height * info.width < MOST_RESAMPLED) resample(&image, &info, choice);
+        if (status == MI_OK && is_mask && info.channels == 1) (void)mi_first_id_beyond(&image, choice, 255);
+        if (status == MI_OK && !is_mask && info.height * info.width < MOST_RESAMPLED) resample(&image, &info, choice);
         free(image.pixels);
     }
     if (status != MI_OK && status != MI_ERR_FORMAT && status != MI_ERR_UNSUPPORTED && status != MI_ERR_MEMORY) abort();
@@ -72,7 +76,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count) {
     uint8_t *file = is_file ? copy : copy + 1;
     const size_t size = is_file ? count : count - 1;
     mend_checksums(file, size);
-    decode(file, size, is_file ? (int)(size % 256) : choice);
+    for (int is_mask = 0; is_mask < 2; is_mask++) decode(file, size, is_file ? (int)(size % 256) : choice, is_mask);
     free(copy);
     return 0;
 }

@@ -20,6 +20,7 @@ def produced(tmp_path_factory):
         "test_pairs_running",
         "test_trainers",
         "test_classes",
+        "test_masks",
         "test_trees",
         "test_run_folders",
     ):

@@ -20,6 +20,8 @@ static PyStructSequence_Field progress_fields[] = {
     {"best_step", "its step"},
     {"feature_std", "in pretraining: mean standard deviation of the last batch's features; to zero in a collapse"},
     {"feature_rank", "in pretraining: directions that they vary along; to one in a collapse"},
+    {"miou", "mean intersection over union of the classes of pixels on the held-out images"},
+    {"pixel_accuracy", "share of their pixels whose class was found"},
     {NULL, NULL},
 };
 

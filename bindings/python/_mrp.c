@@ -393,7 +393,7 @@ READER(read_model, mrp_model_describe((mrp_model *)(uintptr_t)object, buffer, ca
 
 /* ---- Progress and interruption ---- */
 
-enum { MOST_FIELDS = 20 };
+enum { MOST_FIELDS = 24 };
 
 #include "_fields.h"
 
@@ -769,6 +769,73 @@ static PyObject *py_dataset_generate(PyObject *module, PyObject *args) {
     mrp_status status;
     WITHOUT_GIL(status = mrp_dataset_generate(options, count, seed, &object->handle.dataset));
     return handle_or_raise(state, object, status);
+}
+
+static mrp_status call_open_masks(const char *path, const mrp_config *options, handle_object *object) {
+    return mrp_dataset_open_masks(path, options, &object->handle.dataset);
+}
+static PyObject *py_dataset_open_masks(PyObject *module, PyObject *args) { return open_path(module, args, DATASET, call_open_masks); }
+
+static PyObject *py_dataset_generate_scenes(PyObject *module, PyObject *args) {
+    PyObject *options_object;
+    long long count;
+    uint64_t seed;
+    if (!PyArg_ParseTuple(args, "OLO&", &options_object, &count, seed_converter, &seed)) return NULL;
+    module_state *state = state_of(module);
+    mrp_config *options;
+    handle_object *object = options_of(state, options_object, &options) ? new_handle(state, DATASET, NULL, NULL) : NULL;
+    if (!object) return NULL;
+    mrp_status status;
+    WITHOUT_GIL(status = mrp_dataset_generate_scenes(options, count, seed, &object->handle.dataset));
+    return handle_or_raise(state, object, status);
+}
+
+static PyObject *py_dataset_with_masks(PyObject *module, PyObject *args) {
+    PyObject *parent, *masks_object, *options_object;
+    if (!PyArg_ParseTuple(args, "OOO", &parent, &masks_object, &options_object)) return NULL;
+    module_state *state = state_of(module);
+    mrp_config *options;
+    mrp_dataset *dataset = handle_of(state, parent, DATASET);
+    Py_buffer masks;
+    if (!dataset || !options_of(state, options_object, &options)) return NULL;
+    if (!open_array(state, masks_object, "masks", "BHi", 3, 0, &masks)) return NULL;
+    const char element = element_of(&masks);
+    const int32_t type = element == 'B' ? MRP_UINT8 : element == 'H' ? MRP_UINT16 : MRP_INT32;
+    handle_object *object = new_handle(state, DATASET, parent, NULL);
+    mrp_status status = MRP_OK;
+    if (object)
+        WITHOUT_GIL(status = mrp_dataset_with_masks(dataset, masks.buf, type, masks.shape[0], masks.shape[1], masks.shape[2], options,
+                                                    &object->handle.dataset));
+    PyBuffer_Release(&masks);
+    return object ? handle_or_raise(state, object, status) : NULL;
+}
+
+static PyObject *py_dataset_image_size(PyObject *module, PyObject *args) {
+    PyObject *object;
+    long long index;
+    int64_t height, width;
+    if (!PyArg_ParseTuple(args, "OL", &object, &index)) return NULL;
+    module_state *state = state_of(module);
+    mrp_dataset *dataset = handle_of(state, object, DATASET);
+    if (!dataset) return NULL;
+    const mrp_status status = mrp_dataset_image_size(dataset, index, &height, &width);
+    return status == MRP_OK ? Py_BuildValue("LL", (long long)height, (long long)width) : raise_status(state, status);
+}
+
+static PyObject *py_dataset_mask(PyObject *module, PyObject *args) {
+    PyObject *object, *out;
+    long long index;
+    int32_t ignored = 0;
+    if (!PyArg_ParseTuple(args, "OLO", &object, &index, &out)) return NULL;
+    module_state *state = state_of(module);
+    mrp_dataset *dataset = handle_of(state, object, DATASET);
+    Py_buffer ids;
+    if (!dataset || !open_array(state, out, "ids", "i", 0, 1, &ids)) return NULL;
+    mrp_status status;
+    WITHOUT_GIL(status = mrp_dataset_mask(dataset, index, ids.buf, elements_in(&ids), &ignored));
+    PyBuffer_Release(&ids);
+    if (status != MRP_OK || PyErr_Occurred()) return none_or_raise(state, status);
+    return PyLong_FromLong(ignored);
 }
 
 static PyObject *py_dataset_subset(PyObject *module, PyObject *args) {
@@ -1197,6 +1264,10 @@ static mrp_status call_predict(void *arguments) {
     use_arguments *use = arguments;
     return mrp_predict(use->model, use->dataset, use->options, use->out.buf, elements_in(&use->out));
 }
+static mrp_status call_segment(void *arguments) {
+    use_arguments *use = arguments;
+    return mrp_segment(use->model, use->dataset, use->options, use->out.buf, elements_in(&use->out));
+}
 static mrp_status call_reconstruct(void *arguments) {
     use_arguments *use = arguments;
     return mrp_reconstruct(use->model, use->dataset, use->options, use->mask.buf, elements_in(&use->masks), use->out.buf, use->second.buf,
@@ -1277,6 +1348,7 @@ static PyObject *fill(PyObject *module, PyObject *args, const char *what, const 
 static PyObject *py_encode(PyObject *module, PyObject *args) { return fill(module, args, "features", "f", call_encode); }
 static PyObject *py_attention(PyObject *module, PyObject *args) { return fill(module, args, "attention", "f", call_attention); }
 static PyObject *py_predict(PyObject *module, PyObject *args) { return fill(module, args, "probabilities", "f", call_predict); }
+static PyObject *py_segment(PyObject *module, PyObject *args) { return fill(module, args, "classes", "H", call_segment); }
 static PyObject *py_confusion(PyObject *module, PyObject *args) { return fill(module, args, "counts", "lq", call_confusion); }
 
 static PyObject *py_reconstruct(PyObject *module, PyObject *args) {
@@ -1626,6 +1698,13 @@ static PyMethodDef functions[] = {
              "layout: 0 = NCHW, 1 = NHWC. labels: int32 array, or None. `pixels` is kept alive and must not change."),
     FUNCTION(dataset_open_folder, METH_VARARGS, "($module, path, config, /)", "An image folder."),
     FUNCTION(dataset_generate, METH_VARARGS, "($module, config, count, seed, /)", "`count` images of the generated set."),
+    FUNCTION(dataset_open_masks, METH_VARARGS, "($module, path, config, /)", "A folder of images with masks."),
+    FUNCTION(dataset_with_masks, METH_VARARGS, "($module, dataset, masks, config, /)",
+             "The same images with masks, a uint8, uint16 or int32 array (count, height, width), which is copied."),
+    FUNCTION(dataset_generate_scenes, METH_VARARGS, "($module, config, count, seed, /)", "`count` generated scenes with masks."),
+    FUNCTION(dataset_image_size, METH_VARARGS, "($module, dataset, index, /)", "(height, width) of an image"),
+    FUNCTION(dataset_mask, METH_VARARGS, "($module, dataset, index, out, /)",
+             "Write the mask of an image into an int32 array; returns the id of pixels without a class."),
     FUNCTION(dataset_subset, METH_VARARGS, "($module, dataset, count, seed, /)",
              "`count` images drawn at random, stratified when labelled; shares the images."),
     FUNCTION(dataset_cluster, METH_VARARGS, "($module, dataset, model, per_class, config, /)",
@@ -1687,6 +1766,8 @@ static PyMethodDef functions[] = {
              "Write attention [count, heads, tokens, tokens] of a block into a float32 array."),
     FUNCTION(predict, METH_VARARGS, "($module, model, dataset, config, out, /)",
              "Write class probabilities [count, classes] into a float32 array."),
+    FUNCTION(segment, METH_VARARGS, "($module, model, dataset, config, out, /)",
+             "Write the class of each pixel of each image, at its own size, into a uint16 array."),
     FUNCTION(reconstruct, METH_VARARGS, "($module, model, dataset, config, mask, images, reconstructions, masks, /)",
              "Write images, reconstructions and masks; returns the mean loss. mask: uint8 [count, patches], 1 = hidden, or None for a "
              "random one."),

@@ -223,6 +223,14 @@ typedef struct mk_pool2d {
     int32_t *from; /* out.count x channels: the row of x of each maximum; written by forward, read by backward; NULL for averages */
 } mk_pool2d;
 
+/* Bilinear resizing of channels-last images, as torch's interpolate without align_corners: pixel i of n reads place (i + 0.5) m / n - 0.5 among
+ * m, kept inside the border. No low-pass where it shrinks. */
+typedef struct mk_resize {
+    int64_t batch, channels, in_height, in_width, out_height, out_width;
+    void *x; /* batch x in_height x in_width x channels: read by forward, overwritten by backward (the gradient) */
+    void *y; /* batch x out_height x out_width x channels: written by forward, read by backward (the gradient) */
+} mk_resize;
+
 /* Histograms of oriented gradients (Dalal & Triggs 2005), per channel and cell, as scikit-image's hog() makes them with blocks of one cell
  * and block_norm "L2": gradients are differences of the two neighbours, zero at the border; an angle in [0, 180) degrees votes for one of
  * `bins` equal bins with its magnitude; a cell's histogram h, an average over pixels, becomes h / sqrt(sum h^2 + epsilon^2).
@@ -425,6 +433,27 @@ typedef struct mk_kernels {
 
     void (*MK_NONNULL pool2d_forward)(mk_pool *, const mk_pool2d *);
     void (*MK_NONNULL pool2d_backward)(mk_pool *, const mk_pool2d *);
+
+    void (*MK_NONNULL resize_forward)(mk_pool *, const mk_resize *);
+    void (*MK_NONNULL resize_backward)(mk_pool *, const mk_resize *);
+    /* y = x Phi(x); y may be x. Where a matrix product makes x, MK_ACTIVATION_GELU does this in its end. */
+    void (*MK_NONNULL gelu)(mk_pool *, int64_t count, const void *x, void *y);
+
+    /* *loss = mean over rows of weights[row] (1 - p)^gamma (-log p), p the softmax at the label (Lin et al. 2017, "Focal Loss"); NULL
+     * weights are all 1, gamma 0 is the cross entropy. log_sum_exp (rows) is saved for the gradient. Scratch as for cross_entropy. */
+    void (*MK_NONNULL focal)(mk_pool *, int64_t rows, int64_t classes, const void *logits, const int32_t *labels, double gamma,
+                             const void *weights, void *log_sum_exp, void *loss);
+    void (*MK_NONNULL focal_gradient)(mk_pool *, int64_t rows, int64_t classes, const void *logits, const int32_t *labels, double gamma,
+                                      const void *weights, const void *log_sum_exp, const void *loss_gradient, void *logits_gradient);
+    /* *loss = mean over classes of 1 - sums[0][c] / sums[1][c], with p = softmax(logits), t = one_hot(label), w = weights (NULL: 1):
+     * sums[0][c] = 2 sum of w p t + smooth, sums[1][c] = sum of w (p + t) + smooth over all rows (Milletari et al. 2016, "V-Net").
+     * log_sum_exp (rows) and sums (2 x classes) are saved for the gradient. */
+    mk_scratch (*MK_NONNULL dice_scratch)(int64_t rows, int64_t classes);
+    void (*MK_NONNULL dice)(mk_pool *, int64_t rows, int64_t classes, const void *logits, const int32_t *labels, const void *weights,
+                            double smooth, void *log_sum_exp, void *sums, void *loss);
+    void (*MK_NONNULL dice_gradient)(mk_pool *, int64_t rows, int64_t classes, const void *logits, const int32_t *labels,
+                                     const void *weights, const void *log_sum_exp, const void *sums, const void *loss_gradient,
+                                     void *logits_gradient);
 
     /* sqrt of the sum of squares of `count` values; scratch as for an update. */
     void (*MK_NONNULL norm)(mk_pool *, int64_t count, const void *x, void *out);

@@ -681,6 +681,7 @@ static void gelu_gradient(mk_pool *pool, int64_t count, const void *x, const voi
 #include "reference_contrast.h"
 #include "reference_convolution.h"
 #include "reference_image_norm.h"
+#include "reference_pixels.h"
 #include "reference_routing.h"
 
 static const mk_kernels table = {
@@ -756,6 +757,14 @@ static const mk_kernels table = {
     .response_norm_backward = response_norm_backward,
     .pool2d_forward = pool2d_forward,
     .pool2d_backward = pool2d_backward,
+    .resize_forward = resize_forward,
+    .resize_backward = resize_backward,
+    .gelu = gelu,
+    .focal = focal,
+    .focal_gradient = focal_gradient,
+    .dice_scratch = dice_scratch,
+    .dice = dice,
+    .dice_gradient = dice_gradient,
     .norm = euclidean_norm,
     .update_scratch = update_scratch,
     .adamw = adamw,

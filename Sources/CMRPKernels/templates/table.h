@@ -14,6 +14,7 @@
 #include "layer_norm.h"
 #include "losses.h"
 #include "patches.h"
+#include "pixels.h"
 #include "pool2d.h"
 #include "routing.h"
 #include "updates.h"
@@ -91,6 +92,14 @@ const mk_kernels MK_TABLE = {
     .response_norm_backward = response_norm_backward,
     .pool2d_forward = pool2d_forward,
     .pool2d_backward = pool2d_backward,
+    .resize_forward = resize_forward,
+    .resize_backward = resize_backward,
+    .gelu = gelu,
+    .focal = focal,
+    .focal_gradient = focal_gradient,
+    .dice_scratch = dice_scratch,
+    .dice = dice,
+    .dice_gradient = dice_gradient,
     .norm = euclidean_norm,
     .update_scratch = update_scratch,
     .adamw = adamw,

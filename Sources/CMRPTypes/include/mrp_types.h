@@ -83,8 +83,8 @@ enum {
     MRP_ERR_INTERNAL = -99     /* a defect of the library: please report it */
 };
 
-/* Element types of arrays. */
-enum { MRP_UINT8 = 1, MRP_UINT16 = 2, MRP_FLOAT32 = 3 };
+/* Element types of arrays; MRP_INT32 is for masks only. */
+enum { MRP_UINT8 = 1, MRP_UINT16 = 2, MRP_FLOAT32 = 3, MRP_INT32 = 4 };
 
 /* Order of the dimensions of an image array: (image, channel, row, column), or (image, row, column,
  * channel). */

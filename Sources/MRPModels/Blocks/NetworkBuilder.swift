@@ -7,9 +7,9 @@ public struct NetworkBuilder {
     /// Epsilon of every norm.
     let epsilon: Double
     /// Whether batch norms take the statistics of the batch, or the running ones; then no gradient passes through them.
-    let isTraining: Bool
+    private(set) var isTraining: Bool
     /// Which branches are left out at random; nil: none.
-    let dropPath: DropPath?
+    private(set) var dropPath: DropPath?
     let mixtureContext: MixtureContext
     /// Begins every name: that of a teacher's weights, which are named as the encoder's. A teacher keeps no running statistics.
     private var prefix = ""
@@ -31,6 +31,13 @@ public struct NetworkBuilder {
     /// the momentum encoders of the field do; running ones are left alone.
     public func teacher(_ prefix: String) -> NetworkBuilder {
         NetworkBuilder(of: self, prefix: self.prefix + prefix)
+    }
+
+    /// A builder of a part of the network that is not trained: its batch norms take their running statistics, no branch is left out.
+    public var frozen: NetworkBuilder {
+        var result = self
+        (result.isTraining, result.dropPath) = (false, nil)
+        return result
     }
 
     private init(of other: NetworkBuilder, prefix: String) {

@@ -23,8 +23,11 @@ struct Measurement {
     let options: Options
     /// Steps from one measurement to the next.
     let interval: Int
+    /// Whether the model gives classes of pixels.
+    private let isDense: Bool
     private let probes: [Probe.Method]
-    private let match: ClassMatch
+    /// Of a classifier; nil for a dense head.
+    private let match: ClassMatch?
 
     init(_ validation: Validation, _ phase: Phase, _ options: Options, _ model: Model, steps: Int, stepsPerEpoch: Int) throws {
         self.validation = validation
@@ -36,7 +39,8 @@ struct Measurement {
         interval = max(1, epochs.map { Int(($0 * Double(stepsPerEpoch)).rounded()) } ?? usual)
         probes = options[MeasurementOptions.probe].methods
         try Pipeline.check(validation.heldOut, fits: model)
-        guard validation.heldOut.labels != nil else { throw MRPError(.argument, "the held-out images have no labels") }
+        isDense = phase == .finetune && model.head?.isDense == true
+        guard validation.heldOut.labels != nil || isDense else { throw MRPError(.argument, "the held-out images have no labels") }
         switch phase {
         case .pretrain:
             guard let reference = validation.reference else {
@@ -49,17 +53,28 @@ struct Measurement {
                 throw MRPError(.argument, "knn_k \(options[MeasurementOptions.knnK]) is above the \(reference.count) labelled images")
             }
         case .finetune:
-            match = try Inference(model, options).classMatch(validation.heldOut)
+            let inference = Inference(model, options)
+            guard !isDense else {
+                guard validation.heldOut.hasTargets else { throw MRPError(.argument, "the held-out images have no pixel masks") }
+                match = nil
+                _ = try inference.pixelPlaces(validation.heldOut)
+                break
+            }
+            match = try inference.classMatch(validation.heldOut)
         }
-        if let warning = match.warning { Log.warning("held-out images: \(warning)") }
+        if let warning = match?.warning { Log.warning("held-out images: \(warning)") }
     }
 
     /// The measure that decides which state is the best: larger is better.
-    var main: String { phase == .finetune ? "top1" : probes.first == .linear ? "probe_top1" : "knn_top1" }
+    var main: String { isDense ? "miou" : phase == .finetune ? "top1" : probes.first == .linear ? "probe_top1" : "knn_top1" }
 
     /// The measures by name; nil when it was cancelled.
     func measure(_ model: Model, cancel: UnsafePointer<Int32>?, poll: (() -> Void)?) throws -> [String: Double]? {
         let inference = Inference(model, options, cancel: cancel, poll: poll)
+        if isDense {
+            guard let result = try inference.evaluateMaps(validation.heldOut) else { return nil }
+            return ["miou": result.meanIntersectionOverUnion, "pixel_accuracy": result.accuracy, "validation_loss": result.loss]
+        }
         if phase == .finetune {
             guard let result = try inference.evaluate(validation.heldOut, match: match) else { return nil }
             return ["top1": result.top1, "top5": result.top5, "validation_loss": result.loss]

@@ -51,7 +51,8 @@ extension RunIdentity {
                 // A run may move from device to device: its numbers are the same up to rounding, which docs/devices.md says.
                 RunOptions.device, RunOptions.deviceCache,
             ]
-            + DataOptions.generated + LevelOptions.all + RunOptions.place + FileOptions.all + FeatureOptions.all + MeasurementOptions.all
+            + DataOptions.masks + DataOptions.generated + LevelOptions.all + RunOptions.place + FileOptions.all + FeatureOptions.all
+            + MeasurementOptions.all
             + NetworkOptions.all
         let others: [any OptionDeclaration] =
             phase == .pretrain
@@ -108,7 +109,10 @@ extension RunIdentity {
         guard phase == .finetune else { return entries }
         if let labels = contents.labels { entries.append(Entry(name: prefix + "labels", value: labels.text)) }
         if dataset.classCount > 0 { entries.append(Entry(name: prefix + "class_names", value: names(dataset.classNames))) }
-        if let masks = contents.masks { entries.append(Entry(name: prefix + "masks", value: masks.text)) }
+        if let masks = contents.masks {
+            entries.append(Entry(name: prefix + "masks", value: masks.text))
+            entries.append(Entry(name: prefix + "ignore_label", value: String(dataset.ignoredId)))
+        }
         return entries
     }
 

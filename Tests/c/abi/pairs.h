@@ -10,9 +10,10 @@
 
 static mrp_config *options;
 static mrp_dataset *labelled, *folder, *gone;
-static mrp_model *mae, *classifier, *mixture;
+static mrp_model *mae, *classifier, *mixture, *segmenter;
 static char root[64];
 static float numbers[4 * VALUES];
+static uint16_t maps[2000 * 32 * 32];
 
 /* ---- Files */
 
@@ -23,7 +24,7 @@ static const char *in_root(const char *name) { return path_in(root, name); }
 typedef struct {
     const char *name;
     mrp_status (*call)(mrp_model *, const mrp_dataset *, const mrp_config *);
-    int subject; /* 0: mae, 1: classifier, 2: mixture */
+    int subject; /* 0: mae, 1: classifier, 2: mixture, 3: segmenter */
 } operation;
 
 static mrp_status pretrain(mrp_model *m, const mrp_dataset *d, const mrp_config *c) { return mrp_pretrain(m, d, c, NULL, NULL); }
@@ -34,6 +35,9 @@ static mrp_status predict(mrp_model *m, const mrp_dataset *d, const mrp_config *
 static mrp_status evaluate(mrp_model *m, const mrp_dataset *d, const mrp_config *c) {
     double value;
     return mrp_evaluate(m, d, c, "reconstruction_loss", &value);
+}
+static mrp_status segment(mrp_model *m, const mrp_dataset *d, const mrp_config *c) {
+    return mrp_segment(m, d, c, maps, sizeof maps / sizeof *maps);
 }
 static mrp_status confusion(mrp_model *m, const mrp_dataset *d, const mrp_config *c) {
     static int64_t counts[CLASSES * CLASSES];
@@ -82,11 +86,14 @@ static const operation operations[] = {
     {"mrp_predict", predict, 1},       {"mrp_evaluate", evaluate, 0},       {"mrp_confusion", confusion, 1},
     {"mrp_probe", probe, 0},           {"mrp_reconstruct", reconstruct, 0}, {"mrp_trainer_create", create_trainer, 0},
     {"mrp_attention", attention, 0},   {"mrp_dataset_cluster", cluster, 0}, {"mrp_model_upcycle", upcycle, 0},
-    {"mrp_model_experts", experts, 2}, {"mrp_model_extract", extract, 2},
+    {"mrp_model_experts", experts, 2}, {"mrp_model_extract", extract, 2},   {"mrp_segment", segment, 3},
 };
 enum { OPERATIONS = sizeof operations / sizeof operations[0] };
 
-static mrp_model *subject(const operation *o) { return o->subject == 2 ? mixture : o->subject ? classifier : mae; }
+static mrp_model *subject(const operation *o) {
+    mrp_model *const subjects[] = {mae, classifier, mixture, segmenter};
+    return subjects[o->subject];
+}
 
 /* A fresh copy of the model that the operation is for: the calls change what they work on. */
 static mrp_model *model_for(const operation *o) {
@@ -113,6 +120,17 @@ static void begin(void) {
     WORKS(mrp_pretrain(mae, labelled, options, NULL, NULL));
     WORKS(mrp_finetune(classifier, labelled, options, NULL, NULL));
     WORKS(mrp_model_upcycle(mae, labelled, options, NULL, NULL, &mixture));
+    static uint8_t ids[COUNT * SIDE * SIDE];
+    mrp_dataset *masked = NULL;
+    mrp_config *segments = small_options();
+    for (int i = 0; i < COUNT * SIDE * SIDE; i++) ids[i] = (uint8_t)(i % 3);
+    WORKS(mrp_dataset_with_masks(labelled, ids, MRP_UINT8, COUNT, SIDE, SIDE, NULL, &masked));
+    WORKS(mrp_config_set(segments, "task", "segment"));
+    WORKS(mrp_config_set(segments, "pyramid_width", "8"));
+    WORKS(mrp_model_create(options, &segmenter));
+    WORKS(mrp_finetune(segmenter, masked, segments, NULL, NULL));
+    mrp_config_destroy(segments);
+    mrp_dataset_destroy(masked);
 }
 
 /* The program's result. */
@@ -120,6 +138,7 @@ static int end(const char *program) {
     mrp_model_destroy(mae);
     mrp_model_destroy(classifier);
     mrp_model_destroy(mixture);
+    mrp_model_destroy(segmenter);
     mrp_dataset_destroy(folder);
     mrp_dataset_destroy(labelled);
     mrp_config_destroy(options);

@@ -6,8 +6,8 @@
     classifier = mrp.Classifier(encoder=mae, epochs=50).fit(few_images, few_labels)
     classifier.score(test_images, test_labels)
 
-Estimators: MaskedAutoencoder, Classifier, LinearProbe. Images: arrays or CPU tensors (uint8, uint16 or float32; NCHW or NHWC), Pillow
-images, the path of a folder, Dataset, ImageFolder.
+Estimators: MaskedAutoencoder, Classifier, LinearProbe, Segmenter. Images: arrays or CPU tensors (uint8, uint16 or float32; NCHW or
+NHWC), Pillow images, the path of a folder, Dataset, ImageFolder, MaskFolder.
 Below them the objects of the C interface: Config, Dataset, Model, Trainer. `options()` lists every option by name.
 Weights of others: load() reads timm's and transformers' files, to_torch_state_dict() and from_torch() exchange them with PyTorch.
 `mrp.lab` is the experiment of the paper that explains why pretraining helps.
@@ -25,7 +25,7 @@ from mrp import _log as _log  # hears the library
 from mrp import lab
 from mrp._classifier import Classifier, LinearProbe, knn_score
 from mrp._config import Config, Option, Preset, options, presets
-from mrp._dataset import Dataset, ImageFolder, long_tail
+from mrp._dataset import Dataset, ImageFolder, MaskFolder, long_tail
 from mrp._devices import devices
 from mrp._estimator import NotFittedError
 from mrp._masked_autoencoder import MaskedAutoencoder, load
@@ -51,6 +51,7 @@ from mrp._mrp import (
     memory_in_use,
 )
 from mrp._mrp import version as _version
+from mrp._segmenter import Segmenter
 from mrp._torch import from_torch, to_torch_state_dict
 from mrp._trainer import Plan, Trainer
 
@@ -71,6 +72,7 @@ __all__ = [
     "ImageFolder",
     "InternalError",
     "LinearProbe",
+    "MaskFolder",
     "MaskedAutoencoder",
     "Model",
     "MrpError",
@@ -83,6 +85,7 @@ __all__ = [
     "Preset",
     "Progress",
     "Reconstruction",
+    "Segmenter",
     "StateError",
     "Trainer",
     "UnsupportedError",

@@ -7,21 +7,19 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 import numpy.typing as npt
 
-from mrp._config import Config, option_of
+from mrp._config import Config
 from mrp._dataset import Dataset, as_dataset
 from mrp._estimator import Estimator, document
 from mrp._labels import Labels, at_level, check_same_kind, cut, known_above, label_array, labels_of, places_in
 from mrp._log import logger
 from mrp._model import FloatArray, Model
 from mrp._mrp import ArgumentError, Progress
+from mrp._supervised import Supervised
 
 Prior = Literal["training", "uniform"]
 
-# Options of the network that a pretrained encoder leaves open.
-_HEAD_OPTIONS = ("pooling", "classes")
 
-
-class Classifier(Estimator):
+class Classifier(Supervised):
     """A network that learns classes of images, with or without pretraining.
 
         mrp.Classifier(encoder=mae, epochs=50).fit(images, labels)            # fine-tunes a copy of mae's encoder
@@ -47,14 +45,10 @@ class Classifier(Estimator):
     history_ : list of dicts, one per epoch: epoch, step, loss (mean), learning_rate, images_per_second, seconds
     """
 
-    _own: ClassVar[dict[str, Any]] = {"encoder": None, "class_weight": None, **Estimator._own}
+    _own: ClassVar[dict[str, Any]] = {"encoder": None, "class_weight": None, **Supervised._own}
     _kind: ClassVar[str] = "classifier"
 
-    encoder: Any
     class_weight: str | None
-
-    def __init__(self, encoder: Any = None, **parameters: Any) -> None:
-        super().__init__(encoder=encoder, **parameters)
 
     @property
     def classes_(self) -> npt.NDArray[Any]:
@@ -128,25 +122,6 @@ class Classifier(Estimator):
             raise ArgumentError(f"the held-out images have classes that the training images lack, such as {y[int(places.argmin())]!r}")
         return self._dataset(X, places).with_class_names(classes)
 
-    def _pretrained(self) -> Model | None:
-        """A copy of the encoder's model, or None when the encoder is to be made."""
-        encoder = self.encoder
-        if isinstance(encoder, Estimator):
-            encoder = encoder.model_
-        if isinstance(encoder, Model):
-            model = encoder.copy()
-        elif isinstance(encoder, os.PathLike) or (isinstance(encoder, str) and (os.sep in encoder or encoder.endswith(".safetensors"))):
-            model = Model.load(encoder)
-        elif encoder is None or isinstance(encoder, str):
-            return None
-        else:
-            raise ArgumentError(f"encoder {encoder!r} is neither an estimator, a model, a path nor a name")
-        for name in self._options():
-            option = option_of(name)
-            if option and option.section == "network" and name not in _HEAD_OPTIONS:
-                raise ArgumentError(f"option '{name}' cannot be given: the pretrained encoder has it already")
-        return model
-
     def _with_prior(self, prior: Prior | None) -> Config:
         config = self._config()
         if prior is not None:
@@ -208,10 +183,6 @@ class Classifier(Estimator):
         names = ours.get("class_names")
         estimator.classes_ = labels_of(names, ours.get("label_type")) if names else np.arange(model.classes)
         return estimator
-
-    def __sklearn_clone__(self) -> Self:
-        # A pretrained encoder is what the parameter is about: copies for cross-validation keep it.
-        return type(self)(**self.get_params(deep=False))
 
 
 class LinearProbe(Classifier):

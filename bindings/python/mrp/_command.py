@@ -21,8 +21,9 @@ from mrp._mrp import ArgumentError, MrpError, build_info
 ERROR, USAGE, INTERRUPTED, TERMINATED = 1, 2, 130, 143
 
 DATA = """DATA is an image folder (<class>/<image>.jpg or .png, or images alone), a .npy file of images (count, channels, height,
-width) or (count, height, width, channels), a .npz file with the arrays images and labels, or generated:COUNT[:FIRST] for
-images that the library draws."""
+width) or (count, height, width, channels), a .npz file with the arrays images and labels (or masks), generated:COUNT[:FIRST]
+for images that the library draws, or scenes:COUNT[:FIRST] for such with masks. With masks a folder has JPEGImages and
+SegmentationClass (or images and masks)."""
 
 EXIT = """exit status: 0 done, also when a time budget ended the run; 1 an error; 2 wrong usage; 130 interrupted by Ctrl-C
 (143: SIGTERM), with the state of a training run saved for --resume."""
@@ -145,7 +146,9 @@ def build_parser() -> Parser:
     _add_run(command, "encoder.safetensors", "go on from this model's weights instead of fresh ones")
     _add_table(command, "network", "objective", "training", "data", "run", "measurement")
 
-    command = add("finetune", "Train a classifier with labels: from a pretrained encoder, or from scratch.", f"{DATA}\n\n{RUNS}")
+    command = add(
+        "finetune", "Train with labels, or masks (--task segment): from a pretrained encoder, or from scratch.", f"{DATA}\n\n{RUNS}"
+    )
     _add_data(command)
     _add_labelled(command)
     _add_run(command, "classifier.safetensors", "the pretrained encoder; without it the network is trained from scratch")
@@ -158,10 +161,15 @@ def build_parser() -> Parser:
     _add_run(command, None, "the encoder (required)")
     _add_table(command, "training", "data", "run", "measurement")
 
-    command = add("predict", "Predict classes of images.", DATA)
+    command = add("predict", "Predict classes of images, or of their pixels.", DATA)
     _add_data(command)
     _add_model(command)
-    _add_output(command, None, "FILE.csv (image, class, probability), or FILE.npy (all probabilities); standard output without it")
+    _add_output(
+        command,
+        None,
+        "FILE.csv (image, class, probability), or FILE.npy (all probabilities); standard output without it. Of pixels: the folder of the "
+        "maps, PNG files with a palette [default maps]",
+    )
     _add_options(command, "rare classes", "prior", "class_counts")
     _add_table(command, "data", "run")
 

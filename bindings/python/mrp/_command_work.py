@@ -20,7 +20,7 @@ from mrp import _mrp
 from mrp._classifier import knn_score
 from mrp._command import INTERRUPTED, TERMINATED, Terminated
 from mrp._config import Config, check_keys, option_of, options, presets, text_of, value_of
-from mrp._dataset import Dataset, ImageFolder
+from mrp._dataset import Dataset, ImageFolder, MaskFolder
 from mrp._devices import PROBED, devices
 from mrp._estimator import FOLDER_OPTIONS
 from mrp._labels import cut, known_above, label_array
@@ -28,6 +28,7 @@ from mrp._masked_autoencoder import MaskedAutoencoder
 from mrp._model import Model
 from mrp._mrp import ArgumentError, MrpError, StateError
 from mrp._progress import Reporter
+from mrp._segmenter import palette, write_label_map
 from mrp._trainer import Trainer
 
 Phase = Literal["pretrain", "finetune"]
@@ -35,7 +36,7 @@ Phase = Literal["pretrain", "finetune"]
 
 def open_data(args: argparse.Namespace, data: str, targets: str | None) -> Dataset:
     """The dataset that a DATA argument names."""
-    if data.startswith("generated:"):
+    if data.startswith(("generated:", "scenes:")):
         return _generated(args, data)
     path = Path(data)
     if path.suffix == ".npz":
@@ -43,12 +44,18 @@ def open_data(args: argparse.Namespace, data: str, targets: str | None) -> Datas
             if "images" not in arrays:
                 raise ArgumentError(f"'{path}' holds {', '.join(arrays)}: an array named images is needed, and labels where there are any")
             images, labels = arrays["images"], arrays.get("labels")
+            if "masks" in arrays and labels is None:
+                return Dataset(images, masks=arrays["masks"], layout=args.layout, image_shape=args.image_shape, **_mask_options(args))
     elif path.suffix == ".npy":
         images, labels = np.load(path, mmap_mode="r", allow_pickle=False), None
     else:
         if targets:
             raise ArgumentError(f"--targets belongs to a .npy file: the classes of '{path}' are its folders")
         folder = {key: value for key, value in args.table.items() if key in FOLDER_OPTIONS}
+        if MaskFolder.is_one(path):
+            folder.pop("folder_layout", None)
+            split = {"split": args.table["split"]} if "split" in args.table else {}
+            return MaskFolder(path, **folder, **split, **_mask_options(args))
         return ImageFolder(path, **folder)
     if targets:
         labels = np.load(targets, allow_pickle=False)
@@ -58,13 +65,20 @@ def open_data(args: argparse.Namespace, data: str, targets: str | None) -> Datas
     return Dataset(images, numbers, layout=args.layout, image_shape=args.image_shape).with_class_names(classes)
 
 
+def _mask_options(args: argparse.Namespace) -> dict[str, Any]:
+    return {key: value for key, value in args.table.items() if key in ("ignore_label", "classes")}
+
+
 def _generated(args: argparse.Namespace, data: str) -> Dataset:
     try:
         count, first = ([int(part) for part in data.split(":")[1:]] + [0])[:2]
     except ValueError:
-        raise ArgumentError(f"'{data}' is not generated:COUNT or generated:COUNT:FIRST") from None
+        raise ArgumentError(f"'{data}' is not generated:COUNT or generated:COUNT:FIRST (or scenes: likewise)") from None
     names = ("image_size", "image_height", "image_width", "channels", "synthetic_classes", "synthetic_single_view")
     given = {key: value for key, value in args.table.items() if key in names}
+    if args.table.get("task") == "segment" or data.startswith("scenes:"):
+        given = {key: value for key, value in given.items() if not key.startswith("synthetic_")}
+        return Dataset.generate_scenes(count, random_state=int(args.table.get("seed", 0)), **{"synthetic_first_image": first, **given})
     return Dataset.generate(count, random_state=int(args.table.get("seed", 0)), **{"synthetic_first_image": first, **given})
 
 
@@ -144,6 +158,7 @@ def train(args: argparse.Namespace, model: Model, dataset: Dataset, config: Conf
             path.unlink(missing_ok=True)
     return {
         "command": args.command,
+        "task": config["task"] if phase == "finetune" else None,
         "output": args.output,
         "run_folder": folder or None,
         "finished": end == "finished",
@@ -170,9 +185,12 @@ def _lines(result: dict[str, Any]) -> list[str]:
         where = f"; go on with --resume (state in '{result['run_folder']}')" if result["goes_on"] else ""
         lines.append(f"stopped: {'interrupted' if result['status'] else result['stopped'].replace('_', ' ')}{where}")
     if result["best_step"] is not None:
-        lines.append(f"held-out images: {100 * result['best']:.2f} % correct at best, after step {result['best_step']}")
+        what = "% mean IoU" if result["task"] == "segment" else "% correct"
+        lines.append(f"held-out images: {100 * result['best']:.2f} {what} at best, after step {result['best_step']}")
     if "top1" in result:
         lines.append(f"test images: {100 * result['top1']:.2f} % correct, loss {result['test_loss']:.4f}")
+    if "miou" in result:
+        lines.append(f"test images: {100 * result['miou']:.2f} % mean IoU, {100 * result['pixel_accuracy']:.2f} % of the pixels correct")
     if "knn_top1" in result:
         lines.append(f"nearest neighbours: {100 * result['knn_top1']:.2f} % correct")
     if result["output"]:
@@ -209,7 +227,9 @@ def finetune(args: argparse.Namespace, **more: Any) -> int:
     model = _source(args) if args.source else Model(config)
     encoder = model.copy() if getattr(args, "knn", None) else None
     result = train(args, model, few, config, "finetune")
-    if test is not None and not result["status"]:
+    if test is not None and not result["status"] and config["task"] == "segment":
+        result |= {name: model.evaluate(test, name, config) for name in ("miou", "pixel_accuracy")}
+    elif test is not None and not result["status"]:
         result |= {"top1": model.evaluate(test, "top1", config), "test_loss": model.evaluate(test, "loss", config)}
         if encoder:
             result["knn_top1"] = knn_score(encoder, few, None, test, None, k=args.knn)
@@ -234,6 +254,8 @@ def predict(args: argparse.Namespace) -> int:
         raise StateError(f"'{args.model}' has no classifier: fine-tune it first")
     dataset = open_data(args, args.data, args.targets)
     config = config_of(args)
+    if model.info["libmrp"].get("task") == "segment":
+        return _predict_maps(args, model, dataset, config)
     probabilities = model.predict_proba(dataset, config)
     names = model.class_names(config) if config["label_level"] else model.info["libmrp"].get("class_names") or model.class_names()
     best = probabilities[:, : len(names)].argmax(1)
@@ -286,6 +308,28 @@ def _link(folder: Path, images: list[str], names: list[str]) -> None:
     for index, (image, name) in enumerate(zip(images, names, strict=True)):
         (folder / name).mkdir(parents=True, exist_ok=True)
         (folder / name / f"{index:0{digits}d}-{Path(image).name}").symlink_to(Path(image).resolve())
+
+
+def _predict_maps(args: argparse.Namespace, model: Model, dataset: Dataset, config: Config) -> int:
+    """Writes a map of classes for each image, a PNG with the palette of VOC, and labelmap.txt."""
+    maps, names = model.segment(dataset, config), model.class_names()
+    result: dict[str, Any] = {"command": "predict", "model": args.model, "images": len(dataset), "output": args.output or "maps"}
+    folder, lines = Path(result["output"]), []
+    folder.mkdir(parents=True, exist_ok=True)
+    written: set[str] = set()
+    for index in range(len(dataset)):
+        stem = Path(dataset.image_name(index)).stem if dataset.shape[0] and os.sep in dataset.image_name(index) else f"{index:05d}"
+        if stem in written:
+            raise ArgumentError(f"two images are called {stem}: predict their folders one by one")
+        written.add(stem)
+        (folder / f"{stem}.png").write_bytes(png_of_ids(np.asarray(maps[index]), len(names)))
+    write_label_map(folder, names)
+    lines.append(f"wrote {len(dataset)} maps and labelmap.txt to {folder}")
+    if dataset.has_masks:
+        result["miou"] = model.evaluate(dataset, "miou", config)
+        lines.append(f"{100 * result['miou']:.2f} % mean IoU by their masks")
+    report(args, result, lines)
+    return 0
 
 
 def _write_rows(file: Any, rows: list[tuple[str, str, float]]) -> None:
@@ -370,17 +414,30 @@ def experts(args: argparse.Namespace) -> int:
     return 0
 
 
+def png_of_ids(ids: npt.NDArray[np.uint16], classes: int) -> bytes:
+    """Ids of classes as a PNG file: 8 bits with the palette of VOC, or 16 bits gray where there are more than 256 classes."""
+    if classes > 256:
+        return _png(ids.astype(">u2")[..., None].view(np.uint8), depth=16, colour=0)
+    return _png(np.minimum(ids, 255).astype(np.uint8)[..., None], depth=8, colour=3, extra=(b"PLTE", palette(256).tobytes()))
+
+
 def png(image: npt.NDArray[np.float32]) -> bytes:
     """An image (channels, height, width) in 0 ... 1 as a PNG file: three channels in colour, else the first one in gray."""
     pixels = np.clip(np.rint(255 * (image if image.shape[0] == 3 else image[:1])), 0, 255).astype(np.uint8)
-    channels, height, width = pixels.shape
-    lines = np.concatenate([np.zeros((height, 1), np.uint8), pixels.transpose(1, 2, 0).reshape(height, -1)], axis=1)
+    return _png(pixels.transpose(1, 2, 0), depth=8, colour=2 if len(pixels) == 3 else 0)
+
+
+def _png(rows: npt.NDArray[np.uint8], *, depth: int, colour: int, extra: tuple[bytes, bytes] | None = None) -> bytes:
+    """A PNG file of bytes (height, width, bytes of a pixel); `extra`: a chunk before the pixels."""
+    height, width = rows.shape[:2]
+    lines = np.concatenate([np.zeros((height, 1), np.uint8), rows.reshape(height, -1)], axis=1)
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
-    header = struct.pack(">IIBBBBB", width, height, 8, 2 if channels == 3 else 0, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(lines.tobytes())) + chunk(b"IEND", b"")
+    header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
+    between = chunk(*extra) if extra else b""
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + between + chunk(b"IDAT", zlib.compress(lines.tobytes())) + chunk(b"IEND", b"")
 
 
 # ---- Information

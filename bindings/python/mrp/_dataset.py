@@ -40,22 +40,42 @@ class Dataset:
     image. A list of Pillow images of one size, and tensors on the CPU (through DLPack), are arrays too. The array is used where it
     lies when it is C-contiguous uint8, uint16 or float32 in native byte order, and must not change then; otherwise one copy is made.
     labels: integers 0, 1, ..., one per image.
+    masks: ids of classes (count, height, width), one per pixel, for dense prediction, in place of labels (see `with_masks`).
 
     Attributes
     ----------
     shape : (count, channels, height, width); height and width are 0 where images differ in size
-    classes : number of classes, 0 without labels
+    classes : number of classes, of the images or, with masks, of their pixels; 0 without
     class_names : list of the classes' names, or None where classes are numbers
     labels : int32 array, or None
+    has_masks : whether there is a mask for each image
     """
 
-    def __init__(self, images: Any, labels: Any = None, *, layout: Layout | None = None, image_shape: Sequence[int] | None = None) -> None:
+    def __init__(
+        self,
+        images: Any,
+        labels: Any = None,
+        *,
+        masks: Any = None,
+        layout: Layout | None = None,
+        image_shape: Sequence[int] | None = None,
+        **options: Any,
+    ) -> None:
+        if masks is not None:
+            if labels is not None:
+                raise ArgumentError("labels and masks were given: a dataset has the classes of images or of pixels")
+            plain = Dataset(images, layout=layout, image_shape=image_shape)
+            self._open(plain._mask_handle(masks, options), masked=True)
+            return
+        if options:
+            raise ArgumentError(f"options {', '.join(options)} belong to masks")
         pixels, found = pixels_of(images, layout, image_shape)
         numbers = None if labels is None else _labels_of(labels)
         self._open(_mrp.dataset_wrap_array(pixels, _mrp.NCHW if found == "NCHW" else _mrp.NHWC, numbers))
 
-    def _open(self, handle: Any, *, named: bool = False, type: str = "str") -> None:
+    def _open(self, handle: Any, *, named: bool = False, type: str = "str", masked: bool = False) -> None:
         self._handle = handle
+        self.has_masks = masked
         self._named = named
         self._label_type = type
         count, channels, height, width, classes = _mrp.dataset_shape(handle)
@@ -63,9 +83,9 @@ class Dataset:
         self.classes: int = classes
 
     @classmethod
-    def _adopt(cls, handle: Any, *, named: bool = False, type: str = "str") -> "Dataset":
+    def _adopt(cls, handle: Any, *, named: bool = False, type: str = "str", masked: bool = False) -> "Dataset":
         dataset = Dataset.__new__(Dataset)
-        dataset._open(handle, named=named, type=type)
+        dataset._open(handle, named=named, type=type, masked=masked)
         return dataset
 
     @classmethod
@@ -77,9 +97,56 @@ class Dataset:
         """
         return cls._adopt(_mrp.dataset_generate(handle_of(options), count, random_state), named=True)
 
+    @classmethod
+    def generate_scenes(cls, count: int, *, random_state: int = 0, **options: Any) -> "Dataset":
+        """Generated scenes with masks: 3 to 6 shapes of random colours on textured ground, which is class 0.
+
+        Options: image_size, channels, synthetic_first_image, which makes a second set that does not overlap with the first.
+        """
+        return cls._adopt(_mrp.dataset_generate_scenes(handle_of(options), count, random_state), named=True, masked=True)
+
+    # ---- Masks
+
+    def _mask_handle(self, masks: Any, options: Mapping[str, Any]) -> Any:
+        array = array_of(masks)
+        if array.ndim == 4 and 1 in (array.shape[1], array.shape[3]):
+            array = array.reshape(
+                array.shape[0], *[side for axis, side in enumerate(array.shape[1:]) if axis != (0 if array.shape[1] == 1 else 2)]
+            )
+        if array.ndim != 3:
+            raise ArgumentError(f"masks have the shape {array.shape}, expected (count, height, width)")
+        if array.dtype.kind not in "biu":
+            raise ArgumentError(f"masks have the type {array.dtype}, expected integers, the ids of classes")
+        if array.dtype == np.bool_:
+            array = array.astype(np.uint8)
+        elif array.dtype not in (np.uint8, np.uint16, np.int32):
+            if array.size and (int(array.min()) < -(2**31) or int(array.max()) >= 2**31):
+                raise ArgumentError(f"masks hold the ids {array.min()} ... {array.max()}: at most 2^31 - 1")
+            array = array.astype(np.int32)
+        return _mrp.dataset_with_masks(self._handle, np.require(array, requirements=("C_CONTIGUOUS", "ALIGNED")), handle_of(options))
+
+    def with_masks(self, masks: Any, **options: Any) -> "Dataset":
+        """The same images with masks, ids of classes (count, height, width), in place of labels; masks are copied.
+
+        Options: ignore_label (255), the id of pixels without a class; classes, their number (one more than the largest id).
+        """
+        return Dataset._adopt(self._mask_handle(masks, options), masked=True)
+
+    def mask(self, index: int) -> npt.NDArray[np.int32]:
+        """The mask of an image (height, width), at its own size; `ignore_label` in all pixels where it has none."""
+        position = range(len(self))[index]
+        ids = np.empty(self.image_size(position), np.int32)
+        _mrp.dataset_mask(self._handle, position, ids)
+        return ids
+
+    def image_size(self, index: int) -> tuple[int, int]:
+        """(height, width) of an image."""
+        _, _, height, width = self.shape
+        return (height, width) if height and width else _mrp.dataset_image_size(self._handle, range(len(self))[index])
+
     @property
     def labels(self) -> npt.NDArray[np.int32] | None:
-        if self.classes == 0:
+        if self.classes == 0 or self.has_masks:
             return None
         labels = np.empty(len(self), np.int32)
         _mrp.dataset_labels(self._handle, labels)
@@ -104,7 +171,9 @@ class Dataset:
         """
         classes = label_array(names)
         kind = type_of(classes)
-        return Dataset._adopt(_mrp.dataset_name_classes(self._handle, "\n".join(names_of(classes)), kind), named=True, type=kind)
+        return Dataset._adopt(
+            _mrp.dataset_name_classes(self._handle, "\n".join(names_of(classes)), kind), named=True, type=kind, masked=self.has_masks
+        )
 
     def image_name(self, index: int) -> str:
         """What an image is called: the path of its file, or its number."""
@@ -132,7 +201,9 @@ class Dataset:
 
         Every class that has images keeps one at least; where `count` is too small for that, a warning names those that are left out.
         """
-        return Dataset._adopt(_mrp.dataset_subset(self._handle, count, random_state), named=self._named, type=self._label_type)
+        return Dataset._adopt(
+            _mrp.dataset_subset(self._handle, count, random_state), named=self._named, type=self._label_type, masked=self.has_masks
+        )
 
     def cluster(self, model: Any, per_class: int, options: Config | Mapping[str, Any] | None = None, **more: Any) -> "Dataset":
         """The same images with finer classes: each class is cut into `per_class` clusters of about the same size, balanced k-means on the
@@ -223,6 +294,33 @@ class ImageFolder(Dataset):
 
     def __repr__(self) -> str:
         return super().__repr__().replace("(", f"({self.path!r}, ", 1)
+
+
+class MaskFolder(Dataset):
+    """A folder of images with masks in the layout of VOC and CVAT, read when they are needed.
+
+        MaskFolder("voc")                     # JPEGImages/NAME.jpg, SegmentationClass/NAME.png, labelmap.txt
+        MaskFolder("voc", split="train")      # the images that ImageSets/Segmentation/train.txt names
+
+    `images` and `masks` may be the folders' names too. Masks are PNGs whose numbers are ids of classes (palettes too), or in the colours of
+    labelmap.txt. An image without a mask is unlabelled. Options: split, ignore_label, classes, channels, cache_bytes, exif_orientation.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], **options: Any) -> None:
+        self.path = os.fspath(path)
+        named = os.path.exists(os.path.join(self.path, "labelmap.txt"))
+        self._open(_mrp.dataset_open_masks(self.path, handle_of(options)), named=named, masked=True)
+
+    @staticmethod
+    def is_one(path: str | os.PathLike[str]) -> bool:
+        """Whether a folder has the folders of images and masks."""
+        return all(any(os.path.isdir(os.path.join(path, name)) for name in names) for names in _MASK_FOLDERS)
+
+    def __repr__(self) -> str:
+        return super().__repr__().replace("(", f"({self.path!r}, ", 1)
+
+
+_MASK_FOLDERS = (("JPEGImages", "images"), ("SegmentationClass", "masks"))
 
 
 def as_dataset(

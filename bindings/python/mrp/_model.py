@@ -15,8 +15,11 @@ from mrp._labels import at_level
 from mrp._mrp import ArgumentError, Progress, StateError
 
 FloatArray = npt.NDArray[np.float32]
+Maps = npt.NDArray[np.uint16] | list[npt.NDArray[np.uint16]]
 Callback = Callable[[Progress], Any]
-Metric = Literal["top1", "top5", "balanced_top1", "many_top1", "medium_top1", "few_top1", "loss", "reconstruction_loss"]
+Metric = Literal[
+    "top1", "top5", "balanced_top1", "many_top1", "medium_top1", "few_top1", "loss", "reconstruction_loss", "miou", "pixel_accuracy"
+]
 Options = Config | Mapping[str, Any] | None
 
 
@@ -250,6 +253,8 @@ class Model:
         over classes with many, medium or few training images: many_above=100, few_below=20), 'loss' (mean cross entropy), or
         'reconstruction_loss' over hidden patches. prior='uniform' takes all classes for equally likely beforehand.
 
+        Of a model of task='segment', with the masks of the dataset: 'miou' (mean intersection over union), 'pixel_accuracy' or 'loss'.
+
         Classes are matched by name; images of a class that the model does not know count as wrong, with a warning.
         """
         return _mrp.evaluate(self._handle, as_dataset(dataset)._handle, handle_of(options, more), metric)
@@ -310,6 +315,20 @@ class Model:
         probabilities = np.empty((len(dataset), len(self.class_names(options, **more))), np.float32)
         _mrp.predict(self._handle, dataset._handle, handle_of(options, more), probabilities)
         return probabilities
+
+    def segment(self, dataset: Any, options: Options = None, **more: Any) -> Maps:
+        """The class of each pixel, at each image's own size: uint16 (count, height, width), or a list of arrays where sizes differ.
+
+        65535 for images that cannot be read, with unreadable_images='skip'.
+        """
+        dataset = as_dataset(dataset)
+        sizes = [dataset.image_size(index) for index in range(len(dataset))]
+        ends = np.cumsum([height * width for height, width in sizes])
+        classes = np.empty(int(ends[-1]), np.uint16)
+        _mrp.segment(self._handle, dataset._handle, handle_of(options, more), classes)
+        if len(set(sizes)) == 1:
+            return classes.reshape(len(dataset), *sizes[0])
+        return [part.reshape(size) for part, size in zip(np.split(classes, ends[:-1]), sizes, strict=True)]
 
     def reconstruct(self, dataset: Any, options: Options = None, *, mask: Any = None, **more: Any) -> Reconstruction:
         """Hide patches, at random or as `mask` says, and reconstruct them.

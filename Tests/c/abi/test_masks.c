@@ -1,0 +1,214 @@
+/* Images with masks and classes of pixels: each status that the header documents for them, and a segmenter from training to maps. The statuses of
+ * mrp_segment that all functions with a model and images have are in test_pairs.c. Run from the root of the repository. */
+#include <time.h>
+#include <unistd.h>
+
+#include "small.h"
+
+static const char *const VOC = "Tests/fixtures/dense/voc";
+static int allocations_fail;
+
+static void *allocate(size_t bytes, size_t alignment, void *user) {
+    void *memory = NULL;
+    (void)user;
+    return !allocations_fail && posix_memalign(&memory, alignment, bytes ? bytes : 1) == 0 ? memory : NULL;
+}
+static void release(void *memory, size_t bytes, void *user) {
+    (void)bytes, (void)user;
+    free(memory);
+}
+#define FAILS_WITHOUT_MEMORY(call)                           \
+    do {                                                     \
+        allocations_fail = 1;                                \
+        const mrp_status status_ = (call);                   \
+        allocations_fail = 0;                                \
+        fails(status_, MRP_ERR_MEMORY, "", #call, __LINE__); \
+    } while (0)
+
+static int32_t say_stop(void *user) {
+    (void)user;
+    return 1;
+}
+/* The library asks 20 ms after the last time at the earliest. */
+static void pass(void) {
+    const struct timespec time = {0, 25000000};
+    nanosleep(&time, NULL);
+}
+#define STOPS(call) (pass(), fails((call), MRP_CANCELLED, "", #call, __LINE__))
+
+static uint8_t ids[COUNT * SIDE * SIDE];
+static mrp_config *options, *gone;
+static mrp_dataset *images, *masked;
+
+static mrp_config *with(const char *key, const char *value) {
+    mrp_config *made = NULL;
+    WORKS(mrp_config_create(NULL, &made));
+    WORKS(mrp_config_set(made, key, value));
+    return made;
+}
+
+static void test_arrays(void) {
+    mrp_dataset *made = NULL, *named = NULL;
+    int64_t count, classes, height, width;
+    int32_t mask[SIDE * SIDE], ignored;
+    char text[16];
+    for (int i = 0; i < COUNT * SIDE * SIDE; i++) ids[i] = (uint8_t)(pixels[i] > 127);
+    ids[5] = 255;
+    WORKS(mrp_dataset_with_masks(images, ids, MRP_UINT8, COUNT, SIDE, SIDE, NULL, &masked));
+    WORKS(mrp_dataset_shape(masked, &count, NULL, NULL, NULL, &classes));
+    EXPECT(count == COUNT && classes == 2);
+    WORKS(mrp_dataset_mask(masked, 0, mask, SIDE * SIDE, &ignored));
+    EXPECT(mask[4] == ids[4] && mask[5] == 255 && ignored == 255);
+    WORKS(mrp_dataset_image_size(masked, 3, &height, &width));
+    EXPECT(height == SIDE && width == SIDE);
+    WORKS(mrp_dataset_name_classes(masked, "ground\ncell", &named));
+    WORKS(mrp_dataset_class_name(named, 1, text, sizeof text, NULL));
+    EXPECT(strcmp(text, "cell") == 0);
+    mrp_dataset_destroy(named);
+
+    mrp_config *two = with("classes", "2"), *none = with("ignore_label", "-1");
+    const uint8_t before = ids[6];
+    ids[6] = 2;
+    REFUSES(mrp_dataset_with_masks(images, ids, MRP_UINT8, COUNT, SIDE, SIDE, two, &made), "id 2, outside the classes 0 ..< 2");
+    ids[6] = before;
+    REFUSES(mrp_dataset_with_masks(images, ids, MRP_UINT8, COUNT, SIDE, SIDE, none, &made), "ignore_label -1");
+    REFUSES(mrp_dataset_with_masks(images, ids, MRP_UINT8, COUNT - 1, SIDE, SIDE, NULL, &made), "15 pixel masks were given for 16 images");
+    REFUSES(mrp_dataset_with_masks(images, ids, MRP_UINT8, COUNT, 4, SIDE, NULL, &made), "the masks are 4 x 8, the images 8 x 8");
+    REFUSES(mrp_dataset_with_masks(images, ids, MRP_FLOAT32, COUNT, SIDE, SIDE, NULL, &made), "MRP_INT32");
+    REFUSES(mrp_dataset_with_masks(images, NULL, MRP_UINT8, COUNT, SIDE, SIDE, NULL, &made), "masks");
+    FAILS(mrp_dataset_with_masks(images, ids, MRP_UINT8, COUNT, SIDE, SIDE, gone, &made), MRP_ERR_HANDLE, "config");
+    FAILS_WITHOUT_MEMORY(mrp_dataset_with_masks(images, ids, MRP_UINT8, COUNT, SIDE, SIDE, NULL, &made));
+    REFUSES(mrp_dataset_mask(masked, COUNT, mask, SIDE * SIDE, NULL), "image 16");
+    REFUSES(mrp_dataset_mask(masked, 0, mask, 7, NULL), "64 elements");
+    FAILS(mrp_dataset_mask(images, 0, mask, SIDE * SIDE, NULL), MRP_ERR_STATE, "no masks");
+    REFUSES(mrp_dataset_image_size(masked, -1, &height, &width), "image -1");
+    REFUSES(mrp_dataset_image_size(masked, 0, NULL, &width), "height");
+    FAILS(mrp_dataset_image_size((mrp_dataset *)gone, 0, &height, &width), MRP_ERR_HANDLE, "dataset");
+    FAILS(mrp_dataset_mask((mrp_dataset *)gone, 0, mask, SIDE * SIDE, NULL), MRP_ERR_HANDLE, "dataset");
+    EXPECT(made == NULL);
+    mrp_config_destroy(two);
+    mrp_config_destroy(none);
+}
+
+static void test_folders(void) {
+    mrp_dataset *voc = NULL, *made = NULL;
+    mrp_config *train = with("split", "train"), *nowhere = with("split", "nowhere"), *five = with("classes", "5");
+    int64_t count, height, width, classes;
+    int32_t mask[48];
+    WORKS(mrp_dataset_open_masks(VOC, train, &voc));
+    WORKS(mrp_dataset_shape(voc, &count, NULL, &height, &width, &classes));
+    EXPECT(count == 3 && height == 6 && width == 8 && classes == 3);
+    WORKS(mrp_dataset_mask(voc, 0, mask, 48, NULL));
+    EXPECT(mask[0] == 255 && mask[1] == 1 && mask[9] == 0);
+    mrp_dataset_destroy(voc);
+    WORKS(mrp_dataset_open_masks(VOC, NULL, &voc));
+    FAILS(mrp_dataset_mask(voc, 1, mask, 48, NULL), MRP_ERR_FORMAT, "gray16.png: pixel (5, 7) has the id 300");
+    mrp_dataset_destroy(voc);
+    FAILS(mrp_dataset_open_masks("Tests/nowhere", NULL, &made), MRP_ERR_IO, "nowhere");
+    FAILS(mrp_dataset_open_masks(VOC, nowhere, &made), MRP_ERR_IO, "nowhere.txt");
+    FAILS(mrp_dataset_open_masks("Tests/c", NULL, &made), MRP_ERR_FORMAT, "no folder JPEGImages or images");
+    REFUSES(mrp_dataset_open_masks(VOC, five, &made), "classes is 5, labelmap.txt names 3");
+    REFUSES(mrp_dataset_open_masks(NULL, NULL, &made), "path");
+    FAILS(mrp_dataset_open_masks(VOC, gone, &made), MRP_ERR_HANDLE, "config");
+    FAILS_WITHOUT_MEMORY(mrp_dataset_open_masks(VOC, NULL, &made));
+    EXPECT(made == NULL);
+    mrp_config_destroy(train);
+    mrp_config_destroy(nowhere);
+    mrp_config_destroy(five);
+}
+
+/* A file that is there when the folder is opened, and broken or gone later. */
+static void test_files(void) {
+    char folder[] = "/tmp/mrp-masks-XXXXXX", command[600], image[64];
+    mrp_dataset *made = NULL;
+    int64_t height, width;
+    int32_t mask[48];
+    EXPECT(mkdtemp(folder) != NULL);
+    snprintf(command, sizeof command,
+             "cp -r %s/JPEGImages %s/SegmentationClass %s/labelmap.txt %s && cp Tests/fixtures/images/rgb.png %s/JPEGImages/other.png", VOC,
+             VOC, VOC, folder, folder);
+    EXPECT(system(command) == 0);
+    WORKS(mrp_dataset_open_masks(folder, NULL, &made));
+    WORKS(mrp_dataset_image_size(made, 5, &height, &width)); /* palette8 */
+    EXPECT(height == 6 && width == 8);
+    snprintf(image, sizeof image, "%s/JPEGImages/palette8.png", folder);
+    FILE *file = fopen(image, "wb");
+    EXPECT(file && fputs("no image", file) >= 0);
+    if (file) fclose(file);
+    FAILS(mrp_dataset_image_size(made, 5, &height, &width), MRP_ERR_FORMAT, "palette8.png");
+    EXPECT(remove(image) == 0);
+    FAILS(mrp_dataset_image_size(made, 5, &height, &width), MRP_ERR_IO, "palette8.png");
+    FAILS(mrp_dataset_mask(made, 5, mask, 48, NULL), MRP_ERR_IO, "palette8.png");
+    mrp_dataset_destroy(made);
+    snprintf(command, sizeof command, "rm -r '%s'", folder);
+    EXPECT(system(command) == 0);
+}
+
+static void test_scenes(void) {
+    mrp_dataset *made = NULL;
+    int64_t classes;
+    char text[16];
+    WORKS(mrp_dataset_generate_scenes(NULL, 3, 1, &made));
+    WORKS(mrp_dataset_shape(made, NULL, NULL, NULL, NULL, &classes));
+    WORKS(mrp_dataset_class_name(made, 6, text, sizeof text, NULL));
+    EXPECT(classes == 7 && strcmp(text, "ellipse") == 0);
+    mrp_dataset_destroy(made);
+    made = NULL;
+    REFUSES(mrp_dataset_generate_scenes(NULL, 0, 1, &made), "count 0");
+    REFUSES(mrp_dataset_generate_scenes(NULL, 3, 1, NULL), "out");
+    FAILS(mrp_dataset_generate_scenes(gone, 3, 1, &made), MRP_ERR_HANDLE, "config");
+    FAILS_WITHOUT_MEMORY(mrp_dataset_generate_scenes(NULL, 3, 1, &made));
+    mrp_set_interrupt(say_stop, NULL);
+    STOPS(mrp_dataset_generate_scenes(NULL, 3, 1, &made));
+    STOPS(mrp_dataset_with_masks(images, ids, MRP_UINT8, COUNT, SIDE, SIDE, NULL, &made));
+    STOPS(mrp_dataset_open_masks(VOC, NULL, &made));
+    mrp_set_interrupt(NULL, NULL);
+    EXPECT(made == NULL);
+}
+
+static void test_segmenter(void) {
+    static uint16_t classes[COUNT * SIDE * SIDE];
+    mrp_model *model = NULL, *plain = NULL;
+    int64_t counts[4], right = 0;
+    double miou, accuracy, loss;
+    WORKS(mrp_config_set(options, "task", "segment"));
+    WORKS(mrp_config_set(options, "pyramid_width", "8"));
+    WORKS(mrp_model_create(options, &model));
+    WORKS(mrp_model_clone(model, &plain));
+    REFUSES(mrp_finetune(model, images, options, NULL, NULL), "needs pixel masks");
+    FAILS(mrp_segment(plain, images, NULL, classes, COUNT * SIDE * SIDE), MRP_ERR_STATE, "task segment");
+    WORKS(mrp_finetune(model, masked, options, NULL, NULL));
+    REFUSES(mrp_segment(model, images, NULL, classes, 1000), "1024 elements");
+    REFUSES(mrp_segment(model, images, NULL, NULL, COUNT * SIDE * SIDE), "classes");
+    WORKS(mrp_segment(model, images, NULL, classes, COUNT * SIDE * SIDE));
+    WORKS(mrp_evaluate(model, masked, NULL, "miou", &miou));
+    WORKS(mrp_evaluate(model, masked, NULL, "pixel_accuracy", &accuracy));
+    WORKS(mrp_evaluate(model, masked, NULL, "loss", &loss));
+    REFUSES(mrp_evaluate(model, masked, NULL, "top1", &loss), "miou, pixel_accuracy and loss");
+    REFUSES(mrp_evaluate(model, images, NULL, "miou", &loss), "needs pixel masks");
+    WORKS(mrp_confusion(model, masked, NULL, counts, 4));
+    for (int i = 0; i < COUNT * SIDE * SIDE; i++) right += ids[i] != 255 && classes[i] == ids[i];
+    EXPECT(counts[0] + counts[3] == right && counts[0] + counts[1] + counts[2] + counts[3] == COUNT * SIDE * SIDE - 1);
+    EXPECT(accuracy == (double)right / (COUNT * SIDE * SIDE - 1) && miou >= 0 && miou <= 1 && loss > 0);
+    FAILS(mrp_predict(model, images, NULL, (float[64]){0}, 64), MRP_ERR_STATE, "segment");
+    mrp_model_destroy(model);
+    mrp_model_destroy(plain);
+}
+
+int main(void) {
+    fill_images();
+    WORKS(mrp_set_allocator(allocate, release, NULL));
+    options = small_options();
+    gone = small_options();
+    mrp_config_destroy(gone);
+    WORKS(mrp_dataset_wrap_array(pixels, MRP_UINT8, COUNT, CHANNELS, SIDE, SIDE, MRP_NCHW, NULL, &images));
+    test_arrays();
+    test_folders();
+    test_files();
+    test_scenes();
+    test_segmenter();
+    mrp_dataset_destroy(masked);
+    mrp_dataset_destroy(images);
+    mrp_config_destroy(options);
+    return check_result("test_masks");
+}
