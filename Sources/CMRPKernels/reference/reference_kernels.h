@@ -681,6 +681,7 @@ static void gelu_gradient(mk_pool *pool, int64_t count, const void *x, const voi
 #include "reference_contrast.h"
 #include "reference_convolution.h"
 #include "reference_image_norm.h"
+#include "reference_points.h"
 #include "reference_routing.h"
 
 static const mk_kernels table = {
@@ -720,6 +721,9 @@ static const mk_kernels table = {
     .contrast_scratch = contrast_scratch,
     .contrast_forward = contrast_forward,
     .contrast_backward = contrast_backward,
+    .chamfer_scratch = chamfer_scratch,
+    .chamfer = chamfer,
+    .chamfer_gradient = chamfer_gradient,
     .softmax_rows = softmax_rows,
     .softmax_gradient = softmax_gradient,
     .route_to_one = route_to_one,

@@ -14,6 +14,7 @@
 #include "layer_norm.h"
 #include "losses.h"
 #include "patches.h"
+#include "points.h"
 #include "pool2d.h"
 #include "routing.h"
 #include "updates.h"
@@ -55,6 +56,9 @@ const mk_kernels MK_TABLE = {
     .contrast_scratch = contrast_scratch,
     .contrast_forward = contrast_forward,
     .contrast_backward = contrast_backward,
+    .chamfer_scratch = chamfer_scratch,
+    .chamfer = chamfer,
+    .chamfer_gradient = chamfer_gradient,
     .softmax_rows = softmax_rows,
     .softmax_gradient = softmax_gradient,
     .route_to_one = route_to_one,
