@@ -123,7 +123,7 @@ public enum DataOptions {
         [
             augmentation, cropPadding, cropScaleMin, cropScaleMax, evaluationCrop, mean, std, pixelCheck, cacheBytes, decodeBytes,
             decodeSeconds, folderLayout, exifOrientation,
-        ] + generated
+        ] + generated + PointDataOptions.all
     /// What generated datasets are made by.
     public static let generated: [any OptionDeclaration] = [syntheticClasses, syntheticSingleView, syntheticFirstImage]
     /// What fine-tuning mixes images by.
