@@ -1,4 +1,4 @@
-/* Chamfer distance between sets of points: lanes are points of b. One pass over the pairs of a set finds the nearest of both sides. */
+/* Chamfer distance between sets of points: lanes are points. */
 #ifndef MK_POINTS_H
 #define MK_POINTS_H
 
@@ -12,46 +12,32 @@ typedef struct {
 
 static int64_t chamfer_padded(int64_t rows) { return mk_ceil_divide(rows, 16) * 16; }
 
-/* Per worker: the columns of b one after another, then the smallest distances of b's points and their indices. */
+/* Per worker: the columns of one of the two. */
 static mk_scratch chamfer_scratch(const mk_chamfer *p) {
-    return (mk_scratch){(p->width + 2) * chamfer_padded(p->rows_b) * 4, p->sets * (int64_t)sizeof(double)};
+    const int64_t rows = p->rows_a > p->rows_b ? p->rows_a : p->rows_b;
+    return (mk_scratch){p->width * chamfer_padded(rows) * 4, p->sets * (int64_t)sizeof(double)};
 }
 
-/* The lane of the smallest value, of equal ones that with the smallest index; 0 where nothing was smaller than infinity. */
-MK_INLINE int32_t chamfer_winner(vf smallest, vi index) {
-    float best = INFINITY;
-    int32_t winner = 0;
-    for (int lane = 0; lane < MK_WIDTH; lane++) {
-        if (smallest[lane] < best || (smallest[lane] == best && best < INFINITY && index[lane] < winner)) {
-            best = smallest[lane];
-            winner = index[lane];
-        }
-    }
-    return winner;
-}
-
-MK_INLINE void chamfer_nearest(const float *a, int64_t rows_a, int64_t padded, int64_t width, const float *columns, float *smallest_b,
-                               int32_t *nearest_b, int32_t *nearest_a) {
-    vi lanes = vi_splat(0);
-    for (int lane = 0; lane < MK_WIDTH; lane++) lanes[lane] = lane;
-    for (int64_t i = 0; i < rows_a; i++) {
+/* The nearest of `others` points for each point of a set that lies in columns: lanes are points, so that nothing is summed across lanes, at the
+ * price of each distance twice. */
+MK_INLINE void chamfer_nearest(const float *others, int64_t count, int64_t padded, int64_t width, const float *columns, int64_t rows,
+                               int32_t *nearest) {
+    for (int64_t i = 0; i < rows; i += MK_WIDTH) {
         vf smallest = vf_splat(INFINITY);
         vi index = vi_splat(0);
-        for (int64_t j = 0; j < padded; j += MK_WIDTH) {
+        for (int64_t j = 0; j < count; j++) {
             vf squares = vf_splat(0);
             for (int64_t c = 0; c < width; c++) {
-                const vf difference = a[i * width + c] - vf_load(columns + c * padded + j);
+                const vf difference = vf_load(columns + c * padded + i) - others[j * width + c];
                 squares = vf_fma(difference, difference, squares);
             }
             const vi nearer = squares < smallest;
             smallest = vf_select(nearer, squares, smallest);
-            index = (nearer & (lanes + (int32_t)j)) | (~nearer & index);
-            const vf so_far = vf_load(smallest_b + j);
-            const vi new = squares < so_far;
-            vf_store(smallest_b + j, vf_select(new, squares, so_far));
-            vi_store(nearest_b + j, (new &(int32_t)i) | (~new &vi_load(nearest_b + j)));
+            index = (nearer & (int32_t)j) | (~nearer & index);
         }
-        nearest_a[i] = chamfer_winner(smallest, index);
+        int32_t found[MK_WIDTH];
+        vi_store(found, index);
+        for (int64_t lane = 0; lane < MK_WIDTH && i + lane < rows; lane++) nearest[i + lane] = found[lane];
     }
 }
 
@@ -64,28 +50,28 @@ static double chamfer_square(const float *a, const float *b, int64_t width) {
     return sum;
 }
 
+/* Nearest of `to` for each of `from`; the mean of the squared distances. */
+static double chamfer_side(const float *from, int64_t rows, const float *to, int64_t others, int64_t width, int32_t *nearest,
+                           float *columns) {
+    const int64_t padded = chamfer_padded(rows);
+    for (int64_t c = 0; c < width; c++)
+        for (int64_t i = 0; i < padded; i++) columns[c * padded + i] = i < rows ? from[i * width + c] : 0;
+    if (width == 3)
+        chamfer_nearest(to, others, padded, 3, columns, rows, nearest);
+    else
+        chamfer_nearest(to, others, padded, width, columns, rows, nearest);
+    double sum = 0;
+    for (int64_t i = 0; i < rows; i++) sum += chamfer_square(from + i * width, to + nearest[i] * width, width);
+    return sum / (double)rows;
+}
+
 static void chamfer_task(void *context, int64_t set, int32_t worker) {
     const chamfer_job *job = context;
     const mk_chamfer *p = job->p;
-    const int64_t padded = chamfer_padded(p->rows_b), width = p->width;
-    const float *a = (const float *)p->a + set * p->rows_a * width, *b = (const float *)p->b + set * p->rows_b * width;
-    int32_t *nearest_a = p->nearest_a + set * p->rows_a, *nearest_b = p->nearest_b + set * p->rows_b;
-    float *columns = mk_pool_scratch(job->pool, worker), *smallest_b = columns + width * padded;
-    int32_t *index_b = (int32_t *)(smallest_b + padded);
-    for (int64_t c = 0; c < width; c++)
-        for (int64_t j = 0; j < padded; j++) columns[c * padded + j] = j < p->rows_b ? b[j * width + c] : INFINITY;
-    for (int64_t j = 0; j < padded; j++) smallest_b[j] = INFINITY, index_b[j] = 0;
-    if (width == 3)
-        chamfer_nearest(a, p->rows_a, padded, 3, columns, smallest_b, index_b, nearest_a);
-    else
-        chamfer_nearest(a, p->rows_a, padded, width, columns, smallest_b, index_b, nearest_a);
-    double to_b = 0, to_a = 0;
-    for (int64_t i = 0; i < p->rows_a; i++) to_b += chamfer_square(a + i * width, b + nearest_a[i] * width, width);
-    for (int64_t j = 0; j < p->rows_b; j++) {
-        nearest_b[j] = index_b[j];
-        to_a += chamfer_square(a + nearest_b[j] * width, b + j * width, width);
-    }
-    job->partial[set] = to_b / (double)p->rows_a + to_a / (double)p->rows_b;
+    const float *a = (const float *)p->a + set * p->rows_a * p->width, *b = (const float *)p->b + set * p->rows_b * p->width;
+    float *columns = mk_pool_scratch(job->pool, worker);
+    job->partial[set] = chamfer_side(a, p->rows_a, b, p->rows_b, p->width, p->nearest_a + set * p->rows_a, columns) +
+                        chamfer_side(b, p->rows_b, a, p->rows_a, p->width, p->nearest_b + set * p->rows_b, columns);
 }
 
 static void chamfer(mk_pool *pool, const mk_chamfer *p, void *loss) {
