@@ -34,6 +34,7 @@ let package = Package(
         .target(
             name: "CMRPImage", dependencies: ["CMRPKernels"], cSettings: imageFlags,
             linkerSettings: [.linkedLibrary("jpeg"), .linkedLibrary("png16")]),
+        .target(name: "CMRPPoints", dependencies: ["CMRPKernels", "CMRPImage"], cSettings: imageFlags),
         .target(name: "CMRPDevice", cSettings: [.unsafeFlags(["-O2", "-fvisibility=hidden"])]),
         .target(name: "CMRPTypes"),
         .target(name: "MRPEngine", dependencies: ["CMRPKernels"], swiftSettings: [.swiftLanguageMode(.v6)]),
@@ -42,10 +43,11 @@ let package = Package(
         .target(name: "MRPModels", dependencies: ["MRPEngine", "MRPOptions"], swiftSettings: swiftFlags),
         .target(name: "MRPObjectives", dependencies: ["MRPModels", "MRPData", "MRPOptions"], swiftSettings: swiftFlags),
         .target(
-            name: "MRPData", dependencies: ["MRPEngine", "MRPOptions", "CMRPImage", "CMRPKernels"], swiftSettings: [.swiftLanguageMode(.v6)]
+            name: "MRPData", dependencies: ["MRPEngine", "MRPOptions", "CMRPImage", "CMRPPoints", "CMRPKernels"],
+            swiftSettings: [.swiftLanguageMode(.v6)]
         ),
         .target(
-            name: "MRPTraining", dependencies: ["MRPOptions", "MRPObjectives", "MRPData", "MRPDevice", "CMRPImage", "CMRPKernels"],
+            name: "MRPTraining", dependencies: ["MRPOptions", "MRPObjectives", "MRPData", "MRPDevice", "CMRPImage", "CMRPPoints", "CMRPKernels"],
             swiftSettings: swiftFlags),
         .target(name: "MRPLab", dependencies: ["MRPEngine", "MRPOptions", "CMRPKernels"], swiftSettings: testableFlags),
         .target(

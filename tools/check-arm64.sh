@@ -12,7 +12,7 @@ cross=$system/aarch64-linux-gnu
 libraries=$system/lib/aarch64-linux-gnu
 flags=(--target=aarch64-linux-gnu -isystem "$cross/include" -isystem "$system/include" -isystem "$system/include/aarch64-linux-gnu"
     -std=gnu11 -O2 -Wall -Wextra -Wno-unused-function -Werror -fno-math-errno
-    -ISources/CMRPKernels/include -ISources/CMRPImage/include -ITests/c)
+    -ISources/CMRPKernels/include -ISources/CMRPImage/include -ISources/CMRPPoints/include -ITests/c)
 if [ ! -e "$out/root/complete" ]; then
     echo "arm64: not checked, as there are no headers for it (tools/setup_arm64.sh fetches them)"
     exit 77
@@ -29,6 +29,7 @@ compile() { # compile FOLDER CONTRACTION, the same as in Package.swift
 }
 compile CMRPKernels fast
 compile CMRPImage off
+compile CMRPPoints off
 echo "arm64: ${#objects[@]} files compile"
 
 [ "${1:-}" = --run ] || exit 0

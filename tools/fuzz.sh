@@ -2,7 +2,7 @@
 # Fuzz targets (Tests/fuzz/fuzz_*.c) under libFuzzer with ASan and UBSan. Each begins with its corpus in Tests/fuzz/corpus; inputs that it
 # finds stay in build/fuzz/NAME, crashes in build/fuzz/NAME-*.
 # Usage: fuzz.sh [--seconds S] [--merge | --release] [NAME...]     names without fuzz_; default: all, 20 s each
-#   image needs `make build` only; the others a library with sanitizer and coverage, which takes minutes to build (.build/fuzz).
+#   image needs `make build` only, points nothing; the others a library with sanitizer and coverage, which takes minutes to build (.build/fuzz).
 #   --merge writes the smallest corpus with the same coverage back into Tests/fuzz/corpus instead.
 #   --release takes the library of `make build`, without sanitizers and blind to what it covers: every input of the corpus, and mutations.
 # The last line of each target: executions, edges covered, seconds, processor.
@@ -18,7 +18,7 @@ while [ $# -gt 0 ]; do
     *) break ;;
     esac
 done
-[ $# -gt 0 ] || set -- image model json checkpoint options study run_log labels
+[ $# -gt 0 ] || set -- image points model json checkpoint options study run_log labels
 
 toolchain=$(dirname "$(readlink -f "$(command -v swift)")")
 clang=$toolchain/clang
@@ -34,6 +34,11 @@ build_image() { # the decoder with sanitizers, on the kernels of `make build`
     for source in Sources/CMRPKernels/*.c; do kernels+=("${SCRATCH:-.build}/release/CMRPKernels.build/$(basename "$source").o"); done
     "$clang" "${flags[@]}" -fno-math-errno -ISources/CMRPImage/include -ISources/CMRPKernels/include Tests/fuzz/fuzz_image.c \
         Sources/CMRPImage/*.c "${kernels[@]}" -ljpeg -lpng16 -lm -lpthread -o "$out/fuzz_image"
+}
+
+build_points() { # the readers of point files with sanitizers, and what they need of the kernels
+    "$clang" "${flags[@]}" -fno-math-errno -ISources/CMRPPoints/include -ISources/CMRPImage/include -ISources/CMRPKernels/include \
+        Tests/fuzz/fuzz_points.c Sources/CMRPPoints/*.c Sources/CMRPKernels/{memory,random,interrupt}.c -lm -lpthread -o "$out/fuzz_points"
 }
 
 library_built=0
@@ -56,7 +61,7 @@ build_over_library() {
 export ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1:handle_abort=1 UBSAN_OPTIONS=print_stacktrace=1
 failed=0
 for name in "$@"; do
-    if [ "$name" = image ]; then build_image; else build_over_library "$name"; fi
+    case $name in image | points) "build_$name" ;; *) build_over_library "$name" ;; esac
     seeds=Tests/fuzz/corpus/$name
     [ "$name" != image ] || seeds=Tests/fixtures/images
     mkdir -p "$out/$name"

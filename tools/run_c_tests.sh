@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Compiles and runs the C tests; each program is one test, which passes when it exits with 0.
-#   Tests/c/test_*.c      the internals: linked with the objects of CMRPKernels and CMRPImage
+#   Tests/c/test_*.c      the internals: linked with the objects of CMRPKernels, CMRPImage and CMRPPoints
 #   Tests/c/abi/test_*.c  the library as its users have it: build/include/mrp.h and build/lib/libmrp.so
 #   examples/c/lab.c, segment.c      compiled like those; Tests/c/abi/check_example_*.sh run them
 # Usage: run_c_tests.sh [--sanitize KIND | --library FOLDER KIND] [NAME...]
@@ -12,7 +12,7 @@ cd "$(dirname "$0")/.."
 release=${SCRATCH:-.build}/release
 clang=$(dirname "$(readlink -f "$(command -v swift)")")/clang
 flags=(-std=gnu11 -O2 -g -Wall -Wextra -Wno-unused-function -Werror)
-includes=(-ISources/CMRPKernels/include -ISources/CMRPImage/include -ITests/c)
+includes=(-ISources/CMRPKernels/include -ISources/CMRPImage/include -ISources/CMRPPoints/include -ITests/c)
 libraries=(-ljpeg -lpng16 -lm -lpthread)
 out=build/c-tests
 sanitize=0 internals=1 abi=1
@@ -39,13 +39,13 @@ mkdir -p "$out"
 
 objects=()
 if [ $sanitize -eq 1 ]; then
-    for source in Sources/CMRPKernels/*.c Sources/CMRPImage/*.c; do
+    for source in Sources/CMRPKernels/*.c Sources/CMRPImage/*.c Sources/CMRPPoints/*.c; do
         object=$out/$(basename "$(dirname "$source")")-$(basename "$source" .c).o
         "$clang" "${flags[@]}" -fno-math-errno "${includes[@]}" -c "$source" -o "$object"
         objects+=("$object")
     done
 else
-    for source in Sources/CMRPKernels/*.c Sources/CMRPImage/*.c; do # not all objects there: a build folder keeps those of deleted sources
+    for source in Sources/CMRPKernels/*.c Sources/CMRPImage/*.c Sources/CMRPPoints/*.c; do # not all objects there: a build folder keeps those of deleted sources
         objects+=("$release/$(basename "$(dirname "$source")").build/$(basename "$source").o")
     done
 fi

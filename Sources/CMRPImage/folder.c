@@ -27,6 +27,11 @@ static int is_image_name(const char *name) {
     return place_of(name, ends, sizeof ends / sizeof ends[0]) >= 0;
 }
 
+static int is_point_name(const char *name) {
+    static const char *const ends[] = {".npy", ".xyz", ".txt", ".pts", ".csv", ".ply", ".off"};
+    return place_of(name, ends, sizeof ends / sizeof ends[0]) >= 0;
+}
+
 static const char *const other_ends[MI_OTHER_KINDS] = {".webp", ".tif", ".tiff", ".bmp", ".gif", ".avif", ".heic",
                                                        ".heif", ".jp2", ".jxl",  ".ppm", ".pgm", ".pbm",  ".pnm",
                                                        ".tga",  ".dng", ".ico",  ".exr", ".hdr", ".apng"};
@@ -110,7 +115,8 @@ mi_listing *mi_list(const char *path, int32_t what, mi_error *error) {
         const int other = place_of(entry->d_name, other_ends, MI_OTHER_KINDS), is_one = is_folder(dirfd(folder), entry);
         folders += is_one;
         if (other >= 0 && !is_one) others[other]++;
-        if (is_one != (what == MI_LIST_FOLDERS) || (!is_one && !is_image_name(entry->d_name))) continue;
+        if (is_one != (what == MI_LIST_FOLDERS)) continue;
+        if (!is_one && !(what == MI_LIST_POINTS ? is_point_name(entry->d_name) : is_image_name(entry->d_name))) continue;
         const int64_t length = (int64_t)strlen(entry->d_name) + 1;
         if (!grow(&text, used, &capacity, used + length)) {
             mi_fail(error, MI_ERR_MEMORY, "memory is short for the names of %lld files", (long long)count);

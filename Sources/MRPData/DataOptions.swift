@@ -132,7 +132,7 @@ public enum DataOptions {
         [
             augmentation, cropPadding, cropScaleMin, cropScaleMax, evaluationCrop, mean, std, pixelCheck, cacheBytes, decodeBytes,
             decodeSeconds, folderLayout, exifOrientation,
-        ] + masks + generated
+        ] + masks + generated + PointDataOptions.all
     /// What a folder with masks, or an array of masks, is read by.
     public static let masks: [any OptionDeclaration] = [ignoreLabel, split]
     /// What generated datasets are made by.

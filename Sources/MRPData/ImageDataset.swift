@@ -27,6 +27,8 @@ public protocol ImageDataset: AnyObject {
     var usualSize: ImageSize? { get }
     /// The name of image `index` inside of its dataset, where it is a file: it stands for the contents in `ContentDigest`.
     func fileName(of index: Int) -> String?
+    /// True when images are point clouds: one row for each point, one column, channels x, y, z and features, float32.
+    var isPointCloud: Bool { get }
     /// True when every image has a pixel mask, which `loadTarget` gives.
     var hasTargets: Bool { get }
     /// Makes the pixel mask of image `index`, which is the workspace's current image, the workspace's target: `showTarget`, or `makeTarget`
@@ -47,6 +49,7 @@ extension ImageDataset {
     public var pixelType: PixelType? { nil }
     public var usualSize: ImageSize? { imageSize }
     public func fileName(of index: Int) -> String? { nil }
+    public var isPointCloud: Bool { false }
     public var hasTargets: Bool { false }
     public func loadTarget(_ index: Int, into workspace: ImageWorkspace) throws {}
     public var ignoredId: Int32 { -1 }

@@ -118,7 +118,7 @@ public enum ImageFile {
     }
 
     /// The whole file, in the workspace's memory.
-    private static func read(_ path: FilePath, _ workspace: ImageWorkspace) throws -> (UnsafePointer<UInt8>, Int) {
+    static func read(_ path: FilePath, _ workspace: ImageWorkspace) throws -> (UnsafePointer<UInt8>, Int) {
         func failure(_ what: String) -> MRPError { MRPError(.io, "\(path.text): \(what): \(String(cString: strerror(errno)))") }
         // Non-blocking: a pipe that someone named .jpg must not hang the loader.
         let file = path.withCString { open($0, O_RDONLY | O_CLOEXEC | O_NONBLOCK) }

@@ -43,5 +43,6 @@ public final class MaskedDataset: ImageDataset {
     public func path(of index: Int) -> FilePath? { base.path(of: index) }
     public var pixelType: PixelType? { base.pixelType }
     public var usualSize: ImageSize? { base.usualSize }
+    public var isPointCloud: Bool { base.isPointCloud }
     public func fileName(of index: Int) -> String? { base.fileName(of: index) }
 }

@@ -55,5 +55,6 @@ public final class NamedClassesDataset: ImageDataset {
     public func path(of index: Int) -> FilePath? { base.path(of: index) }
     public var pixelType: PixelType? { base.pixelType }
     public var usualSize: ImageSize? { base.usualSize }
+    public var isPointCloud: Bool { base.isPointCloud }
     public func fileName(of index: Int) -> String? { base.fileName(of: index) }
 }

@@ -7,6 +7,7 @@ public final class RangeDataset: ImageDataset {
     public let count: Int
     public var channels: Int { base.channels }
     public var imageSize: ImageSize? { base.imageSize }
+    public var isPointCloud: Bool { base.isPointCloud }
     public var classNames: [String] { [] }
     public var labels: UnsafeBufferPointer<Int32>? { nil }
 

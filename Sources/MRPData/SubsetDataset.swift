@@ -64,6 +64,7 @@ public final class SubsetDataset: ImageDataset {
     public func path(of index: Int) -> FilePath? { base.path(of: Int(indices[index])) }
     public var pixelType: PixelType? { base.pixelType }
     public var usualSize: ImageSize? { base.usualSize }
+    public var isPointCloud: Bool { base.isPointCloud }
     public func fileName(of index: Int) -> String? { base.fileName(of: Int(indices[index])) }
 }
 

@@ -4,7 +4,7 @@ import MRPOptions
 /// The families of encoders: one list. A new one is a folder with its network and its descriptor, and an entry here.
 public enum Encoders {
     public static let registry = Registry<EncoderFamily>(
-        "encoder family", [VisionTransformer.family, ResidualNetwork.family, ConvNeXt.family])
+        "encoder family", [VisionTransformer.family, ResidualNetwork.family, ConvNeXt.family, PointTransformer.family])
 
     /// Names of all sizes, as in option `encoder`.
     public static var names: [String] { registry.all.flatMap(\.sizes) }

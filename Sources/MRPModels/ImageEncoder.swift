@@ -18,6 +18,8 @@ public protocol ImageEncoder: StoredEncoder {
     /// Epsilon of the norms.
     var epsilon: Double { get }
     var hasClassToken: Bool { get }
+    /// The groups of points that are the rows of its images; nil: it takes images.
+    var pointGroups: PointGroups? { get }
     /// Itself, where hidden tokens can be left out or replaced.
     var tokenEncoder: (any TokenEncoder)? { get }
     /// Itself, where its stages make images of features whose hidden cells can be left out.
@@ -63,6 +65,7 @@ public protocol ImageEncoder: StoredEncoder {
 extension ImageEncoder {
     public var alikeLayers: Int { depth }
     public var droppableBlocks: Int { 0 }
+    public var pointGroups: PointGroups? { nil }
     public var tokenEncoder: (any TokenEncoder)? { nil }
     public var convolutionalEncoder: (any ConvolutionalEncoder)? { nil }
     public func attentionShape(layer: Int) -> (heads: Int, tokens: Int)? { nil }

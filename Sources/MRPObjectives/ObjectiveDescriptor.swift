@@ -15,6 +15,8 @@ public struct ObjectiveDescriptor: Named {
     public let usualMasks: MaskChoice
     /// EMA decay of the teacher in the first and in the last step where the options leave it open; nil: no teacher.
     public let usualTeacherDecay: Teacher.Decay?
+    /// Whether it learns from point clouds, else from images.
+    public let takesPoints: Bool
     /// Options of its own that it reads, beside those of all objectives.
     public let options: [any OptionDeclaration]
     /// Why an encoder does not fit, as in "needs a vision transformer: ..."; nil: it does.
@@ -32,7 +34,8 @@ public struct ObjectiveDescriptor: Named {
 
     public init(
         _ name: String, source: String, remark: String = "", usualMasks: MaskChoice, usualTeacherDecay: Teacher.Decay? = nil,
-        options: [any OptionDeclaration] = [], misfit: @escaping @Sendable (any ImageEncoder) -> String? = { _ in nil },
+        takesPoints: Bool = false, options: [any OptionDeclaration] = [],
+        misfit: @escaping @Sendable (any ImageEncoder) -> String? = { _ in nil },
         names: [NameRow] = [], checkpoint: WrappedNames? = nil,
         read: (@Sendable (ObjectiveFile, _ notes: inout [String]) throws -> (any PretrainingObjective)?)? = nil,
         infer: @escaping @Sendable (WeightFile, any ImageEncoder, _ notes: inout [String]) throws -> (any PretrainingObjective)? = {
@@ -45,6 +48,7 @@ public struct ObjectiveDescriptor: Named {
         self.remark = remark
         self.usualMasks = usualMasks
         self.usualTeacherDecay = usualTeacherDecay
+        self.takesPoints = takesPoints
         self.options = options
         self.misfit = misfit
         self.names = names
@@ -108,6 +112,7 @@ public enum Objectives {
         [
             MaskedAutoencoder.descriptor, SparseMaskedModeling.descriptor, SimMIM.descriptor, MaskFeat.descriptor, BEiT.descriptor,
             Data2Vec.descriptor, IJEPA.descriptor, TeacherStudent.descriptor, GivenTargets.descriptor,
+            PointMAE.descriptor,
         ])
 
     /// The objective that the options describe for the model's encoder. A decoder that the model already has goes on.
@@ -115,6 +120,9 @@ public enum Objectives {
         let encoder = model.encoder
         let name = options[ObjectiveOptions.objective] ?? usual(for: encoder)
         let descriptor = try registry.entry(name)
+        if encoder.pointGroups != nil, !descriptor.takesPoints {
+            throw MRPError(.unsupported, "objective \(name) learns from images: a \(encoder.family.name) takes \(usual(for: encoder))")
+        }
         if let misfit = descriptor.misfit(encoder) { throw MRPError(.unsupported, "objective \(name) \(misfit)") }
         // A few coarse cells leave little room for blocks.
         let usual = encoder.convolutionalEncoder == nil ? descriptor.usualMasks : SparseMaskedModeling.descriptor.usualMasks
@@ -145,6 +153,7 @@ public enum Objectives {
 
     /// `auto`: the masked autoencoder of the encoder's kind.
     static func usual(for encoder: any ImageEncoder) -> String {
-        encoder.convolutionalEncoder == nil ? MaskedAutoencoder.name : SparseMaskedModeling.name
+        if encoder.pointGroups != nil { return PointMAE.name }
+        return encoder.convolutionalEncoder == nil ? MaskedAutoencoder.name : SparseMaskedModeling.name
     }
 }

@@ -8,7 +8,8 @@ public enum ObjectiveOptions {
             "\(entry.name) (\(entry.source)\(entry.remark.isEmpty ? "" : "; \(entry.remark)"))"
         }
         return Option(
-            "objective", .name(among: Objectives.registry.names), auto: "mae, or spark where the encoder is convolutional",
+            "objective", .name(among: Objectives.registry.names),
+            auto: "mae, spark where the encoder is convolutional, point_mae where it takes point clouds",
             section: .objective, "Objective of pretraining (docs/objectives.md): \(list.joined(separator: ", ")).")
     }
     public static var maskRatio: Option<Double?> {

@@ -58,6 +58,17 @@ public enum Datasets {
             firstImage: options[DataOptions.syntheticFirstImage])
     }
 
+    /// Generated point clouds.
+    public static func shapes(count: Int, seed: UInt64, first: Int = 0, _ options: Options) throws -> ImageDataset {
+        try PointDataset.shapes(count: count, points: options[PointDataOptions.points], seed: seed, first: first)
+    }
+
+    public static func pointFolder(_ path: FilePath, _ options: Options) throws -> ImageDataset {
+        try Interruption.check()
+        return try PointFolderDataset(
+            path, features: options[PointDataOptions.pointFeatures], faceSamples: options[PointDataOptions.faceSamples])
+    }
+
     /// Copies images first ..< first + count as floats, [count, C, H, W].
     public static func copy(
         _ dataset: ImageDataset, first: Int, count: Int, size: ImageSize, into output: UnsafeMutableBufferPointer<Float>

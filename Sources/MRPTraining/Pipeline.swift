@@ -7,7 +7,11 @@ import MRPOptions
 enum Pipeline {
     static func check(_ dataset: ImageDataset, fits model: Model) throws {
         guard dataset.count > 0 else { throw MRPError(.argument, "the dataset has no images") }
-        let channels = model.encoder.geometry.channels
+        let (channels, wantsPoints) = (model.encoder.geometry.channels, model.encoder.pointGroups != nil)
+        guard dataset.isPointCloud == wantsPoints else {
+            let (given, wanted) = wantsPoints ? ("images", "point clouds") : ("point clouds", "images")
+            throw MRPError(.argument, "the dataset holds \(given), a \(model.encoder.family.name) takes \(wanted)")
+        }
         guard dataset.channels == channels else {
             throw MRPError(.argument, "the images have \(dataset.channels) channels, the model takes \(channels)")
         }
@@ -20,7 +24,7 @@ enum Pipeline {
     /// Errors: `.argument`.
     static func checkPixels(_ dataset: ImageDataset, _ model: Model, _ options: Options) throws {
         let check = options[DataOptions.pixelCheck]
-        guard check != .ignore, let own = model.pixels ?? model.normalization.map({ PixelRange($0) }),
+        guard check != .ignore, !dataset.isPointCloud, let own = model.pixels ?? model.normalization.map({ PixelRange($0) }),
             let found = PixelRange.measured(on: dataset)
         else { return }
         switch own.verdict(on: found.range, images: found.images) {
@@ -34,7 +38,7 @@ enum Pipeline {
     /// Remembers the units of the images that a model is first trained on. Images that do not fit those of before are refused.
     static func establishPixels(_ model: Model, _ dataset: ImageDataset, _ options: Options) throws {
         try checkPixels(dataset, model, options)
-        if model.pixels == nil { model.pixels = PixelRange.measured(on: dataset)?.range }
+        if model.pixels == nil, !dataset.isPointCloud { model.pixels = PixelRange.measured(on: dataset)?.range }
     }
 
     /// Gives the model its normalisation if it has none: the options' mean and std, or what is measured on the dataset.
@@ -42,6 +46,11 @@ enum Pipeline {
         _ model: Model, _ dataset: ImageDataset, _ options: Options, cancel: UnsafePointer<Int32>?, poll: (() -> Void)?
     ) throws {
         guard model.normalization == nil else { return }
+        guard !dataset.isPointCloud else {
+            // Clouds are moved into the unit ball instead.
+            model.normalization = .identity(channels: dataset.channels)
+            return
+        }
         model.normalization = try normalization(dataset, options, cancel: cancel, poll: poll)
     }
 
@@ -97,7 +106,9 @@ enum Pipeline {
         _ dataset: ImageDataset, _ model: Model, _ options: Options, _ phase: Phase, else usual: Augmentation
     ) throws -> Augmentation {
         let fits = dataset.channels == 3 && dataset.pixelType ?? .uint8 == .uint8
-        guard options[DataOptions.viewAugmentation] ?? (fits ? .contrastive : .same) == .contrastive else { return usual }
+        guard !dataset.isPointCloud, options[DataOptions.viewAugmentation] ?? (fits ? .contrastive : .same) == .contrastive else {
+            return usual
+        }
         let (low, high) = (options[DataOptions.cropScaleMin, phase], options[DataOptions.cropScaleMax, phase])
         guard low <= high else { throw MRPError(.argument, "crop_scale_min \(low) is above crop_scale_max \(high)") }
         var augmentation = Augmentation.randomResizedCropFlip(size: imageSize(model), scale: low...high)
@@ -111,6 +122,7 @@ enum Pipeline {
     private static func trainingAugmentation(
         _ dataset: ImageDataset, _ model: Model, _ options: Options, _ phase: Phase, _ normalization: Normalization
     ) throws -> Augmentation {
+        if let groups = model.encoder.pointGroups { return try PointGrouping(groups, options, phase).augmentation }
         let size = imageSize(model)
         let sameSize = dataset.imageSize == size
         let kind = augmentationKind(dataset, model, options, phase)
@@ -126,7 +138,7 @@ enum Pipeline {
             guard low <= high else { throw MRPError(.argument, "crop_scale_min \(low) is above crop_scale_max \(high)") }
             augmentation = .randomResizedCropFlip(size: size, scale: low...high)
         case .none, .flip:
-            augmentation = Augmentation((evaluationAugmentation(dataset, size, options)).steps + [HorizontalFlip()])
+            augmentation = Augmentation(try evaluationAugmentation(dataset, model, options).steps + [HorizontalFlip()])
         }
         if !kind.isMirrored { augmentation.steps.removeLast() }
         try add(to: &augmentation, options, phase, normalization)
@@ -139,12 +151,15 @@ enum Pipeline {
     }
 
     /// Images as evaluation takes them.
-    static func evaluationAugmentation(_ dataset: ImageDataset, _ size: ImageSize, _ options: Options) -> Augmentation {
-        dataset.imageSize == size ? .none : .centerCrop(size: size, part: options[DataOptions.evaluationCrop])
+    static func evaluationAugmentation(_ dataset: ImageDataset, _ model: Model, _ options: Options) throws -> Augmentation {
+        if let groups = model.encoder.pointGroups { return try PointGrouping(groups, options, nil).augmentation }
+        let size = imageSize(model)
+        return dataset.imageSize == size ? .none : .centerCrop(size: size, part: options[DataOptions.evaluationCrop])
     }
 
     /// One line for each default that is a guess which these images may not fit.
     static func doubts(_ dataset: ImageDataset, _ model: Model, _ options: Options, _ phase: Phase) -> [String] {
+        if dataset.isPointCloud { return [] }
         var doubts: [String] = []
         let size = imageSize(model)
         if let usual = dataset.usualSize, min(usual.height, usual.width) >= 4 * min(size.height, size.width) {
@@ -187,14 +202,15 @@ enum Pipeline {
         _ dataset: ImageDataset, _ model: Model, _ options: Options, batch: Int, view: Int? = nil, skipsUnreadable: Bool = false,
         whole: Bool = false
     ) throws -> BatchLoader {
-        let size = imageSize(model)
         let normalization = normalization(model)
         var settings = LoaderOptions.evaluation(batchSize: batch, threads: options[DataOptions.loaderThreads])
         settings.skipsUnreadable = skipsUnreadable
         settings.targets = false
         guard let view else {
+            let size = imageSize(model)
             let augmentation =
-                whole ? (dataset.imageSize == size ? .none : .resize(size: size)) : evaluationAugmentation(dataset, size, options)
+                try whole
+                ? (dataset.imageSize == size ? .none : .resize(size: size)) : evaluationAugmentation(dataset, model, options)
             return try BatchLoader(dataset, augmentation: augmentation, normalization: normalization, options: settings)
         }
         (settings.seed, settings.epochs) = (options.seed, view + 1)

@@ -50,6 +50,8 @@ import Testing
         },
         Case(description: "mean squared error") { (MeanSquaredError(), [value($0, [2]), value($0, [2])]) },
         Case(description: "smooth L1") { (SmoothL1(beta: 1), [value($0, [2]), value($0, [2])]) },
+        Case(description: "chamfer distance") { (ChamferDistance(), [value($0, [2, 3, 3]), value($0, [2, 4, 3])]) },
+        Case(description: "reshape") { (Reshape([3, 2]), [value($0, [2, 3])]) },
         Case(description: "cross entropy") { (SoftmaxCrossEntropy(), [value($0, [2, 3]), value($0, [2], .int32)]) },
         Case(description: "soft target cross entropy") { (SoftTargetCrossEntropy(), [value($0, [2, 3]), value($0, [2, 3])]) },
         Case(description: "mean of tokens") { (MeanTokens(first: 0), [value($0, [1, 2, 3])]) },

@@ -68,6 +68,13 @@ import Testing
         }
     }
 
+    /// Both sides, once and with the other one fixed; the shape is another between.
+    @Test(arguments: [[], ["a"], ["b"]] as [Set<String>]) func chamferDistance(_ constants: Set<String>) throws {
+        try check(["a": [3, 4, 3], "b": [3, 15]], constants: constants) { graph, values in
+            try graph.apply(ChamferDistance(), [values["a"], graph.apply(Reshape([3, 5, 3]), [values["b"]])[0]])[0]
+        }
+    }
+
     /// Rows of more than two dimensions, as token predictions have them.
     @Test func crossEntropyOfTokens() throws {
         let labels = try indices([3, 0, 1, 1, 2, 3], shape: [6])

@@ -245,6 +245,13 @@ struct PrimitiveCase: @unchecked Sendable, CustomTestStringConvertible {
             }
         }
         + [
+            PrimitiveCase(name: "chamfer distance") { g in
+                let b = try g.graph.apply(Reshape([2, 5, 3]), [g.real("b", [10, 3])])[0]
+                return try g.graph.apply(ChamferDistance(), [g.real("a", [2, 4, 3]), b])
+            },
+            PrimitiveCase(name: "chamfer distance to a target") { g in
+                try g.graph.apply(ChamferDistance(), [g.real("a", [2, 4, 3]), g.real("b", [2, 3, 3], differentiated: false)])
+            },
             PrimitiveCase(name: "mean squared error") { g in
                 try g.graph.apply(MeanSquaredError(), [g.real("p", [3, 5]), g.real("t", [15], differentiated: false)])
             },

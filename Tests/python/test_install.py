@@ -159,7 +159,7 @@ def test_swift(tmp_path, short):
     swift = tool("swift")
     run(swift, "package", "--package-path", ROOT / "examples/swift", "--scratch-path", tmp_path / "graph", "show-dependencies")
     release = ROOT / os.environ.get("SCRATCH", ".build") / "release"
-    headers = [f"-I{ROOT / 'Sources' / name / 'include'}" for name in ("CMRPKernels", "CMRPImage", "CMRPDevice", "CMRPTypes")]
+    headers = [f"-I{ROOT / 'Sources' / name / 'include'}" for name in ("CMRPKernels", "CMRPImage", "CMRPPoints", "CMRPDevice", "CMRPTypes")]
     objects = f"@{release / 'mrp.product/Objects.LinkFileList'}"
     source, program = ROOT / "examples/swift/Sources/pretrain/main.swift", tmp_path / "pretrain"
     run(

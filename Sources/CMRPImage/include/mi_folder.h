@@ -16,10 +16,10 @@ typedef struct mi_listing {
     int64_t others[MI_OTHER_KINDS];
 } mi_listing;
 
-enum { MI_LIST_IMAGES = 0, MI_LIST_FOLDERS = 1 };
+enum { MI_LIST_IMAGES = 0, MI_LIST_FOLDERS = 1, MI_LIST_POINTS = 2 };
 
-/* Files named *.jpg, *.jpeg, *.jpe, *.jfif or *.png (any case), or folders. NULL on error: MI_ERR_IO (with the system's reason),
- * MI_ERR_MEMORY, or MI_CANCELLED when mk_interrupted said so. */
+/* Files named *.jpg, *.jpeg, *.jpe, *.jfif or *.png (any case), folders, or point files: *.npy, *.xyz, *.txt, *.pts, *.csv, *.ply, *.off. NULL
+ * on error: MI_ERR_IO (with the system's reason), MI_ERR_MEMORY, or MI_CANCELLED when mk_interrupted said so. */
 mi_listing *mi_list(const char *path, int32_t what, mi_error *error);
 
 /* ".webp" and so on. */

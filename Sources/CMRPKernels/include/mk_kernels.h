@@ -263,6 +263,17 @@ typedef struct mk_contrast {
     void *z_gradient; /* rows x width */
 } mk_contrast;
 
+/* Chamfer distance between sets of points (Fan et al. 2017; squared distances, as Point-MAE), the mean over sets of
+ *   mean over i of min over j |a_i - b_j|^2  +  mean over j of min over i |a_i - b_j|^2.
+ * Of equally near points the first counts. The gradient takes the choice of the nearest as constant. Rows are at least 1. */
+typedef struct mk_chamfer {
+    int64_t sets, rows_a, rows_b, width;
+    const void *a;      /* sets x rows_a x width */
+    const void *b;      /* sets x rows_b x width */
+    int32_t *nearest_a; /* sets x rows_a: the point of b that is nearest to each of a; written by forward, read by the gradient */
+    int32_t *nearest_b; /* sets x rows_b: the same the other way round */
+} mk_chamfer;
+
 typedef struct mk_adamw {
     int64_t count;
     void *parameter, *first_moment, *second_moment;
@@ -364,6 +375,11 @@ typedef struct mk_kernels {
     mk_scratch (*MK_NONNULL contrast_scratch)(const mk_contrast *); /* enough for forward and backward */
     void (*MK_NONNULL contrast_forward)(mk_pool *, const mk_contrast *);
     void (*MK_NONNULL contrast_backward)(mk_pool *, const mk_contrast *);
+
+    mk_scratch (*MK_NONNULL chamfer_scratch)(const mk_chamfer *);
+    void (*MK_NONNULL chamfer)(mk_pool *, const mk_chamfer *, void *loss);
+    /* Either gradient may be NULL; they are overwritten. */
+    void (*MK_NONNULL chamfer_gradient)(mk_pool *, const mk_chamfer *, const void *loss_gradient, void *a_gradient, void *b_gradient);
 
     void (*MK_NONNULL softmax_rows)(mk_pool *, int64_t rows, int64_t width, const void *x, void *y); /* y may be x */
 

@@ -682,6 +682,7 @@ static void gelu_gradient(mk_pool *pool, int64_t count, const void *x, const voi
 #include "reference_convolution.h"
 #include "reference_image_norm.h"
 #include "reference_pixels.h"
+#include "reference_points.h"
 #include "reference_routing.h"
 
 static const mk_kernels table = {
@@ -721,6 +722,9 @@ static const mk_kernels table = {
     .contrast_scratch = contrast_scratch,
     .contrast_forward = contrast_forward,
     .contrast_backward = contrast_backward,
+    .chamfer_scratch = chamfer_scratch,
+    .chamfer = chamfer,
+    .chamfer_gradient = chamfer_gradient,
     .softmax_rows = softmax_rows,
     .softmax_gradient = softmax_gradient,
     .route_to_one = route_to_one,

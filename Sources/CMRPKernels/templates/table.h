@@ -15,6 +15,7 @@
 #include "losses.h"
 #include "patches.h"
 #include "pixels.h"
+#include "points.h"
 #include "pool2d.h"
 #include "routing.h"
 #include "updates.h"
@@ -56,6 +57,9 @@ const mk_kernels MK_TABLE = {
     .contrast_scratch = contrast_scratch,
     .contrast_forward = contrast_forward,
     .contrast_backward = contrast_backward,
+    .chamfer_scratch = chamfer_scratch,
+    .chamfer = chamfer,
+    .chamfer_gradient = chamfer_gradient,
     .softmax_rows = softmax_rows,
     .softmax_gradient = softmax_gradient,
     .route_to_one = route_to_one,

@@ -57,6 +57,8 @@ public struct NetworkBuilder {
         return graph.bound(name, TensorType(specification.shape))
     }
 
+    func has(_ weight: String) -> Bool { specifications[prefix + weight] != nil }
+
     /// x W^T + b, optionally through GELU or with a residual added.
     public func linear(_ name: String, _ x: Value, gelu: Bool = false, residual: Value? = nil) throws -> Value {
         let product = MatrixProduct(transposeB: true, activation: gelu ? .gelu : .none)

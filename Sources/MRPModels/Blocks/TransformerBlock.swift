@@ -23,15 +23,19 @@ extension NetworkBuilder {
         try graph.apply(SoftmaxRows(), graph.apply(AttentionScores(heads: heads), [qkv(name, x)]))[0]
     }
 
-    private func qkv(_ name: String, _ x: Value) throws -> Value { try linear(name + ".attn.qkv", layerNorm(name + ".norm1", x)) }
+    private func qkv(_ name: String, _ x: Value) throws -> Value {
+        let layer = name + ".attn.qkv"
+        let inputs = try [layerNorm(name + ".norm1", x), weight(layer + ".weight"), has(layer + ".bias") ? weight(layer + ".bias") : nil]
+        return try graph.apply(MatrixProduct(transposeB: true), inputs + [nil])[0]
+    }
 }
 
-/// The weights of a transformer block. `experts`: those in the place of its MLP.
+/// The weights of a transformer block. `experts`: those in the place of its MLP. `hasQueryBias`: whether query, key and value have a bias.
 public func transformerBlockParameters(
-    _ name: String, width: Int, hidden: Int, experts: Mixture? = nil
+    _ name: String, width: Int, hidden: Int, experts: Mixture? = nil, hasQueryBias: Bool = true
 ) -> [ParameterSpecification] {
     layerNormParameters(name + ".norm1", width: width)
-        + linearParameters(name + ".attn.qkv", from: width, to: 3 * width)
+        + linearParameters(name + ".attn.qkv", from: width, to: 3 * width).filter { hasQueryBias || $0.role != .bias }
         + linearParameters(name + ".attn.proj", from: width, to: width)
         + layerNormParameters(name + ".norm2", width: width)
         + (experts?.parameters(name + ".mlp", width: width, hidden: hidden)
