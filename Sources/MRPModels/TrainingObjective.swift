@@ -137,7 +137,7 @@ public struct TrainingStep {
     public let masking: Masking?
     /// The caller's targets, where the objective takes some.
     public let targets: Targets?
-    /// Whether this is the first step of an epoch.
+    /// True in the first step of an epoch.
     public let startsEpoch: Bool
 
     public var batch: Int { slice.count }
