@@ -65,11 +65,11 @@ static int grow(void **block, int64_t used, int64_t *capacity, int64_t needed) {
 /* Names between two looks whether the caller wants the call to stop. */
 enum { POLL = 1 << 14 };
 
-/* Sorts runs and merges them between the two arrays, so that millions of names can be interrupted. Returns the array with the result, NULL when it
- * was stopped. */
-static const char **sort_names(const char **names, const char **other, int64_t count) {
+/* Sorts runs and merges them between the two arrays, so that millions of names can be interrupted. Returns 0 when it was stopped. */
+static int sort_names(const char **list, const char **scratch, int64_t count) {
+    const char **names = list, **other = scratch;
     for (int64_t first = 0; first < count; first += POLL) {
-        if (mk_interrupted()) return NULL;
+        if (mk_interrupted()) return 0;
         qsort(names + first, (size_t)(count - first < POLL ? count - first : POLL), sizeof *names, by_bytes);
     }
     for (int64_t run = POLL; run < count; run *= 2) {
@@ -77,7 +77,7 @@ static const char **sort_names(const char **names, const char **other, int64_t c
             const int64_t middle = first + run < count ? first + run : count, end = first + 2 * run < count ? first + 2 * run : count;
             int64_t a = first, b = middle;
             for (int64_t i = first; i < end; i++) {
-                if (i % POLL == 0 && mk_interrupted()) return NULL;
+                if (i % POLL == 0 && mk_interrupted()) return 0;
                 other[i] = b == end || (a < middle && strcmp(names[a], names[b]) <= 0) ? names[a++] : names[b++];
             }
         }
@@ -85,7 +85,8 @@ static const char **sort_names(const char **names, const char **other, int64_t c
         names = other;
         other = swapped;
     }
-    return names;
+    if (names != list) memcpy(list, names, (size_t)count * sizeof *list);
+    return 1;
 }
 
 mi_listing *mi_list(const char *path, int32_t what, mi_error *error) {
@@ -128,10 +129,12 @@ mi_listing *mi_list(const char *path, int32_t what, mi_error *error) {
         count++;
     }
     closedir(folder);
-    /* One block: the record, the pointers, as many for sorting, the names. */
-    const int64_t pointers = (int64_t)sizeof(mi_listing), names = pointers + 2 * count * (int64_t)sizeof(char *);
+    /* One block: the record, the pointers, the names; and for sorting as many pointers. */
+    const int64_t pointers = (int64_t)sizeof(mi_listing), names = pointers + count * (int64_t)sizeof(char *);
     char *block = failed ? NULL : mk_allocate(names + used);
-    if (!block) {
+    const char **other = block ? mk_allocate(count * (int64_t)sizeof(char *)) : NULL;
+    if (!other) {
+        mk_release(block);
         if (!failed) mi_fail(error, MI_ERR_MEMORY, "memory is short for the names of %lld files", (long long)count);
         mk_release(text);
         return NULL;
@@ -141,8 +144,9 @@ mi_listing *mi_list(const char *path, int32_t what, mi_error *error) {
     const char **list = (const char **)(void *)(block + pointers);
     const char *name = block + names;
     for (int64_t i = 0; i < count; i++, name += strlen(name) + 1) list[i] = name;
-    list = sort_names(list, list + count, count);
-    if (!list) {
+    const int sorted = sort_names(list, other, count);
+    mk_release(other);
+    if (!sorted) {
         mi_fail(error, MI_CANCELLED, "stopped");
         mk_release(block);
         return NULL;

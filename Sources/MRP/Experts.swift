@@ -129,7 +129,7 @@ public func mrp_model_extract(
 }
 
 extension ModelHandle {
-    /// How the experts suit images; throws `Cancelled` when it was stopped.
+    /// Suitability of the experts for images; throws `Cancelled` when it was stopped.
     fileprivate func suitability(
         _ images: any ImageDataset, _ options: Options, counts: Bool, losses: Bool, numbers: UnsafeMutableBufferPointer<Int32>? = nil
     ) throws -> Upcycling.Suitability {

@@ -61,7 +61,7 @@ public struct ClassMatch: Sendable {
         }
     }
 
-    /// What to do about a class above known ones.
+    /// Advice about a class above known ones.
     private static func hint(_ name: String, _ known: [String]) -> String {
         let path = Array(name.utf8)
         guard known.contains(where: { $0.utf8.starts(with: path + [LabelLevel.separator]) }) else { return "" }

@@ -11,10 +11,7 @@ final class FolderListing {
 
     init<What: BinaryInteger>(_ folder: FilePath, _ what: What, first: Int) throws {
         var failure = mi_error()
-        guard let listing = folder.withCString({ mi_list($0, Int32(what), &failure) }) else {
-            try Interruption.check()
-            throw ImageFile.error(failure, folder.text)
-        }
+        guard let listing = folder.withCString({ mi_list($0, Int32(what), &failure) }) else { throw ImageFile.error(failure, folder.text) }
         self.folder = folder
         self.first = first
         self.listing = listing

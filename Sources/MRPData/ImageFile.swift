@@ -94,7 +94,6 @@ public enum ImageFile {
         var image = try workspace.makeImage(info.size(oriented: false), channels: channels, type: type)
         var failure = mi_error()
         let status = mi_decode(bytes, Int64(count), &info, &image, &failure)
-        if status == MI_CANCELLED.value { throw Cancelled() }
         guard status == MI_OK.value else { throw error(failure, name) }
         workspace.replace(image)
         guard orients, info.orientation > 1 else { return }
@@ -106,12 +105,13 @@ public enum ImageFile {
     private static func header(_ bytes: UnsafePointer<UInt8>, _ count: Int, _ draftSide: Int, _ name: String) throws -> mi_info {
         var info = mi_info(), failure = mi_error()
         let status = mi_probe(bytes, Int64(count), Int64(draftSide), &info, &failure)
-        if status == MI_CANCELLED.value { throw Cancelled() }
         guard status == MI_OK.value else { throw error(failure, name) }
         return info
     }
 
-    static func error(_ failure: mi_error, _ name: String) -> MRPError {
+    /// The error of a call, `Cancelled` where that was stopped.
+    static func error(_ failure: mi_error, _ name: String) -> any Error {
+        guard failure.code != MI_CANCELLED.value else { return Cancelled() }
         var failure = failure
         let text = withUnsafePointer(to: &failure) { FilePath.text(mi_error_text($0)) }
         return MRPError(MRPError.Code(rawValue: failure.code) ?? .internalError, "\(name): \(text)")

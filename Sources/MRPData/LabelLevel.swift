@@ -39,7 +39,7 @@ public struct LabelLevel: Sendable {
         (self.names, self.places) = (names, places)
     }
 
-    /// Whether no two classes are one at this level.
+    /// True where no two classes are one at this level.
     public var keepsClasses: Bool { names.count == places.count }
 
     /// The same images with the classes of a level; the dataset itself where that changes nothing, or it has no labels. Errors: as `init`.

@@ -85,13 +85,12 @@ extension SubsetDataset {
     /// So many images of each class, chosen by the seed, in rising order: with smaller counts some of those that larger ones choose. Errors:
     /// `.argument` when the dataset has no labels, other classes, or fewer images of one.
     public static func selected(_ base: ImageDataset, counts: [Int], seed: UInt64) throws -> SubsetDataset {
-        guard let labels = base.labels else { throw MRPError(.argument, "images are selected by their classes: the dataset has no labels") }
+        guard base.labels != nil else { throw MRPError(.argument, "images are selected by their classes: the dataset has no labels") }
         guard counts.count == base.classCount else {
             throw MRPError(.argument, "counts of \(counts.count) classes were given, the dataset has \(base.classCount)")
         }
         try Memory.check(base.classCount, bytesEach: 64, for: "the images of \(base.classCount) classes")
-        var sizes = [Int](repeating: 0, count: counts.count)
-        for label in labels { sizes[Int(label)] += 1 }
+        let sizes = base.classSizes
         for (label, wanted) in counts.enumerated() where wanted < 0 || wanted > sizes[label] {
             throw MRPError(
                 .argument, "\(wanted) images of class '\(base.classNames[label])' are wanted, there are \(sizes[label])")
@@ -159,9 +158,8 @@ extension SubsetDataset {
 
     /// Number of images of each class; they add up to `count`.
     private static func quotas(_ base: ImageDataset, count: Int) -> [Int] {
-        guard let labels = base.labels else { return [count] }
-        var sizes = [Int](repeating: 0, count: base.classCount)
-        for label in labels { sizes[Int(label)] += 1 }
+        guard base.labels != nil else { return [count] }
+        let sizes = base.classSizes
         var quota = sizes.map { Int(Int64($0).multipliedFullWidth(by: Int64(count)).low / UInt64(base.count)) }
         let remainders = sizes.map { Int(Int64($0).multipliedFullWidth(by: Int64(count)).low % UInt64(base.count)) }
         let byRemainder = sizes.indices.sorted { (remainders[$0], -$0) > (remainders[$1], -$1) }

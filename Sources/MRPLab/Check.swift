@@ -33,7 +33,7 @@ public enum Threshold: Sendable, Equatable {
 
 /// One measured quantity of a claim or a control against its threshold.
 public struct Check: Sendable {
-    /// What the threshold speaks of.
+    /// Subject of the threshold.
     public enum Form: Sendable, Equatable {
         /// Every seed meets it.
         case everySeed

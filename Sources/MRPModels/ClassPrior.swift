@@ -24,7 +24,7 @@ public struct ClassPrior: Equatable, Sendable {
 
     public func count(of label: Int) -> Double { label < counts.count ? counts[label] : 0 }
 
-    /// What is added to the scores of `classes` outputs so that all classes are equally likely beforehand (Menon et al. 2021, post hoc): minus
+    /// Summands of the scores of `classes` outputs so that all classes are equally likely beforehand (Menon et al. 2021, post hoc): minus
     /// what they contain of the log prior. Classes without training images cannot come out. nil: nothing is to be added.
     public func uniformOffsets(classes: Int) -> [Float]? {
         guard exponent != 0 else { return nil }
@@ -47,7 +47,7 @@ public struct ClassPrior: Equatable, Sendable {
         ]
     }
 
-    /// What a file says of a classifier with this many classes; nil: nothing. Errors (`.format`): numbers that no training gives.
+    /// That of a file, for a classifier with this many classes; nil: the file has none. Errors (`.format`): numbers that no training gives.
     public init?(_ settings: JSON, classes: Int) throws {
         guard let list = settings["class_counts"]?.array else { return nil }
         let counts = list.compactMap(\.number)

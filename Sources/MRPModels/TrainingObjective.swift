@@ -141,7 +141,7 @@ public struct TrainingStep {
     public let masking: Masking?
     /// The caller's targets, where the objective takes some.
     public let targets: Targets?
-    /// Whether this is the first step of an epoch.
+    /// True in the first step of an epoch.
     public let startsEpoch: Bool
     /// Ids of the pixels [B, views, H, W], for an objective that reads them; the views of an image follow each other.
     public let pixelTargets: UnsafeBufferPointer<Int32>?

@@ -22,7 +22,7 @@ extension Inference {
         for label in 0..<groups.classes {
             let images = groups[label].count
             guard images == 0 || images >= perClass else {
-                throw MRPError(.argument, "per_class \(perClass) is above the \(images) \(groups.name(label))")
+                throw MRPError(.argument, "per_class \(perClass) is above the \(images) \(Self.name(label, of: dataset))")
             }
         }
         try Memory.check(groups.classes * perClass, bytesEach: 128, for: "the names of \(groups.classes * perClass) classes")
@@ -35,6 +35,11 @@ extension Inference {
     }
 
     private static var mostFineClasses: Int { 1 << 20 }
+
+    /// The images of a class, for people.
+    private static func name(_ label: Int, of dataset: ImageDataset) -> String {
+        dataset.labels == nil ? "images" : "images of class '\(dataset.classNames[label])'"
+    }
 
     private func fineLabels(_ dataset: ImageDataset, _ features: Tensor, _ groups: ImagesByClass, _ perClass: Int) throws -> ImageDataset {
         let width = features.shape[1]
@@ -49,42 +54,11 @@ extension Inference {
                 (rows.memory + 4 * width * row).copyMemory(from: features.memory + 4 * width * Int(image), byteCount: 4 * width)
             }
             let (_, ids) = try BalancedClusters.fit(
-                rows, clusters: perClass, seed: options.seed, compute: compute, what: groups.name(label))
+                rows, clusters: perClass, seed: options.seed, compute: compute, what: Self.name(label, of: dataset))
             for (row, image) in images.enumerated() { labels[Int(image)] = Int32(names.count) + ids.int32[row] }
             let prefix = dataset.labels == nil ? "" : dataset.classNames[label] + "/"
             names += (0..<perClass).map { prefix + String($0) }
         }
         return NamedClassesDataset(dataset, labels: memory, names: names)
     }
-}
-
-/// The images of each class, in order; without labels all are one class.
-private struct ImagesByClass {
-    let classes: Int
-    private let order: Memory
-    private let starts: [Int]
-    private let names: [String]
-
-    init(_ dataset: ImageDataset) throws {
-        names = dataset.labels == nil ? [] : dataset.classNames
-        classes = max(1, names.count)
-        try Memory.check(classes, bytesEach: 64, for: "the images of \(classes) classes")
-        order = try Memory(dataset.count, elementBytes: 4, for: "the order of \(dataset.count) images")
-        var next = [Int](repeating: 0, count: classes + 1)
-        if let labels = dataset.labels { for label in labels { next[Int(label) + 1] += 1 } } else { next[1] = dataset.count }
-        for label in 0..<classes { next[label + 1] += next[label] }
-        starts = next
-        let places = order.typed(Int32.self)
-        for image in 0..<dataset.count {
-            let label = Int(dataset.labels?[image] ?? 0)
-            places[next[label]] = Int32(image)
-            next[label] += 1
-        }
-    }
-
-    subscript(label: Int) -> UnsafeBufferPointer<Int32> {
-        UnsafeBufferPointer(rebasing: order.typed(Int32.self)[starts[label]..<starts[label + 1]])
-    }
-
-    func name(_ label: Int) -> String { names.isEmpty ? "images" : "images of class '\(names[label])'" }
 }

@@ -114,18 +114,20 @@ public struct Inference {
         try head.outputs(Inputs.images(builder.graph, model.encoder.geometry, batch: batch), of: model.encoder, builder)
     }
 
+    /// The classifier's answer at the level of option `label_level`; nil: with its own classes.
+    func level() throws -> LevelScores? { try LevelScores(model, classifier(), options) }
+
     /// Classes that `predict` and the confusion matrix know: the model's outputs, or those of option `label_level`. Errors: `.argument` when the
     /// model has no such level, `.state` without a classifier.
     public func classCount() throws -> Int {
-        let head = try classifier()
-        return try LevelScores(model, head, options)?.names.count ?? head.classes
+        try level()?.names.count ?? classifier().classes
     }
 
     /// Writes class probabilities, [count, classCount]. Returns false when it was cancelled.
     public func predict(_ dataset: ImageDataset, into output: UnsafeMutableBufferPointer<Float>) throws -> Bool {
         let head = try classifier()
         let classes = head.classes
-        if let level = try LevelScores(model, head, options) { return try predict(dataset, head, at: level, into: output) }
+        if let level = try self.level() { return try predict(dataset, head, at: level, into: output) }
         return try run(dataset) { builder, batch in
             try builder.graph.apply(SoftmaxRows(), [scores(builder, batch: batch)])[0]
         } collect: {
@@ -198,8 +200,14 @@ public struct Inference {
     /// The classes of labelled images as places in the model's list, both at the level of option `label_level`. Errors: those of `ClassMatch` and
     /// `LabelLevel`, `.state` without a classifier.
     func classMatch(_ dataset: ImageDataset) throws -> ClassMatch {
-        let known = try LevelScores(model, classifier(), options)?.names ?? model.classNames
-        return try ClassMatch(options.atLevel(dataset), known: known, count: classCount(), owner: "the model")
+        let level = try self.level()
+        return try classMatch(options.atLevel(dataset), level)
+    }
+
+    /// The same of classes that are at the level already.
+    private func classMatch(_ dataset: ImageDataset, _ level: LevelScores?) throws -> ClassMatch {
+        try ClassMatch(
+            dataset, known: level?.names ?? model.classNames, count: level?.names.count ?? classifier().classes, owner: "the model")
     }
 
     /// Accuracy and loss on a labelled dataset; nil when it was cancelled. Classes are matched by their names. Images of classes that the
@@ -210,9 +218,9 @@ public struct Inference {
     public func evaluate(_ dataset: ImageDataset, match given: ClassMatch? = nil, confuses: Bool = false) throws -> Evaluation? {
         guard dataset.labels != nil else { throw MRPError(.argument, "evaluation needs labels, the dataset has none") }
         let (dataset, head) = (try options.atLevel(dataset), try classifier())
-        let match = try given ?? classMatch(dataset)
+        let level = try self.level()
+        let match = try given ?? classMatch(dataset, level)
         if given == nil, let warning = match.warning { Log.warning(warning) }
-        let level = try LevelScores(model, head, options)
         let (width, classes) = (head.classes, level?.names.count ?? head.classes)
         // Outputs without a name stand for no class: none is taken for one.
         let named = model.classNames.isEmpty || level != nil ? classes : min(classes, model.classNames.count)

@@ -63,7 +63,7 @@ extension Inference {
         guard below <= above else {
             throw MRPError(.argument, "few_below \(NumberText.short(below)) is above many_above \(NumberText.short(above))")
         }
-        let level = try LevelScores(model, classifier(), options)
+        let level = try self.level()
         let known = evaluation.classAccuracies.enumerated().filter { label, accuracy in
             let count = level?.children(of: label).reduce(0) { $0 + prior.count(of: $1) } ?? prior.count(of: label)
             let own: Group = count > above ? .many : count < below ? .few : .medium

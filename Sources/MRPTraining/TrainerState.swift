@@ -10,7 +10,7 @@ extension Trainer {
             seed: options.seed, seconds: progress.seconds, epochLosses: epochLosses, values: stepValues, run: runState, identity: identity)
     }
 
-    /// What a checkpoint keeps beside the model's weights.
+    /// Tensors that a checkpoint keeps beside the model's weights.
     private var kept: [String: Tensor] { optimizer.moments.merging(companions.tensors) { first, _ in first } }
 
     /// Values of the last step by name: its loss, its learning rate, and the measures that it made itself.

@@ -6,7 +6,7 @@ import MRPOptions
 /// From a dense model to a mixture of experts and back: upcycling (Komatsuzaki et al. 2023; clusters as in Liu et al. 2023, MoCE), the choice of
 /// an expert for a task, and its extraction as an ordinary model.
 public enum Upcycling {
-    /// Where the options leave it open.
+    /// Experts where the options leave it open.
     private static let usualExperts = 4
 
     /// A mixture with the weights of a dense model: every expert begins as a copy of its block's MLP. With routing by cluster the images are
@@ -92,7 +92,7 @@ public enum Upcycling {
 
     // MARK: Experts of a task
 
-    /// How the experts of a mixture suit some images.
+    /// Suitability of the experts of a mixture for some images.
     public struct Suitability: Sendable {
         /// Images that go to each expert; empty where images are not what is routed.
         public var counts: [Int] = []
@@ -159,10 +159,11 @@ public enum Upcycling {
         target.copyElements(of: tensor)
     }
 
-    /// The model with another encoder. `source` names the weight that a weight's numbers come from; nil: they are fresh. An objective is kept
+    /// The model with another encoder. `source` names the weight that a weight's numbers come from; they are fresh where the
+    /// model has none of that name. An objective is kept
     /// where files keep it.
     private static func remade(
-        _ model: Model, _ encoder: any ImageEncoder, seed: UInt64?, _ source: (String) -> String?
+        _ model: Model, _ encoder: any ImageEncoder, seed: UInt64?, _ source: (String) -> String
     ) throws -> Model {
         var notes: [String] = []
         let kept = model.objective.flatMap { $0.isKeptInFiles ? $0 : nil }
@@ -171,7 +172,7 @@ public enum Upcycling {
         let result = try Model(encoder: encoder, objective: objective, head: model.head, seed: seed)
         for specification in result.parameters.specifications {
             try Interruption.check()
-            if let source = source(specification.name) { copy(model, source, to: result, specification.name) }
+            copy(model, source(specification.name), to: result, specification.name)
         }
         result.normalization = model.normalization
         result.pixels = model.pixels

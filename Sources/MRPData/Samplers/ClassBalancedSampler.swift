@@ -22,31 +22,20 @@ public struct ClassBalancedSampler: Sampler {
     public func writeOrder(
         of dataset: ImageDataset, seed: UInt64, epoch: Int, into order: UnsafeMutableBufferPointer<Int64>
     ) throws {
-        guard let labels = dataset.labels, !order.isEmpty else { return }
-        let count = dataset.count
-        try Memory.check(dataset.classCount, bytesEach: 64, for: "the images of \(dataset.classCount) classes")
-        var first = [Int](repeating: 0, count: dataset.classCount + 1)
-        for label in labels { first[Int(label) + 1] += 1 }
-        let present = (0..<dataset.classCount).filter { first[$0 + 1] > 0 }
-        for label in 0..<dataset.classCount { first[label + 1] += first[label] }
-        // The images of each class in random order, class by class.
-        let memory = try Memory(bytes: 2 * count * 8, for: "the images of each class")
-        let all = memory.typed(Int64.self)
-        let (shuffled, byClass) = (UnsafeMutableBufferPointer(rebasing: all[..<count]), UnsafeMutableBufferPointer(rebasing: all[count...]))
+        guard dataset.labels != nil, !order.isEmpty else { return }
+        let memory = try Memory(dataset.count, elementBytes: 8, for: "the order of \(dataset.count) images")
+        let shuffled = memory.typed(Int64.self)
         writeShuffled(shuffled, seed: seed, purpose: .shuffling, round: epoch)
-        var next = first
-        for image in shuffled {
-            let label = Int(labels[Int(image)])
-            byClass[next[label]] = image
-            next[label] += 1
-        }
+        let groups = try ImagesByClass(dataset, in: UnsafeBufferPointer(shuffled))
+        let present = (0..<groups.classes).filter { !groups[$0].isEmpty }
         // The order of the places; classes take them in turn, each epoch beginning with another.
         writeShuffled(order, seed: seed, purpose: .balancing, round: epoch)
-        var taken = [Int](repeating: 0, count: dataset.classCount)
+        var taken = [Int](repeating: 0, count: groups.classes)
         for place in order.indices {
             let label = present[(Int(order[place]) + epoch) % present.count]
-            order[place] = byClass[first[label] + taken[label] % (first[label + 1] - first[label])]
+            order[place] = groups[label][taken[label] % groups[label].count]
             taken[label] += 1
         }
+        withExtendedLifetime((memory, groups)) {}
     }
 }

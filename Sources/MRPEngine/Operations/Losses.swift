@@ -145,7 +145,7 @@ struct SoftTargetCrossEntropyGradient: Operation {
     }
 }
 
-/// Whether the optional third input of a cross entropy has one factor for each row.
+/// True where the optional third input of a cross entropy is absent or has one factor for each row.
 private func weightsFit(_ inputs: [TensorType?], _ logits: TensorType) -> Bool {
     guard inputs.count > 2, let weights = inputs[2] else { return true }
     return weights == TensorType([logits.rows])

@@ -1,6 +1,6 @@
 import CMRPKernels
 
-/// How unevenly a router spreads its rows over the experts: the squared coefficient of variation of the experts' mean probabilities, var / mean^2
+/// Imbalance of a router's rows over the experts: the squared coefficient of variation of the experts' mean probabilities, var / mean^2
 /// (Shazeer et al. 2017; Riquelme et al. 2021, V-MoE: the variance, as a standard deviation has no gradient at balance).
 ///
 /// Input: probabilities [.., E]. Output: a scalar.
@@ -40,7 +40,7 @@ struct BalanceLossGradient: Operation {
     }
 }
 
-/// How undecided a router is: the mean over rows of the entropy -sum p log(p + 1e-9). Input: probabilities [.., E]. Output: a scalar.
+/// Indecision of a router: the mean over rows of the entropy -sum p log(p + 1e-9). Input: probabilities [.., E]. Output: a scalar.
 public struct EntropyLoss: Operation {
     public init() {}
 

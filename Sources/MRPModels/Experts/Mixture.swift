@@ -60,7 +60,7 @@ public struct Mixture: Equatable, Sendable {
         (self.gate, self.capacity, self.clusters) = (gate, capacity, clusters)
     }
 
-    /// Whether a block of a network of this depth has experts.
+    /// True for the blocks of a network of this depth that have experts.
     public func contains(block: Int, depth: Int) -> Bool {
         let back = depth - 1 - block
         return back % spacing == 0 && back / spacing < blocks

@@ -1,7 +1,7 @@
 import MRPEngine
 import MRPOptions
 
-/// What a graph is built for, as far as experts are concerned.
+/// Purpose of a graph, as far as experts are concerned.
 public struct MixtureContext {
     /// Images go through this expert, whoever they are; nil: as they are routed.
     public var expert: Int?
@@ -41,7 +41,7 @@ extension NetworkBuilder {
     /// Factor of the router's scores of clusters, whose embeddings have the length 1.
     private static var clusterScale: Double { 4 }
 
-    /// What the experts of all blocks share in one pass over images: the probabilities [B, E] of the images' clusters; nil: nothing.
+    /// Routing that the experts of all blocks share in one pass over images: the probabilities [B, E] of the images' clusters; nil: nothing.
     func sharedRouting(_ mixture: Mixture, _ images: Value, _ encoder: any MixedEncoder) throws -> Value? {
         guard mixture.routing == .cluster, mixtureContext.expert == nil else { return nil }
         let batch = graph.shape(of: images)[0]

@@ -7,7 +7,7 @@ public enum MixtureNames {
     public static let clusters = "moe.clusters"
     public static let mean = "moe.mean"
     public static let whitening = "moe.whitening"
-    /// What the router sees of a cluster [m, D].
+    /// The router's view of the clusters [m, D].
     public static let embeddings = "moe.cluster_embeddings"
     /// Input of the graph: the cluster of each image, where the caller knows it.
     public static let given = "moe.image_clusters"
@@ -17,7 +17,7 @@ public enum MixtureNames {
     /// "blocks.3.mlp.experts.0"
     public static func expert(_ mlp: String, _ number: Int) -> String { "\(mlp).experts.\(number)" }
 
-    /// Where the weight of a dense network comes from in a mixture: the weight of the block's expert, or the one of the same name.
+    /// Source of a weight of a dense network in a mixture: the weight of the block's expert, or the one of the same name.
     public static func source(_ weight: String, expert number: Int) -> String {
         let parts = weight.split(separator: ".")
         guard parts.count == 5, parts[0] == "blocks", parts[2] == "mlp", parts[3].hasPrefix("fc") else { return weight }

@@ -13,7 +13,7 @@ public protocol ClassificationLoss: Sendable {
     /// Fills inputs of its own, once labels [B], and for images that are mixed the shares [B, K], are there.
     func prepare(labels: UnsafeBufferPointer<Int32>, shares: UnsafeBufferPointer<Float>?, _ program: any Program) throws
 
-    /// What it compares the features by, beside the scores; nil: nothing.
+    /// The loss that compares the features, beside that of the scores; nil: none.
     var featureLoss: (any FeatureLoss)? { get }
 
     /// Exponent of the classes' prior that it takes out of the scores; 0: they follow the frequencies of training (`ClassPrior`).
