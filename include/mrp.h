@@ -261,7 +261,8 @@ int64_t mrp_memory_in_use(void);
  *   encoder                 vit_tiny    vit_micro, vit_mini, vit_tiny, vit_small, vit_base,
  *                                       vit_large, vit_huge, resnet18, resnet34, resnet50,
  *                                       resnet101, convnextv2_atto, convnextv2_femto,
- *                                       convnextv2_pico, convnextv2_nano, convnextv2_tiny
+ *                                       convnextv2_pico, convnextv2_nano, convnextv2_tiny,
+ *                                       point_micro, point_mini, point_small
  *   image_size              32          1 ... 65536
  *   image_height            32          1 ... 65536
  *   image_width             32          1 ... 65536
@@ -289,10 +290,13 @@ int64_t mrp_memory_in_use(void);
  *   moe_capacity            1           (0.0, 256.0]
  *   moe_gate                auto        unit, probability, selected
  *   moe_clusters            64          2 ... 65536
+ *   groups                  auto        1 ... 4096
+ *   group_size              auto        1 ... 4096
+ *   qkv_bias                false       true or false
  *
  * objective:
  *   objective               auto        mae, spark, simmim, maskfeat, beit, data2vec, ijepa,
- *                                       teacher_student, given
+ *                                       teacher_student, given, point_mae
  *   mask_ratio              auto        [0.0, 1.0)
  *   mask_pattern            auto        random, block, grid, multi_block
  *   teacher_decay           auto        [0.0, 1.0]
@@ -370,6 +374,15 @@ int64_t mrp_memory_in_use(void);
  *   synthetic_classes       10          2 ... 1000
  *   synthetic_single_view   0.5         [0.0, 1.0]
  *   synthetic_first_image   0           0 ... 1099511627776
+ *   points                  1024        1 ... 65536
+ *   point_features          0           0 ... 61
+ *   face_samples            8192        1 ... 16777216
+ *   point_scale_min*        0.6666666666666666[0.01, 100.0]
+ *   point_scale_max*        1.5         [0.01, 100.0]
+ *   point_shift*            0.2         [0.0, 100.0]
+ *   point_rotation*         none        none, upright, any
+ *   point_jitter*           0           [0.0, 1.0]
+ *   up_axis                 z           x, y, z
  *   label_level             0           0 ... 64
  *   level_readout           sum         sum, max
  *   features                mean        mean, cls, tokens
