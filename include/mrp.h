@@ -356,7 +356,8 @@ int64_t mrp_memory_in_use(void);
  *
  * data:
  *   augmentation*           auto        none, flip, pad_crop_flip, random_resized_crop_flip,
- *                                       pad_crop, random_resized_crop
+ *                                       pad_crop, random_resized_crop, random_crop_flip,
+ *                                       random_crop
  *   crop_padding*           4           0 ... 4096
  *   crop_scale_min*         0.2         [0.01, 1.0]
  *   crop_scale_max*         1           [0.01, 1.0]
@@ -446,6 +447,8 @@ int64_t mrp_memory_in_use(void);
  *   prior                   training    training, uniform
  *   many_above              100         >= 0.0
  *   few_below               20          >= 0.0
+ *   map_mode                auto        whole, slide
+ *   window_overlap          0.25        [0.0, 0.9]
  */
 
 /**
@@ -1830,12 +1833,13 @@ mrp_status mrp_dataset_mask(const mrp_dataset *dataset, int64_t index, int32_t *
                             int64_t capacity, int32_t *ignored);
 
 /**
- * Computes the class of each pixel by a model of "task" = "segment". All of each image is resized
- * to the network's size, the scores are resized back (bilinear), and the class with the largest one
- * is taken.
+ * Computes the class of each pixel by a model of "task" = "segment": the one with the largest
+ * score. As "map_mode" says, all of each image is resized to the network's size and its scores are
+ * resized back (bilinear), or windows of the network's size slide over it.
  *
  *   dataset   the images.
- *   options   the sections "data" and "run" are read; NULL for the defaults.
+ *   options   "map_mode", "window_overlap" and the sections "data" and "run" are read; NULL for the
+ *             defaults.
  *   classes   receives height x width numbers for each image, at its own size
  *             (mrp_dataset_image_size), image after image; 65535 for an image that cannot be read,
  *             with "unreadable_images" = "skip".
@@ -1848,6 +1852,97 @@ mrp_status mrp_dataset_mask(const mrp_dataset *dataset, int64_t index, int32_t *
  */
 mrp_status mrp_segment(mrp_model *model, const mrp_dataset *dataset, const mrp_config *options,
                        uint16_t *classes, int64_t capacity);
+
+/**
+ * Computes the probabilities of the classes of each pixel, as mrp_segment computes the classes.
+ *
+ *   dataset        the images.
+ *   options        as for mrp_segment.
+ *   probabilities  receives height x width x classes numbers for each image, at its own size, image
+ *                  after image, the classes of a pixel behind each other; NaN for an image that
+ *                  cannot be read, with "unreadable_images" = "skip".
+ *   capacity       elements in probabilities.
+ * Returns: MRP_CANCELLED when mrp_cancel stopped it.
+ * Errors: those of mrp_segment: MRP_ERR_STATE, MRP_ERR_ARGUMENT, MRP_ERR_IO, MRP_ERR_FORMAT,
+ *     MRP_ERR_MEMORY, MRP_ERR_UNSUPPORTED, MRP_ERR_HANDLE, MRP_ERR_BUSY.
+ * Since 0.1.
+ */
+mrp_status mrp_segment_probabilities(mrp_model *model, const mrp_dataset *dataset,
+                                     const mrp_config *options, float *probabilities,
+                                     int64_t capacity);
+
+/* ---- 11. Point clouds ---------------------------------------------------------------------------
+ *
+ * Clouds of points x, y, z and features, for the encoders "point_micro", "point_mini" and
+ * "point_small" (docs/points.md). They are datasets as images are, and every function that takes a
+ * model takes them with such a model. mrp_dataset_shape gives the values of a point as channels,
+ * the points of a cloud as height, and a width of 1; files may have different numbers of points:
+ * then height is 0, and mrp_dataset_image_size gives that of one.
+ */
+
+/**
+ * Makes a dataset of point clouds in memory. Points and labels are copied.
+ *
+ *   points       count x points_each x channels values, without gaps: x, y, z and features of each
+ *                point.
+ *   count        number of clouds, at least 1.
+ *   points_each  points of each cloud.
+ *   channels     values of each point, 3 to 64.
+ *   labels       a class 0, 1, ... for each cloud, or NULL.
+ *   out          receives the handle.
+ * Returns: MRP_CANCELLED when the function of mrp_set_interrupt stopped it.
+ * Errors: MRP_ERR_ARGUMENT (NULL, a size out of range, NaN or infinity in the points, a negative
+ *     label), MRP_ERR_MEMORY.
+ * Since 0.1.
+ */
+mrp_status mrp_dataset_from_points(const float *points, int64_t count, int64_t points_each,
+                                   int64_t channels, const int32_t *labels, mrp_dataset **out);
+
+/**
+ * Opens a folder of point clouds: <path>/<class>/<name> with labels, or <path>/<name> without;
+ * .npy, .xyz, .txt, .pts, .csv, .ply and .off files. Classes and files are ordered by the bytes of
+ * their names. Files are read when they are needed; meshes give points drawn on their faces, the
+ * same each time.
+ *
+ *   path     the folder; any bytes.
+ *   options  "point_features" and "face_samples" are read; NULL for the defaults.
+ *   out      receives the handle.
+ * Returns: MRP_CANCELLED when the function of mrp_set_interrupt stopped it.
+ * Errors: MRP_ERR_IO (the folder cannot be read), MRP_ERR_FORMAT (it or a class folder holds no
+ *     such files), MRP_ERR_ARGUMENT (NULL; files beside folders), MRP_ERR_MEMORY, MRP_ERR_HANDLE.
+ * Since 0.1.
+ */
+mrp_status mrp_dataset_open_points(const char *path, const mrp_config *options, mrp_dataset **out);
+
+/**
+ * Generates point clouds on the surfaces of ten simple shapes (ellipsoids, boxes, cylinders, cones,
+ * tori, ...), so that everything can be tried without data. Cloud i shows shape i % 10.
+ *
+ *   options  "points" and "synthetic_first_image" are read; NULL for the defaults.
+ *   count    number of clouds.
+ *   seed     fixes the clouds; sets with the same seed that do not overlap (see
+ *            "synthetic_first_image") are a training and a test set.
+ *   out      receives the handle.
+ * Returns: MRP_CANCELLED when the function of mrp_set_interrupt stopped it.
+ * Errors: MRP_ERR_ARGUMENT (a number out of range, NULL), MRP_ERR_MEMORY, MRP_ERR_HANDLE.
+ * Since 0.1.
+ */
+mrp_status mrp_dataset_generate_points(const mrp_config *options, int64_t count, uint64_t seed,
+                                       mrp_dataset **out);
+
+/**
+ * Copies the points of one cloud, as they are in the array or the file.
+ *
+ *   index     the cloud, from 0.
+ *   points    receives points x channels values, point after point (mrp_dataset_image_size gives
+ *             the points as height).
+ *   capacity  elements in points.
+ * Errors: MRP_ERR_ARGUMENT (no such cloud, NULL, too small), MRP_ERR_STATE (a dataset of images),
+ *     MRP_ERR_IO and MRP_ERR_FORMAT (its file cannot be read), MRP_ERR_HANDLE.
+ * Since 0.1.
+ */
+mrp_status mrp_dataset_points(const mrp_dataset *dataset, int64_t index, float *points,
+                              int64_t capacity);
 
 #ifdef __cplusplus
 }

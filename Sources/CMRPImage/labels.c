@@ -125,6 +125,38 @@ void mi_class_map(const mi_scores *scores, const mi_image *out) {
     }
 }
 
+void mi_add_window(const mi_scores *scores, int64_t height, int64_t width, int64_t first_row, int64_t rows, int64_t left, float *sums,
+                   float *counts, int64_t sum_width) {
+    const int64_t from = left < 0 ? -left : 0, until = left + width > sum_width ? sum_width - left : width;
+    for (int64_t y = 0; y < rows; y++) {
+        scores_of_line(scores, first_row + y, height);
+        for (int64_t x = from; x < until; x++) {
+            const float *own = scores_of_pixel(scores, x, width);
+            const int64_t pixel = y * sum_width + left + x;
+            for (int64_t c = 0; c < scores->classes; c++) sums[pixel * scores->classes + c] += own[c];
+            counts[pixel]++;
+        }
+    }
+}
+
+void mi_mean_of_windows(float *sums, const float *counts, int64_t pixels, int64_t classes) {
+    for (int64_t i = 0; i < pixels; i++)
+        for (int64_t c = 0; c < classes; c++) sums[i * classes + c] /= counts[i];
+}
+
+void mi_class_shares(const mi_scores *scores, int64_t height, int64_t width, float *shares) {
+    for (int64_t y = 0; y < height; y++) {
+        scores_of_line(scores, y, height);
+        for (int64_t x = 0; x < width; x++, shares += scores->named) {
+            const float *own = scores_of_pixel(scores, x, width);
+            const float top = own[largest(own, scores->named)];
+            float sum = 0;
+            for (int64_t c = 0; c < scores->named; c++) sum += shares[c] = expf(own[c] - top);
+            for (int64_t c = 0; c < scores->named; c++) shares[c] /= sum;
+        }
+    }
+}
+
 void mi_score_map(const mi_scores *scores, const mi_image *ids, int32_t ignored, const int32_t *places, mi_map_score *score) {
     for (int64_t y = 0; y < ids->height; y++) {
         scores_of_line(scores, y, ids->height);

@@ -151,12 +151,12 @@ public func mrp_dataset_mask(
     }
 }
 
-/// Computes the class of each pixel by a model of "task" = "segment". All of each image is resized to the network's size, the scores are resized
-/// back (bilinear), and the class with the largest one is taken.
+/// Computes the class of each pixel by a model of "task" = "segment": the one with the largest score. As "map_mode" says, all of each image is
+/// resized to the network's size and its scores are resized back (bilinear), or windows of the network's size slide over it.
 ///
 /// - Parameters:
 ///   - dataset: the images.
-///   - options: the sections "data" and "run" are read; NULL for the defaults.
+///   - options: "map_mode", "window_overlap" and the sections "data" and "run" are read; NULL for the defaults.
 ///   - classes: receives height x width numbers for each image, at its own size (mrp_dataset_image_size), image after image; 65535 for an image
 ///     that cannot be read, with "unreadable_images" = "skip".
 ///   - capacity: elements in `classes`.
@@ -173,5 +173,30 @@ public func mrp_segment(
     infer(model, dataset, options) { inference, handle in
         let needed = try inference.pixelCount(handle.dataset)
         return try inference.segment(handle.dataset, into: output(classes, capacity: capacity, needed: needed, "classes"))
+    }
+}
+
+/// Computes the probabilities of the classes of each pixel, as mrp_segment computes the classes.
+///
+/// - Parameters:
+///   - dataset: the images.
+///   - options: as for mrp_segment.
+///   - probabilities: receives height x width x classes numbers for each image, at its own size, image after image, the classes of a pixel
+///     behind each other; NaN for an image that cannot be read, with "unreadable_images" = "skip".
+///   - capacity: elements in `probabilities`.
+/// - Returns: MRP_CANCELLED when mrp_cancel stopped it.
+/// - Errors: those of mrp_segment: MRP_ERR_STATE, MRP_ERR_ARGUMENT, MRP_ERR_IO, MRP_ERR_FORMAT, MRP_ERR_MEMORY, MRP_ERR_UNSUPPORTED, MRP_ERR_HANDLE,
+///   MRP_ERR_BUSY.
+///
+/// Since 0.1.
+@_cdecl("mrp_segment_probabilities")
+public func mrp_segment_probabilities(
+    _ model: UnsafeMutablePointer<mrp_model>?, _ dataset: UnsafePointer<mrp_dataset>?, _ options: UnsafePointer<mrp_config>?,
+    _ probabilities: UnsafeMutablePointer<Float>?, _ capacity: Int64
+) -> mrp_status {
+    infer(model, dataset, options) { inference, handle in
+        let needed = try checkedProduct([inference.pixelCount(handle.dataset), inference.namedClasses()])
+        return try inference.classShares(
+            handle.dataset, into: output(probabilities, capacity: capacity, needed: needed, "probabilities"))
     }
 }

@@ -49,6 +49,9 @@ public struct Augmentation: Sendable {
         Augmentation([RandomResizedCrop(size: size, scale: scale, ratio: ratio), HorizontalFlip()])
     }
 
+    /// A window at the image's own scale at random, and flip.
+    public static func randomCropFlip(size: ImageSize) -> Augmentation { Augmentation([RandomCrop(size: size), HorizontalFlip()]) }
+
     /// Evaluation: resized (bicubic) until it covers `resize`, then the centre of `size`. The usual resize is size / part.
     public static func centerCrop(size: ImageSize, resize: ImageSize? = nil, part: Double = 0.875) -> Augmentation {
         func larger(_ side: Int) -> Int { Int((Double(side) / part).rounded()) }

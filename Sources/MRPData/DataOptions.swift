@@ -9,7 +9,7 @@ public enum DataOptions {
     public static let augmentation = Option(
         "augmentation", .choice(Augmentation.Kind.self),
         auto: "pad_crop_flip when the images have the network's size, else random_resized_crop_flip", section: .data,
-        "What is done to each training image. Those with flip mirror half of them left and right, as torchvision and timm do; text, digits, faces to one side and the like need one without."
+        "What is done to each training image. Those with flip mirror half of them left and right, as torchvision and timm do; text, digits, faces to one side and the like need one without. random_crop takes parts of the network's size at the images' own scale."
     ).perPhase
     public static let cropPadding = Option(
         "crop_padding", .integer(0...4_096), default: 4, section: .data, "Pixels of reflected border before a pad_crop_flip crop."
@@ -169,8 +169,13 @@ extension Augmentation {
         case randomResizedCropFlip = "random_resized_crop_flip"
         case padCrop = "pad_crop"
         case randomResizedCrop = "random_resized_crop"
+        case randomCropFlip = "random_crop_flip"
+        case randomCrop = "random_crop"
 
         /// Whether half of the images are mirrored left and right.
-        public var isMirrored: Bool { self == .flip || self == .padCropFlip || self == .randomResizedCropFlip }
+        public var isMirrored: Bool { [.flip, .padCropFlip, .randomResizedCropFlip, .randomCropFlip].contains(self) }
+
+        /// Whether the network sees parts of the images at their own scale.
+        public var keepsScale: Bool { self == .randomCropFlip || self == .randomCrop }
     }
 }

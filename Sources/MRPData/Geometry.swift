@@ -20,6 +20,20 @@ extension ImageWorkspace {
         for buffers in moving { try buffers.replace(size) { mi_crop_reflect(&$0, Int64(top), Int64(left), &$1) } }
     }
 
+    /// The window of `size` at (top, left): no pixel is copied inside of the image; where it reaches past the edges the image is mirrored.
+    /// Errors: `.argument` when the image is too small for that, `.memory`.
+    public func window(top: Int, left: Int, _ size: ImageSize) throws {
+        let own = image.size
+        if top >= 0, left >= 0, top + size.height <= own.height, left + size.width <= own.width {
+            return try crop(top: top, left: left, size)
+        }
+        guard -top < own.height, -left < own.width, top + size.height < 2 * own.height, left + size.width < 2 * own.width else {
+            throw MRPError(
+                .argument, "an image of \(own) is too small for a window of \(size), which may reach past its edges by less than its sides")
+        }
+        try cropReflected(top: top, left: left, size)
+    }
+
     /// Mirrors left and right. Errors: `.memory`.
     public func flipHorizontally() throws {
         try checkTarget()

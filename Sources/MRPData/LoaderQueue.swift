@@ -197,5 +197,5 @@ final class LoaderQueue {
 
 extension MRPError {
     /// An image that is missing, broken or of a kind that cannot be decoded, which `skipsUnreadable` leaves out.
-    var isUnreadableImage: Bool { code == .io || code == .format || code == .unsupported }
+    public var isUnreadableImage: Bool { code == .io || code == .format || code == .unsupported }
 }

@@ -60,6 +60,11 @@ public final class Model {
         objective = nil
     }
 
+    /// Takes the description of a head that is the same but for how it was trained; the weights stay.
+    public func describe(as head: any Head) {
+        if self.head?.isSame(as: head) == true { self.head = head }
+    }
+
     public func detachHead() {
         let names = headNames
         parameters.retain { !names.contains($0) }

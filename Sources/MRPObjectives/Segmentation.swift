@@ -96,7 +96,9 @@ extension Segmentation {
                 throw MRPError(.argument, "the masks have \(dataset.classCount) classes, option classes is \(classes)")
             }
             let width = options[pyramidWidth] ?? (min(geometry.height, geometry.width) < 64 ? 64 : 256)
-            return try SegmentationHead(classes: classes, pyramid: FeaturePyramid(width: width))
+            var head = try SegmentationHead(classes: classes, pyramid: FeaturePyramid(width: width))
+            head.keepsScale = options[DataOptions.augmentation, .finetune]?.keepsScale ?? false
+            return head
         },
         objective: { head, request in
             guard let head = head as? SegmentationHead else { throw MRPError(.internalError, "a head of another task") }
@@ -125,6 +127,8 @@ extension Segmentation {
             guard let classes = file.settings["classes"]?.integer, let width = file.settings["pyramid_width"]?.integer else {
                 throw MRPError(.format, "the configuration of a segmenter needs classes and pyramid_width")
             }
-            return try SegmentationHead(classes: classes, pyramid: FeaturePyramid(width: width))
+            var head = try SegmentationHead(classes: classes, pyramid: FeaturePyramid(width: width))
+            head.keepsScale = file.settings["keeps_scale"]?.bool ?? false
+            return head
         })
 }

@@ -59,8 +59,21 @@ public enum Datasets {
     }
 
     /// Generated point clouds.
-    public static func shapes(count: Int, seed: UInt64, first: Int = 0, _ options: Options) throws -> ImageDataset {
-        try PointDataset.shapes(count: count, points: options[PointDataOptions.points], seed: seed, first: first)
+    public static func shapes(count: Int, seed: UInt64, _ options: Options) throws -> ImageDataset {
+        try PointDataset.shapes(
+            count: count, points: options[PointDataOptions.points], seed: seed, first: options[DataOptions.syntheticFirstImage])
+    }
+
+    /// Copies the points of one cloud, point after point; `output` gives room for so many values.
+    public static func copyPoints(
+        _ dataset: ImageDataset, _ index: Int, into output: (_ values: Int) throws -> UnsafeMutableBufferPointer<Float>
+    ) throws {
+        let workspace = ImageWorkspace()
+        try dataset.load(index, into: workspace)
+        let cloud = workspace.image
+        let values = Int(cloud.height * cloud.channels)
+        guard let start = try output(values).baseAddress else { return }
+        start.update(from: cloud.pixels.assumingMemoryBound(to: Float.self), count: values)
     }
 
     public static func pointFolder(_ path: FilePath, _ options: Options) throws -> ImageDataset {

@@ -281,34 +281,59 @@ public struct Inference {
         build: (NetworkBuilder, Int) throws -> Value, prepare: ((any Program, Batch, Int) throws -> Void)? = nil,
         collect: (UnsafeBufferPointer<Element>, Batch, Int) throws -> Void
     ) throws -> Bool {
-        try Pipeline.check(dataset, fits: model)
-        try Pipeline.checkPixels(dataset, model, options)
+        try check(dataset)
         let batch = min(largestBatch, dataset.count)
         let loader = try Pipeline.evaluationLoader(
             dataset, model, options, batch: batch, view: view, skipsUnreadable: skipsUnreadable, whole: whole)
-        let size = model.encoder.geometry.imageShape.reduce(1, *)
+        let compiled = try compile(batch: batch, build)
+        guard try run(compiled, over: loader, as: element, prepare: prepare, collect: collect) else { return false }
+        Self.tell(loader.unreadable, of: dataset.count)
+        return true
+    }
+
+    /// Errors: `.argument` when the images do not fit the model.
+    func check(_ dataset: ImageDataset) throws {
+        try Pipeline.check(dataset, fits: model)
+        try Pipeline.checkPixels(dataset, model, options)
+    }
+
+    /// A graph for batches of one size, ready to run.
+    struct Compiled {
+        let batch: Int
+        fileprivate let program: any Program
+        fileprivate let output: Value
+    }
+
+    func compile(batch: Int, _ build: (NetworkBuilder, Int) throws -> Value) throws -> Compiled {
         let graph = Graph()
         let output = try build(model.builder(graph, mixture: MixtureContext(expert: expert)), batch)
         let program = try options.backend().compile(graph, outputs: [output], state: model.parameters.tensors)
+        return Compiled(batch: batch, program: program, output: output)
+    }
+
+    /// Runs it over what a loader brings, in order. Returns false when it was cancelled.
+    func run<Element>(
+        _ compiled: Compiled, over loader: BatchLoader, as element: Element.Type,
+        prepare: ((any Program, Batch, Int) throws -> Void)? = nil, collect: (UnsafeBufferPointer<Element>, Batch, Int) throws -> Void
+    ) throws -> Bool {
+        let size = model.encoder.geometry.imageShape.reduce(1, *)
         let heartbeat = poll.map { Heartbeat($0) }
         var first = 0
         while true {
             switch try loader.next(cancel: cancel) {
-            case .end:
-                Self.tell(loader.unreadable, of: dataset.count)
-                return true
+            case .end: return true
             case .cancelled: return false
             case .batch(let data):
-                try program.write(UnsafeBufferPointer(start: data.images, count: data.count * size), to: Inputs.imagesName)
-                try prepare?(program, data, first)
-                guard try program.run(cancel: cancel, poll: heartbeat?.beat) else { return false }
-                try program.withOutput(output, as: element) { try collect($0, data, first) }
+                try compiled.program.write(UnsafeBufferPointer(start: data.images, count: data.count * size), to: Inputs.imagesName)
+                try prepare?(compiled.program, data, first)
+                guard try compiled.program.run(cancel: cancel, poll: heartbeat?.beat) else { return false }
+                try compiled.program.withOutput(compiled.output, as: element) { try collect($0, data, first) }
                 first += data.count
             }
         }
     }
 
-    private static func tell(_ unreadable: [Int: String], of count: Int) {
+    static func tell(_ unreadable: [Int: String], of count: Int) {
         guard let first = unreadable.min(by: { $0.key < $1.key }) else { return }
         let numbers = unreadable.keys.sorted().prefix(8).map(String.init).joined(separator: ", ") + (unreadable.count > 8 ? ", ..." : "")
         Log.warning("\(unreadable.count) of \(count) images cannot be read and are left out (numbers \(numbers)): \(first.value)")

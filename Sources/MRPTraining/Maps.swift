@@ -3,8 +3,7 @@ import MRPData
 import MRPEngine
 import MRPModels
 
-/// Classes of pixels by a model with a dense head: maps at each image's own size, and what they are worth. All of an image is resized to the
-/// network's size; the scores are resized back (bilinear) before the largest is taken.
+/// Classes of pixels by a model with a dense head: maps at each image's own size, and what they are worth.
 extension Inference {
     /// The model's head for pixels. Errors: `.state` when it has none.
     func segmenter() throws -> SegmentationHead {
@@ -30,18 +29,34 @@ extension Inference {
     /// Writes the class of each pixel, image after image, each at its own size; 65535 for all pixels of an image that cannot be read. Returns false
     /// when it was cancelled. Errors: `.state` without a dense head.
     public func segment(_ dataset: ImageDataset, into output: UnsafeMutableBufferPointer<UInt16>) throws -> Bool {
+        try eachPart(dataset, into: output, valuesEach: 1, unreadable: .max) { scores, size, target in
+            mi_class_map(&scores, [PixelView(ids: target, size, type: .uint16)])
+        }
+    }
+
+    /// Writes the probabilities of the classes of each pixel, the classes of a pixel behind each other, for as many classes as `namedClasses`
+    /// says; NaN for an image that cannot be read. Otherwise as `segment`.
+    public func classShares(_ dataset: ImageDataset, into output: UnsafeMutableBufferPointer<Float>) throws -> Bool {
+        try eachPart(dataset, into: output, valuesEach: namedClasses(), unreadable: .nan) { scores, size, target in
+            mi_class_shares(&scores, Int64(size.height), Int64(size.width), target)
+        }
+    }
+
+    /// Fills an output with something of each pixel, image after image.
+    private func eachPart<Element>(
+        _ dataset: ImageDataset, into output: UnsafeMutableBufferPointer<Element>, valuesEach: Int, unreadable: Element,
+        _ body: (inout mi_scores, ImageSize, UnsafeMutablePointer<Element>) throws -> Void
+    ) throws -> Bool {
         var position = 0
-        return try eachMap(dataset) { index, scores in
-            let size = try dataset.size(of: index)
-            let count = size.height * size.width
+        return try MapScores(self).each(dataset) { part in
+            let count = part.size.height * part.size.width * valuesEach
             guard let start = output.baseAddress, position + count <= output.count else {
                 throw MRPError(.argument, "the images have more pixels than the \(output.count) elements of the output")
             }
             let target = start + position
             position += count
-            guard var scores else { return target.update(repeating: .max, count: count) }
-            let view = PixelView(ids: target, size, type: .uint16)
-            mi_class_map(&scores, [view])
+            guard var scores = part.scores else { return target.update(repeating: unreadable, count: count) }
+            try body(&scores, part.size, target)
         }
     }
 
@@ -104,13 +119,15 @@ extension Inference {
         var result = try MapEvaluation(classes: namedClasses())
         let workspace = ImageWorkspace()
         var score = mi_map_score(confusion: result.confusion.baseAddress, loss: 0, pixels: 0)
-        let finished = try eachMap(dataset) { index, scores in
-            guard var scores else { return }
-            try dataset.load(index, into: workspace)
-            try dataset.loadTarget(index, into: workspace)
-            guard let target = workspace.target, target.size == workspace.image.size else {
-                throw MRPError(.argument, "\(dataset.name(of: index)): the pixel mask does not have the size of the image")
+        let finished = try MapScores(self).each(dataset) { part in
+            guard var scores = part.scores else { return }
+            if part.firstRow == 0 {
+                try dataset.loadTarget(part.index, into: workspace)
+                guard workspace.target?.size == (try dataset.size(of: part.index)) else {
+                    throw MRPError(.argument, "\(dataset.name(of: part.index)): the pixel mask does not have the size of the image")
+                }
             }
+            guard let target = workspace.target?.cropped(top: part.firstRow, left: 0, part.size) else { return }
             mi_score_map(&scores, [target], dataset.ignoredId, places, &score)
         }
         guard finished else { return nil }
@@ -140,33 +157,6 @@ extension Inference {
                 throw MRPError(.argument, "the masks have the class '\(name)', which is none of the model's (\(ClassMatch.list(known)))")
             }
             return place
-        }
-    }
-
-    /// Runs the head over a dataset in order; scores are nil for an image that cannot be read.
-    private func eachMap(_ dataset: ImageDataset, _ body: (_ index: Int, _ scores: mi_scores?) throws -> Void) throws -> Bool {
-        let head = try segmenter()
-        var shape = (height: 0, width: 0)
-        var row: Memory?
-        let named = try namedClasses()
-        return try run(dataset, largestBatch: 16, whole: true) { builder, batch in
-            let map = try head.map(Inputs.images(builder.graph, model.encoder.geometry, batch: batch), of: model.encoder, builder)
-            shape = (map.height, map.width)
-            row = try Memory((map.width + 1) * head.classes, elementBytes: 4, for: "a row of scores")
-            return map.value
-        } collect: { logits, batch, first in
-            let count = shape.height * shape.width * head.classes
-            for image in 0..<batch.count {
-                try Interruption.check()
-                guard batch.holds(image, first: first) else {
-                    try body(first + image, nil)
-                    continue
-                }
-                let scores = mi_scores(
-                    values: logits.baseAddress.map { $0 + image * count }, height: Int64(shape.height), width: Int64(shape.width),
-                    classes: Int64(head.classes), named: Int64(named), row: row?.typed(Float.self).baseAddress)
-                try body(first + image, scores)
-            }
         }
     }
 }

@@ -137,6 +137,7 @@ enum Pipeline {
             let (low, high) = (options[DataOptions.cropScaleMin, phase], options[DataOptions.cropScaleMax, phase])
             guard low <= high else { throw MRPError(.argument, "crop_scale_min \(low) is above crop_scale_max \(high)") }
             augmentation = .randomResizedCropFlip(size: size, scale: low...high)
+        case .randomCropFlip, .randomCrop: augmentation = .randomCropFlip(size: size)
         case .none, .flip:
             augmentation = Augmentation(try evaluationAugmentation(dataset, model, options).steps + [HorizontalFlip()])
         }

@@ -27,6 +27,7 @@ extension Phase {
                 }
                 try model.attach(head, seed: options.seed)
             }
+            model.describe(as: head)
             (model.classNames, model.labelType) = (names, dataset.labelType)
             // A decoder belongs to the encoder as it was; fine-tuning changes the encoder.
             model.detachObjective()

@@ -166,7 +166,7 @@ extension RunTests {
         let rows = String(decoding: try bytes(folder.file("finetune.csv")), as: UTF8.self).split(separator: "\n").map {
             $0.split(separator: ",", omittingEmptySubsequences: false)
         }
-        #expect(rows.count == 21 && Set(rows.map(\.count)) == [20], "\(rows)")
+        #expect(rows.count == 21 && Set(rows.map(\.count)) == [RunLog.columns.count + 1], "\(rows)")
         #expect(rows[0].prefix(4) == ["step", "weather", "loss", "epoch"] && rows[10].prefix(4) == ["10", "sun", "10.5", ""])
         #expect(rows[11][0] == "11" && rows[11][1].isEmpty && Double(rows[11][2]) != nil)
         for place in ["novel", "pipe"] {

@@ -21,6 +21,7 @@ def produced(tmp_path_factory):
         "test_trainers",
         "test_classes",
         "test_masks",
+        "test_points",
         "test_trees",
         "test_run_folders",
     ):

@@ -78,6 +78,10 @@ def test_segmenter(fitted: mrp.Segmenter, scenes: tuple[np.ndarray, np.ndarray],
     np.testing.assert_allclose(fitted.class_ious(images, masks), ious)
     assert fitted.score(images, masks) == pytest.approx(np.nanmean(ious))
     assert set(np.unique(maps)) == {0, 1}
+    shares = np.asarray(fitted.predict_proba(images))
+    assert shares.shape == (16, 32, 32, 2)
+    np.testing.assert_allclose(shares.sum(-1), 1, atol=1e-5)
+    assert (shares.argmax(-1) == maps).all()
     assert fitted.model_.evaluate(mrp.Dataset(images, masks=masks), "pixel_accuracy") == pytest.approx((maps == masks).mean())
     fitted.save(tmp_path / "segmenter.safetensors")
     loaded = mrp.Segmenter.load(tmp_path / "segmenter.safetensors")
@@ -98,17 +102,61 @@ def test_sizes_that_differ(fitted: mrp.Segmenter, tmp_path: Path) -> None:
     assert [part.shape for part in maps] == [(20, 30), (9, 16)]
 
 
+def test_windows(fitted: mrp.Segmenter) -> None:
+    """Windows over an image that is larger than the network's, against the same windows one by one."""
+    scene = mrp.Dataset.generate_scenes(1, random_state=7, image_size=56)
+    image, mask = scene.images()[0], (scene.mask(0) > 0).astype(np.uint8)
+    # 32 pixels with a quarter in common: 0, 24. Scores are averaged before the softmax, which probabilities tell up to a constant.
+    sums, counts = np.zeros((56, 56, 2)), np.zeros((56, 56, 1))
+    for top in (0, 24):
+        for left in (0, 24):
+            part = fitted.model_.segment_proba(image[None, :, top : top + 32, left : left + 32])[0]
+            logits = np.log(part)
+            sums[top : top + 32, left : left + 32] += logits - logits.mean(-1, keepdims=True)
+            counts[top : top + 32, left : left + 32] += 1
+    scores = np.exp(sums / counts)
+    shares = fitted.model_.segment_proba(image[None], map_mode="slide")[0]
+    np.testing.assert_allclose(shares, scores / scores.sum(-1, keepdims=True), atol=1e-5)
+    maps = fitted.model_.segment(image[None], map_mode="slide")
+    assert (maps[0] == shares.argmax(-1)).all()
+    data = mrp.Dataset(image[None], masks=mask[None])
+    accuracy = fitted.model_.evaluate(data, "pixel_accuracy", map_mode="slide")
+    assert accuracy == pytest.approx((maps[0] == mask).mean())
+    assert accuracy != fitted.model_.evaluate(data, "pixel_accuracy")
+    # An image smaller than a window is mirrored at its edges; one that is much smaller cannot be.
+    assert fitted.model_.segment(image[None, :, :20, :40], map_mode="slide").shape == (1, 20, 40)
+    with pytest.raises(mrp.ArgumentError, match="10 x 40 is too small for a window of 32 x 32"):
+        fitted.model_.segment(image[None, :, :10, :40], map_mode="slide")
+
+
+def test_training_at_the_images_own_scale(tmp_path: Path) -> None:
+    scenes = mrp.Dataset.generate_scenes(16, random_state=7, image_size=56)
+    options = {**SMALL, "epochs": 1, "image_size": 32, "augmentation": "random_crop_flip"}
+    segmenter = mrp.Segmenter(progress=False, random_state=0, **options).fit(scenes)
+    segmenter.save(tmp_path / "s.safetensors")
+    again = mrp.Segmenter.load(tmp_path / "s.safetensors")
+    assert again.model_.info["libmrp"]["keeps_scale"]
+    maps = again.predict(scenes)
+    assert (maps == again.model_.segment(scenes, map_mode="slide")).all()
+    assert (maps != again.model_.segment(scenes, map_mode="whole")).any()
+
+
 def test_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.chdir(tmp_path)
     options = [f"--{key.replace('_', '-')}={value}" for key, value in SMALL.items() if key != "epochs"]
     assert main(["finetune", "scenes:32", "--task", "segment", "--image-size", "16", "--epochs", "1", "--quiet", *options,
                  "--test", "scenes:8:32", "-o", "s.safetensors"]) == 0  # fmt: skip
     assert "mean IoU" in capsys.readouterr().out
-    assert main(["predict", "scenes:3:50", "--model", "s.safetensors", "-o", "maps"]) == 0
+    assert main(["predict", "scenes:3:50", "--model", "s.safetensors", "-o", "maps", "--overlay", "--scores"]) == 0
     image = pytest.importorskip("PIL.Image").open(tmp_path / "maps/00001.png")
     assert image.mode == "P"
     assert image.size == (32, 32)
     assert image.getpalette()[3:6] == palette(2)[1].tolist()
     expected = mrp.Model.load("s.safetensors").segment(mrp.Dataset.generate_scenes(3, synthetic_first_image=50))
     assert (np.asarray(image) == expected[1]).all()
+    assert np.load(tmp_path / "maps/00001.npy").shape == (32, 32, 7)
+    overlay = np.asarray(pytest.importorskip("PIL.Image").open(tmp_path / "maps/00001.overlay.png"))
+    assert overlay.shape == (32, 32, 3)
+    original = (255 * mrp.Dataset.generate_scenes(3, synthetic_first_image=50).images()[1].transpose(1, 2, 0)).round()
+    assert (overlay[expected[1] == 0] == original[expected[1] == 0]).all()
     assert "ellipse" in (tmp_path / "maps/labelmap.txt").read_text()

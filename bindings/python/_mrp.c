@@ -689,6 +689,22 @@ static PyObject *py_config_describe(PyObject *module, PyObject *unused) {
 
 /* ---- Datasets ---- */
 
+/* Labels, int32, one for each of `count` things; none for None. Nothing stays open after a failure. */
+static int open_labels(module_state *state, PyObject *object, int64_t count, const char *things, Py_buffer *labels) {
+    if (object == Py_None) return 1;
+    if (!open_array(state, object, "labels", "il", 1, 0, labels)) return 0;
+    char message[120] = "";
+    if (labels->itemsize != 4) {
+        snprintf(message, sizeof message, "labels have %d-byte elements, expected int32", (int)labels->itemsize);
+    } else if (labels->shape[0] != count) {
+        snprintf(message, sizeof message, "%lld labels were given for %lld %s", (long long)labels->shape[0], (long long)count, things);
+    }
+    if (!message[0]) return 1;
+    raise_text(state, MRP_ERR_ARGUMENT, message);
+    PyBuffer_Release(labels);
+    return 0;
+}
+
 static PyObject *py_dataset_wrap_array(PyObject *module, PyObject *args) {
     PyObject *pixels_object, *labels_object;
     int layout;
@@ -703,19 +719,7 @@ static PyObject *py_dataset_wrap_array(PyObject *module, PyObject *args) {
         goto failed;
     }
     const int64_t count = pixels->shape[0];
-    if (labels_object != Py_None) {
-        if (!open_array(state, labels_object, "labels", "il", 1, 0, &labels)) goto failed;
-        char message[120] = "";
-        if (labels.itemsize != 4) {
-            snprintf(message, sizeof message, "labels have %d-byte elements, expected int32", (int)labels.itemsize);
-        } else if (labels.shape[0] != count) {
-            snprintf(message, sizeof message, "%lld labels were given for %lld images", (long long)labels.shape[0], (long long)count);
-        }
-        if (message[0]) {
-            raise_text(state, MRP_ERR_ARGUMENT, message);
-            goto failed;
-        }
-    }
+    if (!open_labels(state, labels_object, count, "images", &labels)) goto failed;
     const int channel_axis = layout == MRP_NCHW ? 1 : 3, row_axis = layout == MRP_NCHW ? 2 : 1;
     const int64_t channels = pixels->shape[channel_axis], height = pixels->shape[row_axis], width = pixels->shape[row_axis + 1];
     const char element = element_of(pixels);
@@ -756,27 +760,8 @@ static mrp_status call_open_folder(const char *path, const mrp_config *options, 
 }
 static PyObject *py_dataset_open_folder(PyObject *module, PyObject *args) { return open_path(module, args, DATASET, call_open_folder); }
 
-static PyObject *py_dataset_generate(PyObject *module, PyObject *args) {
-    PyObject *options_object;
-    long long count;
-    uint64_t seed;
-    if (!PyArg_ParseTuple(args, "OLO&", &options_object, &count, seed_converter, &seed)) return NULL;
-    module_state *state = state_of(module);
-    mrp_config *options;
-    if (!options_of(state, options_object, &options)) return NULL;
-    handle_object *object = new_handle(state, DATASET, NULL, NULL);
-    if (!object) return NULL;
-    mrp_status status;
-    WITHOUT_GIL(status = mrp_dataset_generate(options, count, seed, &object->handle.dataset));
-    return handle_or_raise(state, object, status);
-}
-
-static mrp_status call_open_masks(const char *path, const mrp_config *options, handle_object *object) {
-    return mrp_dataset_open_masks(path, options, &object->handle.dataset);
-}
-static PyObject *py_dataset_open_masks(PyObject *module, PyObject *args) { return open_path(module, args, DATASET, call_open_masks); }
-
-static PyObject *py_dataset_generate_scenes(PyObject *module, PyObject *args) {
+/* A new dataset that the library draws: (options, count, seed) in args. */
+static PyObject *generate(PyObject *module, PyObject *args, mrp_status (*call)(const mrp_config *, int64_t, uint64_t, mrp_dataset **)) {
     PyObject *options_object;
     long long count;
     uint64_t seed;
@@ -786,9 +771,58 @@ static PyObject *py_dataset_generate_scenes(PyObject *module, PyObject *args) {
     handle_object *object = options_of(state, options_object, &options) ? new_handle(state, DATASET, NULL, NULL) : NULL;
     if (!object) return NULL;
     mrp_status status;
-    WITHOUT_GIL(status = mrp_dataset_generate_scenes(options, count, seed, &object->handle.dataset));
+    WITHOUT_GIL(status = call(options, count, seed, &object->handle.dataset));
     return handle_or_raise(state, object, status);
 }
+
+static PyObject *py_dataset_generate(PyObject *module, PyObject *args) { return generate(module, args, mrp_dataset_generate); }
+static PyObject *py_dataset_generate_scenes(PyObject *module, PyObject *args) {
+    return generate(module, args, mrp_dataset_generate_scenes);
+}
+static PyObject *py_dataset_generate_points(PyObject *module, PyObject *args) {
+    return generate(module, args, mrp_dataset_generate_points);
+}
+
+static PyObject *py_dataset_from_points(PyObject *module, PyObject *args) {
+    PyObject *points_object, *labels_object;
+    if (!PyArg_ParseTuple(args, "OO", &points_object, &labels_object)) return NULL;
+    module_state *state = state_of(module);
+    Py_buffer points, labels = {0};
+    if (!open_array(state, points_object, "points", "f", 3, 0, &points)) return NULL;
+    handle_object *object =
+        open_labels(state, labels_object, points.shape[0], "clouds", &labels) ? new_handle(state, DATASET, NULL, NULL) : NULL;
+    mrp_status status = MRP_OK;
+    if (object)
+        WITHOUT_GIL(status = mrp_dataset_from_points(points.buf, points.shape[0], points.shape[1], points.shape[2], labels.buf,
+                                                     &object->handle.dataset));
+    if (labels.obj) PyBuffer_Release(&labels);
+    PyBuffer_Release(&points);
+    return object ? handle_or_raise(state, object, status) : NULL;
+}
+
+static mrp_status call_open_points(const char *path, const mrp_config *options, handle_object *object) {
+    return mrp_dataset_open_points(path, options, &object->handle.dataset);
+}
+static PyObject *py_dataset_open_points(PyObject *module, PyObject *args) { return open_path(module, args, DATASET, call_open_points); }
+
+static PyObject *py_dataset_points(PyObject *module, PyObject *args) {
+    PyObject *object, *out;
+    long long index;
+    if (!PyArg_ParseTuple(args, "OLO", &object, &index, &out)) return NULL;
+    module_state *state = state_of(module);
+    mrp_dataset *dataset = handle_of(state, object, DATASET);
+    Py_buffer points;
+    if (!dataset || !open_array(state, out, "points", "f", 0, 1, &points)) return NULL;
+    mrp_status status;
+    WITHOUT_GIL(status = mrp_dataset_points(dataset, index, points.buf, elements_in(&points)));
+    PyBuffer_Release(&points);
+    return none_or_raise(state, status);
+}
+
+static mrp_status call_open_masks(const char *path, const mrp_config *options, handle_object *object) {
+    return mrp_dataset_open_masks(path, options, &object->handle.dataset);
+}
+static PyObject *py_dataset_open_masks(PyObject *module, PyObject *args) { return open_path(module, args, DATASET, call_open_masks); }
 
 static PyObject *py_dataset_with_masks(PyObject *module, PyObject *args) {
     PyObject *parent, *masks_object, *options_object;
@@ -1268,6 +1302,10 @@ static mrp_status call_segment(void *arguments) {
     use_arguments *use = arguments;
     return mrp_segment(use->model, use->dataset, use->options, use->out.buf, elements_in(&use->out));
 }
+static mrp_status call_segment_probabilities(void *arguments) {
+    use_arguments *use = arguments;
+    return mrp_segment_probabilities(use->model, use->dataset, use->options, use->out.buf, elements_in(&use->out));
+}
 static mrp_status call_reconstruct(void *arguments) {
     use_arguments *use = arguments;
     return mrp_reconstruct(use->model, use->dataset, use->options, use->mask.buf, elements_in(&use->masks), use->out.buf, use->second.buf,
@@ -1349,6 +1387,9 @@ static PyObject *py_encode(PyObject *module, PyObject *args) { return fill(modul
 static PyObject *py_attention(PyObject *module, PyObject *args) { return fill(module, args, "attention", "f", call_attention); }
 static PyObject *py_predict(PyObject *module, PyObject *args) { return fill(module, args, "probabilities", "f", call_predict); }
 static PyObject *py_segment(PyObject *module, PyObject *args) { return fill(module, args, "classes", "H", call_segment); }
+static PyObject *py_segment_probabilities(PyObject *module, PyObject *args) {
+    return fill(module, args, "probabilities", "f", call_segment_probabilities);
+}
 static PyObject *py_confusion(PyObject *module, PyObject *args) { return fill(module, args, "counts", "lq", call_confusion); }
 
 static PyObject *py_reconstruct(PyObject *module, PyObject *args) {
@@ -1702,6 +1743,11 @@ static PyMethodDef functions[] = {
     FUNCTION(dataset_with_masks, METH_VARARGS, "($module, dataset, masks, config, /)",
              "The same images with masks, a uint8, uint16 or int32 array (count, height, width), which is copied."),
     FUNCTION(dataset_generate_scenes, METH_VARARGS, "($module, config, count, seed, /)", "`count` generated scenes with masks."),
+    FUNCTION(dataset_from_points, METH_VARARGS, "($module, points, labels, /)",
+             "A dataset of point clouds, a float32 array (count, points, values), which is copied; labels: int32 array, or None."),
+    FUNCTION(dataset_open_points, METH_VARARGS, "($module, path, config, /)", "A folder of point clouds."),
+    FUNCTION(dataset_generate_points, METH_VARARGS, "($module, config, count, seed, /)", "`count` generated point clouds."),
+    FUNCTION(dataset_points, METH_VARARGS, "($module, dataset, index, out, /)", "Write the points of a cloud into a float32 array."),
     FUNCTION(dataset_image_size, METH_VARARGS, "($module, dataset, index, /)", "(height, width) of an image"),
     FUNCTION(dataset_mask, METH_VARARGS, "($module, dataset, index, out, /)",
              "Write the mask of an image into an int32 array; returns the id of pixels without a class."),
@@ -1766,6 +1812,8 @@ static PyMethodDef functions[] = {
              "Write attention [count, heads, tokens, tokens] of a block into a float32 array."),
     FUNCTION(predict, METH_VARARGS, "($module, model, dataset, config, out, /)",
              "Write class probabilities [count, classes] into a float32 array."),
+    FUNCTION(segment_probabilities, METH_VARARGS, "($module, model, dataset, config, out, /)",
+             "Write the probabilities of the classes of each pixel into a float32 array, image after image."),
     FUNCTION(segment, METH_VARARGS, "($module, model, dataset, config, out, /)",
              "Write the class of each pixel of each image, at its own size, into a uint16 array."),
     FUNCTION(reconstruct, METH_VARARGS, "($module, model, dataset, config, mask, images, reconstructions, masks, /)",

@@ -38,6 +38,17 @@ typedef struct mi_scores {
 /* out[y, x] = the class with the largest score, of equal ones the first; `out` is uint16. */
 void mi_class_map(const mi_scores *scores, const mi_image *out);
 
+/* Adds the scores of a window of height x width pixels, enlarged to them, to sums of `sum_width` columns: its column x goes to column left + x,
+ * where there is one, its rows first_row ..< first_row + rows to the sums' rows from 0. counts[row, column] is raised by 1. */
+void mi_add_window(const mi_scores *scores, int64_t height, int64_t width, int64_t first_row, int64_t rows, int64_t left, float *sums,
+                   float *counts, int64_t sum_width);
+
+/* sums[pixel, class] /= counts[pixel] */
+void mi_mean_of_windows(float *sums, const float *counts, int64_t pixels, int64_t classes);
+
+/* The softmax of the first `named` scores of each pixel: height x width x named values, without gaps. */
+void mi_class_shares(const mi_scores *scores, int64_t height, int64_t width, float *shares);
+
 /* What a map of scores is worth. */
 typedef struct mi_map_score {
     int64_t *confusion; /* named x named: pixels of class t that were taken for p at place t named + p; added to */

@@ -20,6 +20,9 @@ public protocol Head: Sendable {
     /// Everything about it that a file has to say, beside `name`.
     var settings: [(key: String, value: JSON)] { get }
 
+    /// Whether both have the same parameters and outputs.
+    func isSame(as other: any Head) -> Bool
+
     /// Parameters beside the encoder's; throws when the encoder does not give what the head reads.
     func parameters(on encoder: any ImageEncoder) throws -> [ParameterSpecification]
 

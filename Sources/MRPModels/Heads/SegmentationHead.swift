@@ -8,6 +8,8 @@ public struct SegmentationHead: Head, Equatable {
 
     public let classes: Int
     public let pyramid: FeaturePyramid
+    /// Whether it learned parts of images at their own scale, and not images resized to the network's size.
+    public var keepsScale = false
 
     /// Names of its weights in files.
     public static let names =
@@ -24,7 +26,12 @@ public struct SegmentationHead: Head, Equatable {
     public var isDense: Bool { true }
 
     public var settings: [(key: String, value: JSON)] {
-        [("classes", .integer(classes)), ("pyramid_width", .integer(pyramid.width))]
+        [("classes", .integer(classes)), ("pyramid_width", .integer(pyramid.width))] + (keepsScale ? [("keeps_scale", .bool(true))] : [])
+    }
+
+    public func isSame(as other: any Head) -> Bool {
+        guard let other = other as? SegmentationHead else { return false }
+        return (classes, pyramid) == (other.classes, other.pyramid)
     }
 
     public func parameters(on encoder: any ImageEncoder) throws -> [ParameterSpecification] {

@@ -39,6 +39,10 @@ static mrp_status evaluate(mrp_model *m, const mrp_dataset *d, const mrp_config 
 static mrp_status segment(mrp_model *m, const mrp_dataset *d, const mrp_config *c) {
     return mrp_segment(m, d, c, maps, sizeof maps / sizeof *maps);
 }
+static mrp_status segment_probabilities(mrp_model *m, const mrp_dataset *d, const mrp_config *c) {
+    static float shares[8 * sizeof maps / sizeof *maps];
+    return mrp_segment_probabilities(m, d, c, shares, sizeof shares / sizeof *shares);
+}
 static mrp_status confusion(mrp_model *m, const mrp_dataset *d, const mrp_config *c) {
     static int64_t counts[CLASSES * CLASSES];
     return mrp_confusion(m, d, c, counts, CLASSES * CLASSES);
@@ -82,11 +86,22 @@ static mrp_status extract(mrp_model *m, const mrp_dataset *d, const mrp_config *
 }
 
 static const operation operations[] = {
-    {"mrp_pretrain", pretrain, 0},     {"mrp_finetune", finetune, 0},       {"mrp_encode", encode, 0},
-    {"mrp_predict", predict, 1},       {"mrp_evaluate", evaluate, 0},       {"mrp_confusion", confusion, 1},
-    {"mrp_probe", probe, 0},           {"mrp_reconstruct", reconstruct, 0}, {"mrp_trainer_create", create_trainer, 0},
-    {"mrp_attention", attention, 0},   {"mrp_dataset_cluster", cluster, 0}, {"mrp_model_upcycle", upcycle, 0},
-    {"mrp_model_experts", experts, 2}, {"mrp_model_extract", extract, 2},   {"mrp_segment", segment, 3},
+    {"mrp_pretrain", pretrain, 0},
+    {"mrp_finetune", finetune, 0},
+    {"mrp_encode", encode, 0},
+    {"mrp_predict", predict, 1},
+    {"mrp_evaluate", evaluate, 0},
+    {"mrp_confusion", confusion, 1},
+    {"mrp_probe", probe, 0},
+    {"mrp_reconstruct", reconstruct, 0},
+    {"mrp_trainer_create", create_trainer, 0},
+    {"mrp_attention", attention, 0},
+    {"mrp_dataset_cluster", cluster, 0},
+    {"mrp_model_upcycle", upcycle, 0},
+    {"mrp_model_experts", experts, 2},
+    {"mrp_model_extract", extract, 2},
+    {"mrp_segment", segment, 3},
+    {"mrp_segment_probabilities", segment_probabilities, 3},
 };
 enum { OPERATIONS = sizeof operations / sizeof operations[0] };
 

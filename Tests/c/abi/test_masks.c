@@ -168,6 +168,7 @@ static void test_scenes(void) {
 
 static void test_segmenter(void) {
     static uint16_t classes[COUNT * SIDE * SIDE];
+    static float shares[2 * COUNT * SIDE * SIDE];
     mrp_model *model = NULL, *plain = NULL;
     int64_t counts[4], right = 0;
     double miou, accuracy, loss;
@@ -181,6 +182,15 @@ static void test_segmenter(void) {
     REFUSES(mrp_segment(model, images, NULL, classes, 1000), "1024 elements");
     REFUSES(mrp_segment(model, images, NULL, NULL, COUNT * SIDE * SIDE), "classes");
     WORKS(mrp_segment(model, images, NULL, classes, COUNT * SIDE * SIDE));
+    FAILS(mrp_segment_probabilities(plain, images, NULL, shares, 2 * COUNT * SIDE * SIDE), MRP_ERR_STATE, "task segment");
+    REFUSES(mrp_segment_probabilities(model, images, NULL, shares, 2000), "2048 elements");
+    WORKS(mrp_segment_probabilities(model, images, NULL, shares, 2 * COUNT * SIDE * SIDE));
+    int wrong = 0;
+    for (int i = 0; i < COUNT * SIDE * SIDE; i++) {
+        const float *own = shares + 2 * i;
+        wrong += !(own[0] + own[1] > 0.9999f && own[0] + own[1] < 1.0001f && classes[i] == (own[1] > own[0]));
+    }
+    EXPECT(wrong == 0);
     WORKS(mrp_evaluate(model, masked, NULL, "miou", &miou));
     WORKS(mrp_evaluate(model, masked, NULL, "pixel_accuracy", &accuracy));
     WORKS(mrp_evaluate(model, masked, NULL, "loss", &loss));

@@ -7,7 +7,7 @@
     classifier.score(test_images, test_labels)
 
 Estimators: MaskedAutoencoder, Classifier, LinearProbe, Segmenter. Images: arrays or CPU tensors (uint8, uint16 or float32; NCHW or
-NHWC), Pillow images, the path of a folder, Dataset, ImageFolder, MaskFolder.
+NHWC), Pillow images, the path of a folder, Dataset, ImageFolder, MaskFolder. Point clouds: PointClouds, PointFolder.
 Below them the objects of the C interface: Config, Dataset, Model, Trainer. `options()` lists every option by name.
 Weights of others: load() reads timm's and transformers' files, to_torch_state_dict() and from_torch() exchange them with PyTorch.
 `mrp.lab` is the experiment of the paper that explains why pretraining helps.
@@ -51,6 +51,7 @@ from mrp._mrp import (
     memory_in_use,
 )
 from mrp._mrp import version as _version
+from mrp._points import PointClouds, PointFolder
 from mrp._segmenter import Segmenter
 from mrp._torch import from_torch, to_torch_state_dict
 from mrp._trainer import Plan, Trainer
@@ -82,6 +83,8 @@ __all__ = [
     "NumericError",
     "Option",
     "Plan",
+    "PointClouds",
+    "PointFolder",
     "Preset",
     "Progress",
     "Reconstruction",

@@ -23,7 +23,8 @@ ERROR, USAGE, INTERRUPTED, TERMINATED = 1, 2, 130, 143
 DATA = """DATA is an image folder (<class>/<image>.jpg or .png, or images alone), a .npy file of images (count, channels, height,
 width) or (count, height, width, channels), a .npz file with the arrays images and labels (or masks), generated:COUNT[:FIRST]
 for images that the library draws, or scenes:COUNT[:FIRST] for such with masks. With masks a folder has JPEGImages and
-SegmentationClass (or images and masks)."""
+SegmentationClass (or images and masks). Point clouds, for the encoders point_...: a folder of .npy, .xyz, .txt, .pts, .csv,
+.ply or .off files, a .npz file with the arrays points and labels, or shapes:COUNT[:FIRST]."""
 
 EXIT = """exit status: 0 done, also when a time budget ended the run; 1 an error; 2 wrong usage; 130 interrupted by Ctrl-C
 (143: SIGTERM), with the state of a training run saved for --resume."""
@@ -170,6 +171,10 @@ def build_parser() -> Parser:
         "FILE.csv (image, class, probability), or FILE.npy (all probabilities); standard output without it. Of pixels: the folder of the "
         "maps, PNG files with a palette [default maps]",
     )
+    group = command.add_argument_group("classes of pixels")
+    group.add_argument("--overlay", action="store_true", help="also write NAME.overlay.png: the image with the classes' colours over it")
+    group.add_argument("--scores", action="store_true", help="also write NAME.npy: probabilities (height, width, classes), float32")
+    _add_options(command, "maps", "map_mode", "window_overlap")
     _add_options(command, "rare classes", "prior", "class_counts")
     _add_table(command, "data", "run")
 

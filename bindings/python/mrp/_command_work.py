@@ -22,13 +22,14 @@ from mrp._command import INTERRUPTED, TERMINATED, Terminated
 from mrp._config import Config, check_keys, option_of, options, presets, text_of, value_of
 from mrp._dataset import Dataset, ImageFolder, MaskFolder
 from mrp._devices import PROBED, devices
-from mrp._estimator import FOLDER_OPTIONS
+from mrp._estimator import FOLDER_OPTIONS, POINT_OPTIONS
 from mrp._labels import cut, known_above, label_array
 from mrp._masked_autoencoder import MaskedAutoencoder
 from mrp._model import Model
 from mrp._mrp import ArgumentError, MrpError, StateError
+from mrp._points import PointClouds, PointFolder
 from mrp._progress import Reporter
-from mrp._segmenter import palette, write_label_map
+from mrp._segmenter import overlay, palette, write_label_map
 from mrp._trainer import Trainer
 
 Phase = Literal["pretrain", "finetune"]
@@ -36,11 +37,13 @@ Phase = Literal["pretrain", "finetune"]
 
 def open_data(args: argparse.Namespace, data: str, targets: str | None) -> Dataset:
     """The dataset that a DATA argument names."""
-    if data.startswith(("generated:", "scenes:")):
+    if data.startswith(("generated:", "scenes:", "shapes:")):
         return _generated(args, data)
     path = Path(data)
     if path.suffix == ".npz":
         with np.load(path, allow_pickle=False) as arrays:
+            if "points" in arrays:
+                return PointClouds(arrays["points"], arrays.get("labels"))
             if "images" not in arrays:
                 raise ArgumentError(f"'{path}' holds {', '.join(arrays)}: an array named images is needed, and labels where there are any")
             images, labels = arrays["images"], arrays.get("labels")
@@ -51,6 +54,8 @@ def open_data(args: argparse.Namespace, data: str, targets: str | None) -> Datas
     else:
         if targets:
             raise ArgumentError(f"--targets belongs to a .npy file: the classes of '{path}' are its folders")
+        if PointFolder.is_one(path):
+            return PointFolder(path, **{key: value for key, value in args.table.items() if key in POINT_OPTIONS})
         folder = {key: value for key, value in args.table.items() if key in FOLDER_OPTIONS}
         if MaskFolder.is_one(path):
             folder.pop("folder_layout", None)
@@ -73,7 +78,10 @@ def _generated(args: argparse.Namespace, data: str) -> Dataset:
     try:
         count, first = ([int(part) for part in data.split(":")[1:]] + [0])[:2]
     except ValueError:
-        raise ArgumentError(f"'{data}' is not generated:COUNT or generated:COUNT:FIRST (or scenes: likewise)") from None
+        raise ArgumentError(f"'{data}' is not generated:COUNT or generated:COUNT:FIRST (scenes: and shapes: likewise)") from None
+    if data.startswith("shapes:"):
+        points = {key: value for key, value in args.table.items() if key == "points"}
+        return PointClouds.generate(count, random_state=int(args.table.get("seed", 0)), synthetic_first_image=first, **points)
     names = ("image_size", "image_height", "image_width", "channels", "synthetic_classes", "synthetic_single_view")
     given = {key: value for key, value in args.table.items() if key in names}
     if args.table.get("task") == "segment" or data.startswith("scenes:"):
@@ -313,6 +321,7 @@ def _link(folder: Path, images: list[str], names: list[str]) -> None:
 def _predict_maps(args: argparse.Namespace, model: Model, dataset: Dataset, config: Config) -> int:
     """Writes a map of classes for each image, a PNG with the palette of VOC, and labelmap.txt."""
     maps, names = model.segment(dataset, config), model.class_names()
+    shares = model.segment_proba(dataset, config) if args.scores else None
     result: dict[str, Any] = {"command": "predict", "model": args.model, "images": len(dataset), "output": args.output or "maps"}
     folder, lines = Path(result["output"]), []
     folder.mkdir(parents=True, exist_ok=True)
@@ -322,7 +331,13 @@ def _predict_maps(args: argparse.Namespace, model: Model, dataset: Dataset, conf
         if stem in written:
             raise ArgumentError(f"two images are called {stem}: predict their folders one by one")
         written.add(stem)
-        (folder / f"{stem}.png").write_bytes(png_of_ids(np.asarray(maps[index]), len(names)))
+        ids = np.asarray(maps[index])
+        (folder / f"{stem}.png").write_bytes(png_of_ids(ids, len(names)))
+        if shares is not None:
+            np.save(folder / f"{stem}.npy", shares[index])
+        if args.overlay:
+            image = dataset.images(index, index + 1, size=dataset.image_size(index))[0]
+            (folder / f"{stem}.overlay.png").write_bytes(png(overlay(image, ids)))
     write_label_map(folder, names)
     lines.append(f"wrote {len(dataset)} maps and labelmap.txt to {folder}")
     if dataset.has_masks:
@@ -468,8 +483,10 @@ def info(args: argparse.Namespace) -> int:
         raise ArgumentError("info takes a FILE, or --devices")
     path = Path(args.file)
     if path.is_dir():
-        folder = ImageFolder(path)
-        description: dict[str, Any] = {"kind": "image folder", "shape": list(folder.shape), "classes": folder.class_names}
+        points = PointFolder.is_one(path)
+        folder = PointFolder(path) if points else ImageFolder(path)
+        kind = "folder of point clouds" if points else "image folder"
+        description: dict[str, Any] = {"kind": kind, "shape": list(folder.shape), "classes": folder.class_names}
         lines = [repr(folder)] + ([f"classes: {', '.join(folder.class_names)}"] if folder.class_names else [])
     elif path.suffix in (".npy", ".npz"):
         loaded = np.load(path, mmap_mode="r", allow_pickle=False)

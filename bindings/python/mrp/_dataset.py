@@ -14,7 +14,7 @@ from mrp._labels import label_array, labels_of, names_of, places_in, type_of
 from mrp._mrp import ArgumentError
 
 
-def _labels_of(labels: Any) -> np.ndarray:
+def label_numbers(labels: Any) -> np.ndarray:
     """Labels as a contiguous int32 array."""
     array = array_of(labels)
     if array.ndim != 1:
@@ -70,7 +70,7 @@ class Dataset:
         if options:
             raise ArgumentError(f"options {', '.join(options)} belong to masks")
         pixels, found = pixels_of(images, layout, image_shape)
-        numbers = None if labels is None else _labels_of(labels)
+        numbers = None if labels is None else label_numbers(labels)
         self._open(_mrp.dataset_wrap_array(pixels, _mrp.NCHW if found == "NCHW" else _mrp.NHWC, numbers))
 
     def _open(self, handle: Any, *, named: bool = False, type: str = "str", masked: bool = False) -> None:
@@ -130,7 +130,7 @@ class Dataset:
 
         Options: ignore_label (255), the id of pixels without a class; classes, their number (one more than the largest id).
         """
-        return Dataset._adopt(self._mask_handle(masks, options), masked=True)
+        return self._adopt(self._mask_handle(masks, options), masked=True)
 
     def mask(self, index: int) -> npt.NDArray[np.int32]:
         """The mask of an image (height, width), at its own size; `ignore_label` in all pixels where it has none."""
@@ -171,7 +171,7 @@ class Dataset:
         """
         classes = label_array(names)
         kind = type_of(classes)
-        return Dataset._adopt(
+        return self._adopt(
             _mrp.dataset_name_classes(self._handle, "\n".join(names_of(classes)), kind), named=True, type=kind, masked=self.has_masks
         )
 
@@ -201,7 +201,7 @@ class Dataset:
 
         Every class that has images keeps one at least; where `count` is too small for that, a warning names those that are left out.
         """
-        return Dataset._adopt(
+        return self._adopt(
             _mrp.dataset_subset(self._handle, count, random_state), named=self._named, type=self._label_type, masked=self.has_masks
         )
 
@@ -212,7 +212,7 @@ class Dataset:
         Without labels all images are one class, and the clusters are called '0', '1' and so on. Options: features, layer, seed.
         """
         handle = getattr(model, "model_", model)._handle
-        return Dataset._adopt(_mrp.dataset_cluster(self._handle, handle, per_class, handle_of(options, more)), named=True)
+        return self._adopt(_mrp.dataset_cluster(self._handle, handle, per_class, handle_of(options, more)), named=True)
 
     def select(self, counts: Any, *, random_state: int = 0) -> "Dataset":
         """So many images of each class, drawn at random; they are shared, not copied.
@@ -233,7 +233,7 @@ class Dataset:
             if given.ndim != 1 or given.dtype.kind not in "iu":
                 raise ArgumentError(f"counts {counts!r} are no whole numbers, one per class")
             numbers = np.ascontiguousarray(given, np.int64)
-        return Dataset._adopt(_mrp.dataset_select(self._handle, numbers, random_state), named=self._named, type=self._label_type)
+        return self._adopt(_mrp.dataset_select(self._handle, numbers, random_state), named=self._named, type=self._label_type)
 
     def __len__(self) -> int:
         return self.shape[0]

@@ -1,6 +1,7 @@
 """What the estimators have in common: parameters by keyword, in the manner of scikit-learn and without importing it."""
 
 import numbers
+import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -11,6 +12,7 @@ from mrp._dataset import Dataset, as_dataset
 from mrp._log import logger
 from mrp._model import Model, pair
 from mrp._mrp import ArgumentError, Progress, StateError
+from mrp._points import PointClouds, PointFolder
 from mrp._progress import ProgressSetting, Reporter
 
 if TYPE_CHECKING:
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 
 # What ImageFolder reads.
 FOLDER_OPTIONS = ("channels", "cache_bytes", "folder_layout", "exif_orientation")
+# What PointFolder reads.
+POINT_OPTIONS = ("point_features", "face_samples")
 
 
 class NotFittedError(StateError, ValueError, AttributeError):
@@ -54,7 +58,9 @@ def _parameters_of(info: dict[str, Any]) -> dict[str, Any]:
         "norm_pix_loss": "norm_pix_loss",
     }
     parameters = {name: info[key] for name, key in names.items() if key in info}
-    for name in ("image", "patch") if "patch_size" in info else ("image",):
+    if "num_groups" in info:
+        parameters |= {"groups": info["num_groups"], "group_size": info["group_size"], "qkv_bias": info["qkv_bias"]}
+    for name in (name for name in ("image", "patch") if f"{name}_size" in info):
         height, width = pair(info[f"{name}_size"])
         parameters |= {f"{name}_size": height} if height == width else {f"{name}_height": height, f"{name}_width": width}
     if "intermediate_size" in info:
@@ -124,7 +130,22 @@ class Estimator:
             target.set_params(**{inner: parameters[name]})
         return self
 
+    @property
+    def _takes_points(self) -> bool:
+        """Whether the encoder is one of point clouds."""
+        if model := vars(self).get("model_"):
+            return "num_groups" in model.info
+        encoder = self.encoder
+        if isinstance(encoder, Estimator):
+            return encoder._takes_points
+        return "num_groups" in encoder.info if isinstance(encoder, Model) else str(encoder).startswith("point_")
+
     def _dataset(self, X: Any, labels: Any = None) -> Dataset:
+        if self._takes_points and not isinstance(X, Dataset):
+            if not isinstance(X, str | os.PathLike):
+                return PointClouds(X, labels)
+            options = {name: value for name, value in self._options().items() if name in POINT_OPTIONS}
+            return as_dataset(PointFolder(X, **options), labels)
         folder = {name: value for name, value in self._options().items() if name in FOLDER_OPTIONS}
         return as_dataset(X, labels, image_shape=self.image_shape, **folder)
 
@@ -137,7 +158,8 @@ class Estimator:
             _, channels, height, width = dataset.shape
             if not config.is_set("channels"):
                 config["channels"] = channels
-            if height and width and not config.is_set("image_size", "image_height", "image_width"):
+            points = isinstance(dataset, PointClouds)  # its encoder says how many groups of how many points it wants
+            if height and width and not points and not config.is_set("image_size", "image_height", "image_width"):
                 config["image_height"] = height
                 config["image_width"] = width
         return config

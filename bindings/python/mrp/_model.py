@@ -1,6 +1,7 @@
 """A vision encoder with its weights, and the decoder or the classifier that belongs to it."""
 
 import json
+import math
 import os
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple
@@ -15,7 +16,7 @@ from mrp._labels import at_level
 from mrp._mrp import ArgumentError, Progress, StateError
 
 FloatArray = npt.NDArray[np.float32]
-Maps = npt.NDArray[np.uint16] | list[npt.NDArray[np.uint16]]
+Maps = npt.NDArray[Any] | list[npt.NDArray[Any]]
 Callback = Callable[[Progress], Any]
 Metric = Literal[
     "top1", "top5", "balanced_top1", "many_top1", "medium_top1", "few_top1", "loss", "reconstruction_loss", "miou", "pixel_accuracy"
@@ -319,16 +320,24 @@ class Model:
     def segment(self, dataset: Any, options: Options = None, **more: Any) -> Maps:
         """The class of each pixel, at each image's own size: uint16 (count, height, width), or a list of arrays where sizes differ.
 
-        65535 for images that cannot be read, with unreadable_images='skip'.
+        65535 for images that cannot be read, with unreadable_images='skip'. map_mode='slide' goes over an image in windows at its own scale.
         """
+        return self._maps(_mrp.segment, dataset, handle_of(options, more), (), np.uint16)
+
+    def segment_proba(self, dataset: Any, options: Options = None, **more: Any) -> Maps:
+        """The probabilities of the classes of each pixel: float32 (count, height, width, classes), or a list where sizes differ."""
+        return self._maps(_mrp.segment_probabilities, dataset, handle_of(options, more), (len(self.class_names()),), np.float32)
+
+    def _maps(self, fill: Callable[..., None], dataset: Any, options: Any, each: tuple[int, ...], kind: npt.DTypeLike) -> Maps:
+        """Values of each pixel, at the images' own sizes."""
         dataset = as_dataset(dataset)
         sizes = [dataset.image_size(index) for index in range(len(dataset))]
-        ends = np.cumsum([height * width for height, width in sizes])
-        classes = np.empty(int(ends[-1]), np.uint16)
-        _mrp.segment(self._handle, dataset._handle, handle_of(options, more), classes)
+        ends = np.cumsum([height * width * math.prod(each) for height, width in sizes])
+        values = np.empty(int(ends[-1]), kind)
+        fill(self._handle, dataset._handle, options, values)
         if len(set(sizes)) == 1:
-            return classes.reshape(len(dataset), *sizes[0])
-        return [part.reshape(size) for part, size in zip(np.split(classes, ends[:-1]), sizes, strict=True)]
+            return values.reshape(len(dataset), *sizes[0], *each)
+        return [part.reshape(*size, *each) for part, size in zip(np.split(values, ends[:-1]), sizes, strict=True)]
 
     def reconstruct(self, dataset: Any, options: Options = None, *, mask: Any = None, **more: Any) -> Reconstruction:
         """Hide patches, at random or as `mask` says, and reconstruct them.

@@ -90,6 +90,11 @@ class Segmenter(Supervised):
         """The class of each pixel as its place in `classes_`: uint16 (count, height, width), or a list of arrays where sizes differ."""
         return self.model_.segment(self._dataset(X), self._config())
 
+    def predict_proba(self, X: Any) -> Maps:
+        """The probabilities of the classes of each pixel, the last axis in the order of `classes_`: float32 (count, height, width, classes),
+        or a list of arrays where sizes differ."""
+        return self.model_.segment_proba(self._dataset(X), self._config())
+
     def score(self, X: Any, masks: Any = None) -> float:
         """The mean over classes of intersection over union, over all images together."""
         return self.model_.evaluate(self._with_masks(X, masks), "miou", self._config())
@@ -126,6 +131,14 @@ document(Segmenter, "network", "objective", "training", "data", "run", "measurem
 
 
 # ---- Pictures
+
+
+def overlay(image: npt.NDArray[np.float32], ids: npt.NDArray[np.uint16], strength: float = 0.5) -> npt.NDArray[np.float32]:
+    """An image (channels, height, width) in 0 ... 1 with the colours of the classes laid over it; class 0 stays as it is."""
+    shown = image if image.shape[0] == 3 else np.repeat(image[:1], 3, axis=0)
+    numbers = np.minimum(ids, 255)
+    colours = palette(256)[numbers].transpose(2, 0, 1) / np.float32(255)
+    return np.where(numbers == 0, shown, (1 - strength) * shown + strength * colours).astype(np.float32)
 
 
 def palette(classes: int) -> npt.NDArray[np.uint8]:
