@@ -309,6 +309,7 @@ int64_t mrp_memory_in_use(void);
  *   teacher_layers          auto        1 ... 1024
  *   target_width            auto        1 ... 65536
  *   task                    classify    classify, segment
+ *   segment_head            pyramid     pyramid, linear
  *   pyramid_width           auto        1 ... 4096
  *   focal_gamma             0           [0.0, 10.0]
  *   dice_weight             0           [0.0, 1000.0]

@@ -485,12 +485,58 @@ def segmented(family: str, **options: Any) -> Row:
     return row
 
 
-SEGMENT: list[Options] = [{}, {"focal_gamma": 2, "dice_weight": 0.5}, {"frozen_encoder": True}]
+SEGMENT: list[Options] = [
+    {},
+    {"focal_gamma": 2, "dice_weight": 0.5},
+    {"frozen_encoder": True},
+    {"frozen_encoder": True, "segment_head": "linear"},
+]
+
+
+POINTS: Options = {
+    "encoder": "point_micro",
+    "groups": 6,
+    "group_size": 8,
+    "points": 40,
+    "width": 16,
+    "depth": 2,
+    "heads": 2,
+    "decoder_depth": 1,
+}
+TURNED = {"point_rotation": "any", "point_jitter": 0.01}
+
+
+def point_clouds() -> mrp.PointClouds:
+    return mrp.PointClouds.generate(10, random_state=6, points=56)
+
+
+def points(phase: Any, **options: Any) -> Row:
+    """A point transformer trained from scratch, and what it gives for the clouds."""
+
+    def row(machine: Options) -> list[Any]:
+        every, data = POINTS | RUN | machine | options, point_clouds()
+        model = mrp.Model(every)
+        steps = _trained(model, data, every, phase)
+        use = {"points": 40} | machine
+        values = [model.encode(data, use), model.predict_proba(data, use) if model.classes else None]
+        return [*steps, weights(model), *values]
+
+    return row
+
+
+def point_rows() -> dict[str, Row]:
+    return {
+        "points/pretrain": points("pretrain"),
+        "points/pretrain/block": points("pretrain", mask_pattern="block", **TURNED),
+        "points/finetune": points("finetune", classes=10),
+        "points/shapes": lambda machine: [point_clouds().points(index) for index in range(10)],
+    }
 
 
 def segment_rows() -> dict[str, Row]:
     rows = {_title(f"segment/{family}", options): segmented(family, **options) for family in FAMILIES for options in SEGMENT}
     rows["segment/resnet/pixel_weights"] = segmented("resnet", pixel_weights="1,2,0.5", augmentation="random_resized_crop_flip")
+    rows["segment/resnet/random_crop"] = segmented("resnet", augmentation="random_crop_flip")  # its maps are made in windows
     rows["segment/resnet18_imagenet"] = segmented("resnet18_imagenet")
     rows["segment/scenes"] = lambda machine: [
         (scenes := mrp.Dataset.generate_scenes(3, random_state=4, image_size=24)).images(),
@@ -710,7 +756,8 @@ def same_rows() -> tuple[dict[str, Row], dict[str, str]]:
 
 RESUMED, SAME = same_rows()
 ROWS: dict[str, Row] = {
-    **pretrain_rows(), **supervised_rows(), **segment_rows(), **optimizer_rows(), **use_rows(), **data_rows(), **lab_rows(), **RESUMED,
+    **pretrain_rows(), **supervised_rows(), **segment_rows(), **point_rows(), **optimizer_rows(), **use_rows(), **data_rows(),
+    **lab_rows(), **RESUMED,
 }  # fmt: skip
 
 # ---- Comparison

@@ -39,6 +39,13 @@ public final class ImageWorkspace {
     /// Makes `view` the current image without copying; it must stay valid until the next image is loaded.
     public func show(_ view: PixelView) { pixels.show(view) }
 
+    /// Makes an image of `size` without pixels the current one, where its mask alone is wanted.
+    public func show(_ size: ImageSize) {
+        var view = PixelView()
+        (view.height, view.width) = (Int64(size.height), Int64(size.width))
+        pixels.show(view)
+    }
+
     /// Packed memory for an image, apart from the current one. Errors: `.memory`.
     public func makeImage(_ size: ImageSize, channels: Int, type: PixelType) throws -> PixelView {
         try pixels.make(size, channels: channels, type: type.rawValue)

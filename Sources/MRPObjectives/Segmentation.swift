@@ -74,6 +74,10 @@ extension Segmentation {
     public static let pyramidWidth = Option(
         "pyramid_width", .integer(FeaturePyramid.widths), auto: "64 below 64 pixels, else 256", section: .objective,
         "Channels of the feature pyramid that dense prediction reads (docs/dense.md).")
+    public static let form = Option(
+        "segment_head", .choice(Form.self), default: .pyramid, section: .objective,
+        "Task segment: what is on the encoder. pyramid, a feature pyramid and a convolution; linear, batch norm and a linear layer on its last features: with frozen_encoder a probe of what they know of places."
+    )
     public static let focalGammaOption = Option(
         "focal_gamma", .number(0...10), default: 0, section: .objective,
         "Task segment: exponent of the focal loss, which makes pixels that are known well weigh less (Lin et al. 2017: 2); 0: cross entropy."
@@ -85,9 +89,12 @@ extension Segmentation {
         "pixel_weights", .numbers, auto: "1 for all", section: .objective,
         "Task segment: weight of the pixels of each class, in the order of the classes; the loss is the weighted mean.")
 
+    /// What is on the encoder.
+    public enum Form: String, CaseIterable, Sendable { case pyramid, linear }
+
     public static let descriptor = HeadDescriptor(
         SegmentationHead.name, "a class for each pixel, from masks",
-        options: [pyramidWidth, focalGammaOption, diceWeightOption, pixelWeights], names: SegmentationHead.names,
+        options: [form, pyramidWidth, focalGammaOption, diceWeightOption, pixelWeights], names: SegmentationHead.names,
         make: { request in
             let (dataset, options, geometry) = (request.dataset, request.options, request.encoder.geometry)
             guard dataset.hasTargets else { throw MRPError(.argument, "task segment needs pixel masks, the dataset has none") }
@@ -96,7 +103,8 @@ extension Segmentation {
                 throw MRPError(.argument, "the masks have \(dataset.classCount) classes, option classes is \(classes)")
             }
             let width = options[pyramidWidth] ?? (min(geometry.height, geometry.width) < 64 ? 64 : 256)
-            var head = try SegmentationHead(classes: classes, pyramid: FeaturePyramid(width: width))
+            var head = try SegmentationHead(
+                classes: classes, pyramid: options[form] == .pyramid ? FeaturePyramid(width: width) : nil)
             head.keepsScale = options[DataOptions.augmentation, .finetune]?.keepsScale ?? false
             return head
         },
@@ -124,10 +132,11 @@ extension Segmentation {
             return result
         },
         read: { file in
-            guard let classes = file.settings["classes"]?.integer, let width = file.settings["pyramid_width"]?.integer else {
-                throw MRPError(.format, "the configuration of a segmenter needs classes and pyramid_width")
+            guard let classes = file.settings["classes"]?.integer else {
+                throw MRPError(.format, "the configuration of a segmenter needs classes")
             }
-            var head = try SegmentationHead(classes: classes, pyramid: FeaturePyramid(width: width))
+            var head = try SegmentationHead(
+                classes: classes, pyramid: file.settings["pyramid_width"]?.integer.map { try FeaturePyramid(width: $0) })
             head.keepsScale = file.settings["keeps_scale"]?.bool ?? false
             return head
         })

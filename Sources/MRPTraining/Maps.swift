@@ -69,7 +69,7 @@ extension Inference {
         public internal(set) var pixels = 0
         private let counts: Memory
 
-        init(classes: Int) throws {
+        public init(classes: Int) throws {
             self.classes = classes
             counts = try Memory(
                 checkedProduct([classes, classes]), elementBytes: 8, zeroed: true, for: "the counts of \(classes) x \(classes) classes")
@@ -122,8 +122,9 @@ extension Inference {
         let finished = try MapScores(self).each(dataset) { part in
             guard var scores = part.scores else { return }
             if part.firstRow == 0 {
+                try workspace.show(dataset.size(of: part.index))
                 try dataset.loadTarget(part.index, into: workspace)
-                guard workspace.target?.size == (try dataset.size(of: part.index)) else {
+                guard workspace.target?.size == workspace.image.size else {
                     throw MRPError(.argument, "\(dataset.name(of: part.index)): the pixel mask does not have the size of the image")
                 }
             }

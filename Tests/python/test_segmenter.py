@@ -1,5 +1,6 @@
 """Masks and classes of pixels from Python and the command line."""
 
+import json
 from pathlib import Path
 
 import mrp
@@ -61,6 +62,12 @@ def test_folder() -> None:
     y, x = np.mgrid[:6, :8]
     assert (data.mask(0) == np.where(x == 0, 255, (2 * y + x) % 3)).all()
     assert (data.mask(1) == 255).all()
+    model = mrp.Segmenter(progress=False, **(SMALL | {"epochs": 1, "batch_size": 2, "image_size": 16})).fit(data, validation=data).model_
+    for mode in ("whole", "slide"):
+        maps = model.segment(data, map_mode=mode)
+        right = sum(int((ids == data.mask(index)).sum()) for index, ids in enumerate(maps))
+        known = sum(int((data.mask(index) != 255).sum()) for index in range(3))
+        assert model.evaluate(data, "pixel_accuracy", map_mode=mode) == pytest.approx(right / known)
     with pytest.raises(mrp.FormatError, match=r"gray16.png: pixel \(5, 7\) has the id 300"):
         mrp.MaskFolder(VOC).mask(1)
 
@@ -139,6 +146,95 @@ def test_training_at_the_images_own_scale(tmp_path: Path) -> None:
     maps = again.predict(scenes)
     assert (maps == again.model_.segment(scenes, map_mode="slide")).all()
     assert (maps != again.model_.segment(scenes, map_mode="whole")).any()
+
+
+def tensors_of(path: Path) -> dict[str, np.ndarray]:
+    content = path.read_bytes()
+    length = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + length])
+    header.pop("__metadata__", None)
+    return {
+        name: np.frombuffer(content[8 + length :][slice(*entry["data_offsets"])], np.float32).reshape(entry["shape"])
+        for name, entry in header.items()
+        if entry["dtype"] == "F32"
+    }
+
+
+@pytest.mark.parametrize("network", ["resnet", "vit"])
+def test_linear_head(scenes: tuple[np.ndarray, np.ndarray], tmp_path: Path, network: str) -> None:
+    """Batch norm and a linear layer on the features that `transform` gives; the encoder stays as it is."""
+    images, masks = scenes
+    own = (
+        {"encoder": "resnet18", "width": 4}
+        if network == "resnet"
+        else {"encoder": "vit_micro", "width": 16, "depth": 1, "heads": 2, "patch_size": 8}
+    )
+    mae = mrp.MaskedAutoencoder(epochs=1, batch_size=16, warmup_epochs=0, progress=False, random_state=0, decoder_width=16, **own)
+    mae.fit(images)
+    probe = mrp.Segmenter(encoder=mae, segment_head="linear", frozen_encoder=True, epochs=2, batch_size=16, progress=False).fit(
+        images, masks
+    )
+    tokens = mae.encode(images[:4], features="tokens")
+    np.testing.assert_array_equal(probe.model_.encode(images[:4], features="tokens"), tokens)
+    probe.save(tmp_path / "probe.safetensors")
+    weights = tensors_of(tmp_path / "probe.safetensors")
+    rows = tokens[:, 1:] if network == "vit" else tokens
+    norm = {name: weights[f"segment_head.norm.{name}"] for name in ("weight", "bias", "running_mean", "running_var")}
+    rows = (rows - norm["running_mean"]) / np.sqrt(norm["running_var"] + 1e-5) * norm["weight"] + norm["bias"]
+    scores = rows @ weights["segment_head.classifier.weight"].T + weights["segment_head.classifier.bias"]
+    side = int(rows.shape[1] ** 0.5)
+    at = np.clip((np.arange(32) + 0.5) * side / 32 - 0.5, 0, side - 1)
+    near, share = np.minimum(at.astype(int), side - 1), at - np.floor(at)
+    enlarge = np.zeros((32, side))
+    enlarge[np.arange(32), near] += 1 - share
+    enlarge[np.arange(32), np.minimum(near + 1, side - 1)] += share
+    scores = np.einsum("yi,nijc,xj->nyxc", enlarge, scores.reshape(4, side, side, -1), enlarge)
+    expected = np.exp(scores) / np.exp(scores).sum(-1, keepdims=True)
+    np.testing.assert_allclose(probe.predict_proba(images[:4]), expected, atol=2e-5)
+    assert (mrp.Segmenter.load(tmp_path / "probe.safetensors").predict(images) == probe.predict(images)).all()
+
+
+def test_annotations_of_coco(tmp_path: Path) -> None:
+    codes = pytest.importorskip("pycocotools.mask", reason="pycocotools is not installed")
+    (tmp_path / "photos").mkdir()
+    for name in ("a", "b"):
+        from mrp._command_work import png
+
+        (tmp_path / f"photos/{name}.png").write_bytes(png(np.zeros((3, 12, 16), np.float32)))
+    square = np.zeros((12, 16), np.uint8, order="F")
+    square[2:5, 3:7] = 1
+    crowd = np.zeros((12, 16), np.uint8, order="F")
+    crowd[:, 12:] = 1
+    run_lengths = codes.encode(square)
+    run_lengths["counts"] = run_lengths["counts"].decode()
+    crowd_counts = [12 * 12, 4 * 12]
+    coco = {
+        "images": [{"id": 7, "file_name": "a.png", "height": 12, "width": 16}, {"id": 9, "file_name": "b.png", "height": 12, "width": 16}],
+        "categories": [{"id": 30, "name": "dog"}, {"id": 5, "name": "cat"}],
+        "annotations": [
+            {"image_id": 7, "category_id": 30, "segmentation": run_lengths, "area": 12, "iscrowd": 0},
+            {"image_id": 7, "category_id": 5, "segmentation": [[0, 0, 10, 0, 10, 8, 0, 8]], "area": 80, "iscrowd": 0},
+            {"image_id": 7, "category_id": 5, "segmentation": {"size": [12, 16], "counts": crowd_counts}, "area": 48, "iscrowd": 1},
+        ],
+    }
+    (tmp_path / "coco.json").write_text(json.dumps(coco))
+    data = mrp.MaskFolder(mrp.masks_from_coco(tmp_path / "coco.json", tmp_path / "photos", tmp_path / "voc"))
+    assert data.class_names == ["background", "cat", "dog"]
+    expected = np.zeros((12, 16), int)
+    expected[:8, :10] = 1
+    expected[square > 0] = 2
+    expected[crowd > 0] = 255
+    assert (data.mask(0) == expected).all()
+    assert (data.mask(1) == 0).all()
+    objects = np.asarray(pytest.importorskip("PIL.Image").open(tmp_path / "voc/SegmentationObject/a.png"))
+    assert (objects == np.where(expected == 255, 255, expected)).all()  # the larger one is object 1
+    with pytest.raises(mrp.ArgumentError, match="exists"):
+        mrp.masks_from_coco(tmp_path / "coco.json", tmp_path / "photos", tmp_path / "voc")
+    with pytest.raises(mrp.ArgumentError, match=r"names 'a.png', which"):
+        mrp.masks_from_coco(tmp_path / "coco.json", tmp_path, tmp_path / "other")
+    (tmp_path / "coco.json").write_text("[]")
+    with pytest.raises(mrp.FormatError, match="needs images, annotations and categories"):
+        mrp.masks_from_coco(tmp_path / "coco.json", tmp_path, tmp_path / "other")
 
 
 def test_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

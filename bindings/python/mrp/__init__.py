@@ -24,6 +24,7 @@ os.environ.setdefault("MRP_PLUGIN_FOLDERS", os.pathsep.join(folder for folder in
 from mrp import _log as _log  # hears the library
 from mrp import lab
 from mrp._classifier import Classifier, LinearProbe, knn_score
+from mrp._coco import masks_from_coco
 from mrp._config import Config, Option, Preset, options, presets
 from mrp._dataset import Dataset, ImageFolder, MaskFolder, long_tail
 from mrp._devices import devices
@@ -100,6 +101,7 @@ __all__ = [
     "lab",
     "load",
     "long_tail",
+    "masks_from_coco",
     "memory_in_use",
     "options",
     "presets",

@@ -320,7 +320,7 @@ class Model:
     def segment(self, dataset: Any, options: Options = None, **more: Any) -> Maps:
         """The class of each pixel, at each image's own size: uint16 (count, height, width), or a list of arrays where sizes differ.
 
-        65535 for images that cannot be read, with unreadable_images='skip'. map_mode='slide' goes over an image in windows at its own scale.
+        65535 for images that cannot be read, with unreadable_images='skip'. map_mode='slide': windows go over an image at its own scale.
         """
         return self._maps(_mrp.segment, dataset, handle_of(options, more), (), np.uint16)
 

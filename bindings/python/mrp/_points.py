@@ -22,14 +22,16 @@ class PointClouds(Dataset):
         PointClouds(points, labels)
         PointClouds.generate(1000)            # ten simple shapes
 
-    Points are copied, as float32. labels: integers 0, 1, ..., one per cloud. In `shape` the values of a point are the channels and the points
-    of a cloud the height (0 where files have different numbers of points); the width is 1.
+    Points are copied, as float32. labels: integers 0, 1, ..., one per cloud. In `shape` the values of a point are the channels and the
+    points of a cloud the height (0 where files have different numbers of points); the width is 1.
     """
 
     def __init__(self, points: Any, labels: Any = None) -> None:
         array = array_of(points)
         if array.ndim != 3 or array.dtype.kind not in "fiu":
-            raise ArgumentError(f"points have the shape {array.shape} and the type {array.dtype}, expected numbers (count, points, 3 or more)")
+            raise ArgumentError(
+                f"points have the shape {array.shape} and the type {array.dtype}, expected numbers (count, points, 3 or more)"
+            )
         values = np.require(array, np.float32, requirements=("C_CONTIGUOUS", "ALIGNED"))
         self._open(_mrp.dataset_from_points(values, None if labels is None else label_numbers(labels)))
 

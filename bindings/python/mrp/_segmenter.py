@@ -91,8 +91,10 @@ class Segmenter(Supervised):
         return self.model_.segment(self._dataset(X), self._config())
 
     def predict_proba(self, X: Any) -> Maps:
-        """The probabilities of the classes of each pixel, the last axis in the order of `classes_`: float32 (count, height, width, classes),
-        or a list of arrays where sizes differ."""
+        """The probabilities of the classes of each pixel, the last axis in the order of `classes_`.
+
+        float32 (count, height, width, classes), or a list of arrays where sizes differ.
+        """
         return self.model_.segment_proba(self._dataset(X), self._config())
 
     def score(self, X: Any, masks: Any = None) -> float:
