@@ -41,6 +41,7 @@ static const workload workloads[] = {
     {"sup_vit_cifar", "finetune", 32, 128, {{"encoder", "vit_mini"}}},
     {"sup_resnet18_cifar", "finetune", 32, 128, {{"encoder", "resnet18"}}},
     {"sup_resnet50_224", "finetune", 224, 8, {{"encoder", "resnet50"}}},
+    {"segment_resnet18_128", "finetune", 128, 16, {{"encoder", "resnet18"}, {"stem", "imagenet"}, {"task", "segment"}}},
     {"spark_resnet18_cifar", "pretrain", 32, 128, {{"encoder", "resnet18"}, {"decoder_width", "256"}}},
     {"spark_resnet50_224", "pretrain", 224, 8, {{"encoder", "resnet50"}, {"decoder_width", "512"}}},
     {"sup_convnextv2_224", "finetune", 224, 8, {{"encoder", "convnextv2_atto"}}},
@@ -109,6 +110,15 @@ int main(int argc, char **argv) {
     for (int i = 0; i < batch; i++) labels[i] = i % 10;
     mrp_dataset *images = NULL;
     CHECK(mrp_dataset_from_array(pixels, MRP_UINT8, batch, 3, work->size, work->size, MRP_NCHW, labels, &images));
+    const int dense = strncmp(work->name, "segment_", 8) == 0;
+    if (dense) {
+        const int64_t area = (int64_t)work->size * work->size;
+        for (int64_t i = 0; i < batch * area; i++) pixels[i] %= 7;
+        mrp_dataset *masked = NULL;
+        CHECK(mrp_dataset_with_masks(images, pixels, MRP_UINT8, batch, work->size, work->size, NULL, &masked));
+        mrp_dataset_destroy(images);
+        images = masked;
+    }
     free(pixels);
     free(labels);
 

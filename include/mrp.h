@@ -719,8 +719,9 @@ mrp_status mrp_dataset_labels(const mrp_dataset *dataset, int32_t *labels, int64
 
 /**
  * Copies images as floats, count x channels x height x width, integers as fractions of their range
- * (uint8: x / 255). Images of another size are resized (bicubic, the shorter side first) and
- * cropped at the centre.
+ * (uint8: x / 255). Where not all images have the wanted size, all are resized (bicubic) until they
+ * cover it divided by 0.875, and cropped at the centre, as a network sees them by default;
+ * mrp_dataset_image copies one as it is.
  *
  *   first     the first image.
  *   count     how many images.
@@ -735,6 +736,21 @@ mrp_status mrp_dataset_labels(const mrp_dataset *dataset, int32_t *labels, int64
  */
 mrp_status mrp_dataset_images(const mrp_dataset *dataset, int64_t first, int64_t count,
                               int64_t height, int64_t width, float *images, int64_t capacity);
+
+/**
+ * Copies one image as floats, channels x height x width, at its own size, integers as fractions of
+ * their range (uint8: x / 255).
+ *
+ *   index     the image, from 0.
+ *   image     receives the pixels; mrp_dataset_image_size tells how many rows and columns.
+ *   capacity  elements in image.
+ * Returns: MRP_CANCELLED when the function of mrp_set_interrupt stopped it.
+ * Errors: MRP_ERR_ARGUMENT (no such image, capacity, NULL), MRP_ERR_IO and MRP_ERR_FORMAT (the
+ *     image cannot be decoded), MRP_ERR_MEMORY, MRP_ERR_HANDLE.
+ * Since 0.1.
+ */
+mrp_status mrp_dataset_image(const mrp_dataset *dataset, int64_t index, float *image,
+                             int64_t capacity);
 
 /**
  * Destroys a dataset. NULL is allowed; runs that still use it keep what they need.

@@ -349,8 +349,9 @@ public func mrp_dataset_labels(_ dataset: UnsafePointer<mrp_dataset>?, _ labels:
     }
 }
 
-/// Copies images as floats, count x channels x height x width, integers as fractions of their range (uint8: x / 255). Images of another
-/// size are resized (bicubic, the shorter side first) and cropped at the centre.
+/// Copies images as floats, count x channels x height x width, integers as fractions of their range (uint8: x / 255). Where not all images have
+/// the wanted size, all are resized (bicubic) until they cover it divided by 0.875, and cropped at the centre, as a network sees them by
+/// default; mrp_dataset_image copies one as it is.
 ///
 /// - Parameters:
 ///   - first: the first image.
@@ -383,6 +384,28 @@ public func mrp_dataset_images(
         let needed = try checkedProduct([count, dataset.channels, height, width], bytesEach: 4)
         try Datasets.copy(
             dataset, first: first, count: count, size: target, into: output(images, capacity: capacity, needed: needed, "images"))
+    }
+}
+
+/// Copies one image as floats, channels x height x width, at its own size, integers as fractions of their range (uint8: x / 255).
+///
+/// - Parameters:
+///   - index: the image, from 0.
+///   - image: receives the pixels; mrp_dataset_image_size tells how many rows and columns.
+///   - capacity: elements in `image`.
+/// - Returns: MRP_CANCELLED when the function of mrp_set_interrupt stopped it.
+/// - Errors: MRP_ERR_ARGUMENT (no such image, capacity, NULL), MRP_ERR_IO and MRP_ERR_FORMAT (the image cannot be decoded), MRP_ERR_MEMORY,
+///   MRP_ERR_HANDLE.
+///
+/// Since 0.1.
+@_cdecl("mrp_dataset_image")
+public func mrp_dataset_image(
+    _ dataset: UnsafePointer<mrp_dataset>?, _ index: Int64, _ image: UnsafeMutablePointer<Float>?, _ capacity: Int64
+) -> mrp_status {
+    interruptible {
+        let dataset = try Registry.find(dataset, DatasetHandle.self).dataset
+        let index = try MRP.index(index, below: dataset.count, "image")
+        try Datasets.copyImage(dataset, index) { try output(image, capacity: capacity, needed: $0, "image") }
     }
 }
 

@@ -82,14 +82,25 @@ public enum Datasets {
             path, features: options[PointDataOptions.pointFeatures], faceSamples: options[PointDataOptions.faceSamples])
     }
 
-    /// Copies images first ..< first + count as floats, [count, C, H, W].
+    /// Copies one image as floats, [C, H, W], at its own size; `output` gives room for so many values.
+    public static func copyImage(
+        _ dataset: ImageDataset, _ index: Int, into output: (_ values: Int) throws -> UnsafeMutableBufferPointer<Float>
+    ) throws {
+        let size = try dataset.size(of: index)
+        try copy(
+            dataset, first: index, count: 1, size: size, by: .resize(size: size),
+            into: output(checkedProduct([dataset.channels, size.height, size.width], bytesEach: 4)))
+    }
+
+    /// Copies images first ..< first + count as floats, [count, C, H, W]; `augmentation` brings those of another size to `size`.
     public static func copy(
-        _ dataset: ImageDataset, first: Int, count: Int, size: ImageSize, into output: UnsafeMutableBufferPointer<Float>
+        _ dataset: ImageDataset, first: Int, count: Int, size: ImageSize, by augmentation: Augmentation? = nil,
+        into output: UnsafeMutableBufferPointer<Float>
     ) throws {
         guard count > 0, let start = output.baseAddress else { return }
         let loader = try BatchLoader(
             RangeDataset(dataset, first: first, count: count),
-            augmentation: dataset.imageSize == size ? .none : .centerCrop(size: size),
+            augmentation: dataset.imageSize == size ? .none : augmentation ?? .centerCrop(size: size),
             normalization: .identity(channels: dataset.channels), options: .evaluation(batchSize: min(count, 64), threads: 0))
         let values = dataset.channels * size.height * size.width
         var position = 0

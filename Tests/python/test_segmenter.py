@@ -237,6 +237,17 @@ def test_annotations_of_coco(tmp_path: Path) -> None:
         mrp.masks_from_coco(tmp_path / "coco.json", tmp_path, tmp_path / "other")
 
 
+def test_images_at_their_own_size(tmp_path: Path) -> None:
+    pillow = pytest.importorskip("PIL.Image")
+    generator = np.random.default_rng(0)
+    for name, size in (("a", (20, 30)), ("b", (9, 16))):
+        pillow.fromarray(generator.integers(0, 256, (*size, 3), np.uint8)).save(tmp_path / f"{name}.png")
+    data = mrp.ImageFolder(tmp_path)
+    for index, name in enumerate("ab"):
+        expected = np.asarray(pillow.open(tmp_path / f"{name}.png")).transpose(2, 0, 1) / np.float32(255)
+        np.testing.assert_allclose(data.image(index), expected, atol=1e-7)
+
+
 def test_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.chdir(tmp_path)
     options = [f"--{key.replace('_', '-')}={value}" for key, value in SMALL.items() if key != "epochs"]

@@ -114,7 +114,7 @@ def otsu(results: Results, args: argparse.Namespace) -> None:
     data = mrp.MaskFolder(args.data, split="test")
     both = either = 0
     for index in range(len(data)):
-        image = data.images(index, index + 1, size=data.image_size(index))[0].mean(0)
+        image = data.image(index).mean(0)
         above = image > threshold_otsu(image)
         guess, truth = above if above.mean() < 0.5 else ~above, data.mask(index) == 1
         both, either = both + int((guess & truth).sum()), either + int((guess | truth).sum())

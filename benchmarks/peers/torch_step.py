@@ -16,6 +16,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch_dense import Pyramid, Segmenter
 from torch_mae import (
     MAE_PRESETS,
     Classifier,
@@ -37,6 +38,7 @@ BATCHES = {
     "sup_vit_cifar": 128,
     "sup_resnet18_cifar": 128,
     "sup_resnet50_224": 8,
+    "segment_resnet18_128": 16,
 }
 """Images per step of each workload; sup_X is the classifier of mae_X's encoder."""
 
@@ -45,6 +47,8 @@ OPTIMIZERS: dict[str, dict[str, Any]] = {"default": {}, "fused": {"fused": True}
 
 def build(workload: str, batch: int, inference: bool, optimizer_kind: str) -> Callable[[], float]:
     """A function that runs one step on fixed images and returns its loss (inference: the mean output)."""
+    if workload.startswith("segment_"):
+        return segment_step(batch, inference, optimizer_kind)
     if workload in RESNETS:
         return resnet_step(RESNETS[workload], batch, inference, optimizer_kind)
     pretraining = workload.startswith("mae_")
@@ -78,6 +82,32 @@ def resnet_step(config: ResNetConfig, batch: int, inference: bool, optimizer_kin
     def step() -> float:
         optimizer.zero_grad(set_to_none=True)
         loss = F.cross_entropy(model(images), labels, label_smoothing=0.1)
+        loss.backward()
+        optimizer.step()
+        return loss.item()
+
+    return step
+
+
+def segment_step(batch: int, inference: bool, optimizer_kind: str) -> Callable[[], float]:
+    """Classes of pixels by ResNet-18 with a feature pyramid, channels last."""
+    classes, width, side = 7, 256, 128
+    encoder = NarrowResNet(ResNetConfig("resnet18", "imagenet", 64, 3, side, side, 2))
+    model = Segmenter(encoder, Pyramid([64, 128, 256, 512], width), width, classes).to(memory_format=torch.channels_last)
+    images = torch.randn(batch, 3, side, side).to(memory_format=torch.channels_last)
+    if inference:
+        return inference_step(model, images)
+    labels = torch.randint(classes, (batch, side, side))
+    parameters = [parameter for name, parameter in model.named_parameters() if not name.startswith("encoder.fc.")]
+    groups = [
+        {"params": [p for p in parameters if p.dim() > 1], "weight_decay": 0.05},
+        {"params": [p for p in parameters if p.dim() <= 1], "weight_decay": 0.0},
+    ]
+    optimizer = torch.optim.AdamW(groups, lr=1e-4, **OPTIMIZERS[optimizer_kind])
+
+    def step() -> float:
+        optimizer.zero_grad(set_to_none=True)
+        loss = F.cross_entropy(model(images), labels)
         loss.backward()
         optimizer.step()
         return loss.item()

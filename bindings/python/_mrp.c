@@ -805,19 +805,23 @@ static mrp_status call_open_points(const char *path, const mrp_config *options, 
 }
 static PyObject *py_dataset_open_points(PyObject *module, PyObject *args) { return open_path(module, args, DATASET, call_open_points); }
 
-static PyObject *py_dataset_points(PyObject *module, PyObject *args) {
+/* Fills a float32 array with something of one image: (dataset, index, out) in args. */
+static PyObject *copy_one(PyObject *module, PyObject *args, mrp_status (*call)(const mrp_dataset *, int64_t, float *, int64_t)) {
     PyObject *object, *out;
     long long index;
     if (!PyArg_ParseTuple(args, "OLO", &object, &index, &out)) return NULL;
     module_state *state = state_of(module);
     mrp_dataset *dataset = handle_of(state, object, DATASET);
-    Py_buffer points;
-    if (!dataset || !open_array(state, out, "points", "f", 0, 1, &points)) return NULL;
+    Py_buffer values;
+    if (!dataset || !open_array(state, out, "out", "f", 0, 1, &values)) return NULL;
     mrp_status status;
-    WITHOUT_GIL(status = mrp_dataset_points(dataset, index, points.buf, elements_in(&points)));
-    PyBuffer_Release(&points);
+    WITHOUT_GIL(status = call(dataset, index, values.buf, elements_in(&values)));
+    PyBuffer_Release(&values);
     return none_or_raise(state, status);
 }
+
+static PyObject *py_dataset_points(PyObject *module, PyObject *args) { return copy_one(module, args, mrp_dataset_points); }
+static PyObject *py_dataset_image(PyObject *module, PyObject *args) { return copy_one(module, args, mrp_dataset_image); }
 
 static mrp_status call_open_masks(const char *path, const mrp_config *options, handle_object *object) {
     return mrp_dataset_open_masks(path, options, &object->handle.dataset);
@@ -1763,6 +1767,8 @@ static PyMethodDef functions[] = {
     FUNCTION(dataset_name_classes, METH_VARARGS, "($module, dataset, names, type, /)",
              "The same dataset with class names, one per line, that stand for labels of a type."),
     FUNCTION(dataset_labels, METH_VARARGS, "($module, dataset, out, /)", "Write the labels into an int32 array."),
+    FUNCTION(dataset_image, METH_VARARGS, "($module, dataset, index, out, /)",
+             "Write an image of its own size as floats, (channels, height, width), into a float32 array."),
     FUNCTION(dataset_images, METH_VARARGS, "($module, dataset, first, count, height, width, out, /)",
              "Write images as floats in 0 ... 1, NCHW, into a float32 array."),
     FUNCTION(model_create, METH_O, "($module, config, /)", "A model with fresh weights."),

@@ -82,6 +82,14 @@ static void test_arrays(void) {
     REFUSES(mrp_dataset_mask(masked, 0, mask, 7, NULL), "64 elements");
     FAILS(mrp_dataset_mask(images, 0, mask, SIDE * SIDE, NULL), MRP_ERR_STATE, "no masks");
     REFUSES(mrp_dataset_image_size(masked, -1, &height, &width), "image -1");
+    float picture[CHANNELS * SIDE * SIDE];
+    WORKS(mrp_dataset_image(images, 1, picture, CHANNELS * SIDE * SIDE));
+    EXPECT(picture[0] == (float)pixels[CHANNELS * SIDE * SIDE] / 255);
+    REFUSES(mrp_dataset_image(images, COUNT, picture, CHANNELS * SIDE * SIDE), "image 16");
+    REFUSES(mrp_dataset_image(images, 0, picture, 100), "192 elements");
+    REFUSES(mrp_dataset_image(images, 0, NULL, CHANNELS * SIDE * SIDE), "image is NULL");
+    FAILS(mrp_dataset_image((mrp_dataset *)gone, 0, picture, CHANNELS * SIDE * SIDE), MRP_ERR_HANDLE, "dataset");
+    FAILS_WITHOUT_MEMORY(mrp_dataset_image(images, 0, picture, CHANNELS * SIDE * SIDE));
     REFUSES(mrp_dataset_image_size(masked, 0, NULL, &width), "height");
     FAILS(mrp_dataset_image_size((mrp_dataset *)gone, 0, &height, &width), MRP_ERR_HANDLE, "dataset");
     FAILS(mrp_dataset_mask((mrp_dataset *)gone, 0, mask, SIDE * SIDE, NULL), MRP_ERR_HANDLE, "dataset");
@@ -123,6 +131,7 @@ static void test_files(void) {
     mrp_dataset *made = NULL;
     int64_t height, width;
     int32_t mask[48];
+    float picture[144];
     EXPECT(mkdtemp(folder) != NULL);
     snprintf(command, sizeof command,
              "cp -r %s/JPEGImages %s/SegmentationClass %s/labelmap.txt %s && cp Tests/fixtures/images/rgb.png %s/JPEGImages/other.png", VOC,
@@ -131,14 +140,17 @@ static void test_files(void) {
     WORKS(mrp_dataset_open_masks(folder, NULL, &made));
     WORKS(mrp_dataset_image_size(made, 5, &height, &width)); /* palette8 */
     EXPECT(height == 6 && width == 8);
+    WORKS(mrp_dataset_image(made, 5, picture, 144));
     snprintf(image, sizeof image, "%s/JPEGImages/palette8.png", folder);
     FILE *file = fopen(image, "wb");
     EXPECT(file && fputs("no image", file) >= 0);
     if (file) fclose(file);
     FAILS(mrp_dataset_image_size(made, 5, &height, &width), MRP_ERR_FORMAT, "palette8.png");
+    FAILS(mrp_dataset_image(made, 5, picture, 144), MRP_ERR_FORMAT, "palette8.png");
     EXPECT(remove(image) == 0);
     FAILS(mrp_dataset_image_size(made, 5, &height, &width), MRP_ERR_IO, "palette8.png");
     FAILS(mrp_dataset_mask(made, 5, mask, 48, NULL), MRP_ERR_IO, "palette8.png");
+    FAILS(mrp_dataset_image(made, 5, picture, 144), MRP_ERR_IO, "palette8.png");
     mrp_dataset_destroy(made);
     snprintf(command, sizeof command, "rm -r '%s'", folder);
     EXPECT(system(command) == 0);
@@ -162,6 +174,7 @@ static void test_scenes(void) {
     STOPS(mrp_dataset_generate_scenes(NULL, 3, 1, &made));
     STOPS(mrp_dataset_with_masks(images, ids, MRP_UINT8, COUNT, SIDE, SIDE, NULL, &made));
     STOPS(mrp_dataset_open_masks(VOC, NULL, &made));
+    STOPS(mrp_dataset_image(images, 0, (float[CHANNELS * SIDE * SIDE]){0}, CHANNELS * SIDE * SIDE));
     mrp_set_interrupt(NULL, NULL);
     EXPECT(made == NULL);
 }

@@ -336,8 +336,7 @@ def _predict_maps(args: argparse.Namespace, model: Model, dataset: Dataset, conf
         if shares is not None:
             np.save(folder / f"{stem}.npy", shares[index])
         if args.overlay:
-            image = dataset.images(index, index + 1, size=dataset.image_size(index))[0]
-            (folder / f"{stem}.overlay.png").write_bytes(png(overlay(image, ids)))
+            (folder / f"{stem}.overlay.png").write_bytes(png(overlay(dataset.image(index), ids)))
     write_label_map(folder, names)
     lines.append(f"wrote {len(dataset)} maps and labelmap.txt to {folder}")
     if dataset.has_masks:

@@ -179,10 +179,19 @@ class Dataset:
         """What an image is called: the path of its file, or its number."""
         return _mrp.dataset_image_name(self._handle, range(len(self))[index])
 
+    def image(self, index: int) -> npt.NDArray[np.float32]:
+        """An image as float32 (channels, height, width), at its own size, integers as fractions of their range."""
+        position = range(len(self))[index]
+        image = np.empty((self.shape[1], *self.image_size(position)), np.float32)
+        _mrp.dataset_image(self._handle, position, image)
+        return image
+
     def images(self, start: int = 0, stop: int | None = None, *, size: int | tuple[int, int] | None = None) -> npt.NDArray[np.float32]:
         """Images start ... stop - 1 as float32 (count, channels, height, width), integers as fractions of their range.
 
-        size: height and width, where they are to be resized; needed where images differ in size.
+        size: height and width, where they are to be resized; needed where images differ in size. Where not all images have this size,
+        all are resized until they cover it divided by 0.875 and cropped at the centre, as a network sees them by default; `image` gives
+        one as it is.
         """
         start, stop, _ = slice(start, stop).indices(len(self))
         count = max(stop - start, 0)
