@@ -47,7 +47,8 @@ let package = Package(
             swiftSettings: [.swiftLanguageMode(.v6)]
         ),
         .target(
-            name: "MRPTraining", dependencies: ["MRPOptions", "MRPObjectives", "MRPData", "MRPDevice", "CMRPImage", "CMRPPoints", "CMRPKernels"],
+            name: "MRPTraining",
+            dependencies: ["MRPOptions", "MRPObjectives", "MRPData", "MRPDevice", "CMRPImage", "CMRPPoints", "CMRPKernels"],
             swiftSettings: swiftFlags),
         .target(name: "MRPLab", dependencies: ["MRPEngine", "MRPOptions", "CMRPKernels"], swiftSettings: testableFlags),
         .target(

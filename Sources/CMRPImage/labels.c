@@ -125,23 +125,31 @@ void mi_class_map(const mi_scores *scores, const mi_image *out) {
     }
 }
 
+/* 1 in the middle of a side, and the less the nearer its ends are, where a network has seen only one side of what is there. */
+static float tent(int64_t place, int64_t side) {
+    const int64_t near = place + 1 < side - place ? place + 1 : side - place;
+    return (float)(2 * near) / (float)(side + 1);
+}
+
 void mi_add_window(const mi_scores *scores, int64_t height, int64_t width, int64_t first_row, int64_t rows, int64_t left, float *sums,
-                   float *counts, int64_t sum_width) {
+                   float *weights, int64_t sum_width) {
     const int64_t from = left < 0 ? -left : 0, until = left + width > sum_width ? sum_width - left : width;
     for (int64_t y = 0; y < rows; y++) {
+        const float of_row = tent(first_row + y, height);
         scores_of_line(scores, first_row + y, height);
         for (int64_t x = from; x < until; x++) {
             const float *own = scores_of_pixel(scores, x, width);
             const int64_t pixel = y * sum_width + left + x;
-            for (int64_t c = 0; c < scores->classes; c++) sums[pixel * scores->classes + c] += own[c];
-            counts[pixel]++;
+            const float weight = of_row * tent(x, width);
+            for (int64_t c = 0; c < scores->classes; c++) sums[pixel * scores->classes + c] += weight * own[c];
+            weights[pixel] += weight;
         }
     }
 }
 
-void mi_mean_of_windows(float *sums, const float *counts, int64_t pixels, int64_t classes) {
+void mi_mean_of_windows(float *sums, const float *weights, int64_t pixels, int64_t classes) {
     for (int64_t i = 0; i < pixels; i++)
-        for (int64_t c = 0; c < classes; c++) sums[i * classes + c] /= counts[i];
+        for (int64_t c = 0; c < classes; c++) sums[i * classes + c] /= weights[i];
 }
 
 void mi_class_shares(const mi_scores *scores, int64_t height, int64_t width, float *shares) {

@@ -120,8 +120,8 @@ struct MapScores {
         let (width, classes, room) = (size.width, head.classes, min(windows.size.height, size.height))
         let sums = try Memory(
             checkedProduct([room, width, classes]), elementBytes: 4, zeroed: true, for: "scores of \(room) x \(width) pixels")
-        let counts = try Memory(room * width, elementBytes: 4, zeroed: true, for: "counts of \(room) x \(width) pixels")
-        let (sum, count) = (sums.typed(Float.self), counts.typed(Float.self))
+        let weights = try Memory(room * width, elementBytes: 4, zeroed: true, for: "weights of \(room) x \(width) pixels")
+        let (sum, weight) = (sums.typed(Float.self), weights.typed(Float.self))
         let (windowRow, bandRow) = (try scratch(map.width), try scratch(width))
         let loader = try Pipeline.evaluationLoader(windows, model, inference.options, batch: compiled.batch)
         var top = 0  // the image's row that is the first of the sums
@@ -132,16 +132,16 @@ struct MapScores {
                 var own = scores(values, map.height, map.width, windowRow)
                 mi_add_window(
                     &own, Int64(windows.size.height), Int64(windows.size.width), Int64(top - window.top), Int64(room), Int64(window.left),
-                    sum.baseAddress, count.baseAddress, Int64(width))
+                    sum.baseAddress, weight.baseAddress, Int64(width))
                 guard (number + 1) % windows.columns == 0 else { continue }
                 try Interruption.check()
                 let next = number + 1 < windows.count ? windows.places[number + 1].top : size.height
                 let done = next - top
-                mi_mean_of_windows(sum.baseAddress, count.baseAddress, Int64(done * width), Int64(classes))
+                mi_mean_of_windows(sum.baseAddress, weight.baseAddress, Int64(done * width), Int64(classes))
                 let finished = scores(sum.baseAddress, done, width, bandRow)
                 try body(Part(index: index, firstRow: top, size: ImageSize(height: done, width: width), scores: finished))
                 shift(sum, by: done * width * classes)
-                shift(count, by: done * width)
+                shift(weight, by: done * width)
                 top = next
             }
         }

@@ -100,6 +100,21 @@ def test_segmenter(fitted: mrp.Segmenter, scenes: tuple[np.ndarray, np.ndarray],
         mrp.Segmenter._of_model(mrp.Model(encoder="vit_micro"))
 
 
+def test_pictures(fitted: mrp.Segmenter, scenes: tuple[np.ndarray, np.ndarray]) -> None:
+    pytest.importorskip("matplotlib")
+    masks = scenes[1][:2].copy()
+    masks[0, :8] = 255
+    figure = fitted.plot_maps(scenes[0][:2], masks)
+    assert [axis.get_title() for axis in figure.axes[:3]] == ["image", "predicted", "masks"]
+    drawn = figure.axes[2].images[0].get_array()
+    image = scenes[0][0].transpose(1, 2, 0) / np.float32(255)
+    inside = masks[0] == 0
+    np.testing.assert_allclose(np.asarray(drawn)[inside], image[inside], atol=1e-6)
+    assert (np.asarray(drawn)[0, ::4] == 0.5).all()
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["1"]
+    assert len(fitted.plot_maps(scenes[0][:1]).axes) == 2
+
+
 def test_sizes_that_differ(fitted: mrp.Segmenter, tmp_path: Path) -> None:
     for name, size in (("a", (20, 30)), ("b", (9, 16))):
         from mrp._command_work import png
@@ -115,12 +130,14 @@ def test_windows(fitted: mrp.Segmenter) -> None:
     image, mask = scene.images()[0], (scene.mask(0) > 0).astype(np.uint8)
     # 32 pixels with a quarter in common: 0, 24. Scores are averaged before the softmax, which probabilities tell up to a constant.
     sums, counts = np.zeros((56, 56, 2)), np.zeros((56, 56, 1))
+    tent = np.minimum(np.arange(1, 33), np.arange(32, 0, -1))
+    weights = (tent[:, None] * tent)[..., None]
     for top in (0, 24):
         for left in (0, 24):
             part = fitted.model_.segment_proba(image[None, :, top : top + 32, left : left + 32])[0]
             logits = np.log(part)
-            sums[top : top + 32, left : left + 32] += logits - logits.mean(-1, keepdims=True)
-            counts[top : top + 32, left : left + 32] += 1
+            sums[top : top + 32, left : left + 32] += weights * (logits - logits.mean(-1, keepdims=True))
+            counts[top : top + 32, left : left + 32] += weights
     scores = np.exp(sums / counts)
     shares = fitted.model_.segment_proba(image[None], map_mode="slide")[0]
     np.testing.assert_allclose(shares, scores / scores.sum(-1, keepdims=True), atol=1e-5)

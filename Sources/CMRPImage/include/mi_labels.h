@@ -39,12 +39,13 @@ typedef struct mi_scores {
 void mi_class_map(const mi_scores *scores, const mi_image *out);
 
 /* Adds the scores of a window of height x width pixels, enlarged to them, to sums of `sum_width` columns: its column x goes to column left + x,
- * where there is one, its rows first_row ..< first_row + rows to the sums' rows from 0. counts[row, column] is raised by 1. */
+ * where there is one, its rows first_row ..< first_row + rows to the sums' rows from 0. Scores have weights, which are added to weights[row, column]:
+ * the product of a linear one of the row and of the column, 1 in the middle of the window, least at its edges. */
 void mi_add_window(const mi_scores *scores, int64_t height, int64_t width, int64_t first_row, int64_t rows, int64_t left, float *sums,
-                   float *counts, int64_t sum_width);
+                   float *weights, int64_t sum_width);
 
-/* sums[pixel, class] /= counts[pixel] */
-void mi_mean_of_windows(float *sums, const float *counts, int64_t pixels, int64_t classes);
+/* sums[pixel, class] /= weights[pixel] */
+void mi_mean_of_windows(float *sums, const float *weights, int64_t pixels, int64_t classes);
 
 /* The softmax of the first `named` scores of each pixel: height x width x named values, without gaps. */
 void mi_class_shares(const mi_scores *scores, int64_t height, int64_t width, float *shares);

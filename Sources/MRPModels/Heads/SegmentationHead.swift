@@ -99,7 +99,8 @@ public struct SegmentationHead: Head, Equatable {
     /// Errors: `.unsupported` for an encoder whose features are no map of the image.
     private static func checked(_ encoder: any ImageEncoder) throws -> any ImageEncoder {
         guard encoder.convolutionalEncoder != nil || (encoder.tokenEncoder != nil && encoder.pointGroups == nil) else {
-            throw MRPError(.unsupported, "the features of a \(encoder.family.name) are no map: dense prediction needs residual, convnext or vit")
+            throw MRPError(
+                .unsupported, "the features of a \(encoder.family.name) are no map: dense prediction needs residual, convnext or vit")
         }
         return encoder
     }

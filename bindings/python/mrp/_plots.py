@@ -68,3 +68,55 @@ def plot_reconstructions(result: Reconstruction, grid: tuple[int, int]) -> Figur
             axis.set_yticks([])
         axes[row, 0].set_ylabel(title)
     return figure
+
+
+def plot_maps(
+    images: list[npt.NDArray[np.float32]],
+    maps: list[npt.NDArray[np.uint16]],
+    names: list[str],
+    colours: npt.NDArray[np.uint8],
+    truths: list[npt.NDArray[np.int32]] | None,
+) -> Figure:
+    """A row per image: the image, the classes of its pixels with their boundaries over it, masks where there are some; a legend below."""
+    from matplotlib.patches import Patch
+
+    _prepare()
+    columns = [("image", None), ("predicted", maps)] + ([("masks", truths)] if truths is not None else [])
+    figure = Figure(figsize=(2.6 * len(columns), 2.7 * len(images) + 0.5), layout="constrained")
+    axes: Any = figure.subplots(len(images), len(columns), squeeze=False)
+    seen: set[int] = set()
+    for row, image in enumerate(images):
+        for column, (title, ids) in enumerate(columns):
+            axis, shown = axes[row, column], _picture(image)
+            shown = np.repeat(shown[..., None], 3, axis=2) if shown.ndim == 2 else shown[..., :3]
+            if ids is not None:
+                shown = _with_classes(shown, ids[row], colours)
+                seen |= set(np.unique(ids[row]).tolist())
+            axis.imshow(shown, interpolation="nearest")
+            axis.set_xticks([])
+            axis.set_yticks([])
+            if row == 0:
+                axis.set_title(title)
+    patches = [Patch(color=colours[label] / 255, label=names[label]) for label in sorted(seen) if 0 < label < len(names)]
+    if patches:
+        figure.legend(handles=patches, loc="outside lower center", ncols=min(len(patches), 6), frameon=False)
+    return figure
+
+
+def _with_classes(image: npt.NDArray[np.float32], ids: npt.NDArray[Any], colours: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    """Classes but 0 in colour over an image (H, W, 3), their boundaries in full colour; pixels without a class are hatched in gray."""
+    known = (ids >= 0) & (ids < len(colours))
+    own = colours[np.where(known, ids, 0)] / np.float32(255)
+    boundary = np.zeros(ids.shape, bool)
+    for axis in (0, 1):
+        change = np.diff(ids.astype(np.int64), axis=axis) != 0
+        before = [slice(None)] * 2
+        after = [slice(None)] * 2
+        before[axis], after[axis] = slice(None, -1), slice(1, None)
+        boundary[tuple(before)] |= change
+        boundary[tuple(after)] |= change
+    inside = known & (ids != 0)
+    strength = np.where(inside, np.where(boundary, 1.0, 0.4), 0.0)[..., None].astype(np.float32)
+    rows, columns = np.indices(ids.shape)
+    hatched = (~known & ((rows + columns) % 4 == 0))[..., None]
+    return np.where(hatched, np.float32(0.5), (1 - strength) * image + strength * own)

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,9 @@ from mrp._labels import labels_of
 from mrp._model import Maps, Model
 from mrp._mrp import ArgumentError, Progress
 from mrp._supervised import Supervised
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 # What MaskFolder and `Dataset.with_masks` read beside what ImageFolder does.
 _MASK_OPTIONS = ("ignore_label", "classes")
@@ -112,6 +115,16 @@ class Segmenter(Supervised):
         with np.errstate(invalid="ignore"):
             result: npt.NDArray[np.float64] = both / (counts.sum(0) + counts.sum(1) - both)
         return result
+
+    def plot_maps(self, X: Any, masks: Any = None) -> "Figure":
+        """A matplotlib figure: each image, its predicted classes with their boundaries, and its masks where there are some."""
+        from mrp._plots import plot_maps
+
+        dataset = self._dataset(X) if masks is None else self._with_masks(X, masks)
+        every = range(len(dataset))
+        images, maps = [dataset.image(index) for index in every], [np.asarray(ids) for ids in self.predict(dataset)]
+        truths = [dataset.mask(index) for index in every] if dataset.has_masks else None
+        return plot_maps(images, maps, [str(name) for name in self.classes_], palette(len(self.classes_)), truths)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], **options: Any) -> Self:
