@@ -42,7 +42,7 @@ enum MeasurementOptions {
         [
             validateEpochs, probe, earlyStopping, restoreBest, knnK, knnTemperature, probeEpochs, probeLearningRate, probeBatchSize,
             probeViews,
-        ] + PriorOptions.all
+        ] + PriorOptions.all + InstanceOptions.all
 }
 
 extension Probe {

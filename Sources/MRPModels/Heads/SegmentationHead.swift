@@ -42,12 +42,7 @@ public struct SegmentationHead: Head, Equatable {
         _ images: Value, of encoder: any ImageEncoder, _ builder: NetworkBuilder, encoderBuilder: NetworkBuilder? = nil
     ) throws -> FeatureMap {
         let graph = builder.graph
-        let maps = try pyramid.maps(images, of: encoder, builder, encoderBuilder: encoderBuilder)
-        var x = maps[0]
-        for map in maps.dropFirst() {
-            let enlarged = try graph.apply(ResizeBilinear(from: (map.height, map.width), to: (x.height, x.width)), [map.value])[0]
-            x.value = try graph.apply(Add(), [x.value, enlarged])[0]
-        }
+        var x = try FeaturePyramid.sum(pyramid.maps(images, of: encoder, builder, encoderBuilder: encoderBuilder), graph)
         x = try x.convolution(builder.weight("segment_head.conv.weight"), kernel: 3, stride: 1, visible: nil, graph)
         x.value = try builder.batchNorm("segment_head.norm", x.value, .relu, epsilon: FeaturePyramid.epsilon)
         x.value = try builder.linear("segment_head.classifier", x.value)
