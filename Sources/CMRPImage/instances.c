@@ -279,7 +279,9 @@ void mi_paint_instances(const mi_instances *found, const mi_image *ids, int32_t 
 
 static int32_t id_at(const mi_image *ids, int64_t y, int64_t x) {
     const void *row = (const char *)ids->pixels + y * ids->row_bytes;
-    return ids->type == MI_UINT8 ? ((const uint8_t *)row)[x] : ids->type == MI_UINT16 ? ((const uint16_t *)row)[x] : ((const int32_t *)row)[x];
+    return ids->type == MI_UINT8    ? ((const uint8_t *)row)[x]
+           : ids->type == MI_UINT16 ? ((const uint16_t *)row)[x]
+                                    : ((const int32_t *)row)[x];
 }
 
 int64_t mi_list_objects(const mi_image *ids, int32_t ignored, int32_t *places, int64_t *areas, int64_t most) {

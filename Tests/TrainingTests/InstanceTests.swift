@@ -81,7 +81,7 @@ import Testing
         let graph = Graph()
         let parameters = try fixture.model(objective)
         let losses = try objective.losses(parameters.builder(graph, training: true), batch: batch)
-        let program = try CPUProgram(graph, outputs: losses.map(\.value), state: parameters.parameters.tensors, compute: Compute())
+        let program = try CPUProgram(graph, outputs: losses.map(\.value), state: parameters.parameters.tensors, compute: Compute(precision: .float32))
         let ids = try fixture.values("ids").map { Int32($0) }
         let (indices, labels) = ((0..<Int64(batch)).map { $0 }, [Int32](repeating: -1, count: batch))
         try ids.withUnsafeBufferPointer { ids in

@@ -15,7 +15,16 @@ static int64_t below(int64_t n) {
 
 /* ---- Targets ---- */
 
-enum { HEIGHT = 24, WIDTH = 36, ROWS = 6, COLUMNS = 9, MAP_ROWS = 8, MAP_COLUMNS = 12, CELLS = ROWS * COLUMNS, MAP = MAP_ROWS * MAP_COLUMNS };
+enum {
+    HEIGHT = 24,
+    WIDTH = 36,
+    ROWS = 6,
+    COLUMNS = 9,
+    MAP_ROWS = 8,
+    MAP_COLUMNS = 12,
+    CELLS = ROWS * COLUMNS,
+    MAP = MAP_ROWS * MAP_COLUMNS
+};
 static int32_t ids[HEIGHT * WIDTH];
 
 static void draw_scene(int objects, int unknown) {
@@ -203,7 +212,8 @@ static void test_precision(void) {
         memcpy(sorted, list, sizeof list);
         const double found = mi_average_precision(sorted, count, objects);
         for (int64_t i = 1; i < count; i++)
-            CHECK(sorted[i - 1].score > sorted[i].score || (sorted[i - 1].score == sorted[i].score && sorted[i - 1].order < sorted[i].order));
+            CHECK(sorted[i - 1].score > sorted[i].score ||
+                  (sorted[i - 1].score == sorted[i].score && sorted[i - 1].order < sorted[i].order));
         CHECK(fabs(found - precision_of(sorted, count, objects)) < 1e-12);
     }
     CHECK(mi_average_precision(list, 0, 3) == 0);

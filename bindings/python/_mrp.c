@@ -1803,7 +1803,8 @@ static PyMethodDef functions[] = {
     FUNCTION(segment, METH_VARARGS, "($module, model, dataset, config, out, /)",
              "Write the class of each pixel of each image, at its own size, into a uint16 array."),
     FUNCTION(instances, METH_VARARGS, "($module, model, dataset, config, counts, scores, boxes, ids, /)",
-             "Write the objects of each image: int64 counts, float32 scores and int32 boxes (most_instances each), a uint16 number for each pixel."),
+             "Write the objects of each image: int64 counts, float32 scores and int32 boxes (most_instances each), a uint16 number for "
+             "each pixel."),
     FUNCTION(reconstruct, METH_VARARGS, "($module, model, dataset, config, mask, images, reconstructions, masks, /)",
              "Write images, reconstructions and masks; returns the mean loss. mask: uint8 [count, patches], 1 = hidden, or None for a "
              "random one."),

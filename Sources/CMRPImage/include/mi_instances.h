@@ -13,7 +13,7 @@ enum { MI_LAST_OBJECT = 65535 };
  * are none. Sides that are no multiples of each other are cut at floor(i n / m). */
 typedef struct mi_instance_targets {
     int64_t height, width, grid_rows, grid_columns, map_rows, map_columns;
-    int64_t most;      /* positive cells at most */
+    int64_t most; /* positive cells at most */
     int32_t ignored;
     float *objectness; /* grid: 1 for a positive cell, 0, or -1 where most pixels are not known */
     int32_t *cells;    /* most: the positive cells in their order, then -1 */

@@ -46,9 +46,7 @@ typedef struct {
 } maps_job;
 
 /* The factor of a row; rows without any are passed over. */
-MK_INLINE double map_factor(const maps_job *job, int64_t row) {
-    return job->p.factors ? (double)((const float *)job->p.factors)[row] : 1;
-}
+MK_INLINE double map_factor(const maps_job *job, int64_t row) { return job->p.factors ? (double)((const float *)job->p.factors)[row] : 1; }
 
 MK_INLINE const float *map_a(const maps_job *job, int64_t row) { return (const float *)job->p.a + row * job->p.width; }
 MK_INLINE const float *map_b(const maps_job *job, int64_t row) { return (const float *)job->p.b + row * job->p.width; }

@@ -147,7 +147,9 @@ def build_parser() -> Parser:
     _add_table(command, "network", "objective", "training", "data", "run", "measurement")
 
     command = add(
-        "finetune", "Train with labels, or masks (--task segment, --task instances): from a pretrained encoder, or from scratch.", f"{DATA}\n\n{RUNS}"
+        "finetune",
+        "Train with labels, or masks (--task segment, --task instances): from a pretrained encoder, or from scratch.",
+        f"{DATA}\n\n{RUNS}",
     )
     _add_data(command)
     _add_labelled(command)

@@ -194,7 +194,9 @@ def _lines(result: dict[str, Any]) -> list[str]:
     if "miou" in result:
         lines.append(f"test images: {100 * result['miou']:.2f} % mean IoU, {100 * result['pixel_accuracy']:.2f} % of the pixels correct")
     if "ap50" in result:
-        shares = f"{100 * result['ap50']:.2f} % AP50, {100 * result['ar_10']:.2f} % AR@10, {100 * result['recall']:.2f} % of the objects found"
+        shares = (
+            f"{100 * result['ap50']:.2f} % AP50, {100 * result['ar_10']:.2f} % AR@10, {100 * result['recall']:.2f} % of the objects found"
+        )
         lines.append(f"test images: {shares}, {result['false_positives']:.2f} false ones an image")
     if "knn_top1" in result:
         lines.append(f"nearest neighbours: {100 * result['knn_top1']:.2f} % correct")
