@@ -76,7 +76,8 @@ public func mrp_dataset_with_masks(
         let options = try MRP.options(options)
         try publish(
             MaskedDataset(
-                base, masks: masks, type: type, count: MRP.size(count, "count"), size: size, kind: options[DataOptions.maskKind], fill: Int32(options[DataOptions.ignoreLabel]),
+                base, masks: masks, type: type, count: MRP.size(count, "count"), size: size, kind: options[DataOptions.maskKind],
+                fill: Int32(options[DataOptions.ignoreLabel]),
                 classes: options[NetworkOptions.classes]), out)
     }
 }

@@ -39,7 +39,8 @@ public enum MaskFolder {
             imageFolder, layout: .flat, channels: settings.channels, cacheBytes: settings.cacheBytes, orients: settings.orients,
             budget: settings.budget)
         let masks = try MaskFiles(
-            maskFolder, labelMap: try settings.kind == .objects ? .ofObjects : LabelMap(path), images: FolderListing(imageFolder, MI_LIST_IMAGES, first: 0), settings)
+            maskFolder, labelMap: try settings.kind == .objects ? .ofObjects : LabelMap(path),
+            images: FolderListing(imageFolder, MI_LIST_IMAGES, first: 0), settings)
         let all = try MaskedDataset(images, masks)
         guard !settings.split.isEmpty else { return all }
         return try SubsetDataset(all, indices: members(settings.split, of: path, in: FolderListing(imageFolder, MI_LIST_IMAGES, first: 0)))

@@ -25,7 +25,8 @@ public final class MaskedDataset: ImageDataset {
     /// With masks in memory: count x height x width ids, packed. Errors: those of `ArrayMasks`; `.argument` for another count or size than
     /// that of the images.
     public convenience init(
-        _ base: ImageDataset, masks: UnsafeRawPointer, type: TargetType, count: Int, size: ImageSize, kind: MaskKind = .classes, fill: Int32 = 0,
+        _ base: ImageDataset, masks: UnsafeRawPointer, type: TargetType, count: Int, size: ImageSize, kind: MaskKind = .classes,
+        fill: Int32 = 0,
         classes: Int? = nil, release: (() -> Void)? = nil
     ) throws {
         guard count == base.count else { throw MRPError(.argument, "\(count) pixel masks were given for \(base.count) images") }

@@ -33,7 +33,8 @@ extension Inference {
         _ = try instanceHead()
         try dataset.requireMasks(.objects, for: "evaluation")
         let tally = try InstanceTally(
-            images: dataset.count, most: mostInstances, threshold: Float(options[InstanceOptions.scoreThreshold]), ignored: dataset.ignoredId)
+            images: dataset.count, most: mostInstances, threshold: Float(options[InstanceOptions.scoreThreshold]),
+            ignored: dataset.ignoredId)
         let workspace = ImageWorkspace()
         let finished = try eachInstances(dataset) { index, found in
             guard var found else { return }
@@ -83,7 +84,8 @@ private final class InstanceTally {
         let own = Int(mi_list_objects(view, ignored, places, objectAreas, Int64(MI_LAST_OBJECT)))
         defer { mi_forget_objects(view, places) }
         let count = Int(instances.count)
-        let overlaps = try Memory(checkedProduct([count, own + 1]), elementBytes: 8, zeroed: true, for: "the overlaps of \(own) objects")
+        let overlaps = try Memory(
+            checkedProduct([count, own + 1]) + 1, elementBytes: 8, zeroed: true, for: "the overlaps of \(own) objects")
         let scratch = try Memory(bytes: target.size.width + own + count, for: "an image of \(own) objects")
         let (line, taken) = (scratch.base.assumingMemoryBound(to: UInt8.self), scratch.typed(UInt8.self))
         guard let both = overlaps.typed(Int64.self).baseAddress, let bytes = taken.baseAddress else { return }

@@ -43,7 +43,8 @@ extension Inference {
         var position = 0
         return try eachInstances(dataset) { index, found in
             let size = try dataset.size(of: index)
-            let scratch = try Memory(size.height * size.width * 2 + size.width, elementBytes: 1, for: "the pixels of \(dataset.name(of: index))")
+            let scratch = try Memory(
+                size.height * size.width * 2 + size.width, elementBytes: 1, for: "the pixels of \(dataset.name(of: index))")
             let pixels = scratch.base.assumingMemoryBound(to: UInt16.self)
             let own = output.ids?.baseAddress.map { $0 + position } ?? pixels
             position += size.height * size.width

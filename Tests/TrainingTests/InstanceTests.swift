@@ -81,7 +81,8 @@ import Testing
         let graph = Graph()
         let parameters = try fixture.model(objective)
         let losses = try objective.losses(parameters.builder(graph, training: true), batch: batch)
-        let program = try CPUProgram(graph, outputs: losses.map(\.value), state: parameters.parameters.tensors, compute: Compute(precision: .float32))
+        let program = try CPUProgram(
+            graph, outputs: losses.map(\.value), state: parameters.parameters.tensors, compute: Compute(precision: .float32))
         let ids = try fixture.values("ids").map { Int32($0) }
         let (indices, labels) = ((0..<Int64(batch)).map { $0 }, [Int32](repeating: -1, count: batch))
         try ids.withUnsafeBufferPointer { ids in
@@ -207,7 +208,8 @@ import Testing
     /// Objects are found; the map says the same as boxes, scores and measures.
     @Test func objectsAreFound() throws {
         let options = try options([
-            ("image_size", "32"), ("epochs", "20"), ("augmentation", "none"), ("pyramid_width", "16"), ("width", "8"), ("consistency", "0.5"),
+            ("image_size", "32"), ("epochs", "20"), ("augmentation", "none"), ("pyramid_width", "16"), ("width", "8"),
+            ("consistency", "0.5"),
             ("batch_size", "16"), ("warmup_epochs", "1"),
         ])
         let (model, held) = (try train(options, scenes(96, side: 32)), try scenes(12, first: 96, side: 32))
@@ -261,7 +263,9 @@ import Testing
             #expect(error?.message.contains(part) == true, "\(error?.message ?? "")")
         }
         let options = try options(), ofClasses = try SceneDataset(count: 16, size: ImageSize(height: 16, width: 16), seed: 2)
-        refused("task instances needs masks of objects, these are of classes: set mask_kind to objects") { _ = try train(options, ofClasses) }
+        refused("task instances needs masks of objects, these are of classes: set mask_kind to objects") {
+            _ = try train(options, ofClasses)
+        }
         refused("task segment needs masks of classes") { _ = try train(self.options([("task", "segment")]), scenes()) }
         refused("set task to instances") { _ = try train(self.options([("task", "classify")]), scenes()) }
         refused("cells that learn a mask, positive_cells is 1") { _ = try train(self.options([("positive_cells", "1")]), scenes()) }

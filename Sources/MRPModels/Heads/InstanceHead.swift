@@ -21,7 +21,8 @@ public struct InstanceHead: Head, Equatable {
     public static let channels = 1...1_024
 
     /// Names of its weights in files.
-    public static let names = FeaturePyramid.names
+    public static let names =
+        FeaturePyramid.names
         + [
             "map.conv", "map.norm", "features", "cell.conv", "cell.norm", "objectness", "kernel", "foreground.conv", "foreground.norm",
             "foreground.score",
@@ -161,6 +162,7 @@ public struct InstanceHead: Head, Equatable {
     }
 
     public func outputs(_ images: Value, of encoder: any ImageEncoder, _ builder: NetworkBuilder) throws -> Value {
-        throw MRPError(.unsupported, "a network of instances has several outputs, from which they are found: it is not exported as one graph")
+        throw MRPError(
+            .unsupported, "a network of instances has several outputs, from which they are found: it is not exported as one graph")
     }
 }

@@ -65,7 +65,9 @@ struct Measurement {
     }
 
     /// The measure that decides which state is the best: larger is better.
-    var main: String { dense.map(Inference.mainMeasure) ?? (phase == .finetune ? "top1" : probes.first == .linear ? "probe_top1" : "knn_top1") }
+    var main: String {
+        dense.map(Inference.mainMeasure) ?? (phase == .finetune ? "top1" : probes.first == .linear ? "probe_top1" : "knn_top1")
+    }
 
     /// The measures by name; nil when it was cancelled.
     func measure(_ model: Model, cancel: UnsafePointer<Int32>?, poll: (() -> Void)?) throws -> [String: Double]? {

@@ -6,8 +6,8 @@
     classifier = mrp.Classifier(encoder=mae, epochs=50).fit(few_images, few_labels)
     classifier.score(test_images, test_labels)
 
-Estimators: MaskedAutoencoder, Classifier, LinearProbe, Segmenter, InstanceSegmenter. Images: arrays or CPU tensors (uint8, uint16 or float32;
-NCHW or NHWC), Pillow images, the path of a folder, Dataset, ImageFolder, MaskFolder.
+Estimators: MaskedAutoencoder, Classifier, LinearProbe, Segmenter, InstanceSegmenter. Images: arrays or CPU tensors (uint8, uint16 or
+float32; NCHW or NHWC), Pillow images, the path of a folder, Dataset, ImageFolder, MaskFolder.
 Below them the objects of the C interface: Config, Dataset, Model, Trainer. `options()` lists every option by name.
 Weights of others: load() reads timm's and transformers' files, to_torch_state_dict() and from_torch() exchange them with PyTorch.
 `mrp.lab` is the experiment of the paper that explains why pretraining helps.

@@ -49,9 +49,9 @@ class InstanceSegmenter(MaskEstimator):
     ) -> Self:
         """Train on images and their masks; masks stay None for a dataset, or a folder, that has them.
 
-        unlabeled: more images of the same size, which have a part in the loss of `consistency` alone; in a folder those without a
-        mask are such. Training begins with fresh weights, or those of `encoder`. callback(progress) is called after each step; a true answer ends
-        the run early. validation: images and masks (X, masks), or a dataset with masks, on which the run is measured (`ap50`).
+        unlabeled: more images of the same size, which have a part in the loss of `consistency` alone; in a folder those without a mask
+        are such. Training begins with fresh weights, or those of `encoder`. callback(progress) is called after each step; a true answer
+        ends the run early. validation: images and masks (X, masks), or a dataset with masks, on which the run is measured (`ap50`).
         """
         self._begin()
         dataset = self._with_masks(X, masks) if unlabeled is None else self._with_unlabeled(X, masks, unlabeled)
