@@ -308,12 +308,19 @@ int64_t mrp_memory_in_use(void);
  *   codebook_size           512         2 ... 65536
  *   teacher_layers          auto        1 ... 1024
  *   target_width            auto        1 ... 65536
- *   task                    classify    classify, segment
+ *   task                    classify    classify, segment, instances
  *   segment_head            pyramid     pyramid, linear
  *   pyramid_width           auto        1 ... 4096
  *   focal_gamma             0           [0.0, 10.0]
  *   dice_weight             0           [0.0, 1000.0]
  *   pixel_weights           auto        numbers separated by commas
+ *   grid_stride             auto        1 ... 1024
+ *   mask_channels           auto        1 ... 1024
+ *   positive_cells          auto        1 ... 65536
+ *   foreground              auto        true or false
+ *   consistency             0           [0.0, 1000.0]
+ *   consistency_warmup      0.2         [0.0, 1.0]
+ *   consistency_with        own         own, other
  *   loss                    cross_entropycross_entropy, balanced, logit_adjusted, proco
  *   class_counts            auto        numbers separated by commas
  *   label_smoothing         0.1         [0.0, 1.0)
@@ -371,6 +378,7 @@ int64_t mrp_memory_in_use(void);
  *   decode_seconds          60          [0.001, 86400.0]
  *   folder_layout           auto        auto, classes, flat, tree
  *   exif_orientation        true        true or false
+ *   mask_kind               classes     classes, objects
  *   ignore_label            255         -1 ... 65535
  *   split                               any text
  *   synthetic_classes       10          2 ... 1000
@@ -450,6 +458,8 @@ int64_t mrp_memory_in_use(void);
  *   few_below               20          >= 0.0
  *   map_mode                auto        whole, slide
  *   window_overlap          0.25        [0.0, 0.9]
+ *   score_threshold         0.3         [0.0, 1.0]
+ *   most_instances          100         1 ... 10000
  */
 
 /**
@@ -1134,10 +1144,11 @@ double mrp_progress_fraction(const mrp_progress *progress);
  * A value of the run by name: "loss" (of the last step), "mean_loss" (over the current epoch),
  * "learning_rate", "images_per_second", "seconds", "seconds_left", "epoch", "step", "steps"; of the
  * last measurement on held-out images "top1", "top5", "validation_loss", "miou", "pixel_accuracy",
- * "knn_top1", "probe_top1", and "best" with "best_step"; "rollbacks", "unreadable_images"; in
- * pretraining "feature_std" and "feature_rank" of the last batch's features, which go to zero when
- * they collapse. In the laboratory "seed" (from 0), "seeds", "step" and "steps" (of the phase),
- * "loss", "captured" (features, at the last probe), "seconds", "seconds_left".
+ * "ap50", "ar_10", "ar_100", "recall", "false_positives", "knn_top1", "probe_top1", and "best" with
+ * "best_step"; "rollbacks", "unreadable_images"; in pretraining "feature_std" and "feature_rank" of
+ * the last batch's features, which go to zero when they collapse. In the laboratory "seed" (from
+ * 0), "seeds", "step" and "steps" (of the phase), "loss", "captured" (features, at the last probe),
+ * "seconds", "seconds_left".
  *
  *   name  which value.
  * Returns: the value; NaN when it is unknown, not there yet, or progress is not that of a live
@@ -1260,7 +1271,13 @@ mrp_status mrp_reconstruct(mrp_model *model, const mrp_dataset *dataset, const m
  *            where there are none), "loss" (mean cross entropy), or "reconstruction_loss" (mean
  *            over hidden patches). Of a model of "task" = "segment", with the masks of the dataset:
  *            "miou" (the mean over classes of intersection over union, over all images together),
- *            "pixel_accuracy", or "loss" (mean cross entropy of the pixels).
+ *            "pixel_accuracy", or "loss" (mean cross entropy of the pixels). Of a model of "task" =
+ *            "instances", with masks of objects: "ap50" (average precision at an intersection over
+ *            union of a half), "ar_10" and "ar_100" (the mean over intersections over union 0.5,
+ *            0.55 ... 0.95 of the share of objects among the 10 or 100 best instances of each
+ *            image), all as COCO has them and whatever the class; "recall" (the share of objects
+ *            found with at least "score_threshold" and a half) and "false_positives" (instances
+ *            with such a score that are no object, per image).
  *   value    receives the result.
  * Returns: MRP_CANCELLED when mrp_cancel stopped it.
  * Errors: MRP_ERR_STATE (the model has no head, or no decoder; its file has no counts of training
@@ -1753,9 +1770,11 @@ mrp_status mrp_model_extract(mrp_model *model, int64_t expert, const mrp_dataset
  * Classes of pixels: images with masks, and the maps of a model that was fine-tuned with "task" =
  * "segment" (docs/dense.md). A mask has one id per pixel of its image. Pixels of the id
  * "ignore_label" belong to no class: they are neither learned nor measured; an image all of whose
- * pixels are ignored is unlabelled. Crops, flips and resizes of training move an image and its mask
- * together. The number and the names of the classes are those of mrp_dataset_shape and
- * mrp_dataset_class_name; mrp_evaluate and mrp_confusion measure such models too.
+ * pixels are ignored is unlabelled. Masks may tell objects apart instead of classes ("mask_kind" =
+ * "objects"; 0 is the ground), for "task" = "instances". Crops, flips and resizes of training move
+ * an image and its mask together. The number and the names of the classes are those of
+ * mrp_dataset_shape and mrp_dataset_class_name; mrp_evaluate and mrp_confusion measure such models
+ * too.
  */
 
 /**
@@ -1769,8 +1788,9 @@ mrp_status mrp_model_extract(mrp_model *model, int64_t expert, const mrp_dataset
  * classes, is an error of the call that needs it, with its file and the id.
  *
  *   path     the folder; any bytes.
- *   options  "split", "ignore_label", "classes", "channels", "cache_bytes", "exif_orientation",
- *            "decode_bytes" and "decode_seconds" are read; NULL for the defaults.
+ *   options  "mask_kind", "split", "ignore_label", "classes", "channels", "cache_bytes",
+ *            "exif_orientation", "decode_bytes" and "decode_seconds" are read; NULL for the
+ *            defaults.
  *   out      receives the handle.
  * Returns: MRP_CANCELLED when the function of mrp_set_interrupt stopped it.
  * Errors: MRP_ERR_IO (the folder, or the list of the split, cannot be read), MRP_ERR_FORMAT
@@ -1791,8 +1811,8 @@ mrp_status mrp_dataset_open_masks(const char *path, const mrp_config *options, m
  *   count    number of masks: that of the images.
  *   height   rows of each mask: those of the images.
  *   width    columns of each mask.
- *   options  "ignore_label" and "classes" (auto: one more than the largest id) are read; NULL for
- *            the defaults.
+ *   options  "mask_kind", "ignore_label" and "classes" (auto: one more than the largest id) are
+ *            read; NULL for the defaults.
  *   out      receives the handle.
  * Returns: MRP_CANCELLED when the function of mrp_set_interrupt stopped it.
  * Errors: MRP_ERR_ARGUMENT (NULL, another count or size than that of the images, an id outside the
@@ -1808,8 +1828,8 @@ mrp_status mrp_dataset_with_masks(const mrp_dataset *dataset, const void *masks,
  * squares, triangles, bars, crosses and ellipses of random colours on textured ground, which is
  * class 0.
  *
- *   options  "image_height", "image_width", "channels" and "synthetic_first_image" are read; NULL
- *            for the defaults.
+ *   options  "mask_kind", "image_height", "image_width", "channels" and "synthetic_first_image" are
+ *            read; NULL for the defaults.
  *   count    number of images.
  *   seed     fixes the images; sets with the same seed that do not overlap (see
  *            "synthetic_first_image") are a training and a test set.
@@ -1887,6 +1907,36 @@ mrp_status mrp_segment(mrp_model *model, const mrp_dataset *dataset, const mrp_c
 mrp_status mrp_segment_probabilities(mrp_model *model, const mrp_dataset *dataset,
                                      const mrp_config *options, float *probabilities,
                                      int64_t capacity);
+
+/**
+ * Finds the objects in images, whatever they are, by a model of "task" = "instances". All of each
+ * image is resized to the network's size, the masks are resized back (bilinear). Instances are
+ * sorted by score; of two that overlap by more than a half the better one is given.
+ *
+ *   dataset       the images.
+ *   options       the sections "data" and "run" are read, "score_threshold" (the least score, 0.3)
+ *                 and "most_instances" (of an image, 100); NULL for the defaults.
+ *   counts        receives the number of instances of each image; -1 for an image that cannot be
+ *                 read, with "unreadable_images" = "skip".
+ *   scores        receives "most_instances" numbers for each image, the best first; NaN behind the
+ *                 last.
+ *   boxes         receives four numbers for each score: left, top, right and bottom of the mask,
+ *                 one past the last pixel; may be NULL.
+ *   capacity      elements in scores, and a quarter of those in boxes.
+ *   ids           receives height x width numbers for each image, at its own size
+ *                 (mrp_dataset_image_size), image after image: 1, 2, ... for pixels of the first,
+ *                 second, ... instance, 0 for others; where masks overlap, the better one has the
+ *                 pixel. May be NULL.
+ *   ids_capacity  elements in ids; not read when it is NULL.
+ * Returns: MRP_CANCELLED when mrp_cancel stopped it.
+ * Errors: MRP_ERR_STATE (the model has no head for instances), MRP_ERR_ARGUMENT (NULL, capacity,
+ *     images that do not fit the model), MRP_ERR_IO, MRP_ERR_FORMAT, MRP_ERR_MEMORY,
+ *     MRP_ERR_UNSUPPORTED, MRP_ERR_HANDLE, MRP_ERR_BUSY.
+ * Since 0.1.
+ */
+mrp_status mrp_instances(mrp_model *model, const mrp_dataset *dataset, const mrp_config *options,
+                         int64_t *counts, float *scores, int32_t *boxes, int64_t capacity,
+                         uint16_t *ids, int64_t ids_capacity);
 
 /* ---- 11. Point clouds ---------------------------------------------------------------------------
  *

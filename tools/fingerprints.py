@@ -533,11 +533,32 @@ def point_rows() -> dict[str, Row]:
     }
 
 
+def instances(family: str, **options: Any) -> Row:
+    """A network of instances trained from scratch, a third of the images unlabelled; what it finds at another size."""
+
+    def row(machine: Options) -> list[Any]:
+        every = NETWORKS[family] | RUN | {"task": "instances", "pyramid_width": 8} | machine | options
+        model, size = mrp.Model(every), NETWORKS[family]["image_size"]
+        scenes = mrp.Dataset.generate_scenes(24, random_state=4, image_size=max(size, 16), mask_kind="objects")
+        masks = np.stack([scenes.mask(index) for index in range(24)])
+        masks[::3] = 255
+        steps = _trained(model, mrp.Dataset(scenes.images(), masks=masks, layout="NCHW", mask_kind="objects"), every, "finetune")
+        held = mrp.Dataset.generate_scenes(3, random_state=5, image_size=40, mask_kind="objects")
+        values = [model.evaluate(held, metric, machine) for metric in ("ap50", "ar_10", "ar_100", "recall", "false_positives")]
+        found = model.instances(held, machine | {"score_threshold": 0, "most_instances": 9})
+        return [*steps, weights(model), *values, *(part for each in found for part in each)]
+
+    return row
+
+
 def segment_rows() -> dict[str, Row]:
     rows = {_title(f"segment/{family}", options): segmented(family, **options) for family in FAMILIES for options in SEGMENT}
     rows["segment/resnet/pixel_weights"] = segmented("resnet", pixel_weights="1,2,0.5", augmentation="random_resized_crop_flip")
     rows["segment/resnet/random_crop"] = segmented("resnet", augmentation="random_crop_flip")  # its maps are made in windows
     rows["segment/resnet18_imagenet"] = segmented("resnet18_imagenet")
+    for family in FAMILIES:
+        rows[f"instances/{family}"] = instances(family, consistency=1)
+    rows["instances/resnet/plain"] = instances("resnet", frozen_encoder=True, augmentation="random_resized_crop_flip")
     rows["segment/scenes"] = lambda machine: [
         (scenes := mrp.Dataset.generate_scenes(3, random_state=4, image_size=24)).images(),
         *(scenes.mask(index) for index in range(3)),

@@ -2,7 +2,8 @@
 //
 // Classes of pixels: images with masks, and the maps of a model that was fine-tuned with "task" = "segment" (docs/dense.md). A mask has one id
 // per pixel of its image. Pixels of the id "ignore_label" belong to no class: they are neither learned nor measured; an image all of whose
-// pixels are ignored is unlabelled. Crops, flips and resizes of training move an image and its mask together. The number and the names of the
+// pixels are ignored is unlabelled. Masks may tell objects apart instead of classes ("mask_kind" = "objects"; 0 is the ground), for "task" =
+// "instances". Crops, flips and resizes of training move an image and its mask together. The number and the names of the
 // classes are those of mrp_dataset_shape and mrp_dataset_class_name; mrp_evaluate and mrp_confusion measure such models too.
 
 import CMRPTypes
@@ -20,7 +21,7 @@ import MRPTraining
 ///
 /// - Parameters:
 ///   - path: the folder; any bytes.
-///   - options: "split", "ignore_label", "classes", "channels", "cache_bytes", "exif_orientation", "decode_bytes" and "decode_seconds" are read;
+///   - options: "mask_kind", "split", "ignore_label", "classes", "channels", "cache_bytes", "exif_orientation", "decode_bytes" and "decode_seconds" are read;
 ///     NULL for the defaults.
 ///   - out: receives the handle.
 /// - Returns: MRP_CANCELLED when the function of mrp_set_interrupt stopped it.
@@ -51,7 +52,7 @@ public func mrp_dataset_open_masks(
 ///   - count: number of masks: that of the images.
 ///   - height: rows of each mask: those of the images.
 ///   - width: columns of each mask.
-///   - options: "ignore_label" and "classes" (auto: one more than the largest id) are read; NULL for the defaults.
+///   - options: "mask_kind", "ignore_label" and "classes" (auto: one more than the largest id) are read; NULL for the defaults.
 ///   - out: receives the handle.
 /// - Returns: MRP_CANCELLED when the function of mrp_set_interrupt stopped it.
 /// - Errors: MRP_ERR_ARGUMENT (NULL, another count or size than that of the images, an id outside the classes, an "ignore_label" that the type
@@ -75,7 +76,8 @@ public func mrp_dataset_with_masks(
         let options = try MRP.options(options)
         try publish(
             MaskedDataset(
-                base, masks: masks, type: type, count: MRP.size(count, "count"), size: size, fill: Int32(options[DataOptions.ignoreLabel]),
+                base, masks: masks, type: type, count: MRP.size(count, "count"), size: size, kind: options[DataOptions.maskKind],
+                fill: Int32(options[DataOptions.ignoreLabel]),
                 classes: options[NetworkOptions.classes]), out)
     }
 }
@@ -84,7 +86,7 @@ public func mrp_dataset_with_masks(
 /// of random colours on textured ground, which is class 0.
 ///
 /// - Parameters:
-///   - options: "image_height", "image_width", "channels" and "synthetic_first_image" are read; NULL for the defaults.
+///   - options: "mask_kind", "image_height", "image_width", "channels" and "synthetic_first_image" are read; NULL for the defaults.
 ///   - count: number of images.
 ///   - seed: fixes the images; sets with the same seed that do not overlap (see "synthetic_first_image") are a training and a test set.
 ///   - out: receives the handle.
@@ -198,5 +200,45 @@ public func mrp_segment_probabilities(
         let needed = try checkedProduct([inference.pixelCount(handle.dataset), inference.namedClasses()])
         return try inference.classShares(
             handle.dataset, into: output(probabilities, capacity: capacity, needed: needed, "probabilities"))
+    }
+}
+
+/// Finds the objects in images, whatever they are, by a model of "task" = "instances". All of each image is resized to the network's size, the masks are
+/// resized back (bilinear). Instances are sorted by score; of two that overlap by more than a half the better one is given.
+///
+/// - Parameters:
+///   - dataset: the images.
+///   - options: the sections "data" and "run" are read, "score_threshold" (the least score, 0.3) and "most_instances" (of an image, 100); NULL for
+///     the defaults.
+///   - counts: receives the number of instances of each image; -1 for an image that cannot be read, with "unreadable_images" = "skip".
+///   - scores: receives "most_instances" numbers for each image, the best first; NaN behind the last.
+///   - boxes: receives four numbers for each score: left, top, right and bottom of the mask, one past the last pixel; may be NULL.
+///   - capacity: elements in `scores`, and a quarter of those in `boxes`.
+///   - ids: receives height x width numbers for each image, at its own size (mrp_dataset_image_size), image after image: 1, 2, ... for pixels of the
+///     first, second, ... instance, 0 for others; where masks overlap, the better one has the pixel. May be NULL.
+///   - ids_capacity: elements in `ids`; not read when it is NULL.
+/// - Returns: MRP_CANCELLED when mrp_cancel stopped it.
+/// - Errors: MRP_ERR_STATE (the model has no head for instances), MRP_ERR_ARGUMENT (NULL, capacity, images that do not fit the model), MRP_ERR_IO,
+///   MRP_ERR_FORMAT, MRP_ERR_MEMORY, MRP_ERR_UNSUPPORTED, MRP_ERR_HANDLE, MRP_ERR_BUSY.
+///
+/// Since 0.1.
+@_cdecl("mrp_instances")
+public func mrp_instances(
+    _ model: UnsafeMutablePointer<mrp_model>?, _ dataset: UnsafePointer<mrp_dataset>?, _ options: UnsafePointer<mrp_config>?,
+    _ counts: UnsafeMutablePointer<Int64>?, _ scores: UnsafeMutablePointer<Float>?, _ boxes: UnsafeMutablePointer<Int32>?,
+    _ capacity: Int64, _ ids: UnsafeMutablePointer<UInt16>?, _ ids_capacity: Int64
+) -> mrp_status {
+    infer(model, dataset, options) { inference, handle in
+        let counts = UnsafeMutableBufferPointer(start: try required(counts, "counts"), count: handle.dataset.count)
+        let needed = try checkedProduct([handle.dataset.count, inference.mostInstances], bytesEach: 16)
+        let scores = try output(scores, capacity: capacity, needed: needed, "scores")
+        let unread = try boxes == nil ? Memory(needed, elementBytes: 16, for: "the boxes of instances") : nil
+        let map = try ids.map {
+            try output($0, capacity: ids_capacity, needed: inference.pixelCount(handle.dataset), "ids")
+        }
+        return try withExtendedLifetime(unread) {
+            let boxes = UnsafeMutableBufferPointer(start: boxes ?? unread?.typed(Int32.self).baseAddress, count: 4 * needed)
+            return try inference.instances(handle.dataset, into: .init(counts: counts, scores: scores, boxes: boxes, ids: map))
+        }
     }
 }

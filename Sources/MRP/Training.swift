@@ -520,7 +520,7 @@ public func mrp_progress_fraction(_ progress: UnsafePointer<mrp_progress>?) -> D
 
 /// A value of the run by name: "loss" (of the last step), "mean_loss" (over the current epoch), "learning_rate", "images_per_second",
 /// "seconds", "seconds_left", "epoch", "step", "steps"; of the last measurement on held-out images "top1", "top5", "validation_loss",
-/// "miou", "pixel_accuracy", "knn_top1", "probe_top1", and "best" with "best_step"; "rollbacks", "unreadable_images"; in pretraining
+/// "miou", "pixel_accuracy", "ap50", "ar_10", "ar_100", "recall", "false_positives", "knn_top1", "probe_top1", and "best" with "best_step"; "rollbacks", "unreadable_images"; in pretraining
 /// "feature_std" and "feature_rank" of the last batch's features, which go to zero when they collapse. In the laboratory "seed" (from 0), "seeds", "step" and "steps" (of the phase),
 /// "loss", "captured" (features, at the last probe), "seconds", "seconds_left".
 ///

@@ -9,6 +9,7 @@
 import CMRPKernels
 import CMRPTypes
 import MRPEngine
+import MRPModels
 import MRPTraining
 
 func infer(
@@ -169,6 +170,10 @@ public func mrp_reconstruct(
 ///     images than "many_above", with fewer than "few_below", and those between; NaN where there are none), "loss" (mean cross entropy), or
 ///     "reconstruction_loss" (mean over hidden patches). Of a model of "task" = "segment", with the masks of the dataset: "miou" (the mean over
 ///     classes of intersection over union, over all images together), "pixel_accuracy", or "loss" (mean cross entropy of the pixels).
+///     Of a model of "task" = "instances", with masks of objects: "ap50" (average precision at an intersection over union of a half), "ar_10" and
+///     "ar_100" (the mean over intersections over union 0.5, 0.55 ... 0.95 of the share of objects among the 10 or 100 best instances of each
+///     image), all as COCO has them and whatever the class; "recall" (the share of objects found with at least "score_threshold" and a half)
+///     and "false_positives" (instances with such a score that are no object, per image).
 ///   - value: receives the result.
 /// - Returns: MRP_CANCELLED when mrp_cancel stopped it.
 /// - Errors: MRP_ERR_STATE (the model has no head, or no decoder; its file has no counts of training images, and "class_counts" is not set),
@@ -186,7 +191,7 @@ public func mrp_evaluate(
         let name = try string(metric, "metric")
         let group = Inference.Group(rawValue: name)
         if inference.model.head?.isDense == true, name != "reconstruction_loss" {
-            guard let result = try inference.evaluateMaps(handle.dataset) else { return false }
+            guard let result = try inference.evaluateDense(handle.dataset) else { return false }
             value.pointee = try result.value(name)
             return true
         }
@@ -244,7 +249,7 @@ public func mrp_confusion(
     _ counts: UnsafeMutablePointer<Int64>?, _ capacity: Int64
 ) -> mrp_status {
     infer(model, dataset, options) { inference, handle in
-        if inference.model.head?.isDense == true {
+        if inference.model.head is SegmentationHead {
             let classes = try inference.namedClasses()
             let counts = try output(counts, capacity: capacity, needed: checkedProduct([classes, classes]), "counts")
             guard let result = try inference.evaluateMaps(handle.dataset) else { return false }

@@ -65,6 +65,10 @@ public enum DataOptions {
 
     // MARK: Masks
 
+    public static let maskKind = Option(
+        "mask_kind", .choice(MaskKind.self), default: .classes, section: .data,
+        "What the ids of masks stand for: classes, or objects, for task instances: 0 is the ground, each other id of an image is one of its objects, whatever it is. Folders have objects in SegmentationObject."
+    )
     public static let ignoreLabel = Option(
         "ignore_label", .integer(-1...65_535), default: 255, section: .data,
         "Id of the pixels of a mask that belong to no class: they are neither learned nor measured. -1: there are none such.")
@@ -134,7 +138,7 @@ public enum DataOptions {
             decodeSeconds, folderLayout, exifOrientation,
         ] + masks + generated + PointDataOptions.all
     /// What a folder with masks, or an array of masks, is read by.
-    public static let masks: [any OptionDeclaration] = [ignoreLabel, split]
+    public static let masks: [any OptionDeclaration] = [maskKind, ignoreLabel, split]
     /// What generated datasets are made by.
     public static let generated: [any OptionDeclaration] = [syntheticClasses, syntheticSingleView, syntheticFirstImage]
     /// What fine-tuning mixes images by.

@@ -29,10 +29,10 @@ public protocol ImageDataset: AnyObject {
     func fileName(of index: Int) -> String?
     /// True when images are point clouds: one row for each point, one column, channels x, y, z and features, float32.
     var isPointCloud: Bool { get }
-    /// True when every image has a pixel mask, which `loadTarget` gives.
-    var hasTargets: Bool { get }
+    /// What the ids of pixel masks stand for, where every image has one, which `loadTarget` gives; nil: there are no masks.
+    var maskKind: MaskKind? { get }
     /// Makes the pixel mask of image `index`, which is the workspace's current image, the workspace's target: `showTarget`, or `makeTarget`
-    /// and `replaceTarget`. It has one id (class or instance) per pixel of the image. Errors: as `load`.
+    /// and `replaceTarget`. It has one id (a class or an object, see `maskKind`) per pixel of the image. Errors: as `load`.
     func loadTarget(_ index: Int, into workspace: ImageWorkspace) throws
     /// The id of pixels that belong to no class: they are neither learned nor measured.
     var ignoredId: Int32 { get }
@@ -50,9 +50,19 @@ extension ImageDataset {
     public var usualSize: ImageSize? { imageSize }
     public func fileName(of index: Int) -> String? { nil }
     public var isPointCloud: Bool { false }
-    public var hasTargets: Bool { false }
+    public var maskKind: MaskKind? { nil }
+    public var hasTargets: Bool { maskKind != nil }
     public func loadTarget(_ index: Int, into workspace: ImageWorkspace) throws {}
     public var ignoredId: Int32 { -1 }
+
+    /// Errors: `.argument` when there are no masks, or masks of another kind.
+    public func requireMasks(_ kind: MaskKind, for purpose: String) throws {
+        guard let own = maskKind else { throw MRPError(.argument, "\(purpose) needs pixel masks, the dataset has none") }
+        guard own == kind else {
+            throw MRPError(
+                .argument, "\(purpose) needs masks of \(kind.rawValue), these are of \(own.rawValue): set mask_kind to \(kind.rawValue)")
+        }
+    }
 
     public func size(of index: Int) throws -> ImageSize {
         try imageSize ?? loadedSize(of: index)

@@ -5,15 +5,19 @@ import MRPEngine
 ///
 ///     JPEGImages/NAME.jpg (or images/)                     .jpg, .jpeg, .png ...
 ///     SegmentationClass/NAME.png (or masks/)               ids of classes: gray of 1 to 16 bits, a palette, or the colours of labelmap.txt
+///     SegmentationObject/NAME.png (or objects/)            where objects are wanted: their ids, the same, or the colours of VOC's palette
 ///     ImageSets/Segmentation/SPLIT.txt                     the names of a part, one a line
 ///     labelmap.txt                                         name:r,g,b:: for each class, in the order of the ids
 ///
 /// An image without a mask is unlabelled: all its pixels are ignored.
 public enum MaskFolder {
     static let imageFolders = ["JPEGImages", "images"]
-    static let maskFolders = ["SegmentationClass", "masks"]
+    static func maskFolders(_ kind: MaskKind) -> [String] {
+        kind == .objects ? ["SegmentationObject", "objects"] : ["SegmentationClass", "masks"]
+    }
 
     public struct Settings: Sendable {
+        public var kind = MaskKind.classes
         /// Name of the part of the images; empty: all.
         public var split = ""
         public var channels: Int?
@@ -30,12 +34,13 @@ public enum MaskFolder {
     /// Errors: `.io` when a folder is missing or cannot be read; `.format` when there are no images or masks, a split names an image that is not
     /// there, or a mask that had to be looked at is none; `.argument`; `.memory`.
     public static func open(_ path: FilePath, _ settings: Settings) throws -> ImageDataset {
-        let imageFolder = try folder(imageFolders, in: path), maskFolder = try folder(maskFolders, in: path)
+        let imageFolder = try folder(imageFolders, in: path), maskFolder = try folder(maskFolders(settings.kind), in: path)
         let images = try ImageFolderDataset(
             imageFolder, layout: .flat, channels: settings.channels, cacheBytes: settings.cacheBytes, orients: settings.orients,
             budget: settings.budget)
         let masks = try MaskFiles(
-            maskFolder, labelMap: try LabelMap(path), images: FolderListing(imageFolder, MI_LIST_IMAGES, first: 0), settings)
+            maskFolder, labelMap: try settings.kind == .objects ? .ofObjects : LabelMap(path),
+            images: FolderListing(imageFolder, MI_LIST_IMAGES, first: 0), settings)
         let all = try MaskedDataset(images, masks)
         guard !settings.split.isEmpty else { return all }
         return try SubsetDataset(all, indices: members(settings.split, of: path, in: FolderListing(imageFolder, MI_LIST_IMAGES, first: 0)))
@@ -98,11 +103,23 @@ struct LabelMap {
         }
         (self.names, self.colours) = (names, colours)
     }
+
+    private init(names: [String], colours: [UInt8]) { (self.names, self.colours) = (names, colours) }
+
+    /// The palette of VOC, by which files in colours tell objects apart: bits 0, 1, 2 of an id are the highest bits of red, green and blue, and
+    /// so on.
+    static let ofObjects = LabelMap(names: PixelClasses.ofObjects, colours: (0..<256).flatMap { id in (0..<3).map { shade(id, $0) } })
+
+    private static func shade(_ id: Int, _ channel: Int) -> UInt8 {
+        let bits = (0..<3).map { bit -> Int in ((id >> (3 * bit + channel)) & 1) << (7 - bit) }
+        return UInt8(bits.reduce(0, +))
+    }
 }
 
 /// Masks in files, read when they are needed.
 public final class MaskFiles: PixelMasks {
     public let count: Int
+    public let kind: MaskKind
     public let classNames: [String]
     public let hasClassNames: Bool
     public let ignored: Int32
@@ -115,7 +132,7 @@ public final class MaskFiles: PixelMasks {
 
     init(_ folder: FilePath, labelMap: LabelMap, images: FolderListing, _ settings: MaskFolder.Settings) throws {
         files = try FolderListing(folder, MI_LIST_IMAGES, first: 0)
-        (count, ignored, colours, budget) = (images.count, settings.ignored, labelMap.colours, settings.budget)
+        (kind, count, ignored, colours, budget) = (settings.kind, images.count, settings.ignored, labelMap.colours, settings.budget)
         places = try Memory(images.count, elementBytes: 4, for: "the masks of \(images.count) images")
         let places = places.typed(Int32.self)
         var found = 0
@@ -130,7 +147,7 @@ public final class MaskFiles: PixelMasks {
         }
         if found < files.count { Log.warning("\(folder.text): \(files.count - found) of \(files.count) files are masks of no image") }
         hasClassNames = !labelMap.names.isEmpty
-        if let classes = settings.classes, hasClassNames, classes != labelMap.names.count {
+        if let classes = settings.classes, hasClassNames, kind == .classes, classes != labelMap.names.count {
             throw MRPError(.argument, "classes is \(classes), labelmap.txt names \(labelMap.names.count)")
         }
         classNames =
@@ -175,7 +192,8 @@ public final class MaskFiles: PixelMasks {
         let path = files.path(Int(place))
         try ImageFile.loadIds(path, colours: colours, ignored: ignored, into: workspace)
         guard let view = workspace.target else { return }
-        try PixelClasses.check(view, classes: classNames.count, ignored: ignored, path.text)
+        let limit = kind == .objects ? PixelClasses.most : classNames.count
+        try PixelClasses.check(view, classes: limit, ignored: ignored, path.text)
         guard view.size == workspace.image.size else {
             throw MRPError(.format, "\(path.text): the mask is \(view.size), its image \(name) is \(workspace.image.size)")
         }

@@ -1,7 +1,8 @@
 import CMRPImage
 import MRPEngine
 
-/// Another dataset whose images have pixel masks. Images are shared; its classes are those of the pixels, and it has no labels of images.
+/// Another dataset whose images have pixel masks. Images are shared; its classes are those of the pixels (ground and object where masks tell objects
+/// apart), and it has no labels of images.
 public final class MaskedDataset: ImageDataset {
     public let base: ImageDataset
     public let masks: any PixelMasks
@@ -11,7 +12,7 @@ public final class MaskedDataset: ImageDataset {
     public var classNames: [String] { masks.classNames }
     public var hasClassNames: Bool { masks.hasClassNames }
     public var labels: UnsafeBufferPointer<Int32>? { nil }
-    public var hasTargets: Bool { true }
+    public var maskKind: MaskKind? { masks.kind }
     public var ignoredId: Int32 { masks.ignored }
 
     /// One mask for each image. Errors: `.argument` for another number of masks. A mask that has another size than its image is an error of the
@@ -24,12 +25,13 @@ public final class MaskedDataset: ImageDataset {
     /// With masks in memory: count x height x width ids, packed. Errors: those of `ArrayMasks`; `.argument` for another count or size than
     /// that of the images.
     public convenience init(
-        _ base: ImageDataset, masks: UnsafeRawPointer, type: TargetType, count: Int, size: ImageSize, fill: Int32 = 0, classes: Int? = nil,
-        release: (() -> Void)? = nil
+        _ base: ImageDataset, masks: UnsafeRawPointer, type: TargetType, count: Int, size: ImageSize, kind: MaskKind = .classes,
+        fill: Int32 = 0,
+        classes: Int? = nil, release: (() -> Void)? = nil
     ) throws {
         guard count == base.count else { throw MRPError(.argument, "\(count) pixel masks were given for \(base.count) images") }
         try self.init(
-            base, ArrayMasks(masks, type: type, count: count, size: size, ignored: fill, classes: classes, release: release))
+            base, ArrayMasks(masks, type: type, count: count, size: size, kind: kind, ignored: fill, classes: classes, release: release))
     }
 
     public func load(_ index: Int, into workspace: ImageWorkspace) throws { try base.load(index, into: workspace) }

@@ -43,7 +43,7 @@ public final class NamedClassesDataset: ImageDataset {
 
     public func load(_ index: Int, into workspace: ImageWorkspace) throws { try base.load(index, into: workspace) }
 
-    public var hasTargets: Bool { base.hasTargets }
+    public var maskKind: MaskKind? { base.maskKind }
 
     public func loadTarget(_ index: Int, into workspace: ImageWorkspace) throws { try base.loadTarget(index, into: workspace) }
 

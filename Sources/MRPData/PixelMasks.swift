@@ -1,8 +1,17 @@
 import CMRPImage
 import MRPEngine
 
-/// Pixel masks of a dataset's images: one id of a class per pixel.
+/// What the ids of pixel masks stand for.
+public enum MaskKind: String, CaseIterable, Sendable {
+    /// Classes: 0, 1, ...
+    case classes
+    /// Objects, whatever they are: 0 is the ground, each other id of an image is one of its objects.
+    case objects
+}
+
+/// Pixel masks of a dataset's images: one id of a class, or of an object, per pixel.
 public protocol PixelMasks: AnyObject {
+    var kind: MaskKind { get }
     /// One for each image.
     var count: Int { get }
     var classNames: [String] { get }
@@ -17,6 +26,8 @@ public protocol PixelMasks: AnyObject {
 
 enum PixelClasses {
     static let most = 65_536
+    /// The classes of pixels where masks tell objects apart.
+    static let ofObjects = ["ground", "object"]
 
     /// Names of classes that are called by their numbers. Errors: `.argument`, `.memory`.
     static func numbers(_ count: Int) throws -> [String] {
@@ -32,9 +43,11 @@ enum PixelClasses {
         let (row, column) = (Int(pixel) / view.size.width, Int(pixel) % view.size.width)
         throw MRPError(
             .format,
-            "\(name): pixel (\(row), \(column)) has the id \(mi_id_at([view], pixel)), outside the classes 0 ..< \(classes) and not the ignored \(ignored)"
+            "\(name): pixel (\(row), \(column)) has the id \(mi_id_at([view], pixel)), outside \(Self.range(classes)) and not the ignored \(ignored)"
         )
     }
+
+    static func range(_ count: Int) -> String { count == most ? "0 ..< \(most)" : "the classes 0 ..< \(count)" }
 }
 
 /// Masks in memory.
@@ -43,8 +56,9 @@ public final class ArrayMasks: PixelMasks {
     public let size: ImageSize
     public let type: TargetType
     public let ignored: Int32
+    public let kind: MaskKind
     public let classNames: [String]
-    public var hasClassNames: Bool { false }
+    public var hasClassNames: Bool { kind == .objects }
 
     private let owned: Memory?
     private let ids: UnsafeRawPointer
@@ -53,13 +67,13 @@ public final class ArrayMasks: PixelMasks {
 
     /// `count` x height x width ids at `ids`, packed.
     ///
-    /// - classes: their number; nil: one more than the largest id.
+    /// - classes: their number; nil: one more than the largest id. Not read for objects.
     ///
     /// Without `release` they are copied; with it they are borrowed until these masks go away, which then calls it (an error here leaves
     /// them with the caller). Errors: `.argument` for counts, sizes, ids or `ignored` out of range; `.memory`.
     public init(
-        _ ids: UnsafeRawPointer, type: TargetType, count: Int, size: ImageSize, ignored: Int32, classes: Int? = nil,
-        release: (() -> Void)? = nil
+        _ ids: UnsafeRawPointer, type: TargetType, count: Int, size: ImageSize, kind: MaskKind = .classes, ignored: Int32,
+        classes: Int? = nil, release: (() -> Void)? = nil
     ) throws {
         try size.check("pixel mask")
         guard type.range.contains(ignored) else {
@@ -72,9 +86,10 @@ public final class ArrayMasks: PixelMasks {
         }
         bytesPerMask = try checkedProduct([size.height, size.width, type.bytes], "a mask of \(size)", code: .argument)
         let total = try checkedProduct([count, bytesPerMask], "an array of \(count) masks of \(size)", code: .argument)
+        let classes = kind == .objects ? nil : classes
         let found = try Self.classes(ids, type, count, size, bytesPerMask, ignored: ignored, limit: classes ?? PixelClasses.most)
-        classNames = try PixelClasses.numbers(classes ?? max(found, 1))
-        (self.count, self.size, self.type, self.ignored, self.release) = (count, size, type, ignored, release)
+        classNames = try kind == .objects ? PixelClasses.ofObjects : PixelClasses.numbers(classes ?? max(found, 1))
+        (self.count, self.size, self.type, self.kind, self.ignored, self.release) = (count, size, type, kind, ignored, release)
         if release == nil {
             let memory = try Memory(bytes: total, for: "\(count) masks of \(size)")
             memory.base.copyMemory(from: ids, byteCount: total)
@@ -100,7 +115,7 @@ public final class ArrayMasks: PixelMasks {
             guard low >= 0, Int(high) < limit else {
                 throw MRPError(
                     .argument,
-                    "the mask of image \(index) holds the id \(low < 0 ? low : high), outside the classes 0 ..< \(limit) and not the ignored \(ignored)"
+                    "the mask of image \(index) holds the id \(low < 0 ? low : high), outside \(PixelClasses.range(limit)) and not the ignored \(ignored)"
                 )
             }
             largest = max(largest, high)

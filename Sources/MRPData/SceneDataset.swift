@@ -2,7 +2,7 @@ import CMRPImage
 import MRPEngine
 
 /// Generated scenes of shapes with pixel masks, so that dense prediction can be tried without data: 3 to 6 discs, squares, triangles, bars,
-/// crosses and ellipses on textured ground (class 0), later ones in front of earlier ones.
+/// crosses and ellipses on textured ground (class 0), later ones in front of earlier ones. Masks of objects number them from the back to the front.
 ///
 /// The images are the numbers `firstImage ..< firstImage + count` of one endless sequence that the seed fixes: sets with the same seed that
 /// do not overlap are a training and a test set.
@@ -12,10 +12,11 @@ public final class SceneDataset: ImageDataset {
     public let size: ImageSize
     public var imageSize: ImageSize? { size }
     public var pixelType: PixelType? { .uint8 }
-    public let classNames = (0..<Int32(MI_SCENE_CLASSES)).map { String(cString: mi_scene_class($0)) }
+    public let kind: MaskKind
+    public let classNames: [String]
     public var hasClassNames: Bool { true }
     public var labels: UnsafeBufferPointer<Int32>? { nil }
-    public var hasTargets: Bool { true }
+    public var maskKind: MaskKind? { kind }
     public var ignoredId: Int32 { 255 }
 
     private let pixels: Memory
@@ -25,7 +26,8 @@ public final class SceneDataset: ImageDataset {
 
     /// Draws all images now, as uint8. Errors: `.argument` when a number is out of range, `.memory`.
     public init(
-        count: Int, channels: Int = 3, size: ImageSize = ImageSize(height: 32, width: 32), seed: UInt64 = 0, firstImage: Int = 0
+        count: Int, channels: Int = 3, size: ImageSize = ImageSize(height: 32, width: 32), kind: MaskKind = .classes, seed: UInt64 = 0,
+        firstImage: Int = 0
     ) throws {
         func check(_ name: String, _ value: Int, _ range: ClosedRange<Int>) throws {
             guard range.contains(value) else {
@@ -37,7 +39,8 @@ public final class SceneDataset: ImageDataset {
         try check("height", size.height, 16...4_096)
         try check("width", size.width, 16...4_096)
         try check("first_image", firstImage, 0...(1 << 40))
-        (self.count, self.channels, self.size) = (count, channels, size)
+        (self.count, self.channels, self.size, self.kind) = (count, channels, size, kind)
+        classNames = kind == .objects ? PixelClasses.ofObjects : (0..<Int32(MI_SCENE_CLASSES)).map { String(cString: mi_scene_class($0)) }
         func memory(_ channels: Int) throws -> Memory {
             let bytes = try checkedProduct(
                 [count, size.height, size.width, channels], "\(count) scenes of \(channels) x \(size)", code: .argument)
@@ -61,12 +64,7 @@ public final class SceneDataset: ImageDataset {
     }
 
     public func loadTarget(_ index: Int, into workspace: ImageWorkspace) throws {
-        workspace.showTarget(PixelView(ids: classes.base + index * area, size, type: .uint8), fill: ignoredId)
-    }
-
-    /// The object of each pixel of an image, 1, 2, ... from the back to the front, 0 where there is none; nil without such an image.
-    public func objects(of index: Int) -> UnsafeRawBufferPointer? {
-        guard index >= 0, index < count else { return nil }
-        return UnsafeRawBufferPointer(start: objects.base + index * area, count: area)
+        let ids = kind == .objects ? objects : classes
+        workspace.showTarget(PixelView(ids: ids.base + index * area, size, type: .uint8), fill: ignoredId)
     }
 }

@@ -50,7 +50,7 @@ public final class SubsetDataset: ImageDataset {
         try base.load(Int(indices[index]), into: workspace)
     }
 
-    public var hasTargets: Bool { base.hasTargets }
+    public var maskKind: MaskKind? { base.maskKind }
 
     public func loadTarget(_ index: Int, into workspace: ImageWorkspace) throws {
         try base.loadTarget(Int(indices[index]), into: workspace)

@@ -31,6 +31,8 @@ public enum StepScalar: String, CaseIterable, Sendable {
     case step = "step"
     /// EMA decay of a teacher's weights.
     case teacherDecay = "teacher_decay"
+    /// Weight of a loss that grows in the course of the run.
+    case lossRamp = "loss_ramp"
     /// EMA decay of the averaged weights.
     case averageDecay = "average_decay"
     /// Factor of the gradients summed before: 0 in the first part of a step, then 1.

@@ -4,6 +4,7 @@ import MRPEngine
 public enum Initializer: Equatable, Sendable {
     case zeros
     case ones
+    case constant(Double)
     /// U(-b, b) with b = sqrt(6 / (fan in + fan out)) of a matrix [out, in] (Glorot & Bengio 2010).
     case xavierUniform
     /// U(-bound, bound).
@@ -137,6 +138,7 @@ public final class Parameters {
         switch specification.initializer {
         case .zeros: break
         case .ones: values.update(repeating: 1)
+        case .constant(let value): values.update(repeating: Float(value))
         case .xavierUniform:
             let (fanOut, fanIn) = (tensor.shape[0], tensor.count / max(tensor.shape[0], 1))
             try Self.fillUniform(values, bound: (6 / Double(fanIn + fanOut)).squareRoot(), stream)

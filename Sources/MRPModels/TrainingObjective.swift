@@ -25,6 +25,9 @@ public protocol TrainingObjective: Sendable {
     /// EMA decay of these in the step after `fraction` (0 ... 1) of the run.
     func emaDecay(fraction: Double) -> Double
 
+    /// Factor of a loss that enters slowly (`StepScalar.lossRamp`) in the step after `fraction` (0 ... 1) of the run.
+    func lossRamp(fraction: Double) -> Double
+
     /// Whether it takes masks, and targets, of the caller's.
     var takesMasks: Bool { get }
     var takesTargets: Bool { get }
@@ -50,6 +53,7 @@ extension TrainingObjective {
     public var updatesStatistics: Bool { true }
     public var averages: [MovingAverage.Pair] { [] }
     public func emaDecay(fraction: Double) -> Double { 1 }
+    public func lossRamp(fraction: Double) -> Double { 1 }
     public var takesMasks: Bool { false }
     public var takesTargets: Bool { false }
     public var readsPixelTargets: Bool { false }

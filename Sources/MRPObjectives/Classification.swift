@@ -124,7 +124,8 @@ extension Classification {
         make: { request in
             let (dataset, options) = (request.dataset, request.options)
             guard dataset.labels != nil else {
-                let hint = dataset.hasTargets ? "; it has pixel masks: set task to segment" : ""
+                let task = dataset.maskKind == .objects ? InstanceHead.name : SegmentationHead.name
+                let hint = dataset.hasTargets ? "; it has pixel masks: set task to \(task)" : ""
                 throw MRPError(.argument, "fine-tuning needs labels, the dataset has none\(hint)")
             }
             let classes = options[NetworkOptions.classes] ?? max(dataset.classCount, 2)

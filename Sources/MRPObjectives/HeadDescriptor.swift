@@ -63,5 +63,6 @@ public struct HeadFile {
 /// The heads, by the task that they are for: one list. A new one is a file with its network, its objective and its descriptor, and an entry
 /// here.
 public enum Heads {
-    public static let registry = Registry<HeadDescriptor>("task", [Classification.descriptor, Segmentation.descriptor])
+    public static let registry = Registry<HeadDescriptor>(
+        "task", [Classification.descriptor, Segmentation.descriptor, InstanceSegmentation.descriptor])
 }

@@ -97,7 +97,7 @@ extension Segmentation {
         options: [form, pyramidWidth, focalGammaOption, diceWeightOption, pixelWeights], names: SegmentationHead.names,
         make: { request in
             let (dataset, options, geometry) = (request.dataset, request.options, request.encoder.geometry)
-            guard dataset.hasTargets else { throw MRPError(.argument, "task segment needs pixel masks, the dataset has none") }
+            try dataset.requireMasks(.classes, for: "task \(SegmentationHead.name)")
             let classes = options[NetworkOptions.classes] ?? max(dataset.classCount, 2)
             guard dataset.classCount <= classes else {
                 throw MRPError(.argument, "the masks have \(dataset.classCount) classes, option classes is \(classes)")

@@ -29,6 +29,7 @@ public enum Datasets {
     public static func masks(_ path: FilePath, _ options: Options) throws -> ImageDataset {
         try Interruption.check()
         var settings = MaskFolder.Settings()
+        settings.kind = options[DataOptions.maskKind]
         settings.split = options[DataOptions.split]
         settings.channels = options.given(NetworkOptions.channels)
         settings.classes = options[NetworkOptions.classes]
@@ -54,8 +55,8 @@ public enum Datasets {
     public static func scenes(count: Int, seed: UInt64, _ options: Options) throws -> ImageDataset {
         try SceneDataset(
             count: count, channels: options[NetworkOptions.channels],
-            size: ImageSize(height: options[NetworkOptions.imageHeight], width: options[NetworkOptions.imageWidth]), seed: seed,
-            firstImage: options[DataOptions.syntheticFirstImage])
+            size: ImageSize(height: options[NetworkOptions.imageHeight], width: options[NetworkOptions.imageWidth]),
+            kind: options[DataOptions.maskKind], seed: seed, firstImage: options[DataOptions.syntheticFirstImage])
     }
 
     /// Generated point clouds.

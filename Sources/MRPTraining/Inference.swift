@@ -105,7 +105,7 @@ public struct Inference {
     public func classifier() throws -> any Head {
         guard let head = model.head else { throw MRPError(.state, "the model has no classifier head: fine-tune it first") }
         guard !head.isDense else {
-            throw MRPError(.state, "the model's head is \(head.name), which gives classes of pixels and not of images")
+            throw MRPError(.state, "the model's head is \(head.name), which answers for pixels and not for images")
         }
         return head
     }
@@ -281,6 +281,17 @@ public struct Inference {
         build: (NetworkBuilder, Int) throws -> Value, prepare: ((any Program, Batch, Int) throws -> Void)? = nil,
         collect: (UnsafeBufferPointer<Element>, Batch, Int) throws -> Void
     ) throws -> Bool {
+        try runAll(
+            dataset, view: view, largestBatch: largestBatch, whole: whole, as: element, build: { [try build($0, $1)] }, prepare: prepare,
+            collect: { try collect($0[0], $1, $2) })
+    }
+
+    /// The same for several outputs.
+    func runAll<Element>(
+        _ dataset: ImageDataset, view: Int? = nil, largestBatch: Int = Self.largestBatch, whole: Bool = false, as element: Element.Type,
+        build: (NetworkBuilder, Int) throws -> [Value], prepare: ((any Program, Batch, Int) throws -> Void)? = nil,
+        collect: ([UnsafeBufferPointer<Element>], Batch, Int) throws -> Void
+    ) throws -> Bool {
         try check(dataset)
         let batch = min(largestBatch, dataset.count)
         let loader = try Pipeline.evaluationLoader(
@@ -301,20 +312,21 @@ public struct Inference {
     struct Compiled {
         let batch: Int
         fileprivate let program: any Program
-        fileprivate let output: Value
+        fileprivate let outputs: [Value]
     }
 
-    func compile(batch: Int, _ build: (NetworkBuilder, Int) throws -> Value) throws -> Compiled {
+    func compile(batch: Int, _ build: (NetworkBuilder, Int) throws -> [Value]) throws -> Compiled {
         let graph = Graph()
-        let output = try build(model.builder(graph, mixture: MixtureContext(expert: expert)), batch)
-        let program = try options.backend().compile(graph, outputs: [output], state: model.parameters.tensors)
-        return Compiled(batch: batch, program: program, output: output)
+        let outputs = try build(model.builder(graph, mixture: MixtureContext(expert: expert)), batch)
+        let program = try options.backend().compile(graph, outputs: outputs, state: model.parameters.tensors)
+        return Compiled(batch: batch, program: program, outputs: outputs)
     }
 
     /// Runs it over what a loader brings, in order. Returns false when it was cancelled.
     func run<Element>(
         _ compiled: Compiled, over loader: BatchLoader, as element: Element.Type,
-        prepare: ((any Program, Batch, Int) throws -> Void)? = nil, collect: (UnsafeBufferPointer<Element>, Batch, Int) throws -> Void
+        prepare: ((any Program, Batch, Int) throws -> Void)? = nil,
+        collect: ([UnsafeBufferPointer<Element>], Batch, Int) throws -> Void
     ) throws -> Bool {
         let size = model.encoder.geometry.imageShape.reduce(1, *)
         let heartbeat = poll.map { Heartbeat($0) }
@@ -327,10 +339,19 @@ public struct Inference {
                 try compiled.program.write(UnsafeBufferPointer(start: data.images, count: data.count * size), to: Inputs.imagesName)
                 try prepare?(compiled.program, data, first)
                 guard try compiled.program.run(cancel: cancel, poll: heartbeat?.beat) else { return false }
-                try compiled.program.withOutput(compiled.output, as: element) { try collect($0, data, first) }
+                try Self.withOutputs(of: compiled.program, compiled.outputs[...]) { try collect($0, data, first) }
                 first += data.count
             }
         }
+    }
+
+    /// Gives the body all outputs at once.
+    private static func withOutputs<Element>(
+        of program: any Program, _ outputs: ArraySlice<Value>, known: [UnsafeBufferPointer<Element>] = [],
+        _ body: ([UnsafeBufferPointer<Element>]) throws -> Void
+    ) throws {
+        guard let first = outputs.first else { return try body(known) }
+        try program.withOutput(first, as: Element.self) { try withOutputs(of: program, outputs.dropFirst(), known: known + [$0], body) }
     }
 
     static func tell(_ unreadable: [Int: String], of count: Int) {

@@ -101,7 +101,7 @@ struct MapScores {
                 let compiled = try inference.compile(batch: batch) {
                     let made = try build($0, $1)
                     map = made
-                    return made.value
+                    return [made.value]
                 }
                 network = map.map { (compiled, $0) }
             }
@@ -125,10 +125,10 @@ struct MapScores {
         let (windowRow, bandRow) = (try scratch(map.width), try scratch(width))
         let loader = try Pipeline.evaluationLoader(windows, model, inference.options, batch: compiled.batch)
         var top = 0  // the image's row that is the first of the sums
-        return try inference.run(compiled, over: loader, as: Float.self) { logits, batch, first in
+        return try inference.run(compiled, over: loader, as: Float.self) { outputs, batch, first in
             for place in 0..<batch.count {
                 let (number, window) = (first + place, windows.places[first + place])
-                let values = logits.baseAddress.map { $0 + place * map.height * map.width * classes }
+                let values = outputs[0].baseAddress.map { $0 + place * map.height * map.width * classes }
                 var own = scores(values, map.height, map.width, windowRow)
                 mi_add_window(
                     &own, Int64(windows.size.height), Int64(windows.size.width), Int64(top - window.top), Int64(room), Int64(window.left),

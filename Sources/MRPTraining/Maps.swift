@@ -61,7 +61,7 @@ extension Inference {
     }
 
     /// What maps are worth, over all pixels with a class.
-    public struct MapEvaluation {
+    public struct MapEvaluation: DenseEvaluation {
         public let classes: Int
         /// Mean cross entropy.
         public internal(set) var loss = 0.0
@@ -75,14 +75,9 @@ extension Inference {
                 checkedProduct([classes, classes]), elementBytes: 8, zeroed: true, for: "the counts of \(classes) x \(classes) classes")
         }
 
-        /// A number by the name of its metric. Errors: `.argument` for an unknown one.
-        public func value(_ metric: String) throws -> Double {
-            switch metric {
-            case "miou": return meanIntersectionOverUnion
-            case "pixel_accuracy": return accuracy
-            case "loss": return loss
-            default: throw MRPError(.argument, "unknown metric '\(metric)' of pixels: there are miou, pixel_accuracy and loss")
-            }
+        public static let main = "miou"
+        public var measures: [(name: String, value: Double)] {
+            [("miou", meanIntersectionOverUnion), ("pixel_accuracy", accuracy), ("loss", loss)]
         }
 
         /// Number of pixels of class t that were taken for class p, at place t classes + p. Valid as long as the evaluation.
@@ -111,7 +106,6 @@ extension Inference {
     /// Compares the maps with the masks at the images' own sizes; nil when it was cancelled. Classes are matched by their names. Errors: `.argument`
     /// when the dataset has no masks, a class that the model does not know, or no pixel with a class; `.state` without a dense head.
     public func evaluateMaps(_ dataset: ImageDataset) throws -> MapEvaluation? {
-        guard dataset.hasTargets else { throw MRPError(.argument, "evaluation needs pixel masks, the dataset has none") }
         let places = try pixelPlaces(dataset)
         guard places.count <= Self.mostConfusedClasses else {
             throw MRPError(.argument, "\(places.count) classes are above \(Self.mostConfusedClasses), up to which they are counted")
@@ -145,7 +139,9 @@ extension Inference {
 
     /// The class of each id of the masks, as a place in the model's list: that of the same name, of numbers that of the same number.
     func pixelPlaces(_ dataset: ImageDataset) throws -> [Int32] {
-        let (own, known, count) = (dataset.classNames, model.classNames, try namedClasses())
+        let count = try namedClasses()
+        try dataset.requireMasks(.classes, for: "evaluation")
+        let (own, known) = (dataset.classNames, model.classNames)
         if known.isEmpty || !dataset.hasClassNames {
             guard own.count <= count else {
                 throw MRPError(.argument, "the masks have \(own.count) classes, the model knows \(count)")

@@ -42,7 +42,7 @@ enum MeasurementOptions {
         [
             validateEpochs, probe, earlyStopping, restoreBest, knnK, knnTemperature, probeEpochs, probeLearningRate, probeBatchSize,
             probeViews,
-        ] + PriorOptions.all + MapOptions.all
+        ] + PriorOptions.all + MapOptions.all + InstanceOptions.all
 }
 
 extension Probe {

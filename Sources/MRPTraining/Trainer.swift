@@ -183,6 +183,7 @@ public final class Trainer {
         try program.write(recipe.weightDecay?.rate(step: progress.step) ?? 1, to: .decayScale)
         try program.write(recipe.emaDecay, to: .averageDecay)
         try program.write(objective.emaDecay(fraction: progress.fraction), to: .teacherDecay)
+        try program.write(objective.lossRamp(fraction: progress.fraction), to: .lossRamp)
         try program.write(1 / Double(recipe.accumulationSteps), to: .accumulationShare)
     }
 

@@ -31,12 +31,13 @@ public struct TrainingProgress: Sendable {
     ]
 
     /// Measured on held-out images: accuracies and loss of a classifier, mean intersection over union and accuracy of
-    /// pixels, accuracies of nearest neighbours and of a linear probe on frozen
+    /// pixels, measures of instances, accuracies of nearest neighbours and of a linear probe on frozen
     /// features, reconstruction loss; the best main measure and its step; how often the run was rolled back; images left out; in pretraining
     /// the spread of the last batch's features and the number of directions that they vary along (`FeatureMetrics`).
     public static let measureNames = [
         "top1", "top5", "validation_loss", "knn_top1", "probe_top1", "reconstruction_loss", "best", "best_step", "rollbacks",
         "unreadable_images", "feature_std", "feature_rank", "miou", "pixel_accuracy",
+        "ar_10", "ar_100", "ap50", "recall", "false_positives",
     ]
 
     /// A value by name; nil for an unknown one.

@@ -139,12 +139,14 @@ import Testing
         let image = values(workspace.image)
         try later.load(1, into: workspace)
         #expect(image == values(workspace.image))
+        let ofObjects = try SceneDataset(count: 6, size: size, kind: .objects, seed: 4)
+        #expect(ofObjects.classNames == ["ground", "object"] && ofObjects.maskKind == .objects && scenes.maskKind == .classes)
         var classes: Set<Int32> = []
         for index in 0..<6 {
-            let own = try ids(scenes, index), objects = try #require(scenes.objects(of: index))
+            let own = try ids(scenes, index), objects = try ids(ofObjects, index)
             classes.formUnion(own)
             // Ground is where no object is; an object has one class.
-            var shapes: [UInt8: Int32] = [:]
+            var shapes: [Int32: Int32] = [:]
             for (id, object) in zip(own, objects) {
                 #expect((id == 0) == (object == 0))
                 #expect(shapes[object] == nil || shapes[object] == id)
@@ -154,6 +156,40 @@ import Testing
         }
         #expect(classes.isSubset(of: Set(0..<7)) && classes.count >= 4)
         expectError(.argument, "height 15 is outside 16") { _ = try SceneDataset(count: 1, size: ImageSize(height: 15, width: 20)) }
+    }
+
+    /// Objects have ids of their own, any number; the palette of VOC says which in colours.
+    @Test func masksOfObjects() throws {
+        let size = ImageSize(height: 2, width: 3)
+        let images = try ArrayDataset(
+            pixels: [UInt8](repeating: 0, count: 18), type: .uint8, layout: .channelsLast, count: 1, channels: 3, size: size)
+        let numbers: [Int32] = [0, 7, 65_535, 255, 7, 0]
+        let masked = try MaskedDataset(images, masks: numbers, type: .int32, count: 1, size: size, kind: .objects, fill: 255, classes: 2)
+        #expect(try ids(masked, 0) == numbers)
+        #expect(masked.classNames == ["ground", "object"] && masked.maskKind == .objects)
+        #expect(try SubsetDataset(masked, indices: [0] as [Int]).maskKind == .objects)
+        expectError(.argument, "outside 0 ..< 65536") {
+            _ = try MaskedDataset(images, masks: [65_536, 0, 0, 0, 0, 0] as [Int32], type: .int32, count: 1, size: size, kind: .objects)
+        }
+        expectError(.argument, "task x needs masks of classes, these are of objects: set mask_kind") {
+            try masked.requireMasks(.classes, for: "task x")
+        }
+        let folder = try TemporaryFolder()
+        for name in ["gray16", "palette8"] {
+            let workspace = ImageWorkspace()
+            for (own, theirs) in [("JPEGImages", "JPEGImages"), ("SegmentationObject", "SegmentationClass")] {
+                let (bytes, count) = try ImageFile.read(FilePath("\(Self.folder)/\(theirs)/\(name).png"), workspace)
+                try folder.write("\(own)/\(name).png", Array(UnsafeBufferPointer(start: bytes, count: count)))
+            }
+        }
+        var settings = MaskFolder.Settings()
+        settings.kind = .objects
+        let dataset = try MaskFolder.open(FilePath(folder.path), settings)
+        #expect(dataset.classNames == ["ground", "object"] && dataset.count == 2)
+        // gray16, whose last id is 300: no class, but an object
+        #expect(try ids(dataset, 0).last == 300)
+        #expect(try ids(dataset, 1)[..<4] == [255, 1, 2, 0])
+        expectError(.format, "no folder SegmentationObject or objects") { _ = try open { $0.kind = .objects } }
     }
 
     /// A mask moves with its image through a loader, and comes only where it is wanted.

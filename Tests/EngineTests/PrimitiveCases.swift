@@ -72,7 +72,7 @@ struct PrimitiveCase: @unchecked Sendable, CustomTestStringConvertible {
 
     static let all =
         products + norms + attention + attentionScores + separateAttention + tokens + losses + rows + contrast + convolutions + pools
-        + updates + experts
+        + updates + experts + maps
 
     // MARK: Products and norms
 

@@ -1310,6 +1310,11 @@ static mrp_status call_segment_probabilities(void *arguments) {
     use_arguments *use = arguments;
     return mrp_segment_probabilities(use->model, use->dataset, use->options, use->out.buf, elements_in(&use->out));
 }
+static mrp_status call_instances(void *arguments) {
+    use_arguments *use = arguments;
+    return mrp_instances(use->model, use->dataset, use->options, use->masks.buf, use->out.buf, use->mask.buf, elements_in(&use->out),
+                         use->second.buf, elements_in(&use->second));
+}
 static mrp_status call_reconstruct(void *arguments) {
     use_arguments *use = arguments;
     return mrp_reconstruct(use->model, use->dataset, use->options, use->mask.buf, elements_in(&use->masks), use->out.buf, use->second.buf,
@@ -1395,6 +1400,35 @@ static PyObject *py_segment_probabilities(PyObject *module, PyObject *args) {
     return fill(module, args, "probabilities", "f", call_segment_probabilities);
 }
 static PyObject *py_confusion(PyObject *module, PyObject *args) { return fill(module, args, "counts", "lq", call_confusion); }
+
+static PyObject *py_instances(PyObject *module, PyObject *args) {
+    PyObject *model, *dataset, *options, *counts, *scores, *boxes, *ids;
+    use_arguments use = {0};
+    int64_t count = 0;
+    if (!PyArg_ParseTuple(args, "OOOOOOO", &model, &dataset, &options, &counts, &scores, &boxes, &ids)) return NULL;
+    module_state *state = state_of(module);
+    if (!use_handles(state, &use, model, dataset, options)) return NULL;
+    if (!open_array(state, counts, "counts", "lq", 1, 1, &use.masks)) goto failed;
+    if (!open_array(state, scores, "scores", "f", 0, 1, &use.out)) goto failed;
+    if (!open_array(state, boxes, "boxes", "i", 0, 1, &use.mask)) goto failed;
+    if (!open_array(state, ids, "ids", "H", 0, 1, &use.second)) goto failed;
+    /* The C function is told one size for scores and boxes, and none for counts. */
+    mrp_dataset_shape(use.dataset, &count, NULL, NULL, NULL, NULL);
+    if (elements_in(&use.mask) != 4 * elements_in(&use.out) || elements_in(&use.masks) != count) {
+        raise_text(state, MRP_ERR_ARGUMENT, "there must be one count for each image, and four numbers of boxes for each score");
+        goto failed;
+    }
+    PyObject *done = use_model(state, &use, call_instances);
+    if (!done) return NULL;
+    Py_DECREF(done);
+    Py_RETURN_NONE;
+failed:
+    if (use.out.obj) PyBuffer_Release(&use.out);
+    if (use.second.obj) PyBuffer_Release(&use.second);
+    if (use.masks.obj) PyBuffer_Release(&use.masks);
+    if (use.mask.obj) PyBuffer_Release(&use.mask);
+    return NULL;
+}
 
 static PyObject *py_reconstruct(PyObject *module, PyObject *args) {
     PyObject *model, *dataset, *options, *mask, *images, *reconstructions, *masks;
@@ -1822,6 +1856,9 @@ static PyMethodDef functions[] = {
              "Write the probabilities of the classes of each pixel into a float32 array, image after image."),
     FUNCTION(segment, METH_VARARGS, "($module, model, dataset, config, out, /)",
              "Write the class of each pixel of each image, at its own size, into a uint16 array."),
+    FUNCTION(instances, METH_VARARGS, "($module, model, dataset, config, counts, scores, boxes, ids, /)",
+             "Write the objects of each image: int64 counts, float32 scores and int32 boxes (most_instances each), a uint16 number for "
+             "each pixel."),
     FUNCTION(reconstruct, METH_VARARGS, "($module, model, dataset, config, mask, images, reconstructions, masks, /)",
              "Write images, reconstructions and masks; returns the mean loss. mask: uint8 [count, patches], 1 = hidden, or None for a "
              "random one."),

@@ -274,6 +274,23 @@ typedef struct mk_chamfer {
     int32_t *nearest_b; /* sets x rows_b: the same the other way round */
 } mk_chamfer;
 
+/* Rows of maps in pairs, a against b, rows x width each. `factors` (one for each row; NULL: 1) weigh the rows. A place of `b` below 0 has no target:
+ * it adds 0 and gets no gradient. */
+typedef struct mk_maps {
+    int64_t rows, width;
+    const void *a, *b, *factors;
+    double positive, negative, gamma; /* of logit_entropy */
+    int32_t squared;                  /* of map_dice */
+} mk_maps;
+
+/* The largest of rows, each times its factor: y[b, w] = max over r of factors[b, r] x[b, r, w], of equal ones the first. */
+typedef struct mk_row_maximum {
+    int64_t batch, rows, width;
+    const void *x, *factors;
+    void *y;          /* batch x width; written by forward */
+    int32_t *winners; /* batch x width: the row; written by forward, read by the gradient */
+} mk_row_maximum;
+
 typedef struct mk_adamw {
     int64_t count;
     void *parameter, *first_moment, *second_moment;
@@ -470,6 +487,33 @@ typedef struct mk_kernels {
     void (*MK_NONNULL dice_gradient)(mk_pool *, int64_t rows, int64_t classes, const void *logits, const int32_t *labels,
                                      const void *weights, const void *log_sum_exp, const void *sums, const void *loss_gradient,
                                      void *logits_gradient);
+
+    /* y = 1 / (1 + exp(-x)); y may be x. */
+    void (*MK_NONNULL sigmoid)(mk_pool *, int64_t count, const void *x, void *y);
+    void (*MK_NONNULL sigmoid_gradient)(mk_pool *, int64_t count, const void *y, const void *y_gradient, void *x_gradient);
+    /* Losses of maps: *loss = mean over rows of the row's factor times its loss; scratch of each is maps_scratch. Of a row:
+     * - logit_entropy: the mean over the row of t positive (1 - p)^gamma (-log p) + (1 - t) negative p^gamma (-log(1 - p)), p = sigmoid(a), t = b
+     *   (binary cross entropy with soft targets; focal loss, Lin et al. 2017);
+     * - map_entropy: the mean over the row of -(b log a + (1 - b) log(1 - a)), a and 1 - a not below 1e-6 (no gradient flows to those);
+     * - map_dice: 1 - N / A (Milletari et al. 2016) with N = 2 sum(a b) + 1, A = sum(a) + sum(b) + 1, or squared N = 2 sum(a b),
+     *   A = sum(a^2) + sum(b^2) + 0.001; `sums` (rows x 2: N, A) are saved for the gradient.
+     * A gradient that is NULL is not wanted. */
+    mk_scratch (*MK_NONNULL maps_scratch)(const mk_maps *);
+    void (*MK_NONNULL logit_entropy)(mk_pool *, const mk_maps *, void *loss);
+    void (*MK_NONNULL logit_entropy_gradient)(mk_pool *, const mk_maps *, const void *loss_gradient, void *a_gradient);
+    void (*MK_NONNULL map_entropy)(mk_pool *, const mk_maps *, void *loss);
+    void (*MK_NONNULL map_entropy_gradient)(mk_pool *, const mk_maps *, const void *loss_gradient, void *a_gradient, void *b_gradient);
+    void (*MK_NONNULL map_dice)(mk_pool *, const mk_maps *, void *sums, void *loss);
+    void (*MK_NONNULL map_dice_gradient)(mk_pool *, const mk_maps *, const void *sums, const void *loss_gradient, void *a_gradient,
+                                         void *b_gradient);
+    void (*MK_NONNULL row_maximum)(mk_pool *, const mk_row_maximum *);
+    /* x_gradient: batch x rows x width, 0 where a row did not win; factors_gradient: batch x rows. */
+    void (*MK_NONNULL row_maximum_gradient)(mk_pool *, const mk_row_maximum *, const void *y_gradient, void *x_gradient,
+                                            void *factors_gradient);
+    /* y[b, r] = x[b, r] (width) followed by columns[r] (extra); backwards the first `width` columns of y come back to x. */
+    void (*MK_NONNULL append_columns)(mk_pool *, int64_t batch, int64_t rows, int64_t width, int64_t extra, const void *x,
+                                      const void *columns, void *y);
+    void (*MK_NONNULL leading_columns)(mk_pool *, int64_t rows, int64_t width, int64_t extra, const void *y, void *x);
 
     /* sqrt of the sum of squares of `count` values; scratch as for an update. */
     void (*MK_NONNULL norm)(mk_pool *, int64_t count, const void *x, void *out);

@@ -682,6 +682,7 @@ static void gelu_gradient(mk_pool *pool, int64_t count, const void *x, const voi
 #include "reference_convolution.h"
 #include "reference_image_norm.h"
 #include "reference_pixels.h"
+#include "reference_maps.h"
 #include "reference_points.h"
 #include "reference_routing.h"
 
@@ -769,6 +770,19 @@ static const mk_kernels table = {
     .dice_scratch = dice_scratch,
     .dice = dice,
     .dice_gradient = dice_gradient,
+    .sigmoid = sigmoid,
+    .sigmoid_gradient = sigmoid_gradient,
+    .maps_scratch = maps_scratch,
+    .logit_entropy = logit_entropy,
+    .logit_entropy_gradient = logit_entropy_gradient,
+    .map_entropy = map_entropy,
+    .map_entropy_gradient = map_entropy_gradient,
+    .map_dice = map_dice,
+    .map_dice_gradient = map_dice_gradient,
+    .row_maximum = row_maximum,
+    .row_maximum_gradient = row_maximum_gradient,
+    .append_columns = append_columns,
+    .leading_columns = leading_columns,
     .norm = euclidean_norm,
     .update_scratch = update_scratch,
     .adamw = adamw,

@@ -13,6 +13,7 @@
 #include "image_norm.h"
 #include "layer_norm.h"
 #include "losses.h"
+#include "maps.h"
 #include "patches.h"
 #include "pixels.h"
 #include "points.h"
@@ -104,6 +105,19 @@ const mk_kernels MK_TABLE = {
     .dice_scratch = dice_scratch,
     .dice = dice,
     .dice_gradient = dice_gradient,
+    .sigmoid = sigmoid,
+    .sigmoid_gradient = sigmoid_gradient,
+    .maps_scratch = maps_scratch,
+    .logit_entropy = logit_entropy,
+    .logit_entropy_gradient = logit_entropy_gradient,
+    .map_entropy = map_entropy,
+    .map_entropy_gradient = map_entropy_gradient,
+    .map_dice = map_dice,
+    .map_dice_gradient = map_dice_gradient,
+    .row_maximum = row_maximum,
+    .row_maximum_gradient = row_maximum_gradient,
+    .append_columns = append_columns,
+    .leading_columns = leading_columns,
     .norm = euclidean_norm,
     .update_scratch = update_scratch,
     .adamw = adamw,

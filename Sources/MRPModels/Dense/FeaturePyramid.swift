@@ -83,6 +83,16 @@ public struct FeaturePyramid: Equatable, Sendable {
         }
     }
 
+    /// The maps enlarged (bilinear) to the finest, and added.
+    static func sum(_ maps: [FeatureMap], _ graph: Graph) throws -> FeatureMap {
+        var sum = maps[0]
+        for map in maps.dropFirst() {
+            let enlarged = try graph.apply(ResizeBilinear(from: (map.height, map.width), to: (sum.height, sum.width)), [map.value])[0]
+            sum.value = try graph.apply(Add(), [sum.value, enlarged])[0]
+        }
+        return sum
+    }
+
     /// From the coarsest stage to the finest.
     private func lateral(_ stages: [FeatureMap], _ builder: NetworkBuilder) throws -> [FeatureMap] {
         let graph = builder.graph

@@ -60,7 +60,7 @@ public struct SegmentationHead: Head, Equatable {
     ) throws -> FeatureMap {
         var x: FeatureMap
         if let pyramid {
-            x = try sum(of: pyramid.maps(images, of: encoder, builder, encoderBuilder: encoderBuilder), builder.graph)
+            x = try FeaturePyramid.sum(pyramid.maps(images, of: encoder, builder, encoderBuilder: encoderBuilder), builder.graph)
             x = try x.convolution(builder.weight("segment_head.conv.weight"), kernel: 3, stride: 1, visible: nil, builder.graph)
             x.value = try builder.batchNorm("segment_head.norm", x.value, .relu, epsilon: FeaturePyramid.epsilon)
         } else {
@@ -68,16 +68,6 @@ public struct SegmentationHead: Head, Equatable {
             x.value = try builder.batchNorm("segment_head.norm", x.value, epsilon: FeaturePyramid.epsilon)
         }
         x.value = try builder.linear("segment_head.classifier", x.value)
-        return x
-    }
-
-    /// Maps enlarged to the first and added.
-    private func sum(of maps: [FeatureMap], _ graph: Graph) throws -> FeatureMap {
-        var x = maps[0]
-        for map in maps.dropFirst() {
-            let enlarged = try graph.apply(ResizeBilinear(from: (map.height, map.width), to: (x.height, x.width)), [map.value])[0]
-            x.value = try graph.apply(Add(), [x.value, enlarged])[0]
-        }
         return x
     }
 

@@ -23,8 +23,8 @@ struct Measurement {
     let options: Options
     /// Steps from one measurement to the next.
     let interval: Int
-    /// Whether the model gives classes of pixels.
-    private let isDense: Bool
+    /// The head that answers for pixels; nil: there is none.
+    private let dense: (any Head)?
     private let probes: [Probe.Method]
     /// Of a classifier; nil for a dense head.
     private let match: ClassMatch?
@@ -39,8 +39,8 @@ struct Measurement {
         interval = max(1, epochs.map { Int(($0 * Double(stepsPerEpoch)).rounded()) } ?? usual)
         probes = options[MeasurementOptions.probe].methods
         try Pipeline.check(validation.heldOut, fits: model)
-        isDense = phase == .finetune && model.head?.isDense == true
-        guard validation.heldOut.labels != nil || isDense else { throw MRPError(.argument, "the held-out images have no labels") }
+        dense = phase == .finetune ? model.head.flatMap { $0.isDense ? $0 : nil } : nil
+        guard validation.heldOut.labels != nil || dense != nil else { throw MRPError(.argument, "the held-out images have no labels") }
         switch phase {
         case .pretrain:
             guard let reference = validation.reference else {
@@ -54,10 +54,9 @@ struct Measurement {
             }
         case .finetune:
             let inference = Inference(model, options)
-            guard !isDense else {
-                guard validation.heldOut.hasTargets else { throw MRPError(.argument, "the held-out images have no pixel masks") }
+            guard dense == nil else {
                 match = nil
-                _ = try inference.pixelPlaces(validation.heldOut)
+                try inference.checkDense(validation.heldOut, "measuring the held-out images")
                 break
             }
             match = try inference.classMatch(validation.heldOut)
@@ -66,14 +65,17 @@ struct Measurement {
     }
 
     /// The measure that decides which state is the best: larger is better.
-    var main: String { isDense ? "miou" : phase == .finetune ? "top1" : probes.first == .linear ? "probe_top1" : "knn_top1" }
+    var main: String {
+        dense.map(Inference.mainMeasure) ?? (phase == .finetune ? "top1" : probes.first == .linear ? "probe_top1" : "knn_top1")
+    }
 
     /// The measures by name; nil when it was cancelled.
     func measure(_ model: Model, cancel: UnsafePointer<Int32>?, poll: (() -> Void)?) throws -> [String: Double]? {
         let inference = Inference(model, options, cancel: cancel, poll: poll)
-        if isDense {
-            guard let result = try inference.evaluateMaps(validation.heldOut) else { return nil }
-            return ["miou": result.meanIntersectionOverUnion, "pixel_accuracy": result.accuracy, "validation_loss": result.loss]
+        if dense != nil {
+            guard let result = try inference.evaluateDense(validation.heldOut) else { return nil }
+            let named = result.measures.map { ($0.name == "loss" ? "validation_loss" : $0.name, $0.value) }
+            return Dictionary(named) { first, _ in first }
         }
         if phase == .finetune {
             guard let result = try inference.evaluate(validation.heldOut, match: match) else { return nil }

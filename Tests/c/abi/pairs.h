@@ -10,7 +10,7 @@
 
 static mrp_config *options;
 static mrp_dataset *labelled, *folder, *gone;
-static mrp_model *mae, *classifier, *mixture, *segmenter;
+static mrp_model *mae, *classifier, *mixture, *segmenter, *finder;
 static char root[64];
 static float numbers[4 * VALUES];
 static uint16_t maps[2000 * 32 * 32];
@@ -24,7 +24,7 @@ static const char *in_root(const char *name) { return path_in(root, name); }
 typedef struct {
     const char *name;
     mrp_status (*call)(mrp_model *, const mrp_dataset *, const mrp_config *);
-    int subject; /* 0: mae, 1: classifier, 2: mixture, 3: segmenter */
+    int subject; /* 0: mae, 1: classifier, 2: mixture, 3: segmenter, 4: finder of instances */
 } operation;
 
 static mrp_status pretrain(mrp_model *m, const mrp_dataset *d, const mrp_config *c) { return mrp_pretrain(m, d, c, NULL, NULL); }
@@ -42,6 +42,11 @@ static mrp_status segment(mrp_model *m, const mrp_dataset *d, const mrp_config *
 static mrp_status segment_probabilities(mrp_model *m, const mrp_dataset *d, const mrp_config *c) {
     static float shares[8 * sizeof maps / sizeof *maps];
     return mrp_segment_probabilities(m, d, c, shares, sizeof shares / sizeof *shares);
+}
+static mrp_status instances(mrp_model *m, const mrp_dataset *d, const mrp_config *c) {
+    static int64_t counts[2000];
+    static float scores[2000 * 100];
+    return mrp_instances(m, d, c, counts, scores, NULL, 2000 * 100, maps, sizeof maps / sizeof *maps);
 }
 static mrp_status confusion(mrp_model *m, const mrp_dataset *d, const mrp_config *c) {
     static int64_t counts[CLASSES * CLASSES];
@@ -102,11 +107,12 @@ static const operation operations[] = {
     {"mrp_model_extract", extract, 2},
     {"mrp_segment", segment, 3},
     {"mrp_segment_probabilities", segment_probabilities, 3},
+    {"mrp_instances", instances, 4},
 };
 enum { OPERATIONS = sizeof operations / sizeof operations[0] };
 
 static mrp_model *subject(const operation *o) {
-    mrp_model *const subjects[] = {mae, classifier, mixture, segmenter};
+    mrp_model *const subjects[] = {mae, classifier, mixture, segmenter, finder};
     return subjects[o->subject];
 }
 
@@ -144,6 +150,12 @@ static void begin(void) {
     WORKS(mrp_config_set(segments, "pyramid_width", "8"));
     WORKS(mrp_model_create(options, &segmenter));
     WORKS(mrp_finetune(segmenter, masked, segments, NULL, NULL));
+    mrp_dataset_destroy(masked);
+    WORKS(mrp_config_set(segments, "task", "instances"));
+    WORKS(mrp_config_set(segments, "mask_kind", "objects"));
+    WORKS(mrp_dataset_with_masks(labelled, ids, MRP_UINT8, COUNT, SIDE, SIDE, segments, &masked));
+    WORKS(mrp_model_create(options, &finder));
+    WORKS(mrp_finetune(finder, masked, segments, NULL, NULL));
     mrp_config_destroy(segments);
     mrp_dataset_destroy(masked);
 }
@@ -154,6 +166,7 @@ static int end(const char *program) {
     mrp_model_destroy(classifier);
     mrp_model_destroy(mixture);
     mrp_model_destroy(segmenter);
+    mrp_model_destroy(finder);
     mrp_dataset_destroy(folder);
     mrp_dataset_destroy(labelled);
     mrp_config_destroy(options);

@@ -219,6 +219,57 @@ static void test_segmenter(void) {
     mrp_model_destroy(plain);
 }
 
+static void test_instances(void) {
+    enum { MOST = 7 };
+    static uint16_t numbers[COUNT * SIDE * SIDE];
+    static float scores[COUNT * MOST];
+    static int32_t boxes[4 * COUNT * MOST];
+    int64_t counts[COUNT], classes;
+    double ap50, recall;
+    char text[16];
+    mrp_model *model = NULL;
+    mrp_dataset *objects = NULL;
+    mrp_config *all = with("score_threshold", "0");
+    WORKS(mrp_config_set(all, "most_instances", "7"));
+    WORKS(mrp_config_set(options, "task", "instances"));
+    WORKS(mrp_config_set(options, "consistency", "1"));
+    WORKS(mrp_model_create(options, &model));
+    REFUSES(mrp_finetune(model, masked, options, NULL, NULL), "needs masks of objects, these are of classes");
+    FAILS(mrp_instances(model, images, all, counts, scores, boxes, COUNT * MOST, numbers, COUNT * SIDE * SIDE), MRP_ERR_STATE,
+          "task instances");
+    WORKS(mrp_config_set(options, "mask_kind", "objects"));
+    WORKS(mrp_dataset_with_masks(images, ids, MRP_UINT8, COUNT, SIDE, SIDE, options, &objects));
+    WORKS(mrp_dataset_class_name(objects, 1, text, sizeof text, NULL));
+    WORKS(mrp_dataset_shape(objects, NULL, NULL, NULL, NULL, &classes));
+    EXPECT(classes == 2 && strcmp(text, "object") == 0);
+    WORKS(mrp_finetune(model, objects, options, NULL, NULL));
+    REFUSES(mrp_instances(model, images, all, NULL, scores, boxes, COUNT * MOST, numbers, COUNT * SIDE * SIDE), "counts");
+    REFUSES(mrp_instances(model, images, all, counts, NULL, boxes, COUNT * MOST, numbers, COUNT * SIDE * SIDE), "scores");
+    REFUSES(mrp_instances(model, images, NULL, counts, scores, boxes, COUNT * MOST, numbers, COUNT * SIDE * SIDE), "1600 elements");
+    REFUSES(mrp_instances(model, images, all, counts, scores, boxes, COUNT * MOST, numbers, 1000), "1024 elements");
+    WORKS(mrp_instances(model, images, all, counts, scores, boxes, COUNT * MOST, numbers, COUNT * SIDE * SIDE));
+    for (int i = 0; i < COUNT; i++) {
+        EXPECT(counts[i] >= 0 && counts[i] <= MOST);
+        for (int j = 0; j < MOST; j++) {
+            const int32_t *box = boxes + 4 * (i * MOST + j);
+            const int isThere = j < counts[i], isBox = box[0] < box[2] && box[1] < box[3] && box[2] <= SIDE && box[3] <= SIDE;
+            EXPECT(isThere ? scores[i * MOST + j] >= 0 && isBox : scores[i * MOST + j] != scores[i * MOST + j] && box[2] == 0);
+        }
+        for (int j = 0; j < SIDE * SIDE; j++) EXPECT(numbers[i * SIDE * SIDE + j] <= counts[i]);
+    }
+    WORKS(mrp_instances(model, images, all, counts, scores, NULL, COUNT * MOST, NULL, 0));
+    WORKS(mrp_evaluate(model, objects, NULL, "ap50", &ap50));
+    WORKS(mrp_evaluate(model, objects, all, "recall", &recall));
+    EXPECT(ap50 >= 0 && ap50 <= 1 && recall >= 0 && recall <= 1);
+    REFUSES(mrp_evaluate(model, objects, NULL, "miou", &ap50), "ap50, ar_10, ar_100, recall and false_positives");
+    REFUSES(mrp_evaluate(model, masked, NULL, "ap50", &ap50), "needs masks of objects");
+    FAILS(mrp_segment(model, images, NULL, numbers, COUNT * SIDE * SIDE), MRP_ERR_STATE, "its head is instances");
+    FAILS(mrp_confusion(model, objects, NULL, counts, 4), MRP_ERR_STATE, "instances");
+    mrp_model_destroy(model);
+    mrp_dataset_destroy(objects);
+    mrp_config_destroy(all);
+}
+
 int main(void) {
     fill_images();
     WORKS(mrp_set_allocator(allocate, release, NULL));
@@ -231,6 +282,7 @@ int main(void) {
     test_files();
     test_scenes();
     test_segmenter();
+    test_instances();
     mrp_dataset_destroy(masked);
     mrp_dataset_destroy(images);
     mrp_config_destroy(options);

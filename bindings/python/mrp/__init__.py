@@ -6,8 +6,9 @@
     classifier = mrp.Classifier(encoder=mae, epochs=50).fit(few_images, few_labels)
     classifier.score(test_images, test_labels)
 
-Estimators: MaskedAutoencoder, Classifier, LinearProbe, Segmenter. Images: arrays or CPU tensors (uint8, uint16 or float32; NCHW or
-NHWC), Pillow images, the path of a folder, Dataset, ImageFolder, MaskFolder. Point clouds: PointClouds, PointFolder.
+Estimators: MaskedAutoencoder, Classifier, LinearProbe, Segmenter, InstanceSegmenter. Images: arrays or CPU tensors (uint8, uint16 or
+float32; NCHW or NHWC), Pillow images, the path of a folder, Dataset, ImageFolder, MaskFolder. Point clouds: PointClouds,
+PointFolder.
 Below them the objects of the C interface: Config, Dataset, Model, Trainer. `options()` lists every option by name.
 Weights of others: load() reads timm's and transformers' files, to_torch_state_dict() and from_torch() exchange them with PyTorch.
 `mrp.lab` is the experiment of the paper that explains why pretraining helps.
@@ -29,8 +30,9 @@ from mrp._config import Config, Option, Preset, options, presets
 from mrp._dataset import Dataset, ImageFolder, MaskFolder, long_tail
 from mrp._devices import devices
 from mrp._estimator import NotFittedError
+from mrp._instance_segmenter import InstanceSegmenter
 from mrp._masked_autoencoder import MaskedAutoencoder, load
-from mrp._model import Experts, Model, Reconstruction
+from mrp._model import Experts, Instances, Model, Reconstruction
 from mrp._mrp import (
     ArgumentError,
     BusyError,
@@ -72,6 +74,8 @@ __all__ = [
     "FormatError",
     "HandleError",
     "ImageFolder",
+    "InstanceSegmenter",
+    "Instances",
     "InternalError",
     "LinearProbe",
     "MaskFolder",

@@ -148,7 +148,9 @@ def build_parser() -> Parser:
     _add_table(command, "network", "objective", "training", "data", "run", "measurement")
 
     command = add(
-        "finetune", "Train with labels, or masks (--task segment): from a pretrained encoder, or from scratch.", f"{DATA}\n\n{RUNS}"
+        "finetune",
+        "Train with labels, or masks (--task segment, --task instances): from a pretrained encoder, or from scratch.",
+        f"{DATA}\n\n{RUNS}",
     )
     _add_data(command)
     _add_labelled(command)
@@ -174,7 +176,7 @@ def build_parser() -> Parser:
     group = command.add_argument_group("classes of pixels")
     group.add_argument("--overlay", action="store_true", help="also write NAME.overlay.png: the image with the classes' colours over it")
     group.add_argument("--scores", action="store_true", help="also write NAME.npy: probabilities (height, width, classes), float32")
-    _add_options(command, "maps", "map_mode", "window_overlap")
+    _add_options(command, "maps", "map_mode", "window_overlap", "score_threshold", "most_instances")
     _add_options(command, "rare classes", "prior", "class_counts")
     _add_table(command, "data", "run")
 

@@ -71,7 +71,8 @@ def open_data(args: argparse.Namespace, data: str, targets: str | None) -> Datas
 
 
 def _mask_options(args: argparse.Namespace) -> dict[str, Any]:
-    return {key: value for key, value in args.table.items() if key in ("ignore_label", "classes")}
+    given = {key: value for key, value in args.table.items() if key in ("ignore_label", "classes", "mask_kind")}
+    return ({"mask_kind": "objects"} if args.table.get("task") == "instances" else {}) | given
 
 
 def _generated(args: argparse.Namespace, data: str) -> Dataset:
@@ -84,8 +85,9 @@ def _generated(args: argparse.Namespace, data: str) -> Dataset:
         return PointClouds.generate(count, random_state=int(args.table.get("seed", 0)), synthetic_first_image=first, **points)
     names = ("image_size", "image_height", "image_width", "channels", "synthetic_classes", "synthetic_single_view")
     given = {key: value for key, value in args.table.items() if key in names}
-    if args.table.get("task") == "segment" or data.startswith("scenes:"):
+    if args.table.get("task") in ("segment", "instances") or data.startswith("scenes:"):
         given = {key: value for key, value in given.items() if not key.startswith("synthetic_")}
+        given |= {key: value for key, value in _mask_options(args).items() if key == "mask_kind"}
         return Dataset.generate_scenes(count, random_state=int(args.table.get("seed", 0)), **{"synthetic_first_image": first, **given})
     return Dataset.generate(count, random_state=int(args.table.get("seed", 0)), **{"synthetic_first_image": first, **given})
 
@@ -193,12 +195,17 @@ def _lines(result: dict[str, Any]) -> list[str]:
         where = f"; go on with --resume (state in '{result['run_folder']}')" if result["goes_on"] else ""
         lines.append(f"stopped: {'interrupted' if result['status'] else result['stopped'].replace('_', ' ')}{where}")
     if result["best_step"] is not None:
-        what = "% mean IoU" if result["task"] == "segment" else "% correct"
+        what = {"segment": "% mean IoU", "instances": "% AP50"}.get(result["task"], "% correct")
         lines.append(f"held-out images: {100 * result['best']:.2f} {what} at best, after step {result['best_step']}")
     if "top1" in result:
         lines.append(f"test images: {100 * result['top1']:.2f} % correct, loss {result['test_loss']:.4f}")
     if "miou" in result:
         lines.append(f"test images: {100 * result['miou']:.2f} % mean IoU, {100 * result['pixel_accuracy']:.2f} % of the pixels correct")
+    if "ap50" in result:
+        shares = (
+            f"{100 * result['ap50']:.2f} % AP50, {100 * result['ar_10']:.2f} % AR@10, {100 * result['recall']:.2f} % of the objects found"
+        )
+        lines.append(f"test images: {shares}, {result['false_positives']:.2f} false ones an image")
     if "knn_top1" in result:
         lines.append(f"nearest neighbours: {100 * result['knn_top1']:.2f} % correct")
     if result["output"]:
@@ -235,8 +242,9 @@ def finetune(args: argparse.Namespace, **more: Any) -> int:
     model = _source(args) if args.source else Model(config)
     encoder = model.copy() if getattr(args, "knn", None) else None
     result = train(args, model, few, config, "finetune")
-    if test is not None and not result["status"] and config["task"] == "segment":
-        result |= {name: model.evaluate(test, name, config) for name in ("miou", "pixel_accuracy")}
+    dense = {"segment": ("miou", "pixel_accuracy"), "instances": ("ap50", "ar_10", "recall", "false_positives")}.get(config["task"])
+    if test is not None and not result["status"] and dense:
+        result |= {name: model.evaluate(test, name, config) for name in dense}
     elif test is not None and not result["status"]:
         result |= {"top1": model.evaluate(test, "top1", config), "test_loss": model.evaluate(test, "loss", config)}
         if encoder:
@@ -260,10 +268,15 @@ def predict(args: argparse.Namespace) -> int:
     model = Model.load(args.model)
     if not model.classes:
         raise StateError(f"'{args.model}' has no classifier: fine-tune it first")
+    task = model.info["libmrp"].get("task")
+    if task == "instances":
+        args.table.setdefault("task", task)
     dataset = open_data(args, args.data, args.targets)
     config = config_of(args)
-    if model.info["libmrp"].get("task") == "segment":
+    if task == "segment":
         return _predict_maps(args, model, dataset, config)
+    if task == "instances":
+        return _predict_instances(args, model, dataset, config)
     probabilities = model.predict_proba(dataset, config)
     names = model.class_names(config) if config["label_level"] else model.info["libmrp"].get("class_names") or model.class_names()
     best = probabilities[:, : len(names)].argmax(1)
@@ -324,13 +337,7 @@ def _predict_maps(args: argparse.Namespace, model: Model, dataset: Dataset, conf
     shares = model.segment_proba(dataset, config) if args.scores else None
     result: dict[str, Any] = {"command": "predict", "model": args.model, "images": len(dataset), "output": args.output or "maps"}
     folder, lines = Path(result["output"]), []
-    folder.mkdir(parents=True, exist_ok=True)
-    written: set[str] = set()
-    for index in range(len(dataset)):
-        stem = Path(dataset.image_name(index)).stem if dataset.shape[0] and os.sep in dataset.image_name(index) else f"{index:05d}"
-        if stem in written:
-            raise ArgumentError(f"two images are called {stem}: predict their folders one by one")
-        written.add(stem)
+    for index, stem in enumerate(_stems(dataset, folder)):
         ids = np.asarray(maps[index])
         (folder / f"{stem}.png").write_bytes(png_of_ids(ids, len(names)))
         if shares is not None:
@@ -342,6 +349,39 @@ def _predict_maps(args: argparse.Namespace, model: Model, dataset: Dataset, conf
     if dataset.has_masks:
         result["miou"] = model.evaluate(dataset, "miou", config)
         lines.append(f"{100 * result['miou']:.2f} % mean IoU by their masks")
+    report(args, result, lines)
+    return 0
+
+
+def _stems(dataset: Dataset, folder: Path) -> list[str]:
+    """The name of each image's map in the folder, which is made: that of its file, or its number."""
+    stems = []
+    for index in range(len(dataset)):
+        name = dataset.image_name(index)
+        stems.append(Path(name).stem if os.sep in name else f"{index:05d}")
+    if twice := next((stem for stem in stems if stems.count(stem) > 1), None) if len(set(stems)) < len(stems) else None:
+        raise ArgumentError(f"two images are called {twice}: predict their folders one by one")
+    folder.mkdir(parents=True, exist_ok=True)
+    return stems
+
+
+def _predict_instances(args: argparse.Namespace, model: Model, dataset: Dataset, config: Config) -> int:
+    """Writes a map of objects for each image, a gray PNG of 16 bits, and a list of all: image, number, score, box."""
+    found = model.instances(dataset, config)
+    result: dict[str, Any] = {"command": "predict", "model": args.model, "images": len(dataset), "output": args.output or "maps"}
+    folder, total = Path(result["output"]), sum(len(each.scores) for each in found)
+    stems = _stems(dataset, folder)
+    with (folder / "instances.csv").open("w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["image", "instance", "score", "left", "top", "right", "bottom"])
+        for stem, each in zip(stems, found, strict=True):
+            (folder / f"{stem}.png").write_bytes(png_of_ids(each.ids, 65_536))
+            writer.writerows((stem, i + 1, f"{score:.4f}", *box) for i, (score, box) in enumerate(zip(each.scores, each.boxes.tolist())))
+    result["instances"] = total
+    lines = [f"wrote {len(dataset)} maps with {total} instances, and instances.csv, to {folder}"]
+    if dataset.has_masks:
+        result |= {name: model.evaluate(dataset, name, config) for name in ("ap50", "recall", "false_positives")}
+        lines.append(f"{100 * result['ap50']:.2f} % AP50, {100 * result['recall']:.2f} % of the objects by their masks found")
     report(args, result, lines)
     return 0
 

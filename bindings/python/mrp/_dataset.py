@@ -101,7 +101,8 @@ class Dataset:
     def generate_scenes(cls, count: int, *, random_state: int = 0, **options: Any) -> "Dataset":
         """Generated scenes with masks: 3 to 6 shapes of random colours on textured ground, which is class 0.
 
-        Options: image_size, channels, synthetic_first_image, which makes a second set that does not overlap with the first.
+        Options: image_size, channels, synthetic_first_image, which makes a second set that does not overlap with the first;
+        mask_kind='objects', for masks that tell objects apart instead of classes.
         """
         return cls._adopt(_mrp.dataset_generate_scenes(handle_of(options), count, random_state), named=True, masked=True)
 
@@ -128,7 +129,8 @@ class Dataset:
     def with_masks(self, masks: Any, **options: Any) -> "Dataset":
         """The same images with masks, ids of classes (count, height, width), in place of labels; masks are copied.
 
-        Options: ignore_label (255), the id of pixels without a class; classes, their number (one more than the largest id).
+        Options: ignore_label (255), the id of pixels without a class; classes, their number (one more than the largest id); mask_kind:
+        'objects' where ids tell objects apart, 0 being the ground.
         """
         return self._adopt(self._mask_handle(masks, options), masked=True)
 
@@ -312,12 +314,13 @@ class MaskFolder(Dataset):
         MaskFolder("voc", split="train")      # the images that ImageSets/Segmentation/train.txt names
 
     `images` and `masks` may be the folders' names too. Masks are PNGs whose numbers are ids of classes (palettes too), or in the colours of
-    labelmap.txt. An image without a mask is unlabelled. Options: split, ignore_label, classes, channels, cache_bytes, exif_orientation.
+    labelmap.txt. An image without a mask is unlabelled. Options: split, ignore_label, classes, channels, cache_bytes, exif_orientation;
+    mask_kind='objects' takes the objects in SegmentationObject (or objects) instead.
     """
 
     def __init__(self, path: str | os.PathLike[str], **options: Any) -> None:
         self.path = os.fspath(path)
-        named = os.path.exists(os.path.join(self.path, "labelmap.txt"))
+        named = os.path.exists(os.path.join(self.path, "labelmap.txt")) or options.get("mask_kind") == "objects"
         self._open(_mrp.dataset_open_masks(self.path, handle_of(options)), named=named, masked=True)
 
     @staticmethod
@@ -329,7 +332,7 @@ class MaskFolder(Dataset):
         return super().__repr__().replace("(", f"({self.path!r}, ", 1)
 
 
-_MASK_FOLDERS = (("JPEGImages", "images"), ("SegmentationClass", "masks"))
+_MASK_FOLDERS = (("JPEGImages", "images"), ("SegmentationClass", "masks", "SegmentationObject", "objects"))
 
 
 def as_dataset(

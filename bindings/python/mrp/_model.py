@@ -19,7 +19,21 @@ FloatArray = npt.NDArray[np.float32]
 Maps = npt.NDArray[Any] | list[npt.NDArray[Any]]
 Callback = Callable[[Progress], Any]
 Metric = Literal[
-    "top1", "top5", "balanced_top1", "many_top1", "medium_top1", "few_top1", "loss", "reconstruction_loss", "miou", "pixel_accuracy"
+    "top1",
+    "top5",
+    "balanced_top1",
+    "many_top1",
+    "medium_top1",
+    "few_top1",
+    "loss",
+    "reconstruction_loss",
+    "miou",
+    "pixel_accuracy",
+    "ap50",
+    "ar_10",
+    "ar_100",
+    "recall",
+    "false_positives",
 ]
 Options = Config | Mapping[str, Any] | None
 
@@ -43,6 +57,23 @@ class Reconstruction(NamedTuple):
 
 def pair(value: Any) -> tuple[int, int]:
     return (value, value) if isinstance(value, int) else (value[0], value[1])
+
+
+class Instances(NamedTuple):
+    """The objects that were found in an image, the best first."""
+
+    scores: FloatArray
+    """(instances,)"""
+    boxes: npt.NDArray[np.int32]
+    """(instances, 4): left, top, right and bottom of the mask, one past the last pixel."""
+    ids: npt.NDArray[np.uint16]
+    """(height, width) of the image: 1, 2, ... for pixels of the first, second, ... instance, 0 for others; where masks overlap, the better
+    one has the pixel."""
+
+    @property
+    def masks(self) -> npt.NDArray[np.bool_]:
+        """(instances, height, width): the pixels of each in `ids`."""
+        return self.ids == np.arange(1, len(self.scores) + 1, dtype=np.uint16)[:, None, None]
 
 
 class Experts(NamedTuple):
@@ -256,6 +287,9 @@ class Model:
 
         Of a model of task='segment', with the masks of the dataset: 'miou' (mean intersection over union), 'pixel_accuracy' or 'loss'.
 
+        Of a model of task='instances', with masks of objects: 'ap50', 'ar_10', 'ar_100' (COCO's, whatever the class), 'recall' and
+        'false_positives' (per image) at score_threshold=0.3.
+
         Classes are matched by name; images of a class that the model does not know count as wrong, with a warning.
         """
         return _mrp.evaluate(self._handle, as_dataset(dataset)._handle, handle_of(options, more), metric)
@@ -331,13 +365,26 @@ class Model:
     def _maps(self, fill: Callable[..., None], dataset: Any, options: Any, each: tuple[int, ...], kind: npt.DTypeLike) -> Maps:
         """Values of each pixel, at the images' own sizes."""
         dataset = as_dataset(dataset)
-        sizes = [dataset.image_size(index) for index in range(len(dataset))]
-        ends = np.cumsum([height * width * math.prod(each) for height, width in sizes])
-        values = np.empty(int(ends[-1]), kind)
+        values, sizes = _pixels_of(dataset, each, kind)
         fill(self._handle, dataset._handle, options, values)
         if len(set(sizes)) == 1:
             return values.reshape(len(dataset), *sizes[0], *each)
-        return [part.reshape(*size, *each) for part, size in zip(np.split(values, ends[:-1]), sizes, strict=True)]
+        return _parts(values, sizes, each)
+
+    def instances(self, dataset: Any, options: Options = None, **more: Any) -> list[Instances]:
+        """The objects of each image, whatever they are, with at least score_threshold=0.3, at most most_instances=100; by task='instances'.
+
+        None are found in images that cannot be read, with unreadable_images='skip'.
+        """
+        dataset, handle = as_dataset(dataset), handle_of(options, more)
+        most = int(value_of("most_instances", _mrp.config_get(handle, "most_instances")))
+        ids, sizes = _pixels_of(dataset)
+        counts = np.empty(len(dataset), np.int64)
+        scores = np.empty((len(dataset), most), np.float32)
+        boxes = np.empty((len(dataset), most, 4), np.int32)
+        _mrp.instances(self._handle, dataset._handle, handle, counts, scores, boxes, ids)
+        parts = zip(np.maximum(counts, 0).tolist(), scores, boxes, _parts(ids, sizes), strict=True)
+        return [Instances(own[:count].copy(), box[:count].copy(), part) for count, own, box, part in parts]
 
     def reconstruct(self, dataset: Any, options: Options = None, *, mask: Any = None, **more: Any) -> Reconstruction:
         """Hide patches, at random or as `mask` says, and reconstruct them.
@@ -402,3 +449,17 @@ def _mask_of(mask: Any, count: int, rows: int, columns: int) -> npt.NDArray[np.u
             f"({count}, {rows * columns}) or ({count}, {rows}, {columns})"
         )
     return np.ascontiguousarray(np.broadcast_to(array, (count, rows * columns)), dtype=np.uint8)
+
+
+def _pixels_of(
+    dataset: Dataset, each: tuple[int, ...] = (), kind: npt.DTypeLike = np.uint16
+) -> tuple[npt.NDArray[Any], list[tuple[int, int]]]:
+    """Memory for values of each pixel of all images, and their sizes."""
+    sizes = [dataset.image_size(index) for index in range(len(dataset))]
+    return np.empty(sum(height * width for height, width in sizes) * math.prod(each), kind), sizes
+
+
+def _parts(pixels: npt.NDArray[Any], sizes: list[tuple[int, int]], each: tuple[int, ...] = ()) -> list[npt.NDArray[Any]]:
+    """The values of each image."""
+    ends = np.cumsum([height * width * math.prod(each) for height, width in sizes])
+    return [part.reshape(*size, *each) for part, size in zip(np.split(pixels, ends[:-1]), sizes, strict=True)]

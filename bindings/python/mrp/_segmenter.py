@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +23,63 @@ if TYPE_CHECKING:
 _MASK_OPTIONS = ("ignore_label", "classes")
 
 
-class Segmenter(Supervised):
+class MaskEstimator(Supervised):
+    """An estimator that learns from masks: `_task`, and what the ids of the masks stand for."""
+
+    _task: ClassVar[str]
+    _kind: ClassVar[str]
+
+    def _config(self, dataset: Dataset | None = None) -> Config:
+        config = super()._config(dataset)
+        config["task"] = self._task
+        return config
+
+    def _mask_options(self) -> dict[str, Any]:
+        return {name: value for name, value in self._options().items() if name in _MASK_OPTIONS} | {"mask_kind": self._kind}
+
+    def _dataset(self, X: Any, labels: Any = None) -> Dataset:
+        if isinstance(X, str | os.PathLike) and MaskFolder.is_one(X):
+            names = (*FOLDER_OPTIONS, "split")
+            own = {name: value for name, value in self._options().items() if name in names and name != "folder_layout"}
+            return MaskFolder(X, **own, **self._mask_options())
+        return super()._dataset(X, labels)
+
+    def _with_masks(self, X: Any, masks: Any = None) -> Dataset:
+        dataset = self._dataset(X)
+        if masks is None:
+            if not dataset.has_masks:
+                raise ArgumentError("masks are missing: pass them, or a dataset or a folder that has them")
+            return dataset
+        if dataset.has_masks:
+            raise ArgumentError("masks were given, but the dataset brings its own")
+        return dataset.with_masks(masks, **self._mask_options())
+
+    def _fit(self, dataset: Dataset, validation: Any, callback: Callable[[Progress], Any] | None) -> None:
+        """Trains a fresh network, or the pretrained encoder, on a dataset with masks."""
+        pretrained = self._pretrained()
+        config = self._config(dataset)
+        if pretrained is None and self.encoder is not None:
+            config["encoder"] = self.encoder
+        self.model_ = Model(config) if pretrained is None else pretrained
+        self.history_ = []
+        if validation is not None:
+            validation = self._with_masks(*validation) if isinstance(validation, tuple) else self._with_masks(validation)
+        self.model_.validate_on(validation)
+        self._run(self.model_.finetune, dataset, config, callback)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], **options: Any) -> Self:
+        """The estimator in a safetensors file; options as those of Model.load."""
+        return cls._of_model(Model.load(path, **options))
+
+    @classmethod
+    def _of_model(cls, model: Model) -> Self:
+        if model.info["libmrp"].get("task") != cls._task:
+            raise ArgumentError(f"the file holds no {'segmenter' if cls._task == 'segment' else 'network of instances'}")
+        return super()._of_model(model)
+
+
+class Segmenter(MaskEstimator):
     """A network that learns a class for each pixel, with or without pretraining.
 
         mrp.Segmenter(encoder=mae, epochs=50).fit(images, masks)                 # fine-tunes a copy of mae's encoder
@@ -45,6 +101,9 @@ class Segmenter(Supervised):
     history_ : list of dicts, one per epoch: epoch, step, loss (mean), learning_rate, images_per_second, seconds
     """
 
+    _task = "segment"
+    _kind = "classes"
+
     classes_: npt.NDArray[Any]
 
     def fit(self, X: Any, masks: Any = None, *, validation: Any = None, callback: Callable[[Progress], Any] | None = None) -> Self:
@@ -55,39 +114,9 @@ class Segmenter(Supervised):
         """
         self._begin()
         dataset = self._with_masks(X, masks)
-        pretrained = self._pretrained()
-        config = self._config(dataset)
-        if pretrained is None and self.encoder is not None:
-            config["encoder"] = self.encoder
-        self.model_ = Model(config) if pretrained is None else pretrained
-        self.history_ = []
         self.classes_ = dataset._classes
-        if validation is not None:
-            validation = self._with_masks(*validation) if isinstance(validation, tuple) else self._with_masks(validation)
-        self.model_.validate_on(validation)
-        self._run(self.model_.finetune, dataset, config, callback)
+        self._fit(dataset, validation, callback)
         return self
-
-    def _config(self, dataset: Dataset | None = None) -> Config:
-        config = super()._config(dataset)
-        config["task"] = "segment"
-        return config
-
-    def _dataset(self, X: Any, labels: Any = None) -> Dataset:
-        if isinstance(X, str | os.PathLike) and MaskFolder.is_one(X):
-            names = (*FOLDER_OPTIONS, *_MASK_OPTIONS, "split")
-            return MaskFolder(X, **{name: value for name, value in self._options().items() if name in names and name != "folder_layout"})
-        return super()._dataset(X, labels)
-
-    def _with_masks(self, X: Any, masks: Any = None) -> Dataset:
-        dataset = self._dataset(X)
-        if masks is None:
-            if not dataset.has_masks:
-                raise ArgumentError("masks are missing: pass them, or a dataset or a folder that has them")
-            return dataset
-        if dataset.has_masks:
-            raise ArgumentError("masks were given, but the dataset brings its own")
-        return dataset.with_masks(masks, **{name: value for name, value in self._options().items() if name in _MASK_OPTIONS})
 
     def predict(self, X: Any) -> Maps:
         """The class of each pixel as its place in `classes_`: uint16 (count, height, width), or a list of arrays where sizes differ."""
@@ -127,16 +156,8 @@ class Segmenter(Supervised):
         return plot_maps(images, maps, [str(name) for name in self.classes_], palette(len(self.classes_)), truths)
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str], **options: Any) -> Self:
-        """The segmenter in a safetensors file; options as those of Model.load."""
-        return cls._of_model(Model.load(path, **options))
-
-    @classmethod
     def _of_model(cls, model: Model) -> Self:
-        ours = model.info["libmrp"]
-        if ours.get("task") != "segment":
-            raise ArgumentError("the file holds no segmenter")
-        estimator = super()._of_model(model)
+        estimator, ours = super()._of_model(model), model.info["libmrp"]
         names = ours.get("class_names")
         estimator.classes_ = labels_of(names, ours.get("label_type")) if names else np.arange(model.classes)
         return estimator
