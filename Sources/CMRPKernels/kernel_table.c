@@ -93,6 +93,7 @@ static const struct {
     ENTRY(dice_scratch),
     ENTRY(dice),
     ENTRY(dice_gradient),
+    ENTRY(montage),
     ENTRY(norm),
     ENTRY(update_scratch),
     ENTRY(adamw),

@@ -72,8 +72,8 @@ public struct Segmentation: TrainingObjective {
 
 extension Segmentation {
     public static let pyramidWidth = Option(
-        "pyramid_width", .integer(FeaturePyramid.widths), auto: "64 below 64 pixels, else 256", section: .objective,
-        "Channels of the feature pyramid that dense prediction reads (docs/dense.md).")
+        "pyramid_width", .integer(FeaturePyramid.widths), auto: "that of a model pretrained by montage, else 64 below 64 pixels, else 256",
+        section: .objective, "Channels of the feature pyramid that montage trains and dense prediction reads (docs/dense.md).")
     public static let focalGammaOption = Option(
         "focal_gamma", .number(0...10), default: 0, section: .objective,
         "Task segment: exponent of the focal loss, which makes pixels that are known well weigh less (Lin et al. 2017: 2); 0: cross entropy."
@@ -89,14 +89,13 @@ extension Segmentation {
         SegmentationHead.name, "a class for each pixel, from masks",
         options: [pyramidWidth, focalGammaOption, diceWeightOption, pixelWeights], names: SegmentationHead.names,
         make: { request in
-            let (dataset, options, geometry) = (request.dataset, request.options, request.encoder.geometry)
+            let (dataset, options) = (request.dataset, request.options)
             guard dataset.hasTargets else { throw MRPError(.argument, "task segment needs pixel masks, the dataset has none") }
             let classes = options[NetworkOptions.classes] ?? max(dataset.classCount, 2)
             guard dataset.classCount <= classes else {
                 throw MRPError(.argument, "the masks have \(dataset.classCount) classes, option classes is \(classes)")
             }
-            let width = options[pyramidWidth] ?? (min(geometry.height, geometry.width) < 64 ? 64 : 256)
-            return try SegmentationHead(classes: classes, pyramid: FeaturePyramid(width: width))
+            return try SegmentationHead(classes: classes, pyramid: FeaturePyramid(width: request.pyramidWidth))
         },
         objective: { head, request in
             guard let head = head as? SegmentationHead else { throw MRPError(.internalError, "a head of another task") }

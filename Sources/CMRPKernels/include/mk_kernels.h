@@ -471,6 +471,11 @@ typedef struct mk_kernels {
                                      const void *weights, const void *log_sum_exp, const void *sums, const void *loss_gradient,
                                      void *logits_gradient);
 
+    /* Montages of planar images: out (count x channels x height x width) has grid x grid tiles each, row by row; tile t is image sources[t],
+     * of which each grid x grid neighbours become their mean. height and width are multiples of grid. */
+    void (*MK_NONNULL montage)(mk_pool *, int64_t count, int64_t grid, int64_t channels, int64_t height, int64_t width, const void *images,
+                               const int32_t *sources, void *out);
+
     /* sqrt of the sum of squares of `count` values; scratch as for an update. */
     void (*MK_NONNULL norm)(mk_pool *, int64_t count, const void *x, void *out);
 

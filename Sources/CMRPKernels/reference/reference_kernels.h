@@ -769,6 +769,7 @@ static const mk_kernels table = {
     .dice_scratch = dice_scratch,
     .dice = dice,
     .dice_gradient = dice_gradient,
+    .montage = montage,
     .norm = euclidean_norm,
     .update_scratch = update_scratch,
     .adamw = adamw,

@@ -104,6 +104,7 @@ const mk_kernels MK_TABLE = {
     .dice_scratch = dice_scratch,
     .dice = dice,
     .dice_gradient = dice_gradient,
+    .montage = montage,
     .norm = euclidean_norm,
     .update_scratch = update_scratch,
     .adamw = adamw,
