@@ -106,6 +106,7 @@ static const struct {
     ENTRY(row_maximum_gradient),
     ENTRY(append_columns),
     ENTRY(leading_columns),
+    ENTRY(montage),
     ENTRY(norm),
     ENTRY(update_scratch),
     ENTRY(adamw),

@@ -90,6 +90,18 @@ public enum DataOptions {
         "hue_jitter", .number(0...0.5), default: 0, section: .data,
         "Largest random change of the hue, in turns, as a part of color_jitter's random order; 0: none. 8-bit images of 3 channels."
     ).perPhase
+    public static let grayscale = Option(
+        "grayscale", share, auto: "0, in the views of a contrastive loss 0.2", section: .data,
+        "How often an image loses its colours. 8-bit images of 1 or 3 channels, as blur and solarize."
+    ).perPhase
+    public static let blur = Option(
+        "blur", .numbers, auto: "0, in the views of objective montage from 64 pixels on 1,0.1", section: .data,
+        "How often an image is blurred, by a Gaussian of 0.1 to 2 pixels; two numbers: in the views of each of the two sides of a contrastive objective."
+    ).perPhase
+    public static let solarize = Option(
+        "solarize", .numbers, auto: "0, in the views of objective montage from 64 pixels on 0,0.2", section: .data,
+        "How often the bright values of an image, from 128 on, are inverted; two numbers as with blur."
+    ).perPhase
     public static let randomErasing = Option(
         "random_erasing", share, default: 0, section: .data, "How often a rectangle of an image is erased (Zhong et al. 2020)."
     ).perPhase
@@ -100,7 +112,7 @@ public enum DataOptions {
 
     public static let viewAugmentation = Option(
         "view_augmentation", .choice(ViewAugmentation.self), auto: "contrastive for 8-bit images of 3 channels, else same", section: .data,
-        "What is done to the views of a contrastive loss (proco): contrastive, a random resized crop, a mirror where training has one, color_jitter 0.4 with hue_jitter 0.1 for 80 %, gray for 20 % (Chen et al. 2020; Du et al. 2024); same, what training does to its images."
+        "What is done to the views of a contrastive loss (proco, montage): contrastive, a random resized crop, a mirror where training has one, color_jitter 0.4 with hue_jitter 0.1 for 80 %, gray for 20 % (Chen et al. 2020; Du et al. 2024), blur and solarize as their options say; same, what training does to its images."
     )
 
     // MARK: Mixed images
@@ -145,7 +157,7 @@ public enum DataOptions {
     public static let mixing: [any OptionDeclaration] = [mixup, cutmix, mixProbability, mixSwitchProbability]
     public static var pixels: [any OptionDeclaration] {
         [
-            randAugment, colorJitter, hueJitter, randomErasing, erasingMode, viewAugmentation,
+            randAugment, colorJitter, hueJitter, grayscale, blur, solarize, randomErasing, erasingMode, viewAugmentation,
         ] + mixing + [unreadableImages, sampler] + Samplers.registry.all.flatMap(\.options)
     }
 }

@@ -18,6 +18,7 @@ public struct RandomStream: Sendable {
         case probing = 22
         case balancing = 23
         case clustering = 30
+        case montage = 31
         case test = 99
     }
 

@@ -35,27 +35,37 @@ public final class Model {
         if let head { try attach(head, seed: seed) }
     }
 
-    /// Gives the model an objective. Weights that it has in common with the one before, by name and shape, stay as they are.
+    /// Gives the model an objective. Weights that it has in common with the one before, or with the head, by name and shape, stay as they are; a
+    /// head with a weight of the same name and another shape is left out.
     public func attach(_ objective: any PretrainingObjective, seed: UInt64?) throws {
         let wanted = objective.parameters()
         let fresh = wanted.filter { parameters[$0.name]?.shape != $0.shape }
         let kept = Set(wanted.map(\.name)).subtracting(fresh.map(\.name))
-        let former = objectiveNames
+        if let head, !headNames.isDisjoint(with: fresh.map(\.name)) {
+            Log.warning(
+                "the head of task \(head.name) is left out: its feature pyramid has another width than that of objective \(objective.name)")
+            detachHead()
+        }
+        let former = objectiveNames.subtracting(headNames)
         parameters.retain { !former.contains($0) || kept.contains($0) }
         try parameters.add(fresh, seed: seed)
         self.objective = objective
     }
 
-    /// Gives the model a fresh head.
-    public func attach(_ head: any Head, seed: UInt64?) throws {
-        let additions = try head.parameters(on: encoder)
+    /// Gives the model a fresh head. Weights that it has in common with the objective, by name and shape, stay as they are: their number.
+    @discardableResult public func attach(_ head: any Head, seed: UInt64?) throws -> Int {
+        let wanted = try head.parameters(on: encoder)
+        let common = objectiveNames
+        let additions = wanted.filter { !common.contains($0.name) || parameters[$0.name]?.shape != $0.shape }
         detachHead()
         try parameters.add(additions, seed: seed)
         self.head = head
+        return wanted.count - additions.count
     }
 
+    /// Weights that the head has too stay.
     public func detachObjective() {
-        let names = objectiveNames
+        let names = objectiveNames.subtracting(headNames)
         parameters.retain { !names.contains($0) }
         objective = nil
     }
@@ -65,8 +75,9 @@ public final class Model {
         if self.head?.isSame(as: head) == true { self.head = head }
     }
 
+    /// Weights that the objective has too stay.
     public func detachHead() {
-        let names = headNames
+        let names = headNames.subtracting(objectiveNames)
         parameters.retain { !names.contains($0) }
         head = nil
     }

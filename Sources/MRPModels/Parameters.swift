@@ -98,10 +98,12 @@ public final class Parameters {
     /// a decoder or a head never changes the encoder. Without a seed all are zero, for weights that will be read from a file.
     public func add(_ additions: [ParameterSpecification], seed: UInt64?) throws {
         var made: [(ParameterSpecification, Tensor)] = []
+        var sources = tensors
         for specification in additions {
             let tensor = try Tensor(specification.shape)
-            if let seed { try fill(tensor, specification, seed: seed) }
+            if let seed { try fill(tensor, specification, seed: seed, sources) }
             made.append((specification, tensor))
+            sources[specification.name] = tensor
         }
         for (specification, tensor) in made {
             if tensors[specification.name] == nil { specifications.append(specification) }
@@ -112,7 +114,7 @@ public final class Parameters {
     /// Gives one weight the numbers of a fresh one.
     public func reset(_ specification: ParameterSpecification, seed: UInt64) throws {
         guard let tensor = tensors[specification.name] else { return }
-        try fill(tensor, specification, seed: seed)
+        try fill(tensor, specification, seed: seed, tensors)
     }
 
     /// Removes every weight whose name is not kept.
@@ -132,7 +134,10 @@ public final class Parameters {
         return result
     }
 
-    private func fill(_ tensor: Tensor, _ specification: ParameterSpecification, seed: UInt64) throws {
+    /// `sources`: weights that may be copied.
+    private func fill(
+        _ tensor: Tensor, _ specification: ParameterSpecification, seed: UInt64, _ sources: [String: Tensor]
+    ) throws {
         let values = tensor.float32
         let stream = RandomStream(seed: seed ^ Self.hash(specification.name), .initialization)
         switch specification.initializer {
@@ -157,7 +162,7 @@ public final class Parameters {
             }
         case .sinCosPositions(let gridHeight, let gridWidth):
             sinCosPositions(into: values, width: tensor.shape[1], gridHeight: gridHeight, gridWidth: gridWidth)
-        case .copy(let source): tensors[source].map { tensor.copyElements(of: $0) }
+        case .copy(let source): sources[source].map { tensor.copyElements(of: $0) }
         }
     }
 

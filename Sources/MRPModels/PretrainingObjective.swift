@@ -16,6 +16,12 @@ public protocol PretrainingObjective: TrainingObjective {
     /// made anew when pretraining begins again.
     var isKeptInFiles: Bool { get }
 
+    /// The weights that files keep, where they keep it: of all, those that are of use without the run.
+    func keptParameters() -> [ParameterSpecification]
+
+    /// The feature pyramid that it trains; nil: none. Heads that read one of the same width begin with its weights.
+    var pyramid: FeaturePyramid? { get }
+
     /// Members of a model's configuration that describe a kept objective, with the keys of transformers where it has some.
     var configuration: [(key: String, value: JSON)] { get }
 
@@ -34,6 +40,8 @@ extension PretrainingObjective {
     public var name: String { Self.name }
     public var objectiveName: String { Self.name }
     public var isKeptInFiles: Bool { false }
+    public func keptParameters() -> [ParameterSpecification] { isKeptInFiles ? parameters() : [] }
+    public var pyramid: FeaturePyramid? { nil }
     public var configuration: [(key: String, value: JSON)] { [] }
     public var settings: [(key: String, value: JSON)] { [] }
     public var reconstruction: (any PixelReconstruction)? { nil }

@@ -67,12 +67,15 @@ extension TrainingObjective {
 public struct TrainingViews: Equatable, Sendable {
     /// With the augmentation of training, the first.
     public var plain: Int
-    /// With the stronger one of contrastive learning.
-    public var contrastive: Int
+    /// With the stronger one of contrastive learning: the side, 0 or 1, of each. The sides may differ in blur and solarisation.
+    public var bySide: [Int]
 
-    public init(plain: Int = 1, contrastive: Int = 0) { (self.plain, self.contrastive) = (plain, contrastive) }
+    public init(plain: Int = 1, contrastive: Int = 0) { (self.plain, bySide) = (plain, Array(repeating: 0, count: contrastive)) }
 
-    public var count: Int { plain + contrastive }
+    public init(bySide: [Int]) { (plain, self.bySide) = (0, bySide) }
+
+    public var contrastive: Int { bySide.count }
+    public var count: Int { plain + bySide.count }
 }
 
 /// A term of a training run's loss: a scalar of the graph.

@@ -40,11 +40,21 @@ public struct HeadRequest {
     public let encoder: any ImageEncoder
     public let dataset: any ImageDataset
     public let options: Options
+    /// The feature pyramid of the model's pretraining; nil: it had none.
+    public let pretrainedPyramid: FeaturePyramid?
 
-    public init(encoder: any ImageEncoder, dataset: any ImageDataset, options: Options) {
+    public init(
+        encoder: any ImageEncoder, dataset: any ImageDataset, options: Options, pretrainedPyramid: FeaturePyramid? = nil
+    ) {
         self.encoder = encoder
         self.dataset = dataset
         self.options = options
+        self.pretrainedPyramid = pretrainedPyramid
+    }
+
+    /// Width of the feature pyramid that the head reads.
+    public var pyramidWidth: Int {
+        options[Segmentation.pyramidWidth] ?? pretrainedPyramid?.width ?? FeaturePyramid.usualWidth(encoder.geometry)
     }
 }
 

@@ -37,7 +37,7 @@ extension InstanceSegmentation {
             throw MRPError(.argument, "consistency \(options[consistencyOption]) needs a foreground: leave foreground auto")
         }
         return try InstanceHead(
-            pyramid: FeaturePyramid(width: options[Segmentation.pyramidWidth] ?? (isSmall ? 64 : 256)),
+            pyramid: FeaturePyramid(width: request.pyramidWidth),
             gridStride: options[gridStride] ?? (isSmall ? 4 : 8), maskChannels: options[maskChannels] ?? (isSmall ? 16 : 64),
             hasForeground: hasForeground)
     }

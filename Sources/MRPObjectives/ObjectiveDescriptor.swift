@@ -11,8 +11,8 @@ public struct ObjectiveDescriptor: Named {
     public let source: String
     /// Anything worth a word beside the source, such as "convolutional networks"; empty: nothing.
     public let remark: String
-    /// Masks where the options leave them open and the encoder sees tokens.
-    public let usualMasks: MaskChoice
+    /// Masks where the options leave them open and the encoder sees tokens; nil: it hides nothing.
+    public let usualMasks: MaskChoice?
     /// EMA decay of the teacher in the first and in the last step where the options leave it open; nil: no teacher.
     public let usualTeacherDecay: Teacher.Decay?
     /// Whether it learns from point clouds, else from images.
@@ -33,7 +33,7 @@ public struct ObjectiveDescriptor: Named {
     public let infer: @Sendable (WeightFile, any ImageEncoder, _ notes: inout [String]) throws -> (any PretrainingObjective)?
 
     public init(
-        _ name: String, source: String, remark: String = "", usualMasks: MaskChoice, usualTeacherDecay: Teacher.Decay? = nil,
+        _ name: String, source: String, remark: String = "", usualMasks: MaskChoice?, usualTeacherDecay: Teacher.Decay? = nil,
         takesPoints: Bool = false, options: [any OptionDeclaration] = [],
         misfit: @escaping @Sendable (any ImageEncoder) -> String? = { _ in nil },
         names: [NameRow] = [], checkpoint: WrappedNames? = nil,
@@ -112,7 +112,7 @@ public enum Objectives {
         [
             MaskedAutoencoder.descriptor, SparseMaskedModeling.descriptor, SimMIM.descriptor, MaskFeat.descriptor, BEiT.descriptor,
             Data2Vec.descriptor, IJEPA.descriptor, TeacherStudent.descriptor, GivenTargets.descriptor,
-            PointMAE.descriptor,
+            PointMAE.descriptor, Montage.descriptor,
         ])
 
     /// The objective that the options describe for the model's encoder. A decoder that the model already has goes on.
@@ -125,15 +125,16 @@ public enum Objectives {
         }
         if let misfit = descriptor.misfit(encoder) { throw MRPError(.unsupported, "objective \(name) \(misfit)") }
         // A few coarse cells leave little room for blocks.
-        let usual = encoder.convolutionalEncoder == nil ? descriptor.usualMasks : SparseMaskedModeling.descriptor.usualMasks
+        let cells = SparseMaskedModeling.usualMasks
+        let usual = encoder.convolutionalEncoder == nil ? descriptor.usualMasks ?? cells : cells
         let masks = MaskChoice(
             options[ObjectiveOptions.maskPattern] ?? usual.pattern, ratio: options[ObjectiveOptions.maskRatio] ?? usual.ratio,
-            roundsToNearest: descriptor.usualMasks.roundsToNearest)
+            roundsToNearest: descriptor.usualMasks?.roundsToNearest ?? false)
         let request = ObjectiveRequest(
             name: name, encoder: encoder, options: options, masks: masks,
             usualTeacherDecay: descriptor.usualTeacherDecay ?? Teacher.Decay(1, 1), former: model.objective)
         let objective = try descriptor.make(request)
-        try masks.check(encoder.geometry)
+        if descriptor.usualMasks != nil { try masks.check(encoder.geometry) }
         return objective
     }
 

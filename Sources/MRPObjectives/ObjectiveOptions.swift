@@ -13,7 +13,7 @@ public enum ObjectiveOptions {
             section: .objective, "Objective of pretraining (docs/objectives.md): \(list.joined(separator: ", ")).")
     }
     public static var maskRatio: Option<Double?> {
-        let usual = Objectives.summary { NumberText.short($0.usualMasks.ratio) }
+        let usual = Objectives.summary { $0.usualMasks.map { NumberText.short($0.ratio) } }
         let convolutional = NumberText.short(SparseMaskedModeling.usualMasks.ratio)
         return Option(
             "mask_ratio", .number(0..<1),
@@ -23,7 +23,7 @@ public enum ObjectiveOptions {
     public static var maskPattern: Option<MaskPattern?> {
         Option(
             "mask_pattern", .choice(MaskPattern.self),
-            auto: "\(Objectives.summary { $0.usualMasks.pattern.rawValue }), in convolutional networks always random", section: .objective,
+            auto: "\(Objectives.summary { $0.usualMasks?.pattern.rawValue }), in convolutional networks always random", section: .objective,
             "Choice of the hidden patches: random, block (BEiT), grid (every fourth stays), multi_block (I-JEPA).")
     }
     public static var teacherDecay: Option<Double?> {
@@ -34,7 +34,7 @@ public enum ObjectiveOptions {
     public static var teacherDecayEnd: Option<Double?> {
         Option(
             "teacher_decay_end", .number(0...1), auto: Objectives.summary { $0.usualTeacherDecay.map { NumberText.short($0.end) } },
-            section: .objective, "The same in the last step, on a straight line from the first.")
+            section: .objective, "The same in the last step, on a straight line from the first; of montage on half a cosine.")
     }
     public static let targetNorm = Option(
         "target_norm", .choice(Teacher.Norm.self), default: .layer, section: .objective,

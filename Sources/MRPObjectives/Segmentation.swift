@@ -72,8 +72,8 @@ public struct Segmentation: TrainingObjective {
 
 extension Segmentation {
     public static let pyramidWidth = Option(
-        "pyramid_width", .integer(FeaturePyramid.widths), auto: "64 below 64 pixels, else 256", section: .objective,
-        "Channels of the feature pyramid that dense prediction reads (docs/dense.md).")
+        "pyramid_width", .integer(FeaturePyramid.widths), auto: "that of a model pretrained by montage, else 64 below 64 pixels, else 256",
+        section: .objective, "Channels of the feature pyramid that montage trains and dense prediction reads (docs/dense.md).")
     public static let form = Option(
         "segment_head", .choice(Form.self), default: .pyramid, section: .objective,
         "Task segment: what is on the encoder. pyramid, a feature pyramid and a convolution; linear, batch norm and a linear layer on its last features: with frozen_encoder a probe of what they know of places."
@@ -96,15 +96,14 @@ extension Segmentation {
         SegmentationHead.name, "a class for each pixel, from masks",
         options: [form, pyramidWidth, focalGammaOption, diceWeightOption, pixelWeights], names: SegmentationHead.names,
         make: { request in
-            let (dataset, options, geometry) = (request.dataset, request.options, request.encoder.geometry)
+            let (dataset, options) = (request.dataset, request.options)
             try dataset.requireMasks(.classes, for: "task \(SegmentationHead.name)")
             let classes = options[NetworkOptions.classes] ?? max(dataset.classCount, 2)
             guard dataset.classCount <= classes else {
                 throw MRPError(.argument, "the masks have \(dataset.classCount) classes, option classes is \(classes)")
             }
-            let width = options[pyramidWidth] ?? (min(geometry.height, geometry.width) < 64 ? 64 : 256)
             var head = try SegmentationHead(
-                classes: classes, pyramid: options[form] == .pyramid ? FeaturePyramid(width: width) : nil)
+                classes: classes, pyramid: options[form] == .pyramid ? FeaturePyramid(width: request.pyramidWidth) : nil)
             head.keepsScale = options[DataOptions.augmentation, .finetune]?.keepsScale ?? false
             return head
         },

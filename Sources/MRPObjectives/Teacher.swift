@@ -9,11 +9,14 @@ public struct Teacher: Sendable {
     public let decay: Decay
     /// Norm by which its features become targets.
     public let norm: Norm
+    /// Weights beside the encoder's that it has too.
+    public let others: [ParameterSpecification]
 
-    public init(_ encoder: any ImageEncoder, decay: Decay, norm: Norm = .layer) {
+    public init(_ encoder: any ImageEncoder, decay: Decay, norm: Norm = .layer, others: [ParameterSpecification] = []) {
         self.encoder = encoder
         self.decay = decay
         self.norm = norm
+        self.others = others
     }
 
     public struct Decay: Equatable, Sendable {
@@ -37,14 +40,14 @@ public struct Teacher: Sendable {
 
     /// The encoder's weights as they are at that moment, under the names `teacher....`.
     var parameters: [ParameterSpecification] {
-        encoder.parameters().map {
+        (encoder.parameters() + others).map {
             ParameterSpecification(
                 Self.prefix + $0.name, $0.shape, .copy(of: $0.name), role: $0.role, storedShape: $0.storedShape, isTrainable: false)
         }
     }
 
     var averages: [MovingAverage.Pair] {
-        encoder.parameters().filter(\.isTrainable).map { MovingAverage.Pair(average: Self.prefix + $0.name, source: $0.name) }
+        (encoder.parameters() + others).filter(\.isTrainable).map { MovingAverage.Pair(average: Self.prefix + $0.name, source: $0.name) }
     }
 
     /// The outputs of the last `count` layers for whole images, [B, tokens, D] each; a token is a patch of the masks (of a convolutional

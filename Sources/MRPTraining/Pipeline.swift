@@ -95,27 +95,49 @@ enum Pipeline {
         settings.views = views.count
         settings.targets = readsPixelTargets
         let usual = try trainingAugmentation(dataset, model, options, phase, normalization)
-        let others = views.contrastive > 0 ? try contrastiveAugmentation(dataset, model, options, phase, else: usual) : usual
-        let augmentations =
-            [Augmentation](repeating: usual, count: views.plain) + [Augmentation](repeating: others, count: views.contrastive)
+        let sides = try views.bySide.isEmpty ? [] : contrastiveAugmentations(dataset, model, options, phase, views, else: usual)
+        let augmentations = [Augmentation](repeating: usual, count: views.plain) + views.bySide.map { sides[$0] }
         return try BatchLoader(dataset, augmentations: augmentations, normalization: normalization, options: settings)
     }
 
-    /// Augmentation of the views that a contrastive loss compares.
-    private static func contrastiveAugmentation(
-        _ dataset: ImageDataset, _ model: Model, _ options: Options, _ phase: Phase, else usual: Augmentation
-    ) throws -> Augmentation {
+    /// Augmentation of the views that a contrastive loss compares, of either side. Where the sides are not alike and images are not small, blur and
+    /// solarize are those of Grill et al. 2020 (BYOL).
+    private static func contrastiveAugmentations(
+        _ dataset: ImageDataset, _ model: Model, _ options: Options, _ phase: Phase, _ views: TrainingViews, else usual: Augmentation
+    ) throws -> [Augmentation] {
         let fits = dataset.channels == 3 && dataset.pixelType ?? .uint8 == .uint8
         guard !dataset.isPointCloud, options[DataOptions.viewAugmentation] ?? (fits ? .contrastive : .same) == .contrastive else {
-            return usual
+            return [usual, usual]
         }
         let (low, high) = (options[DataOptions.cropScaleMin, phase], options[DataOptions.cropScaleMax, phase])
         guard low <= high else { throw MRPError(.argument, "crop_scale_min \(low) is above crop_scale_max \(high)") }
         var augmentation = Augmentation.randomResizedCropFlip(size: imageSize(model), scale: low...high)
         if !augmentationKind(dataset, model, options, phase).isMirrored { augmentation.steps.removeLast() }
         augmentation.steps.append(ColorJitter(strength: 0.4, hue: 0.1, probability: 0.8))
-        augmentation.steps.append(RandomGray(probability: 0.2))
-        return augmentation
+        let size = imageSize(model)
+        let isBlurred = views.bySide.contains(1) && min(size.height, size.width) >= 64
+        return try (0..<2).map { side in
+            var result = augmentation
+            result.steps += try changes(
+                options, phase, side: side, grayscale: 0.2, blur: isBlurred ? [1, 0.1] : [0], solarize: isBlurred ? [0, 0.2] : [0])
+            return result
+        }
+    }
+
+    /// Changes that only some images get, as the options say, else as given.
+    private static func changes(
+        _ options: Options, _ phase: Phase, side: Int = 0, grayscale: Double = 0, blur: [Double] = [0], solarize: [Double] = [0]
+    ) throws -> [RandomChange] {
+        func share(_ kind: RandomChange.Kind, _ shares: [Double]) throws -> RandomChange {
+            guard shares.count == 1 || shares.count == 2 else {
+                throw MRPError(.argument, "\(kind.rawValue) has \(shares.count) numbers: it takes one, or one for each of two sides")
+            }
+            return RandomChange(kind, probability: shares[shares.count == 1 ? 0 : side])
+        }
+        return try [
+            RandomChange(.grayscale, probability: options[DataOptions.grayscale, phase] ?? grayscale),
+            share(.blur, options[DataOptions.blur, phase] ?? blur), share(.solarize, options[DataOptions.solarize, phase] ?? solarize),
+        ].filter { $0.probability != 0 }
     }
 
     /// Augmentation of training images.
@@ -190,6 +212,7 @@ enum Pipeline {
         }
         let jitter = ColorJitter(strength: options[DataOptions.colorJitter, phase], hue: options[DataOptions.hueJitter, phase])
         if jitter.strength > 0 || jitter.hue > 0 { augmentation.steps.append(jitter) }
+        augmentation.steps += try changes(options, phase)
         let probability = options[DataOptions.randomErasing, phase]
         if probability > 0 {
             let mode = options[DataOptions.erasingMode, phase]

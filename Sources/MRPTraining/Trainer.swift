@@ -57,6 +57,8 @@ public final class Trainer {
     private let clusters: ImageClusters?
     /// Features that are watched for collapse; nil where none are marked.
     private let features: (value: Value, width: Int)?
+    /// Progress values that the objective marked.
+    private let reports: [(name: String, value: Value)]
     var epochLosses = (sum: 0.0, count: 0)
     /// State of the run beyond its steps, such as its measurements.
     var runState: RunState?
@@ -111,7 +113,11 @@ public final class Trainer {
         loss = try mean(total)
         losses = try terms.map { Loss($0.name, try mean($0.value), weight: $0.weight) }
         self.graph = graph
-        outputs = (losses.count > 1 ? losses.map(\.value) : []) + (features.map { [$0.value] } ?? [])
+        let prefix = NetworkBuilder.reportPrefix
+        reports = try graph.marks.filter { $0.key.hasPrefix(prefix) }.sorted { $0.key < $1.key }.map {
+            (String($0.key.dropFirst(prefix.count)), try mean($0.value))
+        }
+        outputs = (losses.count > 1 ? losses.map(\.value) : []) + (features.map { [$0.value] } ?? []) + reports.map(\.value)
         program = try backend.compile(
             graph, outputs: outputs, guards: [loss] + optimizer.norms.map(\.value),
             state: model.parameters.tensors.merging(optimizer.tensors) { first, _ in first }.merging(companions.tensors) { first, _ in first
@@ -288,6 +294,7 @@ public final class Trainer {
         if losses.count > 1 {
             for term in losses { progress.measures[Self.measureName(of: term)] = try program.scalar(term.value) }
         }
+        for report in reports { progress.measures[report.name] = try program.scalar(report.value) }
         if progress.step % recipe.stepsPerEpoch == 0 { epochLosses = (0, 0) }
         progress.learningRate = learningRate
         progress.step += 1
@@ -301,6 +308,7 @@ public final class Trainer {
     /// Names of the measures that a step makes itself.
     var measureNames: [String] {
         (features == nil ? [] : ["feature_std", "feature_rank"]) + (losses.count > 1 ? losses.map(Self.measureName) : [])
+            + reports.map(\.name)
     }
 
     private static func measureName(of term: Loss) -> String { "loss_\(term.name)" }

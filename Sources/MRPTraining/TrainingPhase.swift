@@ -17,7 +17,8 @@ extension Phase {
             return objective
         case .finetune:
             let descriptor = try Heads.registry.entry(options[ObjectiveOptions.task])
-            let request = HeadRequest(encoder: model.encoder, dataset: dataset, options: options)
+            let request = HeadRequest(
+                encoder: model.encoder, dataset: dataset, options: options, pretrainedPyramid: model.objective?.pyramid)
             let head = try descriptor.make(request)
             let names = Self.classNames(dataset, outputs: head.classes)
             if model.head?.isSame(as: head) != true || !(model.classNames.isEmpty || model.classNames == names) {
@@ -25,7 +26,7 @@ extension Phase {
                     Log.info(
                         "the classifier for \(ClassMatch.list(model.classNames)) is replaced by a fresh one for \(ClassMatch.list(names))")
                 }
-                try model.attach(head, seed: options.seed)
+                Self.report(try model.attach(head, seed: options.seed), of: head, model)
             }
             model.describe(as: head)
             (model.classNames, model.labelType) = (names, dataset.labelType)
@@ -34,6 +35,18 @@ extension Phase {
             let objective = try descriptor.objective(head, request)
             model.classPrior = head.isClassifier ? try Self.classPrior(dataset, options, objective) : nil
             return objective
+        }
+    }
+
+    /// Says whether a head began with the pyramid of the model's pretraining.
+    private static func report(_ common: Int, of head: any Head, _ model: Model) {
+        guard let objective = model.objective, let pyramid = objective.pyramid else { return }
+        if common > 0 {
+            Log.info(
+                "task \(head.name) begins with encoder and feature pyramid (\(common) weights of width \(pyramid.width)) of the model's pretraining by \(objective.name)"
+            )
+        } else {
+            Log.info("task \(head.name) begins without the feature pyramid of width \(pyramid.width) that \(objective.name) trained")
         }
     }
 

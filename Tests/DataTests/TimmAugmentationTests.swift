@@ -55,6 +55,46 @@ import Testing
         }
     }
 
+    /// What Pillow and torchvision make of an image (tools/fixtures/make_augmentation_fixtures.py): the same bytes.
+    @Test(arguments: ["rgb", "gray"]) func changesArePillows(_ kind: String) throws {
+        let workspace = ImageWorkspace()
+        try ImageFile.load(Fixtures.folder + "changes_\(kind).png", into: workspace)
+        let (expected, channels) = (values(workspace.image), Int(workspace.image.channels))
+        let size = ImageSize(height: 21, width: Int(workspace.image.width))
+        let perImage = channels * size.height * size.width
+        let source = try ArrayDataset(
+            pixels: expected[..<perImage].map { UInt8($0) }, type: .uint8, layout: .channelsLast, count: 1, channels: channels, size: size)
+        let blurs = [0.1, 0.5, 1, 1.37, 2, 9.5].map { PixelOperation.blur(deviation: $0) }
+        let operations = blurs + [.solarize(threshold: 128), .color(0)]
+        try #require(expected.count == perImage * (operations.count + 1))
+        for (place, operation) in operations.enumerated() {
+            try source.load(0, into: workspace)
+            try operation.apply(workspace, fill: [], "test")
+            let wrong = zip(values(workspace.image), expected[((place + 1) * perImage)...]).count { $0 != $1 }
+            #expect(wrong == 0, "\(operation): \(wrong) of \(perImage) values differ")
+        }
+    }
+
+    @Test(arguments: [RandomChange.Kind.grayscale, .blur, .solarize]) func changesAreRandom(_ kind: RandomChange.Kind) throws {
+        let images = try patterned(300, height: 8, width: 8)
+        let steps = Augmentation([RandomChange(kind, probability: 0.3)])
+        var changed = 0
+        for sample in 0..<300 {
+            let workspace = ImageWorkspace()
+            try images.load(sample, into: workspace)
+            let before = values(workspace.image)
+            try steps.apply(workspace, seed: 2, epoch: 0, sample: sample)
+            changed += values(workspace.image) == before ? 0 : 1
+        }
+        #expect((60...120).contains(changed), "\(kind): \(changed) of 300")
+        expectError(.argument, "\(kind.rawValue) 1.5 is outside [0, 1]") {
+            _ = try Augmentation([RandomChange(kind, probability: 1.5)]).outputSize(for: nil, channels: 3)
+        }
+        expectError(.argument, "\(kind.rawValue) is made for images of 1 or 3 channels, these have 4") {
+            _ = try Augmentation([RandomChange(kind, probability: 1)]).outputSize(for: nil, channels: 4)
+        }
+    }
+
     @Test func theHueIsDrawnEvenly() throws {
         let red = try ArrayDataset(
             pixels: [UInt8](repeating: 200, count: 64) + [UInt8](repeating: 50, count: 128), type: .uint8, layout: .channelsFirst, count: 1,

@@ -195,6 +195,15 @@ import Testing
         }
     }
 
+    @Test func concatenatedRows() throws {
+        // The middle part is also used alone.
+        try check(["x": [2, 3, 4], "y": [1, 3, 4], "z": [3, 3, 4]]) { graph, values in
+            let all = try graph.apply(ConcatenateRows(), [values["x"], values["y"], values["z"]])[0]
+            let part = try graph.apply(SliceRows(first: 1, count: 3), [all])[0]
+            return try graph.apply(ConcatenateRows(), [all, values["y"], part])[0]
+        }
+    }
+
     @Test(arguments: [0, 1]) func meanTokens(_ first: Int) throws {
         try check(["x": [2, 4, 3]]) { graph, values in try graph.apply(MeanTokens(first: first), [values["x"]])[0] }
     }

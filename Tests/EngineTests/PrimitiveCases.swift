@@ -203,6 +203,10 @@ struct PrimitiveCase: @unchecked Sendable, CustomTestStringConvertible {
             PrimitiveCase(name: "mean over replicas", differentiated: false) { g in
                 try g.graph.apply(ReplicaMean(), g.graph.apply(Scale(2), [g.real("x", [2, 3])]))
             },
+            PrimitiveCase(name: "concatenated rows") { g in
+                let (x, y) = (try g.real("x", [2, 3, 4]), try g.real("y", [1, 3, 4]))
+                return try g.graph.apply(ConcatenateRows(), [x, y, x])
+            },
             PrimitiveCase(name: "upsampling") { g in
                 [try g.graph.upsampleNearest(g.real("x", [2, 6, 3]), height: 2, width: 3, factor: 3)]
             },
@@ -304,6 +308,15 @@ struct PrimitiveCase: @unchecked Sendable, CustomTestStringConvertible {
             },
             PrimitiveCase(name: "slice of rows") { g in
                 try g.graph.apply(SliceRows(first: 1, count: 2), [g.real("x", [5, 3])])
+            },
+            PrimitiveCase(name: "montages, concatenated rows and accuracy", differentiated: false) { g in
+                let images = try g.real("images", [3, 2, 8, 12])
+                let tiles = try g.indices("tiles", [2, 0, 1, 1, 2, 2, 0, 1], [8])
+                let small = try g.graph.apply(MontageImages(grid: 2), [images, tiles])[0]
+                let tiny = try g.graph.apply(MontageImages(grid: 4), [images, g.indices("parts", (0..<16).map { $0 % 3 }, [16])])[0]
+                let all = try g.graph.apply(ConcatenateRows(), [small, tiny, images])[0]
+                let scores = try g.real("scores", [6, 5]) { ($0 * 2).rounded() }
+                return try [all] + g.graph.apply(TopAccuracy(), [scores, g.indices("classes", [4, 0, 1, 2, 3, 1], [6])])
             },
             PrimitiveCase(name: "rows", differentiated: false) { g in
                 let x = try g.real("x", [2, 3, 7]) { ($0 * 2).rounded() }

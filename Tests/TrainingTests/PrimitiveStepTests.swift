@@ -77,6 +77,15 @@ import Testing
         try pretraining(Model(encoder: encoder, objective: objective, seed: 1), batch: 2, precision: precision, tolerance: tolerance)
     }
 
+    @Test(arguments: precisions) func montage(_ precision: Precision, _ tolerance: Double) throws {
+        let encoder = try ResidualNetwork(ResidualNetwork.sizes[0], stem: .cifar, baseWidth: 4, channels: 3, height: 16, width: 8)
+        var form = Montage.Form()
+        form.levels = 2
+        let head = try MontageHead(pyramid: FeaturePyramid(width: 6), convolutions: 1, hidden: 10, width: 8)
+        let objective = try Montage(encoder, head, form, decay: Teacher.Decay(0.99, 1))
+        try pretraining(Model(encoder: encoder, objective: objective, seed: 1), batch: 8, precision: precision, tolerance: tolerance)
+    }
+
     @Test(arguments: precisions) func convNeXt(_ precision: Precision, _ tolerance: Double) throws {
         let encoder = try ConvNeXt(ConvNeXt.sizes[0], stem: .cifar, baseWidth: 4, channels: 3, height: 16, width: 16)
         let model = try Model(encoder: encoder, head: ClassifierHead(classes: 5, pooling: .mean), seed: 1)

@@ -101,7 +101,28 @@ static void test_pixel_losses(void) {
     }
 }
 
+static void test_montage(void) {
+    /* count, grid, channels, height, width */
+    static const int64_t sizes[][5] = {{1, 1, 1, 1, 1},  {3, 1, 3, 5, 7},  {2, 2, 3, 8, 4},
+                                       {1, 4, 2, 8, 24}, {1, 8, 1, 16, 8}, {2, 3, 2, 9, 6}};
+    enum { IMAGES = 5 };
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        const int64_t *n = sizes[i], image = n[2] * n[3] * n[4];
+        int32_t sources[2 * 64];
+        for (int64_t t = 0; t < n[0] * n[1] * n[1]; t++) sources[t] = (int32_t)((7 * t + 3) % IMAGES);
+        array images = input(IMAGES * image), out = input(n[0] * image);
+        reference->montage(reference_pool, n[0], n[1], n[2], n[3], n[4], images.d, sources, out.d);
+        ON_EACH_POOL(pool, {
+            spoil(&out);
+            fast->montage(pool, n[0], n[1], n[2], n[3], n[4], images.f, sources, out.f);
+            check_array("montage", "out", &out, 1e-6);
+        })
+        FREE(&images, &out);
+    }
+}
+
 static void test_all(void) {
+    test_montage();
     test_resize();
     test_gelu();
     test_pixel_losses();

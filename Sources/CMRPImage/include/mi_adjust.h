@@ -30,6 +30,11 @@ void mi_turn_hue(const mi_image *in, uint8_t turn, const mi_image *out);
 /* ImageEnhance.Sharpness: factor 0 smoothed by 3 x 3 (the edges stay), 1 unchanged. Not in place. */
 void mi_sharpen(const mi_image *in, float factor, const mi_image *out);
 
+/* ImageFilter.GaussianBlur of this deviation in pixels, above 0: 1 or 3 channels, at most 8192 of deviation. Not in place. `scratch` has
+ * mi_blur_scratch bytes. */
+void mi_gaussian_blur(const mi_image *in, float deviation, uint8_t *scratch, const mi_image *out);
+int64_t mi_blur_scratch(int64_t height, int64_t width, int64_t channels);
+
 /* Image.transform with an affine map and bicubic weights (a = -1, as Pillow has them there): out(x, y) is in at
  * (m[0] X + m[1] Y + m[2], m[3] X + m[4] Y + m[5]) with X = x + 1/2, Y = y + 1/2; outside of the image it is fill, one value per channel. */
 void mi_affine(const mi_image *in, const double m[6], const uint8_t *fill, const mi_image *out);

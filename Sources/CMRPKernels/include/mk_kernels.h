@@ -514,6 +514,10 @@ typedef struct mk_kernels {
     void (*MK_NONNULL append_columns)(mk_pool *, int64_t batch, int64_t rows, int64_t width, int64_t extra, const void *x,
                                       const void *columns, void *y);
     void (*MK_NONNULL leading_columns)(mk_pool *, int64_t rows, int64_t width, int64_t extra, const void *y, void *x);
+    /* Montages of planar images: out (count x channels x height x width) has grid x grid tiles each, row by row; tile t is image sources[t],
+     * of which each grid x grid neighbours become their mean. height and width are multiples of grid. */
+    void (*MK_NONNULL montage)(mk_pool *, int64_t count, int64_t grid, int64_t channels, int64_t height, int64_t width, const void *images,
+                               const int32_t *sources, void *out);
 
     /* sqrt of the sum of squares of `count` values; scratch as for an update. */
     void (*MK_NONNULL norm)(mk_pool *, int64_t count, const void *x, void *out);

@@ -783,6 +783,7 @@ static const mk_kernels table = {
     .row_maximum_gradient = row_maximum_gradient,
     .append_columns = append_columns,
     .leading_columns = leading_columns,
+    .montage = montage,
     .norm = euclidean_norm,
     .update_scratch = update_scratch,
     .adamw = adamw,

@@ -132,3 +132,20 @@ static void dice_gradient(mk_pool *pool, int64_t rows, int64_t classes, const vo
             }
     }
 }
+
+/* out[m, c, y, x] = mean over i, j < grid of images[source, c, y' grid + i, x' grid + j], y' and x' the place inside the tile. */
+static void montage(mk_pool *pool, int64_t count, int64_t grid, int64_t channels, int64_t height, int64_t width, const void *images,
+                    const int32_t *sources, void *out) {
+    (void)pool;
+    const int64_t rows = height / grid, columns = width / grid;
+    for (int64_t at = 0; at < count * channels * height * width; at++) {
+        const int64_t x = at % width, y = at / width % height, c = at / width / height % channels, m = at / width / height / channels;
+        const int64_t source = sources[(m * grid + y / rows) * grid + x / columns];
+        double sum = 0;
+        for (int64_t i = 0; i < grid * grid; i++) {
+            const int64_t row = y % rows * grid + i / grid, column = x % columns * grid + i % grid;
+            sum += ((const REAL *)images)[((source * channels + c) * height + row) * width + column];
+        }
+        ((REAL *)out)[at] = (REAL)(sum / (double)(grid * grid));
+    }
+}

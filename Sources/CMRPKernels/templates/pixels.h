@@ -243,3 +243,40 @@ static void dice_gradient(mk_pool *pool, int64_t rows, int64_t classes, const vo
                     sums};
     mk_pool_run(pool, mk_ceil_divide(rows, mk_rows_per_task(classes)), dice_gradient_task, &job);
 }
+
+/* ---- Montages ---- */
+
+typedef struct {
+    int64_t grid, channels, height, width;
+    const float *images;
+    const int32_t *sources;
+    float *out;
+} montage_job;
+
+/* One plane of a montage, row by row; each row has a part of `grid` tiles. */
+static void montage_task(void *context, int64_t plane, int32_t worker) {
+    const montage_job *job = context;
+    const int64_t grid = job->grid, height = job->height, width = job->width, tile_width = width / grid;
+    const float share = 1 / (float)(grid * grid);
+    float *out = job->out + plane * height * width;
+    (void)worker;
+    for (int64_t y = 0; y < height; y++) {
+        const int64_t tiles = plane / job->channels * grid * grid + y / (height / grid) * grid, first = y % (height / grid) * grid;
+        for (int64_t tile = 0; tile < grid; tile++, out += tile_width) {
+            const int64_t from = (job->sources[tiles + tile] * job->channels + plane % job->channels) * height + first;
+            for (int64_t x = 0; x < tile_width; x++) {
+                const float *at = job->images + from * width + x * grid;
+                float sum = 0;
+                for (int64_t i = 0; i < grid; i++, at += width)
+                    for (int64_t j = 0; j < grid; j++) sum += at[j];
+                out[x] = sum * share;
+            }
+        }
+    }
+}
+
+static void montage(mk_pool *pool, int64_t count, int64_t grid, int64_t channels, int64_t height, int64_t width, const void *images,
+                    const int32_t *sources, void *out) {
+    montage_job job = {grid, channels, height, width, images, sources, out};
+    mk_pool_run(pool, count * channels, montage_task, &job);
+}

@@ -118,6 +118,7 @@ const mk_kernels MK_TABLE = {
     .row_maximum_gradient = row_maximum_gradient,
     .append_columns = append_columns,
     .leading_columns = leading_columns,
+    .montage = montage,
     .norm = euclidean_norm,
     .update_scratch = update_scratch,
     .adamw = adamw,

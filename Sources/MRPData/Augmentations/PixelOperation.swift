@@ -19,6 +19,8 @@ public enum PixelOperation: Equatable, Sendable {
     case contrast(Double)
     case brightness(Double)
     case sharpness(Double)
+    /// Gaussian of this deviation in pixels (ImageFilter.GaussianBlur), 0 ... 8192.
+    case blur(deviation: Double)
     /// By this share of a turn, -1/2 ... 1/2, as torchvision's adjust_hue; 3 channels only.
     case hue(Double)
     case shearX(Double)
@@ -49,6 +51,15 @@ public enum PixelOperation: Equatable, Sendable {
             guard workspace.image.channels == 3 else { return }  // gray is gray
             try Self.replace(workspace) { mi_blend_gray(&$0, Float(factor), &$1) }
         case .sharpness(let factor): try Self.replace(workspace) { mi_sharpen(&$0, Float(factor), &$1) }
+        case .blur(let deviation):
+            let (size, channels) = (workspace.image.size, Int64(workspace.image.channels))
+            guard deviation > 0 else { return }
+            let bytes = Int(mi_blur_scratch(Int64(size.height), Int64(size.width), channels))
+            let memory = try Memory(bytes: bytes, for: "blurring an image of \(size)")
+            try withExtendedLifetime(memory) {
+                let scratch = memory.typed(UInt8.self).baseAddress
+                try Self.replace(workspace) { mi_gaussian_blur(&$0, Float(min(deviation, 8_192)), scratch, &$1) }
+            }
         case .hue(let turns):
             let turn = UInt8(truncatingIfNeeded: Int(max(-0.5, min(turns, 0.5)) * 255))
             try Self.replace(workspace) { mi_turn_hue(&$0, turn, &$1) }

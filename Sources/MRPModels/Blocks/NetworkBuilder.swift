@@ -59,23 +59,25 @@ public struct NetworkBuilder {
 
     func has(_ weight: String) -> Bool { specifications[prefix + weight] != nil }
 
-    /// x W^T + b, optionally through GELU or with a residual added.
+    /// x W^T + b, optionally through GELU or with a residual added; without b where the network has none.
     public func linear(_ name: String, _ x: Value, gelu: Bool = false, residual: Value? = nil) throws -> Value {
         let product = MatrixProduct(transposeB: true, activation: gelu ? .gelu : .none)
-        return try graph.apply(product, [x, weight(name + ".weight"), weight(name + ".bias"), residual])[0]
+        let bias = has(name + ".bias") ? try weight(name + ".bias") : nil
+        return try graph.apply(product, [x, weight(name + ".weight"), bias, residual])[0]
     }
 
     public func layerNorm(_ name: String, _ x: Value) throws -> Value {
         try graph.apply(LayerNorm(epsilon: epsilon), [x, weight(name + ".weight"), weight(name + ".bias")])[0]
     }
 
-    /// Batch norm over all rows of x, then, when asked for, the residual and the activation. With running statistics it becomes part of the
-    /// convolution that makes x, and has no gradient.
+    /// Batch norm over all rows of x, then, when asked for, the residual and the activation; without scale and shift where the network has none. With
+    /// running statistics it becomes part of the convolution that makes x, and has no gradient.
     public func batchNorm(
         _ name: String, _ x: Value, _ activation: BatchNorm.Activation = .none, residual: Value? = nil, epsilon: Double? = nil
     ) throws -> Value {
         let running = try [weight(name + ".running_mean"), weight(name + ".running_var")]
-        let (gamma, beta) = try (weight(name + ".weight"), weight(name + ".bias"))
+        let (gamma, beta) =
+            try has(name + ".weight") ? (weight(name + ".weight"), weight(name + ".bias")) : neutral(graph.type(of: x).width)
         guard isTraining else {
             return try graph.frozenBatchNorm(
                 x, gamma: gamma, beta: beta, mean: running[0], variance: running[1], residual: residual, epsilon: epsilon ?? self.epsilon,
@@ -86,6 +88,19 @@ public struct NetworkBuilder {
         try graph.apply(RunningStatistics(rows: graph.type(of: x).rows), running + outputs[1...])
         return outputs[0]
     }
+
+    /// A scale of 1 and a shift of 0.
+    private func neutral(_ width: Int) throws -> (Value, Value) {
+        let (ones, zeros) = (try Tensor([width]), try Tensor([width]))
+        ones.float32.update(repeating: 1)
+        return (graph.constant(ones), graph.constant(zeros))
+    }
+
+    /// A scalar that a trainer shows as a progress value of this name, beside the losses.
+    public func report(_ scalar: Value, as name: String) { graph.mark(scalar, as: Self.reportPrefix + name) }
+
+    /// Begins the marks of such scalars.
+    public static let reportPrefix = "report/"
 
     /// residual + the branch that `last` makes; where branches may be left out, `last` gets no residual to add.
     func branch(block: Int?, _ number: Int, residual: Value, last: (Value?) throws -> Value) throws -> Value {

@@ -19,6 +19,9 @@ public struct FeaturePyramid: Equatable, Sendable {
     public static let names =
         ["fpn.lateral.*", "fpn.lateral_norm.*", "fpn.output.*", "fpn.output_norm.*", "fpn.scale.*.*"].map { NameRow($0) }
 
+    /// Its width where nobody says one.
+    public static func usualWidth(_ geometry: PatchGeometry) -> Int { min(geometry.height, geometry.width) < 64 ? 64 : 256 }
+
     /// Errors: `.argument`.
     public init(width: Int) throws {
         guard Self.widths.contains(width) else {
@@ -29,16 +32,20 @@ public struct FeaturePyramid: Equatable, Sendable {
 
     /// Errors: `.unsupported` for an encoder of which no pyramid is known.
     public func parameters(on encoder: any ImageEncoder) throws -> [ParameterSpecification] {
+        if let encoder = encoder.convolutionalEncoder { return parameters(on: encoder, coarsest: encoder.depth) }
         var list: [ParameterSpecification] = []
-        if let encoder = encoder.convolutionalEncoder {
-            for (level, channels) in encoder.stageWidths.enumerated() {
-                add(level, from: channels, { batchNormParameters($0, width: $1) }, to: &list)
-            }
-            return list
-        }
         for (level, scale) in try Self.scales(of: encoder).enumerated() {
             list += scale.parameters("fpn.scale.\(level)", width: encoder.featureWidth)
             add(level, from: scale.channels(encoder.featureWidth), { layerNormParameters($0, width: $1) }, to: &list)
+        }
+        return list
+    }
+
+    /// Those of the coarsest `count` maps of a convolutional encoder.
+    public func parameters(on encoder: any ConvolutionalEncoder, coarsest count: Int) -> [ParameterSpecification] {
+        var list: [ParameterSpecification] = []
+        for (level, channels) in encoder.stageWidths.enumerated().suffix(count) {
+            add(level, from: channels, { batchNormParameters($0, width: $1) }, to: &list)
         }
         return list
     }
@@ -95,21 +102,46 @@ public struct FeaturePyramid: Equatable, Sendable {
 
     /// From the coarsest stage to the finest.
     private func lateral(_ stages: [FeatureMap], _ builder: NetworkBuilder) throws -> [FeatureMap] {
-        let graph = builder.graph
         var maps: [FeatureMap] = []
         var coarser: FeatureMap?
         for (level, stage) in stages.enumerated().reversed() {
-            let enlarged = try coarser.map {
-                try graph.resizeNearest($0.value, from: ($0.height, $0.width), to: (stage.height, stage.width))
-            }
-            var x = try stage.convolution(builder.weight("fpn.lateral.\(level).weight"), kernel: 1, stride: 1, visible: nil, graph)
-            x.value = try builder.batchNorm("fpn.lateral_norm.\(level)", x.value, residual: enlarged, epsilon: Self.epsilon)
-            coarser = x
-            x = try x.convolution(builder.weight("fpn.output.\(level).weight"), kernel: 3, stride: 1, visible: nil, graph)
-            x.value = try builder.batchNorm("fpn.output_norm.\(level)", x.value, epsilon: Self.epsilon)
-            maps.insert(x, at: 0)
+            let inner = try lateral(level, stage, coarser, builder)
+            maps.insert(try output(level, inner, builder), at: 0)
+            coarser = inner
         }
         return maps
+    }
+
+    /// Maps of a batch that lies part by part, the images of which read one map each: those of the first part the coarsest, those of the next the
+    /// one that is finer, and so on. An image passes only the convolutions that its map is made of, and their norms see no others.
+    public func maps(ofParts parts: [Int], _ stages: [FeatureMap], _ builder: NetworkBuilder) throws -> [FeatureMap] {
+        var maps: [FeatureMap] = []
+        var coarser: FeatureMap?
+        var (first, rest) = (0, parts.reduce(0, +))
+        for (level, count) in zip(stages.indices.reversed(), parts) {
+            let stage = try stages[level].images(first, rest, builder.graph)
+            let inner = try lateral(level, stage, coarser, builder)
+            maps.append(try output(level, inner.images(0, count, builder.graph), builder))
+            (first, rest) = (first + count, rest - count)
+            coarser = rest > 0 ? try inner.images(count, rest, builder.graph) : nil
+        }
+        return maps
+    }
+
+    private func lateral(_ level: Int, _ stage: FeatureMap, _ coarser: FeatureMap?, _ builder: NetworkBuilder) throws -> FeatureMap {
+        let graph = builder.graph
+        let enlarged = try coarser.map {
+            try graph.resizeNearest($0.value, from: ($0.height, $0.width), to: (stage.height, stage.width))
+        }
+        var x = try stage.convolution(builder.weight("fpn.lateral.\(level).weight"), kernel: 1, stride: 1, visible: nil, graph)
+        x.value = try builder.batchNorm("fpn.lateral_norm.\(level)", x.value, residual: enlarged, epsilon: Self.epsilon)
+        return x
+    }
+
+    private func output(_ level: Int, _ map: FeatureMap, _ builder: NetworkBuilder) throws -> FeatureMap {
+        var x = try map.convolution(builder.weight("fpn.output.\(level).weight"), kernel: 3, stride: 1, visible: nil, builder.graph)
+        x.value = try builder.batchNorm("fpn.output_norm.\(level)", x.value, epsilon: Self.epsilon)
+        return x
     }
 
     /// The resolutions of a simple pyramid, the finest first. None is finer than the pixels.

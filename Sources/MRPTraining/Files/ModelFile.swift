@@ -54,7 +54,8 @@ public enum ModelFile {
 
     /// Tells the weights that are not for the file: those of some objectives, and those that the spelling has no place for.
     private static func omitted(_ model: Model, _ names: WeightNames) -> (String) -> Bool {
-        let dropped = model.objective?.isKeptInFiles == false ? model.objectiveNames : []
+        let kept = Set((model.objective?.keptParameters() ?? []).map(\.name)).union(model.headNames)
+        let dropped = model.objectiveNames.subtracting(kept)
         let unwritten = model.encoder.optionalWeights(head: model.head).filter { $0.unwrittenIn.contains(names) }
         return { name in dropped.contains(name) || unwritten.contains { $0.contains(name) } }
     }

@@ -57,7 +57,7 @@ extension RunIdentity {
         let others: [any OptionDeclaration] =
             phase == .pretrain
             ? ObjectiveOptions.finetuning + DataOptions.mixing
-                + [Classification.frozenEncoder, Classification.viewCount, DataOptions.viewAugmentation] : ObjectiveOptions.pretraining
+                + [Classification.frozenEncoder, Classification.viewCount] : ObjectiveOptions.pretraining
         return Set((always + others).map(\.definition.key)).subtracting(readFromNetworkOptions(phase).map(\.definition.key))
     }
 
