@@ -296,7 +296,7 @@ int64_t mrp_memory_in_use(void);
  *
  * objective:
  *   objective               auto        mae, spark, simmim, maskfeat, beit, data2vec, ijepa,
- *                                       teacher_student, given, point_mae
+ *                                       teacher_student, given, point_mae, montage
  *   mask_ratio              auto        [0.0, 1.0)
  *   mask_pattern            auto        random, block, grid, multi_block
  *   teacher_decay           auto        [0.0, 1.0]
@@ -308,6 +308,14 @@ int64_t mrp_memory_in_use(void);
  *   codebook_size           512         2 ... 65536
  *   teacher_layers          auto        1 ... 1024
  *   target_width            auto        1 ... 65536
+ *   montage_levels          auto        1 ... 4
+ *   montage_predictor       shared      shared, per_level
+ *   montage_sides           2           1 ... 2
+ *   montage_labels          image       image, shuffled
+ *   temperature             0.2         [0.005, 10.0]
+ *   projection_width        auto        2 ... 65536
+ *   projection_hidden       auto        2 ... 65536
+ *   montage_convolutions    auto        0 ... 16
  *   task                    classify    classify, segment
  *   pyramid_width           auto        1 ... 4096
  *   focal_gamma             0           [0.0, 10.0]
@@ -391,6 +399,9 @@ int64_t mrp_memory_in_use(void);
  *   rand_augment*                       any text
  *   color_jitter*           0           [0.0, 10.0]
  *   hue_jitter*             0           [0.0, 0.5]
+ *   grayscale*              auto        [0.0, 1.0]
+ *   blur*                   auto        numbers separated by commas
+ *   solarize*               auto        numbers separated by commas
  *   random_erasing*         0           [0.0, 1.0]
  *   erasing_mode*           pixel       pixel, const
  *   view_augmentation       auto        contrastive, same
@@ -1116,8 +1127,10 @@ double mrp_progress_fraction(const mrp_progress *progress);
  * last measurement on held-out images "top1", "top5", "validation_loss", "miou", "pixel_accuracy",
  * "knn_top1", "probe_top1", and "best" with "best_step"; "rollbacks", "unreadable_images"; in
  * pretraining "feature_std" and "feature_rank" of the last batch's features, which go to zero when
- * they collapse. In the laboratory "seed" (from 0), "seeds", "step" and "steps" (of the phase),
- * "loss", "captured" (features, at the last probe), "seconds", "seconds_left".
+ * they collapse; of objective montage "loss_level_0" and "top1_level_0" (the share of images that
+ * found their target), "loss_level_1" and so on. In the laboratory "seed" (from 0), "seeds", "step"
+ * and "steps" (of the phase), "loss", "captured" (features, at the last probe), "seconds",
+ * "seconds_left".
  *
  *   name  which value.
  * Returns: the value; NaN when it is unknown, not there yet, or progress is not that of a live
