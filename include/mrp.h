@@ -1157,9 +1157,10 @@ double mrp_progress_fraction(const mrp_progress *progress);
  * last measurement on held-out images "top1", "top5", "validation_loss", "miou", "pixel_accuracy",
  * "ap50", "ar_10", "ar_100", "recall", "false_positives", "knn_top1", "probe_top1", and "best" with
  * "best_step"; "rollbacks", "unreadable_images"; in pretraining "feature_std" and "feature_rank" of
- * the last batch's features, which go to zero when they collapse. In the laboratory "seed" (from
- * 0), "seeds", "step" and "steps" (of the phase), "loss", "captured" (features, at the last probe),
- * "seconds", "seconds_left".
+ * the last batch's features, which go to zero when they collapse; of objective montage
+ * "loss_level_0" and "top1_level_0" (the share of images that found their target), "loss_level_1"
+ * and so on. In the laboratory "seed" (from 0), "seeds", "step" and "steps" (of the phase), "loss",
+ * "captured" (features, at the last probe), "seconds", "seconds_left".
  *
  *   name  which value.
  * Returns: the value; NaN when it is unknown, not there yet, or progress is not that of a live

@@ -392,6 +392,9 @@ def pretrain_rows() -> dict[str, Row]:
     add("mae", "vit", **mixture, moe_routing="expert_choice", moe_gate="selected", moe_capacity=1.5)
     for options in ({}, {"moe_blocks": 2, "drop_path": 0.3, "moe_shuffled_clusters": True}):
         rows[_title("upcycled/mae/vit", options)] = upcycled("vit", **mixture | {"moe_clusters": 3} | options)
+    add("montage", "resnet", image_size=32)
+    add("montage", "resnet", image_size=32, montage_sides=1, montage_predictor="per_level", blur="0.5,0.1", solarize="0.2", grayscale=0.5)
+    add("montage", "convnext", montage_levels=1)
     for probe in ("knn", "linear", "both"):
         rows[f"pretrain/mae/vit/validated by {probe}"] = pretrain(
             "vit", validate=True, probe=probe, validate_epochs=1, knn_k=3, probe_epochs=5

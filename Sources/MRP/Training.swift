@@ -521,8 +521,9 @@ public func mrp_progress_fraction(_ progress: UnsafePointer<mrp_progress>?) -> D
 /// A value of the run by name: "loss" (of the last step), "mean_loss" (over the current epoch), "learning_rate", "images_per_second",
 /// "seconds", "seconds_left", "epoch", "step", "steps"; of the last measurement on held-out images "top1", "top5", "validation_loss",
 /// "miou", "pixel_accuracy", "ap50", "ar_10", "ar_100", "recall", "false_positives", "knn_top1", "probe_top1", and "best" with "best_step"; "rollbacks", "unreadable_images"; in pretraining
-/// "feature_std" and "feature_rank" of the last batch's features, which go to zero when they collapse. In the laboratory "seed" (from 0), "seeds", "step" and "steps" (of the phase),
-/// "loss", "captured" (features, at the last probe), "seconds", "seconds_left".
+/// "feature_std" and "feature_rank" of the last batch's features, which go to zero when they collapse; of objective montage "loss_level_0" and
+/// "top1_level_0" (the share of images that found their target), "loss_level_1" and so on. In the laboratory "seed" (from 0), "seeds", "step"
+/// and "steps" (of the phase), "loss", "captured" (features, at the last probe), "seconds", "seconds_left".
 ///
 /// - Parameter name: which value.
 /// - Returns: the value; NaN when it is unknown, not there yet, or `progress` is not that of a live trainer or of a running call.
