@@ -67,7 +67,7 @@ private let registered: Bool = {
         let table = OptionTable.training
         #expect(try table.definition("objective").limits.hasSuffix("mean_colour"))
         #expect(try table.definition("encoder").limits.hasSuffix("patch_mlp_16"))
-        #expect(try table.definition("task").limits == "classify, segment, class_number")
+        #expect(try table.definition("task").limits == "classify, segment, instances, class_number")
         #expect(try table.definition("loss").limits.hasSuffix("double_cross_entropy"))
         #expect(try table.definition("sampler").limits.hasSuffix("backward"))
         #expect(try table.definition("colour_scale").defaultValue == "1")

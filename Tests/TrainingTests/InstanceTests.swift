@@ -21,7 +21,7 @@ import Testing
             _ = tensor.float32.update(fromContentsOf: try fixture.values("weights/" + key))
         }
         var objective = try InstanceSegmentation(model.encoder, head, ignored: 255)
-        objective.consistency = try fixture.number("consistency")
+        objective.consistency = try fixture.number("weight")
         return (fixture, model, objective)
     }
 
@@ -225,7 +225,7 @@ import Testing
             }
         }
         let result = try #require(try Inference(model, options).evaluateInstances(held))
-        #expect(result.objects > 36 && result.precision50 > 0.2 && result.recall10 <= result.recall100, "\(result)")
+        #expect(result.objects > 36 && result.precision50 > 0.1 && result.recall10 <= result.recall100, "\(result)")
         let other = try self.options([("score_threshold", "0.999"), ("image_size", "32")])
         let strict = try #require(try Inference(model, other).evaluateInstances(held))
         #expect(strict.recall < result.recall && strict.precision50 == result.precision50)
@@ -275,7 +275,9 @@ import Testing
         refused("mixes no images") { _ = try train(self.options([("mixup", "1")]), scenes()) }
         let model = try train(options, scenes())
         refused("evaluation needs masks of objects") { _ = try Inference(model, options).evaluateInstances(ofClasses) }
-        refused("the model's head is instances") { _ = try Inference(model, options).evaluate(ofClasses) }
+        refused("the model's head is instances") {
+            _ = try Inference(model, options).evaluate(Datasets.synthetic(count: 16, seed: 1, options))
+        }
         refused("its head is instances: fine-tune it with task segment first") { _ = try Inference(model, options).evaluateMaps(ofClasses) }
         let run = try TrainingRun(
             Model(encoder: options.encoder(), seed: 5), scenes(), options, .finetune, validation: Validation(heldOut: scenes(4, first: 16)))

@@ -35,7 +35,7 @@ ARMS = {
     "consistency": {"consistency": 1.0},
     "other": {"consistency": 1.0, "consistency_with": "other"},
 }
-NETWORK = {"encoder": "resnet18", "width": 16, "pyramid_width": 32, "threads": 1, "batch_size": BATCH, "augmentation": "flip",
+NETWORK = {"encoder": "resnet18", "width": 8, "pyramid_width": 32, "threads": 1, "batch_size": BATCH, "augmentation": "flip",
            "learning_rate": 3e-3, "weight_decay": 1e-3, "clip_gradient": 5, "consistency_warmup": 0.2}  # fmt: skip
 Ids = npt.NDArray[np.int32]
 
