@@ -43,7 +43,7 @@ extension OptionTable {
         ("checkpoint_steps", "save_steps save_every checkpoint_interval save_freq"), ("keep_checkpoints", "save_total_limit max_to_keep"),
         ("continue_run", "resume resume_from_checkpoint auto_resume"),
         ("run_folder", "output_dir log_dir checkpoint_dir save_dir work_dir logdir default_root_dir"), ("time_budget", "max_time timeout"),
-        ("memory_limit", "max_memory"), ("knn_k", "k n_neighbors nb_knn"), ("knn_temperature", "temp"),
+        ("memory_limit", "max_memory"), ("knn_k", "k n_neighbors nb_knn"), ("knn_temperature", "temperature temp"),
         ("weights_type", "weights_dtype save_dtype"), ("unreadable_images", "on_error skip_unreadable"),
     ]
 
