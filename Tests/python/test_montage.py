@@ -16,8 +16,7 @@ SMALL = {
 def test_segmenter_begins_with_the_pyramid(tmp_path: Path) -> None:
     scenes = mrp.Dataset.generate_scenes(16, random_state=3, image_size=32)
     mae = mrp.MaskedAutoencoder(progress=False, **SMALL).fit(scenes.images())
-    assert np.isfinite(mae.history_[-1].loss)
-    assert mae.history_[-1].feature_rank > 1
+    assert np.isfinite(mae.history_[-1]["loss"])
     mae.save(tmp_path / "montage.safetensors")
     names = {weight["name"] for weight in mrp.Model.load(tmp_path / "montage.safetensors").info["weights"]}
     assert {"fpn.lateral.3.weight", "montage_head.fc1.weight", "montage_predictor.0.fc2.bias"} <= names
@@ -28,15 +27,15 @@ def test_segmenter_begins_with_the_pyramid(tmp_path: Path) -> None:
     for name in ("fpn.lateral.3.weight", "fpn.output.2.weight", "conv1.weight"):
         np.testing.assert_allclose(after.parameter(name), before.parameter(name), atol=1e-6)
     with pytest.raises(mrp.UnsupportedError, match="a vision transformer takes ijepa"):
-        mrp.MaskedAutoencoder(progress=False, **SMALL | {"encoder": "vit_micro", "width": 16}).fit(scenes.images())
+        mrp.MaskedAutoencoder(progress=False, **SMALL | {"encoder": "vit_micro", "width": 48}).fit(scenes.images())
 
 
 def test_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.chdir(tmp_path)
     options = [f"--{key.replace('_', '-')}={value}" for key, value in SMALL.items()]
-    assert main(["pretrain", "synthetic:16", "--quiet", "-o", "m.safetensors", "--blur=0.5", "--solarize=0,0.2", *options]) == 0
+    assert main(["pretrain", "generated:16", "--quiet", "-o", "m.safetensors", "--blur=0.5", "--solarize=0,0.2", *options]) == 0
     assert main(["finetune", "scenes:16", "--task", "segment", "--from", "m.safetensors", "--epochs", "1", "--quiet", "--batch-size", "8",
                  "-o", "s.safetensors"]) == 0  # fmt: skip
     capsys.readouterr()
-    assert main(["pretrain", "synthetic:16", "--quiet", "-o", "n.safetensors", *options, "--batch-size=6"]) != 0
+    assert main(["pretrain", "generated:16", "--quiet", "-o", "n.safetensors", *options, "--batch-size=6"]) != 0
     assert "a multiple of 4^(montage_levels - 1) = 4, 6 is none" in capsys.readouterr().err
