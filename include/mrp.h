@@ -312,7 +312,7 @@ int64_t mrp_memory_in_use(void);
  *   montage_predictor       shared      shared, per_level
  *   montage_sides           2           1 ... 2
  *   montage_labels          image       image, shuffled
- *   temperature             0.2         [0.005, 10.0]
+ *   montage_temperature     0.2         [0.005, 10.0]
  *   projection_width        auto        2 ... 65536
  *   projection_hidden       auto        2 ... 65536
  *   montage_convolutions    auto        0 ... 16

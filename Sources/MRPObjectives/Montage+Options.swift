@@ -28,8 +28,8 @@ extension Montage {
         "What a tile of a montage is told to be: image, the image that it shows; shuffled, a random one, a control with which levels above 0 learn nothing."
     )
     public static let temperature = Option(
-        "temperature", .number(0.005...10), default: 0.2, section: .objective,
-        "Montage: by what cosines are divided in the softmax (Guo et al. 2023: 1, with thousands of images in a batch).")
+        "montage_temperature", .number(0.005...10), default: 0.2, section: .objective,
+        "By what the cosines of montage are divided in the softmax (Guo et al. 2023: 1, with thousands of images in a batch).")
     public static let projectionWidth = Option(
         "projection_width", .integer(widthRange), auto: "128 below 64 pixels, else 256", section: .objective,
         "Montage: width of the embeddings that are compared.")
