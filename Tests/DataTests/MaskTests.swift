@@ -176,10 +176,8 @@ import Testing
         }
         let folder = try TemporaryFolder()
         for name in ["gray16", "palette8"] {
-            let workspace = ImageWorkspace()
             for (own, theirs) in [("JPEGImages", "JPEGImages"), ("SegmentationObject", "SegmentationClass")] {
-                let (bytes, count) = try ImageFile.read(FilePath("\(Self.folder)/\(theirs)/\(name).png"), workspace)
-                try folder.write("\(own)/\(name).png", Array(UnsafeBufferPointer(start: bytes, count: count)))
+                try folder.write("\(own)/\(name).png", bytes("\(theirs)/\(name).png"))
             }
         }
         var settings = MaskFolder.Settings()
