@@ -33,6 +33,11 @@ from mrp._segmenter import overlay, palette, write_label_map
 from mrp._trainer import Trainer
 
 Phase = Literal["pretrain", "finetune"]
+DenseMetric = Literal["miou", "pixel_accuracy", "ap50", "ar_10", "recall", "false_positives"]
+DENSE_METRICS: dict[str, tuple[DenseMetric, ...]] = {
+    "segment": ("miou", "pixel_accuracy"),
+    "instances": ("ap50", "ar_10", "recall", "false_positives"),
+}
 
 
 def open_data(args: argparse.Namespace, data: str, targets: str | None) -> Dataset:
@@ -242,7 +247,7 @@ def finetune(args: argparse.Namespace, **more: Any) -> int:
     model = _source(args) if args.source else Model(config)
     encoder = model.copy() if getattr(args, "knn", None) else None
     result = train(args, model, few, config, "finetune")
-    dense = {"segment": ("miou", "pixel_accuracy"), "instances": ("ap50", "ar_10", "recall", "false_positives")}.get(config["task"])
+    dense = DENSE_METRICS.get(config["task"])
     if test is not None and not result["status"] and dense:
         result |= {name: model.evaluate(test, name, config) for name in dense}
     elif test is not None and not result["status"]:

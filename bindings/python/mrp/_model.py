@@ -73,7 +73,8 @@ class Instances(NamedTuple):
     @property
     def masks(self) -> npt.NDArray[np.bool_]:
         """(instances, height, width): the pixels of each in `ids`."""
-        return self.ids == np.arange(1, len(self.scores) + 1, dtype=np.uint16)[:, None, None]
+        masks: npt.NDArray[np.bool_] = self.ids == np.arange(1, len(self.scores) + 1, dtype=np.uint16)[:, None, None]
+        return masks
 
 
 class Experts(NamedTuple):
