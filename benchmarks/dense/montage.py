@@ -45,8 +45,8 @@ WIDTH = 16
 NETWORK = {"encoder": "resnet18", "width": WIDTH, "stem": "cifar", "image_size": 32}
 RECIPE = {
     "objective": "montage", "montage_levels": 2, "montage_sides": 1, "montage_temperature": 0.2, "pyramid_width": 64,
-    "projection_width": 128,
-    "projection_hidden": 256, "montage_convolutions": 1, "batch_size": 128, "optimizer": "sgd", "learning_rate": 0.06, "momentum": 0.9,
+    "projection_width": 128, "projection_hidden": 256, "montage_convolutions": 1, "batch_size": 128,
+    "optimizer": "sgd", "learning_rate": 0.06, "momentum": 0.9,
     "weight_decay": 5e-4, "threads": 1, "loader_threads": 0, "tensorboard": False, "keep_checkpoints": 1,
 }  # fmt: skip
 ARMS: dict[str, dict[str, Any]] = {
