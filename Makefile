@@ -12,10 +12,14 @@ help: ## this list
 setup: ## Debian packages where missing, Python packages in .venv
 	@tools/setup.sh
 
-build: library ## build/lib/libmrp.so, build/include/mrp.h, the Python extension
+# The Python packages come while the library compiles.
+build: ## build/lib/libmrp.so, build/include/mrp.h, the Python extension
+	@tools/setup.sh system
+	@tools/setup.sh & packages=$$!; $(MAKE) --no-print-directory library && wait $$packages
 	@tools/build_extension.sh
 
-library: setup
+library: ## build/lib/libmrp.so and build/include/mrp.h alone, without Python packages
+	@tools/setup.sh system
 	@tools/write_commit.sh $(SCRATCH)
 	$(SWIFT_BUILD) --product mrp
 	@tools/stage_library.sh $(SCRATCH)/release

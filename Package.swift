@@ -18,6 +18,8 @@ let boundaryFlags: [SwiftSetting] = [
     .swiftLanguageMode(.v6), .unsafeFlags(["-Xcc", "-DMRP_SWIFT_IMPORT"]),
 ]
 let swiftFlags: [SwiftSetting] = [.swiftLanguageMode(.v6)]
+// Tests are compiled without optimisation, which takes a third of the time; what they test is optimised.
+let testFlags = swiftFlags + [.unsafeFlags(["-Onone"])]
 // For @testable in a release build. `make test` leaves it out elsewhere, so that the tests run the library's own optimised modules.
 let testableFlags = swiftFlags + [.unsafeFlags(["-enable-testing"])]
 
@@ -69,13 +71,13 @@ let package = Package(
                     ], .when(platforms: [.linux], configuration: .release))
             ]),
         .testTarget(
-            name: "EngineTests", dependencies: ["MRPEngine", "MRPDevice", "CMRPKernels", "TestSupport"], swiftSettings: swiftFlags),
+            name: "EngineTests", dependencies: ["MRPEngine", "MRPDevice", "CMRPKernels", "TestSupport"], swiftSettings: testFlags),
         .target(name: "TestSupport", dependencies: ["MRPEngine"], path: "Tests/TestSupport", swiftSettings: swiftFlags),
         .testTarget(
-            name: "DataTests", dependencies: ["MRPData", "MRPEngine", "CMRPImage", "CMRPKernels", "TestSupport"], swiftSettings: swiftFlags),
-        .testTarget(name: "LabTests", dependencies: ["MRPLab", "MRPEngine", "MRPOptions", "CMRPKernels"], swiftSettings: swiftFlags),
+            name: "DataTests", dependencies: ["MRPData", "MRPEngine", "CMRPImage", "CMRPKernels", "TestSupport"], swiftSettings: testFlags),
+        .testTarget(name: "LabTests", dependencies: ["MRPLab", "MRPEngine", "MRPOptions", "CMRPKernels"], swiftSettings: testFlags),
         // Adds an objective, an encoder, a head, a loss and a sampler from outside, through public declarations.
-        .testTarget(name: "ExtensionTests", dependencies: ["MRPTraining", "TestSupport"], swiftSettings: swiftFlags),
-        .testTarget(name: "TrainingTests", dependencies: ["MRPTraining", "MRPOptions", "TestSupport"], swiftSettings: swiftFlags),
+        .testTarget(name: "ExtensionTests", dependencies: ["MRPTraining", "TestSupport"], swiftSettings: testFlags),
+        .testTarget(name: "TrainingTests", dependencies: ["MRPTraining", "MRPOptions", "TestSupport"], swiftSettings: testFlags),
     ]
 )

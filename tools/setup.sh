@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs what building and testing need beyond Swift, git and make: Debian packages where something is missing, and Python
 # packages in .venv. Does nothing, without the network, when it has run to its end before and its inputs are the same.
+# Usage: setup.sh [system]    system: the Debian packages alone, which are all that the library needs
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -51,6 +52,8 @@ if [ ${#packages[@]} -gt 0 ]; then
     "${as_root[@]}" apt-get update -qq
     "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${packages[@]}" >/dev/null
 fi
+
+[ "${1:-}" != system ] || exit 0
 
 python=$(choose_python)
 if [ -z "$python" ]; then

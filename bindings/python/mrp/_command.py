@@ -282,9 +282,10 @@ def _refuse_unknown(parser: argparse.ArgumentParser, unknown: list[str]) -> None
     word = unknown[0].split("=")[0]
     if not word.startswith("-"):
         parser.error(f"unexpected argument '{word}'")
-    names = [name for action in parser._actions for name in action.option_strings]
-    if nearest := difflib.get_close_matches(word.replace("_", "-"), names, n=1, cutoff=0.8):
-        parser.error(f"unknown option '{word}': the nearest is '{nearest[0]}'")
+    # The dashes, which all have, would make short names alike.
+    names = {name.lstrip("-"): name for action in parser._actions for name in action.option_strings}
+    if nearest := difflib.get_close_matches(word.lstrip("-").replace("_", "-"), names, n=1, cutoff=0.8):
+        parser.error(f"unknown option '{word}': the nearest is '{names[nearest[0]]}'")
     try:
         check_keys({word.strip("-").replace("-", "_"): None})
     except ArgumentError as error:
