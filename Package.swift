@@ -18,8 +18,6 @@ let boundaryFlags: [SwiftSetting] = [
     .swiftLanguageMode(.v6), .unsafeFlags(["-Xcc", "-DMRP_SWIFT_IMPORT"]),
 ]
 let swiftFlags: [SwiftSetting] = [.swiftLanguageMode(.v6)]
-// Tests are compiled without optimisation, which takes a third of the time; what they test is optimised.
-let testFlags = swiftFlags + [.unsafeFlags(["-Onone"])]
 // For @testable in a release build. `make test` leaves it out elsewhere, so that the tests run the library's own optimised modules.
 let testableFlags = swiftFlags + [.unsafeFlags(["-enable-testing"])]
 
@@ -71,13 +69,13 @@ let package = Package(
                     ], .when(platforms: [.linux], configuration: .release))
             ]),
         .testTarget(
-            name: "EngineTests", dependencies: ["MRPEngine", "MRPDevice", "CMRPKernels", "TestSupport"], swiftSettings: testFlags),
+            name: "EngineTests", dependencies: ["MRPEngine", "MRPDevice", "CMRPKernels", "TestSupport"], swiftSettings: swiftFlags),
         .target(name: "TestSupport", dependencies: ["MRPEngine"], path: "Tests/TestSupport", swiftSettings: swiftFlags),
         .testTarget(
-            name: "DataTests", dependencies: ["MRPData", "MRPEngine", "CMRPImage", "CMRPKernels", "TestSupport"], swiftSettings: testFlags),
-        .testTarget(name: "LabTests", dependencies: ["MRPLab", "MRPEngine", "MRPOptions", "CMRPKernels"], swiftSettings: testFlags),
+            name: "DataTests", dependencies: ["MRPData", "MRPEngine", "CMRPImage", "CMRPKernels", "TestSupport"], swiftSettings: swiftFlags),
+        .testTarget(name: "LabTests", dependencies: ["MRPLab", "MRPEngine", "MRPOptions", "CMRPKernels"], swiftSettings: swiftFlags),
         // Adds an objective, an encoder, a head, a loss and a sampler from outside, through public declarations.
-        .testTarget(name: "ExtensionTests", dependencies: ["MRPTraining", "TestSupport"], swiftSettings: testFlags),
-        .testTarget(name: "TrainingTests", dependencies: ["MRPTraining", "MRPOptions", "TestSupport"], swiftSettings: testFlags),
+        .testTarget(name: "ExtensionTests", dependencies: ["MRPTraining", "TestSupport"], swiftSettings: swiftFlags),
+        .testTarget(name: "TrainingTests", dependencies: ["MRPTraining", "MRPOptions", "TestSupport"], swiftSettings: swiftFlags),
     ]
 )

@@ -65,7 +65,8 @@ if ! .venv/bin/python -c '' 2>/dev/null; then
     "$python" -m venv --clear .venv
 fi
 echo "setup: installing Python packages into .venv"
-.venv/bin/python -m pip install --quiet --disable-pip-version-check -r tools/requirements.txt
+# Bytecode comes with the first import: most of these packages' modules are never imported.
+.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-compile -r tools/requirements.txt
 # `import mrp` finds the package of this tree.
 site=$(.venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
 echo "$PWD/bindings/python" >"$site/libmrp-development.pth"

@@ -34,6 +34,7 @@ static void test_one_run(void) {
         mrp_trainer *first = NULL, *second = NULL;
         double top1;
         WORKS(mrp_config_set(other, more[i][0], more[i][1]));
+        WORKS(mrp_config_set(other, "loader_threads", "0")); /* nothing may ask for memory while there is none but the calls below */
         WORKS(mrp_model_create(other, &m));
         WORKS(mrp_trainer_create(m, few, other, "finetune", &first));
         WORKS(mrp_trainer_step(first));
