@@ -73,6 +73,7 @@ def test_folder_and_command(
     assert opened.points(0).shape == (100, 3)
     assert mrp.PointFolder.is_one("shapes")
     assert not mrp.PointFolder.is_one(Path(__file__).parent / "nothing")
+    assert not mrp.PointFolder.is_one(Path(__file__).parents[1] / "fixtures/dense/voc")
     options = [f"--{key.replace('_', '-')}={value}" for key, value in SMALL.items()]
     assert main(["pretrain", "shapes", "--epochs=1", "--quiet", "--decoder-depth=1", *options, "-o", "mae.safetensors"]) == 0
     assert main(["finetune", "shapes", "--from=mae.safetensors", "--epochs=1", "--batch-size=16", "--points=64", "--quiet",

@@ -165,18 +165,6 @@ def test_training_at_the_images_own_scale(tmp_path: Path) -> None:
     assert (maps != again.model_.segment(scenes, map_mode="whole")).any()
 
 
-def tensors_of(path: Path) -> dict[str, np.ndarray]:
-    content = path.read_bytes()
-    length = int.from_bytes(content[:8], "little")
-    header = json.loads(content[8 : 8 + length])
-    header.pop("__metadata__", None)
-    return {
-        name: np.frombuffer(content[8 + length :][slice(*entry["data_offsets"])], np.float32).reshape(entry["shape"])
-        for name, entry in header.items()
-        if entry["dtype"] == "F32"
-    }
-
-
 @pytest.mark.parametrize("network", ["resnet", "vit"])
 def test_linear_head(scenes: tuple[np.ndarray, np.ndarray], tmp_path: Path, network: str) -> None:
     """Batch norm and a linear layer on the features that `transform` gives; the encoder stays as it is."""
@@ -194,11 +182,11 @@ def test_linear_head(scenes: tuple[np.ndarray, np.ndarray], tmp_path: Path, netw
     tokens = mae.encode(images[:4], features="tokens")
     np.testing.assert_array_equal(probe.model_.encode(images[:4], features="tokens"), tokens)
     probe.save(tmp_path / "probe.safetensors")
-    weights = tensors_of(tmp_path / "probe.safetensors")
+    weight = probe.model_.parameter
     rows = tokens[:, 1:] if network == "vit" else tokens
-    norm = {name: weights[f"segment_head.norm.{name}"] for name in ("weight", "bias", "running_mean", "running_var")}
+    norm = {name: weight(f"segment_head.norm.{name}") for name in ("weight", "bias", "running_mean", "running_var")}
     rows = (rows - norm["running_mean"]) / np.sqrt(norm["running_var"] + 1e-5) * norm["weight"] + norm["bias"]
-    scores = rows @ weights["segment_head.classifier.weight"].T + weights["segment_head.classifier.bias"]
+    scores = rows @ weight("segment_head.classifier.weight").T + weight("segment_head.classifier.bias")
     side = int(rows.shape[1] ** 0.5)
     at = np.clip((np.arange(32) + 0.5) * side / 32 - 0.5, 0, side - 1)
     near, share = np.minimum(at.astype(int), side - 1), at - np.floor(at)
@@ -245,6 +233,13 @@ def test_annotations_of_coco(tmp_path: Path) -> None:
     assert (data.mask(1) == 0).all()
     objects = np.asarray(pytest.importorskip("PIL.Image").open(tmp_path / "voc/SegmentationObject/a.png"))
     assert (objects == np.where(expected == 255, 255, expected)).all()  # the larger one is object 1
+    coco["annotations"][0]["category_id"] = 8
+    (tmp_path / "wrong.json").write_text(json.dumps(coco))
+    with pytest.raises(mrp.FormatError, match="has the category 8, which is not among"):
+        mrp.masks_from_coco(tmp_path / "wrong.json", tmp_path / "photos", tmp_path / "other")
+    (tmp_path / "wrong.json").write_text("{")
+    with pytest.raises(mrp.FormatError, match="is not JSON"):
+        mrp.masks_from_coco(tmp_path / "wrong.json", tmp_path / "photos", tmp_path / "other")
     with pytest.raises(mrp.ArgumentError, match="exists"):
         mrp.masks_from_coco(tmp_path / "coco.json", tmp_path / "photos", tmp_path / "voc")
     with pytest.raises(mrp.ArgumentError, match=r"names 'a.png', which"):
@@ -272,6 +267,13 @@ def test_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest
                  "--test", "scenes:8:32", "-o", "s.safetensors"]) == 0  # fmt: skip
     assert "mean IoU" in capsys.readouterr().out
     assert main(["predict", "scenes:3:50", "--model", "s.safetensors", "-o", "maps", "--overlay", "--scores"]) == 0
+    # A folder in the layout of VOC is one with masks, whatever text files lie in it.
+    small = ["--image-size", "16", "--width", "4", "--pyramid-width", "8", "--batch-size", "2", "--encoder", "resnet18"]
+    assert (
+        main(["finetune", str(VOC), "--task", "segment", "--split", "train", "--epochs", "1", "--quiet", *small, "-o", "v.safetensors"])
+        == 0
+    )
+    assert mrp.Segmenter.load("v.safetensors").classes_.tolist() == ["background", "cat", "dog"]
     image = pytest.importorskip("PIL.Image").open(tmp_path / "maps/00001.png")
     assert image.mode == "P"
     assert image.size == (32, 32)

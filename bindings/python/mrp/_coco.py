@@ -29,7 +29,10 @@ def masks_from_coco(annotations: str | os.PathLike[str], images: str | os.PathLi
     from mrp._segmenter import write_label_map
 
     source = Path(annotations)
-    coco = json.loads(source.read_text())
+    try:
+        coco = json.loads(source.read_bytes())
+    except ValueError as error:
+        raise FormatError(f"'{source}' is not JSON: {error}") from None
     if not isinstance(coco, dict) or _missing_of(coco):
         raise FormatError(f"'{source}' is no file of COCO's instances: it needs images, annotations and categories")
     folder = Path(output)
@@ -41,6 +44,8 @@ def masks_from_coco(annotations: str | os.PathLike[str], images: str | os.PathLi
     place = {category["id"]: index + 1 for index, category in enumerate(categories)}
     of_image: dict[Any, list[dict[str, Any]]] = {}
     for annotation in coco["annotations"]:
+        if annotation["category_id"] not in place:
+            raise FormatError(f"'{source}': an annotation has the category {annotation['category_id']}, which is not among its categories")
         of_image.setdefault(annotation["image_id"], []).append(annotation)
     names = [Path(image["file_name"]) for image in coco["images"]]
     if absent := next((name for name in names if not Path(images, name).is_file()), None):

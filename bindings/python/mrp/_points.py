@@ -1,7 +1,6 @@
 """Point clouds: arrays, folders of files, and shapes that the library draws."""
 
 import os
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ import numpy.typing as npt
 from mrp import _mrp
 from mrp._arrays import array_of
 from mrp._config import handle_of
-from mrp._dataset import Dataset, label_numbers
+from mrp._dataset import Dataset, MaskFolder, label_numbers
 from mrp._mrp import ArgumentError
 
 
@@ -80,20 +79,16 @@ class PointFolder(PointClouds):
 
     @classmethod
     def is_one(cls, path: str | os.PathLike[str]) -> bool:
-        """Whether a folder, or the first folder in it, has files of points and none of images."""
+        """Whether the first folder in a folder, or the folder without others in it, has files of points and none of images."""
         folder = Path(path)
-        if not folder.is_dir():
+        if not folder.is_dir() or MaskFolder.is_one(folder):
             return False
         inner = next((entry for entry in sorted(folder.iterdir()) if entry.is_dir()), folder)
-        suffixes = {entry.suffix.lower() for entry in _files(folder) if entry.suffix} | {entry.suffix.lower() for entry in _files(inner)}
+        suffixes = {entry.suffix.lower() for entry in inner.iterdir() if entry.is_file()}
         return bool(suffixes & set(cls.SUFFIXES)) and not suffixes & {".jpg", ".jpeg", ".png"}
 
     def __repr__(self) -> str:
         return super().__repr__().replace("(", f"({self.path!r}, ", 1)
-
-
-def _files(folder: Path) -> Iterable[Path]:
-    return (entry for entry in folder.iterdir() if entry.is_file())
 
 
 def _has_folders(path: str) -> bool:
