@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "masks.h"
+
 /* ---- Targets ---- */
 
 typedef struct object {
@@ -226,19 +228,10 @@ void mi_find_instances(const mi_cells *c, mi_instances *found, void *scratch) {
     memcpy(found->masks, kept, (size_t)(found->count * map) * 4);
 }
 
-/* The two neighbours of pixel `at` of `to` among `from`, and the share of the second. */
-static float source(int64_t at, int64_t from, int64_t to, int64_t *first, int64_t *second) {
-    double place = ((double)at + 0.5) * (double)from / (double)to - 0.5;
-    if (place < 0) place = 0;
-    *first = least((int64_t)place, from - 1);
-    *second = least(*first + 1, from - 1);
-    return *second > *first ? (float)(place - (double)*first) : 0;
-}
-
 /* Marks the pixels of line y that belong to a mask; returns whether there are any. */
 static int draw_line(const float *mask, int64_t rows, int64_t columns, int64_t y, int64_t height, int64_t width, uint8_t *line) {
     int64_t first, second;
-    const float share = source(y, rows, height, &first, &second);
+    const float share = bilinear_source(y, rows, height, &first, &second);
     const float *a = mask + first * columns, *b = mask + second * columns;
     int any = 0;
     for (int64_t x = 0; x < columns && !any; x++) any = a[x] > 0 || b[x] > 0;
@@ -246,7 +239,7 @@ static int draw_line(const float *mask, int64_t rows, int64_t columns, int64_t y
     any = 0;
     for (int64_t x = 0; x < width; x++) {
         int64_t left, right;
-        const float part = source(x, columns, width, &left, &right);
+        const float part = bilinear_source(x, columns, width, &left, &right);
         const float upper = a[left] + (a[right] - a[left]) * part, lower = b[left] + (b[right] - b[left]) * part;
         line[x] = upper + (lower - upper) * share > 0;
         any |= line[x];
@@ -276,13 +269,6 @@ void mi_paint_instances(const mi_instances *found, const mi_image *ids, int32_t 
 }
 
 /* ---- Measures ---- */
-
-static int32_t id_at(const mi_image *ids, int64_t y, int64_t x) {
-    const void *row = (const char *)ids->pixels + y * ids->row_bytes;
-    return ids->type == MI_UINT8    ? ((const uint8_t *)row)[x]
-           : ids->type == MI_UINT16 ? ((const uint16_t *)row)[x]
-                                    : ((const int32_t *)row)[x];
-}
 
 int64_t mi_list_objects(const mi_image *ids, int32_t ignored, int32_t *places, int64_t *areas, int64_t most) {
     int64_t count = 0;

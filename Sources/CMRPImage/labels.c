@@ -3,11 +3,7 @@
 #include <math.h>
 #include <string.h>
 
-static const void *row_of(const mi_image *image, int64_t y) { return (const char *)image->pixels + y * image->row_bytes; }
-
-static int32_t id_in(const void *row, int32_t type, int64_t x) {
-    return type == MI_UINT8 ? ((const uint8_t *)row)[x] : type == MI_UINT16 ? ((const uint16_t *)row)[x] : ((const int32_t *)row)[x];
-}
+#include "masks.h"
 
 static void set_id(void *row, int32_t type, int64_t x, int32_t id) {
     if (type == MI_UINT8) {
@@ -22,7 +18,7 @@ static void set_id(void *row, int32_t type, int64_t x, int32_t id) {
 int64_t mi_colours_to_ids(const mi_image *rgb, const uint8_t *colours, int64_t count, const mi_image *ids) {
     int64_t last = 0; /* neighbours have the same colour more often than not */
     for (int64_t y = 0; y < rgb->height; y++) {
-        const uint8_t *pixel = row_of(rgb, y);
+        const uint8_t *pixel = (const uint8_t *)rgb->pixels + y * rgb->row_bytes;
         for (int64_t x = 0; x < rgb->width; x++, pixel += 3) {
             if (count == 0 || memcmp(colours + 3 * last, pixel, 3) != 0) {
                 int64_t place = 0;
@@ -39,19 +35,19 @@ int64_t mi_colours_to_ids(const mi_image *rgb, const uint8_t *colours, int64_t c
 int64_t mi_first_id_beyond(const mi_image *ids, int64_t classes, int32_t ignored) {
     for (int64_t y = 0; y < ids->height; y++)
         for (int64_t x = 0; x < ids->width; x++) {
-            const int32_t id = id_in(row_of(ids, y), ids->type, x);
+            const int32_t id = id_at(ids, y, x);
             if ((id < 0 || id >= classes) && id != ignored) return y * ids->width + x;
         }
     return -1;
 }
 
-int32_t mi_id_at(const mi_image *ids, int64_t pixel) { return id_in(row_of(ids, pixel / ids->width), ids->type, pixel % ids->width); }
+int32_t mi_id_at(const mi_image *ids, int64_t pixel) { return id_at(ids, pixel / ids->width, pixel % ids->width); }
 
 void mi_id_range(const mi_image *ids, int32_t ignored, int32_t *low, int32_t *high) {
     *low = INT32_MAX, *high = INT32_MIN;
     for (int64_t y = 0; y < ids->height; y++)
         for (int64_t x = 0; x < ids->width; x++) {
-            const int32_t id = id_in(row_of(ids, y), ids->type, x);
+            const int32_t id = id_at(ids, y, x);
             if (id == ignored) continue;
             if (id < *low) *low = id;
             if (id > *high) *high = id;
@@ -83,19 +79,10 @@ void mi_pixel_presence(const int32_t *ids, int64_t count, int64_t classes, int32
     for (int64_t i = 0; i < count; i++) presence[i] = is_class(ids[i], classes, ignored) ? 1 : 0;
 }
 
-/* The two neighbours of pixel `at` of `to` among `from`, and the share of the second. */
-static float source(int64_t at, int64_t from, int64_t to, int64_t *first, int64_t *second) {
-    double place = ((double)at + 0.5) * (double)from / (double)to - 0.5;
-    if (place < 0) place = 0;
-    *first = (int64_t)place < from - 1 ? (int64_t)place : from - 1;
-    *second = *first + 1 < from ? *first + 1 : from - 1;
-    return *second > *first ? (float)(place - (double)*first) : 0;
-}
-
 /* Writes line y of `height` to the scratch row. */
 static void scores_of_line(const mi_scores *s, int64_t y, int64_t height) {
     int64_t first, second;
-    const float share = source(y, s->height, height, &first, &second);
+    const float share = bilinear_source(y, s->height, height, &first, &second);
     const float *a = s->values + first * s->width * s->classes, *b = s->values + second * s->width * s->classes;
     for (int64_t i = 0; i < s->width * s->classes; i++) s->row[i] = a[i] + (b[i] - a[i]) * share;
 }
@@ -103,7 +90,7 @@ static void scores_of_line(const mi_scores *s, int64_t y, int64_t height) {
 /* Scores of pixel x of `width` of the line in the scratch row, behind it. */
 static const float *scores_of_pixel(const mi_scores *s, int64_t x, int64_t width) {
     int64_t first, second;
-    const float share = source(x, s->width, width, &first, &second);
+    const float share = bilinear_source(x, s->width, width, &first, &second);
     const float *a = s->row + first * s->classes, *b = s->row + second * s->classes;
     float *out = s->row + s->width * s->classes;
     for (int64_t c = 0; c < s->classes; c++) out[c] = a[c] + (b[c] - a[c]) * share;
@@ -169,7 +156,7 @@ void mi_score_map(const mi_scores *scores, const mi_image *ids, int32_t ignored,
     for (int64_t y = 0; y < ids->height; y++) {
         scores_of_line(scores, y, ids->height);
         for (int64_t x = 0; x < ids->width; x++) {
-            const int32_t id = id_in(row_of(ids, y), ids->type, x);
+            const int32_t id = id_at(ids, y, x);
             if (id == ignored) continue;
             const float *own = scores_of_pixel(scores, x, ids->width);
             const int64_t truth = places[id];

@@ -7,6 +7,7 @@ import CMRPTypes
 import Glibc
 import MRPData
 import MRPEngine
+import MRPOptions
 import MRPTraining
 
 final class DatasetHandle: Handle {
@@ -17,6 +18,29 @@ final class DatasetHandle: Handle {
 
 func publish(_ dataset: ImageDataset, _ out: UnsafeMutablePointer<UnsafeMutablePointer<mrp_dataset>?>) throws {
     out.pointee = try Registry.add(DatasetHandle(dataset), as: mrp_dataset.self)
+}
+
+/// Opens a dataset in a folder.
+func openDataset(
+    _ path: UnsafePointer<CChar>?, _ options: UnsafePointer<mrp_config>?,
+    _ out: UnsafeMutablePointer<UnsafeMutablePointer<mrp_dataset>?>?, _ open: (FilePath, Options) throws -> ImageDataset
+) -> mrp_status {
+    interruptible {
+        let out = try required(out, "out")
+        guard let path else { throw MRPError(.argument, "path is NULL") }
+        try publish(open(FilePath(path), MRP.options(options)), out)
+    }
+}
+
+/// Makes a dataset that the library draws.
+func generateDataset(
+    _ options: UnsafePointer<mrp_config>?, _ count: Int64, _ out: UnsafeMutablePointer<UnsafeMutablePointer<mrp_dataset>?>?,
+    _ make: (_ count: Int, Options) throws -> ImageDataset
+) -> mrp_status {
+    interruptible {
+        let out = try required(out, "out")
+        try publish(make(size(count, "count"), MRP.options(options)), out)
+    }
 }
 
 private func arrayDataset(
@@ -114,11 +138,7 @@ public func mrp_dataset_open_folder(
     _ path: UnsafePointer<CChar>?, _ options: UnsafePointer<mrp_config>?,
     _ out: UnsafeMutablePointer<UnsafeMutablePointer<mrp_dataset>?>?
 ) -> mrp_status {
-    interruptible {
-        let out = try required(out, "out")
-        guard let path else { throw MRPError(.argument, "path is NULL") }
-        try publish(Datasets.folder(FilePath(path), MRP.options(options)), out)
-    }
+    openDataset(path, options, out) { try Datasets.folder($0, $1) }
 }
 
 /// Generates small colour images of two-part objects, so that everything can be tried without data: each class has two independent
@@ -141,10 +161,7 @@ public func mrp_dataset_generate(
     _ options: UnsafePointer<mrp_config>?, _ count: Int64, _ seed: UInt64,
     _ out: UnsafeMutablePointer<UnsafeMutablePointer<mrp_dataset>?>?
 ) -> mrp_status {
-    interruptible {
-        let out = try required(out, "out")
-        try publish(Datasets.synthetic(count: size(count, "count"), seed: seed, MRP.options(options)), out)
-    }
+    generateDataset(options, count, out) { try Datasets.synthetic(count: $0, seed: seed, $1) }
 }
 
 /// Chooses `count` images, each class in proportion to its size; the same ones for the same seed. The images are shared. Every class that has

@@ -35,11 +35,7 @@ public func mrp_dataset_open_masks(
     _ path: UnsafePointer<CChar>?, _ options: UnsafePointer<mrp_config>?,
     _ out: UnsafeMutablePointer<UnsafeMutablePointer<mrp_dataset>?>?
 ) -> mrp_status {
-    interruptible {
-        let out = try required(out, "out")
-        guard let path else { throw MRPError(.argument, "path is NULL") }
-        try publish(Datasets.masks(FilePath(path), MRP.options(options)), out)
-    }
+    openDataset(path, options, out) { try Datasets.masks($0, $1) }
 }
 
 /// Makes a dataset with the same images and a mask for each. Masks are copied. Labels of the images are not kept: the classes are those of the
@@ -99,10 +95,7 @@ public func mrp_dataset_generate_scenes(
     _ options: UnsafePointer<mrp_config>?, _ count: Int64, _ seed: UInt64,
     _ out: UnsafeMutablePointer<UnsafeMutablePointer<mrp_dataset>?>?
 ) -> mrp_status {
-    interruptible {
-        let out = try required(out, "out")
-        try publish(Datasets.scenes(count: size(count, "count"), seed: seed, MRP.options(options)), out)
-    }
+    generateDataset(options, count, out) { try Datasets.scenes(count: $0, seed: seed, $1) }
 }
 
 /// The size of one image, which may differ from that of others.

@@ -56,11 +56,7 @@ public func mrp_dataset_open_points(
     _ path: UnsafePointer<CChar>?, _ options: UnsafePointer<mrp_config>?,
     _ out: UnsafeMutablePointer<UnsafeMutablePointer<mrp_dataset>?>?
 ) -> mrp_status {
-    interruptible {
-        let out = try required(out, "out")
-        guard let path else { throw MRPError(.argument, "path is NULL") }
-        try publish(Datasets.pointFolder(FilePath(path), MRP.options(options)), out)
-    }
+    openDataset(path, options, out) { try Datasets.pointFolder($0, $1) }
 }
 
 /// Generates point clouds on the surfaces of ten simple shapes (ellipsoids, boxes, cylinders, cones, tori, ...), so that everything can be tried without
@@ -80,10 +76,7 @@ public func mrp_dataset_generate_points(
     _ options: UnsafePointer<mrp_config>?, _ count: Int64, _ seed: UInt64,
     _ out: UnsafeMutablePointer<UnsafeMutablePointer<mrp_dataset>?>?
 ) -> mrp_status {
-    interruptible {
-        let out = try required(out, "out")
-        try publish(Datasets.shapes(count: size(count, "count"), seed: seed, MRP.options(options)), out)
-    }
+    generateDataset(options, count, out) { try Datasets.shapes(count: $0, seed: seed, $1) }
 }
 
 /// Copies the points of one cloud, as they are in the array or the file.

@@ -17,7 +17,7 @@ public struct LoaderOptions: Sendable {
     public var queueDepth: Int
     /// Images of each sample, every one augmented with random numbers of its own; those of view 0 do not depend on the number.
     public var views = 1
-    /// Whether the pixel masks of a dataset that has some come with the images.
+    /// True when the pixel masks of a dataset that has some come with the images.
     public var targets = true
     /// Replaces an image that cannot be read or decoded by the next one in the dataset, and notes it.
     public var skipsUnreadable = false

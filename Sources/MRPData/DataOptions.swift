@@ -149,7 +149,7 @@ public enum DataOptions {
             augmentation, cropPadding, cropScaleMin, cropScaleMax, evaluationCrop, mean, std, pixelCheck, cacheBytes, decodeBytes,
             decodeSeconds, folderLayout, exifOrientation,
         ] + masks + generated + PointDataOptions.all
-    /// What a folder with masks, or an array of masks, is read by.
+    /// Options by which a folder with masks, or an array of masks, is read.
     public static let masks: [any OptionDeclaration] = [maskKind, ignoreLabel, split]
     /// What generated datasets are made by.
     public static let generated: [any OptionDeclaration] = [syntheticClasses, syntheticSingleView, syntheticFirstImage]
@@ -188,10 +188,10 @@ extension Augmentation {
         case randomCropFlip = "random_crop_flip"
         case randomCrop = "random_crop"
 
-        /// Whether half of the images are mirrored left and right.
+        /// True when half of the images are mirrored left and right.
         public var isMirrored: Bool { [.flip, .padCropFlip, .randomResizedCropFlip, .randomCropFlip].contains(self) }
 
-        /// Whether the network sees parts of the images at their own scale.
+        /// True when the network sees parts of the images at their own scale.
         public var keepsScale: Bool { self == .randomCropFlip || self == .randomCrop }
     }
 }

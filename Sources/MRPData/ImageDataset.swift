@@ -29,7 +29,7 @@ public protocol ImageDataset: AnyObject {
     func fileName(of index: Int) -> String?
     /// True when images are point clouds: one row for each point, one column, channels x, y, z and features, float32.
     var isPointCloud: Bool { get }
-    /// What the ids of pixel masks stand for, where every image has one, which `loadTarget` gives; nil: there are no masks.
+    /// Meaning of the ids of the pixel masks, where every image has one, which `loadTarget` gives; nil: there are no masks.
     var maskKind: MaskKind? { get }
     /// Makes the pixel mask of image `index`, which is the workspace's current image, the workspace's target: `showTarget`, or `makeTarget`
     /// and `replaceTarget`. It has one id (a class or an object, see `maskKind`) per pixel of the image. Errors: as `load`.

@@ -3,7 +3,7 @@ import MRPEngine
 
 /// Windows of one image at its own scale, row by row: a dataset, so that a network sees them as it sees images. The image must stay valid.
 public final class ImageWindows: ImageDataset {
-    /// Where a window lies; one that is larger than the image begins before it.
+    /// Place of a window; one that is larger than the image begins before it.
     public struct Place: Equatable, Sendable {
         public let top: Int
         public let left: Int

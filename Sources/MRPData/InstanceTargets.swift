@@ -1,7 +1,7 @@
 import CMRPImage
 import MRPEngine
 
-/// What the losses of instances read, made of the ids of the objects of an image (`mi_instance_targets`).
+/// Inputs of the losses of instances, made of the ids of the objects of an image (`mi_instance_targets`).
 public final class InstanceTargets {
     /// Targets of one image. Shares are -1 where no pixel is known.
     public struct Places {

@@ -1,7 +1,7 @@
 import CMRPImage
 import MRPEngine
 
-/// What the ids of pixel masks stand for.
+/// Meaning of the ids of pixel masks.
 public enum MaskKind: String, CaseIterable, Sendable {
     /// Classes: 0, 1, ...
     case classes

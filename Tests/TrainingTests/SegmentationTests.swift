@@ -114,26 +114,10 @@ import Testing
 
     /// The same bytes for any number of threads, after a resumed run, and from a file.
     @Test(arguments: families) func trainingIsReproducible(_ changes: [(String, String)]) throws {
-        let folder = try TemporaryFolder()
-        var files: [[UInt8]] = []
-        for threads in ["1", "3"] {
-            let options = try options(changes + [("threads", threads), ("loader_threads", threads)])
-            try ModelFile.save(train(options, scenes()), to: folder.file("model.safetensors"))
-            files.append(try bytes(folder.file("model.safetensors")))
-        }
-        #expect(files[0] == files[1])
         let options = try options(changes)
-        let first = try Trainer(Model(encoder: options.encoder(), seed: 5), scenes(), options, .finetune)
-        for _ in 0..<3 { _ = try first.step() }
-        try first.save(to: folder.file("run.ckpt"))
-        let model = try Model(encoder: options.encoder(), seed: 9)
-        let second = try Trainer(model, scenes(), options, .finetune)
-        try second.resume(from: folder.file("run.ckpt"))
-        while try second.step() == .stepped {}
-        try ModelFile.save(model, to: folder.file("resumed.safetensors"))
-        #expect(try bytes(folder.file("resumed.safetensors")) == files[0])
-
-        let read = try ModelFile.load(folder.file("resumed.safetensors"))
+        let (model, read) = try reproducedModels(stoppingAfter: 3, options, { try scenes() }) { threads in
+            try train(self.options(changes + [("threads", threads), ("loader_threads", threads)]), scenes())
+        }
         #expect(read.head?.isSame(as: try #require(model.head)) == true && read.classNames == model.classNames)
         var maps: [[UInt16]] = []
         for model in [model, read] {

@@ -16,7 +16,6 @@ Every run is a line of JSON in OUTPUT/results.jsonl, and is not repeated; a run 
 """
 
 import argparse
-import json
 import sys
 import time
 from pathlib import Path
@@ -24,6 +23,9 @@ from typing import Any
 
 import mrp
 import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from results import Results
 
 NETWORKS: dict[str, dict[str, Any]] = {
     "resnet": {"encoder": "resnet18", "width": 32, "stem": "imagenet", "image_size": 96},
@@ -38,21 +40,6 @@ STEPS = 400
 SIZES = (10, 25, 50, 514)
 RATE = 1e-3
 RATES = (5e-4, 1e-3, 2e-3, 4e-3)
-
-
-class Results:
-    def __init__(self, output: Path) -> None:
-        output.mkdir(parents=True, exist_ok=True)
-        self.output, self.path = output, output / "results.jsonl"
-
-    def find(self, **wanted: Any) -> list[dict[str, Any]]:
-        lines = [json.loads(line) for line in self.path.read_text().splitlines()] if self.path.exists() else []
-        return [line for line in lines if line.items() >= wanted.items()]
-
-    def add(self, **values: Any) -> None:
-        with self.path.open("a") as file:
-            file.write(json.dumps(values) + "\n")
-        print(json.dumps(values), flush=True)
 
 
 def train(results: Results, model: mrp.Model, images: mrp.Dataset, phase: Any, name: str, **options: Any) -> float:

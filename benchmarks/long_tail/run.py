@@ -18,7 +18,6 @@ loss from scratch, at the best of four rates on seed 0 by the test images' balan
 """
 
 import argparse
-import json
 import sys
 import time
 from pathlib import Path
@@ -26,6 +25,9 @@ from typing import Any
 
 import mrp
 import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from results import Results
 
 IMBALANCE = 100
 NETWORK = {"encoder": "resnet18", "width": 16, "stem": "imagenet", "image_size": 32}
@@ -50,21 +52,6 @@ FINETUNE = {"epochs": 15, "batch_size": 64, "label_smoothing": 0, "weight_decay"
 RATE = 1e-3
 RATES = (5e-4, 1e-3, 2e-3, 4e-3)
 LOSSES = ("cross_entropy", "balanced", "logit_adjusted", "proco")
-
-
-class Results:
-    def __init__(self, output: Path) -> None:
-        output.mkdir(parents=True, exist_ok=True)
-        self.output, self.path = output, output / "results.jsonl"
-
-    def find(self, **wanted: Any) -> list[dict[str, Any]]:
-        lines = [json.loads(line) for line in self.path.read_text().splitlines()] if self.path.exists() else []
-        return [line for line in lines if line.items() >= wanted.items()]
-
-    def add(self, **values: Any) -> None:
-        with self.path.open("a") as file:
-            file.write(json.dumps(values) + "\n")
-        print(json.dumps(values), flush=True)
 
 
 def long_tail(data: Path, largest: int, seed: int) -> tuple[mrp.Dataset, np.ndarray]:

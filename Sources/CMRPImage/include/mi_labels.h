@@ -50,7 +50,7 @@ void mi_mean_of_windows(float *sums, const float *weights, int64_t pixels, int64
 /* The softmax of the first `named` scores of each pixel: height x width x named values, without gaps. */
 void mi_class_shares(const mi_scores *scores, int64_t height, int64_t width, float *shares);
 
-/* What a map of scores is worth. */
+/* Measures of a map of scores. */
 typedef struct mi_map_score {
     int64_t *confusion; /* named x named: pixels of class t that were taken for p at place t named + p; added to */
     double loss;        /* sum of the cross entropy over the pixels; added to */

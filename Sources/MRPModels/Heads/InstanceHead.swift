@@ -77,7 +77,7 @@ public struct InstanceHead: Head, Equatable {
     /// The logit of 0.01 (Lin et al. 2017): few cells have an object.
     static let rareLogit = -4.595119850134590
 
-    /// What the network says of images.
+    /// Outputs of the network for images.
     public struct Answer {
         /// Logits [B, cells].
         public let objectness: Value

@@ -12,7 +12,7 @@ public struct SegmentationHead: Head, Equatable {
     public let classes: Int
     /// nil: linear.
     public let pyramid: FeaturePyramid?
-    /// Whether it learned parts of images at their own scale, and not images resized to the network's size.
+    /// True when it learned parts of images at their own scale, and not images resized to the network's size.
     public var keepsScale = false
 
     /// Names of its weights in files.

@@ -4,6 +4,7 @@
 #include <math.h>
 
 #include "pairs.h"
+#include "failing.h"
 
 /* ---- Images and files */
 
@@ -101,26 +102,6 @@ static void test_bad_images(void) {
 }
 
 /* ---- Memory */
-
-static int allocations_fail;
-
-static void *allocate(size_t bytes, size_t alignment, void *user) {
-    void *memory = NULL;
-    (void)user;
-    return !allocations_fail && posix_memalign(&memory, alignment, bytes ? bytes : 1) == 0 ? memory : NULL;
-}
-static void release(void *memory, size_t bytes, void *user) {
-    (void)bytes, (void)user;
-    free(memory);
-}
-
-#define FAILS_WITHOUT_MEMORY(call)                           \
-    do {                                                     \
-        allocations_fail = 1;                                \
-        const mrp_status status_ = (call);                   \
-        allocations_fail = 0;                                \
-        fails(status_, MRP_ERR_MEMORY, "", #call, __LINE__); \
-    } while (0)
 
 static void test_memory(void) {
     mrp_config *no_threads = small_options();

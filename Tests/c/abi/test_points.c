@@ -1,42 +1,17 @@
 /* Point clouds: each status that the header documents for them, and a point transformer from pretraining to predictions. Run from the root of
  * the repository. */
 #include <math.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "small.h"
+#include "failing.h"
 
 enum { CLOUDS = 12, POINTS = 40 };
-
-static int allocations_fail;
-
-static void *allocate(size_t bytes, size_t alignment, void *user) {
-    void *memory = NULL;
-    (void)user;
-    return !allocations_fail && posix_memalign(&memory, alignment, bytes ? bytes : 1) == 0 ? memory : NULL;
-}
-static void release(void *memory, size_t bytes, void *user) {
-    (void)bytes, (void)user;
-    free(memory);
-}
-#define FAILS_WITHOUT_MEMORY(call)                           \
-    do {                                                     \
-        allocations_fail = 1;                                \
-        const mrp_status status_ = (call);                   \
-        allocations_fail = 0;                                \
-        fails(status_, MRP_ERR_MEMORY, "", #call, __LINE__); \
-    } while (0)
 
 static int32_t say_stop(void *user) {
     (void)user;
     return 1;
 }
-/* The library asks 20 ms after the last time at the earliest. */
-static void pass(void) {
-    const struct timespec time = {0, 25000000};
-    nanosleep(&time, NULL);
-}
-#define STOPS(call) (pass(), fails((call), MRP_CANCELLED, "", #call, __LINE__))
 
 static float points[CLOUDS * POINTS * 3];
 static int32_t classes_of[CLOUDS];

@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "pairs.h"
+#include "failing.h"
 
 /* ---- One run at a time */
 
@@ -131,14 +132,6 @@ static int32_t say_stop(void *user) {
 }
 
 static int32_t stop_the_third(void *user) { return ++*(int *)user >= 3; }
-
-/* The function is asked every 20 ms at most: each call begins when it is due. */
-static void pass(void) {
-    const struct timespec time = {0, 21000000};
-    nanosleep(&time, NULL);
-}
-
-#define STOPS(call) (pass(), fails((call), MRP_CANCELLED, "", #call, __LINE__))
 
 static void test_interrupt(void) {
     static uint8_t large[1 << 20];
